@@ -1,0 +1,1 @@
+"""From files to `tf.data`: readers, phantom, structure maps, labels, splits, synthetic sets."""

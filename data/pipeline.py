@@ -1,0 +1,275 @@
+"""The one `tf.data` pipeline: from prepared slices to batches that are a function of (seed, step).
+
+Every pass over the training slices has its own seeded order, so a resumed run continues where it
+stopped by skipping records. Each example carries its own `seed` for all random draws made with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from data.contract import MODALITIES
+from data.labels import augment_label, choose_fitting_label
+from data.shards import PreparedSlices, parse_record
+from data.structure_maps import (
+    StructureMapConstants,
+    structure_and_outside,
+    structure_constants,
+)
+from utils.errors import UserError
+from utils.seeding import derive_seed, fold_in
+
+SHUFFLE_BUFFER = 2048  # serialized slices; mixes several patients
+LABEL_CANDIDATES = 8  # labels tried per random map and training example
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """How structure maps and masks are cut from real slices.
+
+    Args:
+        modality: T1, T2, T1c, Flair, or random (drawn anew for every example).
+        remove_tumour: erase the lines under the lesion label.
+        variant: code, thesis, paper or paper_image_stage (data.structure_maps.VARIANTS).
+        edge_threshold: replaces the variant's alpha.
+        structure_median: replaces the variant's k_s, odd window, pixels.
+        mask_threshold: replaces the variant's gamma, grey value.
+        mask_zoom: replaces the variant's p, pixels.
+    """
+
+    modality: str = "random"
+    remove_tumour: bool = True
+    variant: str = "code"
+    edge_threshold: Optional[float] = None
+    structure_median: Optional[int] = None
+    mask_threshold: Optional[float] = None
+    mask_zoom: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        if self.modality not in ("random", *MODALITIES):
+            raise UserError(
+                f"--maps.modality is {self.modality!r}; choose random or one of "
+                f"{', '.join(MODALITIES)}"
+            )
+
+    @property
+    def constants(self) -> StructureMapConstants:
+        """The constants of Algorithms 1 and 2 for BRATS 2015 with this configuration's changes."""
+        names = ("edge_threshold", "structure_median", "mask_threshold", "mask_zoom")
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(structure_constants("brats2015", self.variant), **changes)
+
+
+@dataclass(frozen=True)
+class RandomMaps:
+    """Generated structure maps with masks, and the labels to be matched to them.
+
+    Args:
+        structure, outside: uint8 [N,H,W,1], 0/1.
+        labels: uint8 [L,H,W,1], 0..4, each with a lesion.
+        augment: apply two random operations to every label.
+    """
+
+    structure: np.ndarray
+    outside: np.ndarray
+    labels: np.ndarray
+    augment: bool
+
+
+def training_batches(
+    prepared: PreparedSlices,
+    subject_ids: Iterable[str],
+    maps: MapConfig,
+    seed: int,
+    *,
+    batch_size: int,
+    first_step: int = 0,
+    unpaired: bool = False,
+    random_maps: Optional[RandomMaps] = None,
+    shard: tuple[int, int, int] = (0, 1, 1),
+) -> tf.data.Dataset:
+    """Returns an endless data set of batch dicts (see `data.contract`) from training slices.
+
+    Besides the contract's keys a batch holds `seed` [B,2] int32 and `source` [B,2] int32 (subject
+    index, axial slice); with `unpaired` also `unpaired_images` [B,H,W,4], each modality from a
+    shuffle of its own; with `random_maps` also `random_structure`, `random_outside` and
+    `random_label`.
+
+    Args:
+        prepared: the cached slices.
+        subject_ids: the subjects to use.
+        maps: how structure maps are cut.
+        seed: of order and randomness.
+        batch_size: examples per step over all replicas.
+        first_step: where to start.
+        unpaired: add independently shuffled modalities.
+        random_maps: add generated maps with fitting labels.
+        shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
+            per-replica batches, in replica order.
+    """
+    first = first_step * batch_size
+    records = shuffled_records(prepared, subject_ids, derive_seed(seed, "registered"), first)
+    streams = {"record": records, "index": tf.data.Dataset.range(first, np.iinfo(np.int64).max)}
+    if unpaired:
+        streams["unpaired"] = tuple(
+            shuffled_records(prepared, subject_ids, derive_seed(seed, modality), first)
+            for modality in MODALITIES
+        )
+    index, pipelines, replicas = shard
+    per_replica = batch_size // (pipelines * replicas)
+    dataset = tf.data.Dataset.zip(streams).batch(per_replica, drop_remainder=True)
+    if pipelines > 1:
+        # Serialized batches are dealt out before anything is decoded.
+        dataset = dataset.enumerate().filter(
+            lambda number, _: (number // replicas) % pipelines == index
+        )
+        dataset = dataset.map(lambda _, batch: batch)
+    base_seed = np.array([derive_seed(seed, "a"), derive_seed(seed, "b")], np.int32)
+
+    def decode(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        examples = [
+            _example(record, fold_in(base_seed, number), prepared.size, maps, random_maps)
+            for record, number in zip(
+                tf.unstack(batch["record"], per_replica), tf.unstack(batch["index"], per_replica)
+            )
+        ]
+        merged = {key: tf.stack([example[key] for example in examples]) for key in examples[0]}
+        if unpaired:
+            merged["unpaired_images"] = _mix(batch["unpaired"], prepared.size, per_replica)
+        return merged
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def shuffled_records(
+    prepared: PreparedSlices, subject_ids: Iterable[str], seed: int, first: int
+) -> tf.data.Dataset:
+    """Returns the serialized slices of some subjects, pass after pass in a new seeded order.
+
+    Args:
+        first: number of records to skip; whole passes are skipped without reading.
+    """
+    files = [str(path) for path, _ in _chosen(prepared, subject_ids)]
+    per_pass = sum(count for _, count in _chosen(prepared, subject_ids))
+    first_pass, offset = divmod(first, per_pass)
+
+    def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        pass_seed = fold_in(tf.constant([seed, 0]), number)
+        order = tf.random.experimental.stateless_shuffle(tf.constant(files), pass_seed)
+        records = tf.data.Dataset.from_tensor_slices(order).interleave(
+            tf.data.TFRecordDataset, cycle_length=8, deterministic=True
+        )
+        shuffled = records.shuffle(SHUFFLE_BUFFER, seed=tf.cast(pass_seed[0], tf.int64))
+        return shuffled.skip(tf.where(number == first_pass, tf.constant(offset, tf.int64), 0))
+
+    passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
+    return passes.flat_map(one_pass)
+
+
+def _chosen(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list:
+    wanted = set(subject_ids)
+    rows = zip(prepared.subject_ids, prepared.files, prepared.slices_per_subject)
+    return [(path, count) for name, path, count in rows if name in wanted]
+
+
+def _example(record, seed, size, maps: MapConfig, random_maps: Optional[RandomMaps]) -> dict:
+    example = parse_record(record, size)
+    example["seed"] = seed
+    example["structure"], example["outside"] = _cut_maps(example, seed, maps)
+    if random_maps is not None:
+        example.update(_random_maps(random_maps, fold_in(seed, "random maps")))
+    return example
+
+
+def _cut_maps(example: dict, seed: tf.Tensor, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    if maps.modality == "random":
+        draw_seed = fold_in(seed, "modality")
+        index = tf.random.stateless_uniform([], draw_seed, 0, len(MODALITIES), tf.int32)
+        image = tf.gather(example["images"], [index], axis=-1)
+    else:
+        index = MODALITIES.index(maps.modality)
+        image = example["images"][..., index : index + 1]
+    label = example["label"][None] if maps.remove_tumour else None
+    structure, outside = structure_and_outside(image[None], label, maps.constants)
+    return structure[0], outside[0]
+
+
+def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    number = tf.random.stateless_uniform([], fold_in(seed, "map"), 0, len(maps.structure), tf.int32)
+    outside = tf.cast(tf.constant(maps.outside)[number], tf.float32)
+    chosen = tf.random.stateless_uniform(
+        [LABEL_CANDIDATES], fold_in(seed, "labels"), 0, len(maps.labels), tf.int32
+    )
+    candidates = tf.cast(tf.gather(tf.constant(maps.labels), chosen), tf.int32)
+    if maps.augment:
+        candidates = tf.stack(
+            [
+                augment_label(label, fold_in(seed, position))
+                for position, label in enumerate(tf.unstack(candidates))
+            ]
+        )
+    label, _ = choose_fitting_label(candidates, outside)
+    return {
+        "random_structure": tf.cast(tf.constant(maps.structure)[number], tf.float32),
+        "random_outside": outside,
+        "random_label": label,
+    }
+
+
+def _mix(records: tuple, size: tuple[int, int], count: int) -> tf.Tensor:
+    """Returns [count,H,W,4] with modality i taken from the i-th stream of records."""
+    slices = [
+        tf.stack([parse_record(r, size)["images"][..., i] for r in tf.unstack(stream, count)])
+        for i, stream in enumerate(records)
+    ]
+    return tf.stack(slices, axis=-1)
+
+
+def evaluation_batches(
+    prepared: PreparedSlices, subject_ids: Iterable[str], batch_size: int
+) -> tf.data.Dataset:
+    """Returns every slice of some subjects once, in order: `images`, `label`, `source`."""
+    files = [str(path) for path, _ in _chosen(prepared, subject_ids)]
+    records = tf.data.TFRecordDataset(files)
+    return records.map(lambda record: parse_record(record, prepared.size)).batch(batch_size)
+
+
+def number_of_slices(prepared: PreparedSlices, subject_ids: Iterable[str]) -> int:
+    """Returns how many prepared slices some subjects have."""
+    return sum(count for _, count in _chosen(prepared, subject_ids))
+
+
+def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.ndarray:
+    """Returns the labels that hold a lesion, uint8 [L,H,W,1] (0.3 GB for BRATS 2015).
+
+    Raises UserError if there are none.
+    """
+    batches = evaluation_batches(prepared, subject_ids, 64)
+    labels = [batch["label"].numpy().astype(np.uint8) for batch in batches]
+    stacked = np.concatenate(labels)
+    with_lesion = stacked[stacked.any(axis=(1, 2, 3))]
+    if not len(with_lesion):
+        raise UserError("No training slice has a lesion label; check the data and its label scheme")
+    return with_lesion
+
+
+def distributed(
+    strategy: tf.distribute.Strategy, batch_size: int, **arguments
+) -> Iterable[dict[str, tf.Tensor]]:
+    """Returns `training_batches(**arguments)` dealt out to the strategy's replicas."""
+
+    def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        pipelines = context.num_input_pipelines
+        replicas = context.num_replicas_in_sync // pipelines
+        shard = (context.input_pipeline_id, pipelines, replicas)
+        return training_batches(batch_size=batch_size, shard=shard, **arguments)
+
+    return strategy.distribute_datasets_from_function(pipeline)

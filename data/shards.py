@@ -1,0 +1,210 @@
+"""Prepared slices, cached once as TFRecord: one file per subject, so a split is a choice of files.
+
+A cache directory is written under a temporary name and renamed when it is complete. Its name is a
+hash of everything the slices depend on, so it never goes stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from data.contract import MODALITIES
+from data.slices import SliceConfig, output_size, prepare_subject
+from data.subjects import Subject
+from utils.errors import UserError
+
+FORMAT_VERSION = 1
+INDEX = "index.json"
+_SCALE = 65535  # intensities are stored as 16-bit fixed point: rounding moves them by at most 8e-6
+
+
+@dataclass(frozen=True)
+class PreparedSlices:
+    """A complete cache directory; the three tuples share one order, `size` is (H, W) in pixels."""
+
+    directory: Path
+    subject_ids: tuple[str, ...]
+    files: tuple[Path, ...]
+    slices_per_subject: tuple[int, ...]
+    size: tuple[int, int]
+
+    @classmethod
+    def open(cls, directory: Path) -> PreparedSlices:
+        """Opens a directory made by `prepare_shards`.
+
+        Raises:
+            UserError: the index or a shard is missing, unreadable or of another length.
+        """
+        directory = Path(directory)
+        try:
+            index = json.loads((directory / INDEX).read_text(encoding="utf-8"))
+            prepared = cls(
+                directory,
+                tuple(row["id"] for row in index["subjects"]),
+                tuple(directory / row["file"] for row in index["subjects"]),
+                tuple(row["slices"] for row in index["subjects"]),
+                tuple(index["size"]),
+            )
+            lengths = [row["bytes"] for row in index["subjects"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _incomplete(directory, INDEX) from error
+        for file, length in zip(prepared.files, lengths):
+            if not file.is_file() or file.stat().st_size != length:
+                raise _incomplete(directory, file.name)
+        return prepared
+
+
+def prepare_shards(
+    subjects: Sequence[Subject],
+    config: SliceConfig,
+    scheme: str,
+    cache: Path,
+    progress: bool = True,
+) -> PreparedSlices:
+    """Returns the cached slices of `subjects`, preparing them first where there are none.
+
+    Slices without signal (every modality constant) are left out and counted in the index. Processes
+    may build the same cache at once: the first to finish wins, the others use its result. A killed
+    one leaves a hidden folder `.slices-...` that may be deleted.
+
+    Args:
+        subjects: the cases; their order gives the subject index of the records.
+        config: range, crop and size.
+        scheme: a key of `data.label_schemes.SCHEMES`.
+        cache: folder that holds the `slices-<hash>` directories; created.
+        progress: whether a bar with the remaining time goes to stderr.
+
+    Raises:
+        UserError: bad data (see `prepare_subject`), a case without signal in the range, a folder
+            that cannot be written, or an incomplete cache directory.
+    """
+    directory = Path(cache) / f"slices-{_key(subjects, config, scheme)}"
+    if directory.exists():
+        return PreparedSlices.open(directory)
+    building = directory.with_name(f".{directory.name}-{uuid.uuid4().hex}")
+    try:
+        building.mkdir(parents=True)
+        bar = tqdm(subjects, desc="Preparing slices", unit="subject", disable=not progress)
+        rows = [_write_shard(building, i, s, config, scheme) for i, s in enumerate(bar)]
+        index = {
+            "version": FORMAT_VERSION,
+            "scheme": scheme,
+            "config": asdict(config),
+            "size": output_size(config),
+            "subjects": rows,
+        }
+        (building / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        try:
+            os.rename(building, directory)
+        except OSError:
+            if not directory.exists():  # otherwise another process was faster
+                raise
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"Cannot write the prepared slices to {cache}; check its rights and disk space."
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return PreparedSlices.open(directory)
+
+
+def parse_record(serialized: tf.Tensor, size: tuple[int, int]) -> dict[str, tf.Tensor]:
+    """Decodes one record.
+
+    Args:
+        serialized: string [], a `tf.train.Example`.
+        size: (H, W) in pixels, `PreparedSlices.size`.
+
+    Returns:
+        images: float32 [H,W,4] in [0,1], order `MODALITIES`.
+        label: int32 [H,W,1], 0..4 with the BRATS 2015 meaning.
+        source: int32 [2], the subject's index and the axial index of the slice in its volume.
+    """
+    text = tf.io.FixedLenFeature([], tf.string)
+    source = tf.io.FixedLenFeature([2], tf.int64)
+    record = tf.io.parse_single_example(
+        serialized, {"images": text, "label": text, "source": source}
+    )
+    images = tf.cast(tf.io.decode_raw(record["images"], tf.uint16), tf.float32) / _SCALE
+    label = tf.cast(tf.io.decode_raw(record["label"], tf.uint8), tf.int32)
+    return {
+        "images": tf.reshape(images, [*size, len(MODALITIES)]),
+        "label": tf.reshape(label, [*size, 1]),
+        "source": tf.cast(record["source"], tf.int32),
+    }
+
+
+def _write_shard(
+    folder: Path, number: int, subject: Subject, config: SliceConfig, scheme: str
+) -> dict[str, object]:
+    """Writes the slices of one subject and returns its row of the index."""
+    images, label = prepare_subject(subject, config, scheme)
+    kept = np.flatnonzero(np.ptp(images, axis=(1, 2)).any(axis=-1))
+    if not kept.size:
+        raise UserError(
+            f"Case {subject.id} has no signal in slices {config.slices}, rows {config.rows} and "
+            f"columns {config.columns}; choose another range or remove the case."
+        )
+    path = folder / f"{number:04d}_{subject.id}.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for i in kept:
+            source = (number, config.slices[0] + int(i))
+            writer.write(_record(images[i], label[i], source))
+    return {
+        "id": subject.id,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "slices": len(kept),
+        "empty_slices_skipped": len(images) - len(kept),
+    }
+
+
+def _record(images: np.ndarray, label: np.ndarray, source: tuple[int, int]) -> bytes:
+    fixed_point = np.rint(images * _SCALE).astype("<u2").tobytes()
+    feature = {
+        "images": tf.train.Feature(bytes_list=tf.train.BytesList(value=[fixed_point])),
+        "label": tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.tobytes()])),
+        "source": tf.train.Feature(int64_list=tf.train.Int64List(value=source)),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _key(subjects: Sequence[Subject], config: SliceConfig, scheme: str) -> str:
+    """Hashes what the slices depend on.
+
+    A source file counts by relative path, size and modification time: reading the content of a
+    whole data set would take minutes at every start.
+    """
+    paths = [[*subject.images.values(), subject.label] for subject in subjects]
+    common = os.path.commonpath([path.parent for files in paths for path in files])
+    sources = [
+        [subject.id, [[os.path.relpath(path, common), *_stamp(path)] for path in files]]
+        for subject, files in zip(subjects, paths)
+    ]
+    # A scheme given by hand and the same one implied by the names share a cache.
+    settings = asdict(replace(config, label_scheme=scheme))
+    text = json.dumps([FORMAT_VERSION, settings, sources], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _incomplete(directory: Path, file: str) -> UserError:
+    return UserError(
+        f"The cached slices in {directory} are incomplete ({file} is missing or damaged); delete "
+        "that directory so that it is made again."
+    )

@@ -1,0 +1,169 @@
+"""Reading and writing single medical volumes, with the damage checks the readers leave out.
+
+ITK loads truncated NIfTI files and corrupted compressed MetaImages without an error, so that stale
+memory can appear as voxels; both formats are therefore checked before they are read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import math
+import os
+import re
+import uuid
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from utils.errors import UserError
+
+GEOMETRY_TOLERANCE = 1e-3  # mm for spacing and origin, cosine for the direction
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A scan: `array` [D,H,W] and its geometry in ITK's order (x, y, z), that is (W, H, D).
+
+    `spacing` and `origin` are in mm, `direction` is the row-major 3x3 cosine matrix.
+    """
+
+    array: np.ndarray
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
+def read_volume(path: Path) -> Volume:
+    """Reads a three-dimensional scan in the file's own voxel type.
+
+    Raises:
+        UserError: a missing, damaged or unreadable file, one that is not three-dimensional with one
+            value per voxel, or one that holds NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"The volume {path} does not exist or is not a file.")
+    if path.name.endswith((".nii", ".nii.gz")):
+        _check_nifti(path)
+    elif path.suffix == ".mha":
+        _check_metaimage(path)
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _damaged(path, "it cannot be read as an image") from error
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(
+            f"The volume {path} must have 3 dimensions and one value per voxel, found size "
+            f"{image.GetSize()} and {image.GetNumberOfComponentsPerPixel()} values; split it into "
+            "one file per modality."
+        )
+    array = sitk.GetArrayFromImage(image)
+    invalid = array.size - np.count_nonzero(np.isfinite(array))
+    if invalid:
+        raise UserError(
+            f"The volume {path} holds {invalid} NaN or infinite voxels; repair or remove it."
+        )
+    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
+    """Refuses volumes that do not lie on one voxel grid.
+
+    Raises:
+        UserError: names the first two files that differ, and the property in which they do.
+    """
+    (first_path, first), *others = volumes.items()
+    for path, volume in others:
+        if volume.array.shape != first.array.shape:
+            raise _mismatch("shape", first_path, first.array.shape, path, volume.array.shape)
+        for name in ("spacing", "origin", "direction"):
+            expected, found = getattr(first, name), getattr(volume, name)
+            if not np.allclose(expected, found, rtol=0.0, atol=GEOMETRY_TOLERANCE):
+                raise _mismatch(name, first_path, expected, path, found)
+
+
+def write_volume(
+    path: Path,
+    array: np.ndarray,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    origin: Sequence[float] = (0.0, 0.0, 0.0),
+    direction: Sequence[float] | None = None,
+    compress: bool = True,
+) -> None:
+    """Writes `array` [D,H,W] in the format of the suffix; the file appears whole or not at all.
+
+    Args:
+        path: target file; its folder is created.
+        array: [D,H,W] voxels.
+        spacing: voxel size in mm, (x, y, z).
+        origin: position of the first voxel in mm, (x, y, z).
+        direction: 9 cosines of the axes, row-major; None is the identity.
+        compress: whether the voxels are compressed where the format leaves it open.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path = Path(path)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(tuple(map(float, spacing)))
+    image.SetOrigin(tuple(map(float, origin)))
+    if direction is not None:
+        image.SetDirection(tuple(map(float, direction)))
+    # Hidden, so that a reader of the folder never sees it; the suffix selects the format.
+    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(temporary), useCompression=compress)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"Cannot write the volume {path}; check its suffix, the folder's rights and disk space."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # the write's own error is the one to tell
+            temporary.unlink()
+
+
+def _check_nifti(path: Path) -> None:
+    """Decodes the whole file (checksum included) and compares its length with its header."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        voxels = nibabel.load(path).dataobj
+        with opener(path, "rb") as file:
+            found = sum(map(len, iter(lambda: file.read(_CHUNK), b"")))
+    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
+        raise _damaged(path, "it does not decode as NIfTI") from error
+    expected = voxels.offset + math.prod(voxels.shape) * voxels.dtype.itemsize
+    if found < expected:
+        raise _damaged(path, f"its header promises {expected} bytes and it holds {found}")
+
+
+def _check_metaimage(path: Path) -> None:
+    """Decodes the voxels of a compressed MetaImage, checksum included."""
+    try:
+        parts = re.split(rb"ElementDataFile\s*=\s*LOCAL\r?\n", path.read_bytes(), maxsplit=1)
+        # ITK reports a short uncompressed file itself.
+        if len(parts) == 2 and re.search(rb"CompressedData\s*=\s*True", parts[0]):
+            zlib.decompress(parts[1])
+    except (OSError, zlib.error) as error:
+        raise _damaged(path, "its compressed voxels do not decode") from error
+
+
+def _damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"The volume {path} is damaged or of another type: {reason}; fetch it again.")
+
+
+def _mismatch(name: str, first: Path, expected: tuple, second: Path, found: tuple) -> UserError:
+    return UserError(
+        f"The volumes of a case must share one grid, but the {name} of {first} is {expected} and "
+        f"that of {second} is {found}; resample or replace one of them."
+    )

@@ -1,0 +1,1 @@
+"""Scripts that compose data, models and training; the only place that does."""

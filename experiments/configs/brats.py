@@ -1,0 +1,173 @@
+"""Configuration of the main system on BRATS-like data: the thesis' settings, two small presets."""
+
+from dataclasses import dataclass, field, replace
+
+from data.pipeline import MapConfig
+from data.slices import SliceConfig
+from data.synthetic import SyntheticConfig
+from models.structure_gan.config import (
+    PretrainingConfig,
+    RegistrationConfig,
+    SegmentationConfig,
+    StructureConfig,
+    StructureWeights,
+    SynthesisConfig,
+)
+from utils.trainer import Schedule
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Length and intervals of each training.
+
+    Args:
+        structure: structure-map VAE-GAN.
+        segmentation: lesion segmenters.
+        registration: modality translator.
+        pretraining: generator on extracted maps; `--pretrain false` leaves it out.
+        synthesis: generator against discriminator.
+    """
+
+    structure: Schedule = field(default_factory=Schedule)
+    segmentation: Schedule = field(default_factory=Schedule)
+    registration: Schedule = field(default_factory=Schedule)
+    pretraining: Schedule = field(default_factory=Schedule)
+    synthesis: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What is measured.
+
+    Args:
+        batch_size: slices per forward pass.
+        ssim_pairs: random pairs per set for the diversity figure.
+        overlap_slices: held-out slices, at most, for the registration figure.
+    """
+
+    batch_size: int = 8
+    ssim_pairs: int = 500
+    overlap_slices: int = 500
+
+
+@dataclass(frozen=True)
+class BratsConfig:
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise and split.
+        phantom_subjects: size of the built-in phantom (used without --data).
+        test_fraction: share of patients held out.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        data: slices and crop.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        segmentation: lesion segmenters.
+        registration: modality translator.
+        synthesis: conditional generator.
+        schedule: length of each training.
+        dataset: the synthetic set.
+        evaluation: measurements.
+    """
+
+    seed: int = 0
+    phantom_subjects: int = 20
+    test_fraction: float = 0.1
+    pretrain: bool = False
+    random_maps: int = 2000
+    data: SliceConfig = field(default_factory=SliceConfig)
+    maps: MapConfig = field(default_factory=MapConfig)
+    structure: StructureConfig = field(default_factory=StructureConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    registration: RegistrationConfig = field(default_factory=RegistrationConfig)
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    schedule: Schedules = field(default_factory=Schedules)
+    dataset: SyntheticConfig = field(default_factory=SyntheticConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+THESIS = BratsConfig()
+
+_CPU_UNET = {
+    "initializer": "he_normal",  # mean-filter kernels need days before their filters differ
+    "condition": "conditional_instance_norm",  # concatenated codes are cancelled by instance norm
+    "output_scale": 3.0,  # the sigmoid spans dark background and bright tissue from the start;
+    "output_offset": -2.0,  # the thesis' scale 1 would take thousands of steps to grow
+    "learning_rate": 1e-3,  # 1e-5 needs days
+}
+
+
+def _steps(steps: int, batch_size: int) -> Schedule:
+    return Schedule(
+        steps=steps,
+        batch_size=batch_size,
+        steps_per_call=10,
+        log_every=20,
+        picture_every=max(steps // 4, 20),
+        checkpoint_minutes=1.0,
+    )
+
+
+DEMO = replace(
+    THESIS,
+    test_fraction=0.2,  # 4 of 20 phantom subjects: 2 would make the held-out figures a lottery
+    pretrain=True,  # few slices: the thesis recommends it for small sets
+    random_maps=400,
+    # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
+    data=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2),
+    # Window and zoom are pixels: halved with the resolution.
+    maps=MapConfig(structure_median=3, mask_zoom=5),
+    structure=StructureConfig(
+        width=12,
+        latent_size=16,  # a few hundred maps fill 16 dimensions, not 4096
+        map_size=(96, 72),  # native size instead of 512x512
+        halvings=3,
+        initializer="he_normal",
+        learning_rate=1e-3,
+        # Without KL and a stronger D_s random codes decode to rubble on so few maps.
+        weights=StructureWeights(kl=0.3, map_adversarial=1.0),
+    ),
+    segmentation=SegmentationConfig(width=12, initializer="he_normal", learning_rate=1e-3),
+    # Registered pairs with a supervised term: cycles alone learn too slowly for minutes.
+    registration=RegistrationConfig(width=12, registered=True, supervised=20.0, **_CPU_UNET),
+    synthesis=SynthesisConfig(
+        width=16,
+        discriminator_width=16,
+        reconstruction=1.0,  # kept on: stable at this size
+        pretraining=PretrainingConfig(learning_rate=1e-3),
+        **{**_CPU_UNET, "learning_rate": 2e-4},
+    ),
+    schedule=Schedules(
+        structure=_steps(600, 8),
+        segmentation=_steps(600, 8),
+        registration=_steps(300, 2),
+        pretraining=_steps(800, 8),
+        synthesis=_steps(200, 2),
+    ),
+    dataset=SyntheticConfig(samples=200),
+)
+
+TINY = replace(
+    DEMO,
+    phantom_subjects=4,
+    random_maps=16,
+    # A quarter of the resolution and every tenth slice: seconds instead of minutes.
+    data=SliceConfig(slices=(70, 90), rows=(34, 226), columns=(48, 192), downsample=6),
+    maps=MapConfig(structure_median=3, mask_zoom=2),
+    structure=replace(DEMO.structure, width=4, map_size=(32, 24), halvings=2),
+    segmentation=replace(DEMO.segmentation, width=4),
+    registration=replace(DEMO.registration, width=4),
+    synthesis=replace(DEMO.synthesis, width=4, discriminator_width=4),
+    schedule=Schedules(
+        structure=_steps(20, 4),
+        segmentation=_steps(20, 4),
+        registration=_steps(10, 2),
+        pretraining=_steps(20, 4),
+        synthesis=_steps(10, 2),
+    ),
+    dataset=SyntheticConfig(samples=8, batch_size=4, map_retries=5),
+    evaluation=EvaluationConfig(ssim_pairs=20, overlap_slices=40),
+)
+
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

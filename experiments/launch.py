@@ -1,0 +1,210 @@
+"""What every training script shares: command line, run directory, exit codes.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or bad data, 130 interrupted with the state saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import tensorflow as tf
+
+from utils.config import Parser, add_config, differences, from_dict, from_namespace
+from utils.distribute import is_chief, make_strategy
+from utils.environment import environment_record
+from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.run_directory import RunDirectory
+from utils.signals import Interrupted
+from utils.trainer import NonFiniteError
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A parsed command line.
+
+    Attributes:
+        preset: name of the preset behind the configuration.
+        config: the resolved configuration.
+        data: the user's data folder, or None for the phantom.
+        out: the run directory.
+        cache: folder of phantom and prepared slices.
+        stages: the stages to run, in order.
+        resume: continue an existing run.
+        devices: number of devices, or None.
+        precision: Keras' mixed-precision policy.
+        dry_run: only print.
+        debug: show tracebacks.
+        command: the words that repeat this run with `--resume`.
+    """
+
+    preset: str
+    config: Any
+    data: Optional[Path]
+    out: Path
+    cache: Path
+    stages: Sequence[str]
+    resume: bool
+    devices: Optional[int]
+    precision: str
+    dry_run: bool
+    debug: bool
+    command: str
+
+
+def default_cache() -> Path:
+    """Returns the folder for phantom and prepared slices, outside the repository."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "synthetic-labelled-mri"
+
+
+def parse(
+    argv: Sequence[str],
+    script: str,
+    description: str,
+    presets: Mapping[str, Any],
+    stages: Sequence[str],
+) -> Launch:
+    """Returns the launch that a command line describes; mistakes end with exit code 2.
+
+    With `--resume` the run's own config.json is the starting point, and options that would change
+    it are refused.
+    """
+    first, _ = _base_parser(script, description, presets, stages).parse_known_args(
+        [word for word in argv if word not in ("-h", "--help")]
+    )
+    if first.preset is None:
+        first.preset = "thesis" if first.data else "demo"
+    config, saved = presets[first.preset], None
+    if first.resume:
+        saved = _saved_run(first.out)
+        config = from_dict(type(config), saved["config"])
+    parser = _base_parser(script, description, presets, stages)
+    add_config(parser, config)
+    options = parser.parse_args(list(argv))
+    chosen = from_namespace(type(config), options)
+    if saved:
+        changes = differences(config, chosen)
+        if changes:
+            raise UserError(
+                f"--resume continues {options.out} with its own configuration, but the command "
+                f"line changes {'; '.join(changes)}; leave these options out or start a new --out"
+            )
+        data = Path(saved["data"]) if saved["data"] else None
+        if options.data and options.data.resolve() != data:
+            raise UserError(
+                f"--data is {options.data} but {options.out} was started on "
+                f"{data or 'the phantom'}; leave --data out or start a new --out"
+            )
+        options.data, first.preset = data, saved["preset"]
+    elif options.data is not None and not options.data.is_dir():
+        raise UserError(f"--data {options.data} is not a folder; give the root of the BRATS tree")
+    return _launch(options, first.preset, chosen, script, stages)
+
+
+def _base_parser(script, description, presets, stages) -> Parser:
+    parser = Parser(prog=f"python {script}", description=description)
+    add = parser.add_argument
+    add("--data", type=Optional[Path], help="BRATS folder; without it: the built-in phantom")
+    add("--preset", choices=list(presets), help="default: demo, or thesis with --data")
+    add("--out", type=Optional[Path], help="run directory; default: runs/<preset>-<time>")
+    add("--stages", type=str, default=",".join(stages), help="comma-separated, in this order")
+    add("--resume", action="store_true", help="continue the run in --out")
+    add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
+    add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
+    add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
+    add("--dry-run", action="store_true", help="print configuration and plan, run nothing")
+    add("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def _saved_run(out: Optional[Path]) -> dict:
+    if out is None or not (out / "config.json").exists():
+        raise UserError(f"--resume needs --out with a run directory; {out} holds no config.json")
+    return read_json(out / "config.json")
+
+
+def _launch(options: Any, preset: str, config: Any, script: str, stages: Sequence[str]) -> Launch:
+    if options.devices is not None and options.devices < 1:
+        raise UserError(f"--devices is {options.devices}; give 1 or more")
+    out = options.out or Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    occupied = (out / "config.json").exists()
+    if occupied and not options.resume and not options.dry_run:
+        raise UserError(f"--out {out} already holds a run; add --resume or choose another folder")
+    return Launch(
+        preset=preset,
+        config=config,
+        data=options.data.resolve() if options.data else None,
+        out=out,
+        cache=options.cache,
+        stages=_chosen_stages(options.stages, stages),
+        resume=options.resume,
+        devices=options.devices,
+        precision=options.precision,
+        dry_run=options.dry_run,
+        debug=options.debug,
+        command=f"python {script} --out {out} --resume",
+    )
+
+
+def _chosen_stages(words: str, known: Sequence[str]) -> list[str]:
+    names = [word.strip() for word in words.split(",") if word.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise UserError(f"--stages is {words!r}; choose from {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+Execute = Callable[[Launch, RunDirectory, tf.distribute.Strategy], None]
+
+
+def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
+    """Runs a script's work and returns its exit code; user mistakes become one sentence."""
+    debug = "--debug" in sys.argv
+    # SIGTERM outside of training behaves like Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    launch = None
+    try:
+        launch = parse_launch()
+        strategy = make_strategy(launch.devices)
+        tf.keras.mixed_precision.set_global_policy(launch.precision)
+        run = RunDirectory(launch.out, writes=is_chief(strategy) and not launch.dry_run)
+        if run.writes:
+            _record(launch, run, strategy)
+        execute(launch, run, strategy)
+        return 0
+    except (KeyboardInterrupt, Interrupted) as stop:
+        where = f" ({stop})" if str(stop) else ""
+        again = f"; continue with: {launch.command}" if launch else ""
+        print(f"\ninterrupted{where}, what is finished is saved{again}", file=sys.stderr)
+        return 130
+    except (UserError, NonFiniteError, tf.errors.OpError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+
+
+def _record(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+    """Writes config.json and environment.json of a new run; a resumed one keeps its own."""
+    if not run.config.exists():
+        data = str(launch.data) if launch.data else None
+        config = dataclasses.asdict(launch.config)
+        write_json(run.config, {"preset": launch.preset, "data": data, "config": config})
+    devices = {
+        "devices": [device.device_type for device in tf.config.list_logical_devices()],
+        "replicas": strategy.num_replicas_in_sync,
+        "precision": launch.precision,
+    }
+    write_json(run.environment, {**environment_record(), **devices})

@@ -1,0 +1,65 @@
+"""Stage "dataset": the synthetic set, from random codes to labelled slices of four modalities."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from data.contract import MODALITIES
+from data.pipeline import lesion_labels
+from data.synthetic import build_synthetic_set
+from experiments.stages.context import Context
+from experiments.stages.training import map_decoder
+from models.structure_gan.segmentation import Segmentation
+from utils.metrics.segmentation import dice
+from utils.seeding import derive_seed
+
+
+def build_dataset(context: Context) -> None:
+    """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
+    if (context.run.synthetic / "manifest.json").exists():
+        return
+    config = context.config
+    counts = build_synthetic_set(
+        context.run.synthetic,
+        decode=map_decoder(context),
+        render=_renderer(context),
+        labels=lesion_labels(context.prepared, context.split.train),
+        config=config.dataset,
+        seed=derive_seed(config.seed, "dataset"),
+        score=lesion_scorer(context.trained("segmentation")),
+        notes={"training data": context.data_note, "modalities": " ".join(MODALITIES)},
+    )
+    context.run.update_metrics({f"dataset/rejected/{k}": v for k, v in counts.items()})
+
+
+def _renderer(context: Context) -> Callable[..., np.ndarray]:
+    system = context.trained("synthesis")
+    batch_size = context.config.dataset.batch_size
+
+    @tf.function
+    def render(structure, outside, label, seeds) -> tf.Tensor:
+        batch = {
+            "random_structure": tf.cast(structure, tf.float32),
+            "random_outside": tf.cast(outside, tf.float32),
+            "random_label": tf.cast(label, tf.int32),
+            "seed": tf.ensure_shape(seeds, [batch_size, 2]),
+        }
+        return system.synthesize(batch)["images"]
+
+    return lambda *arrays: render(*map(tf.constant, arrays)).numpy()
+
+
+def lesion_scorer(segmenters: Segmentation) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Returns (images [B,H,W,4], label [B,H,W,1]) -> whole-tumour Dice [B], mean of the G_l."""
+    find = tf.function(segmenters.synthesize)
+
+    def score(images: np.ndarray, label: np.ndarray) -> np.ndarray:
+        found = find({"images": tf.constant(images)})["labels"].numpy()
+        reference = label[..., 0] > 0
+        modalities = [dice(found[..., i] > 0, reference) for i in range(len(MODALITIES))]
+        return np.mean(modalities, axis=0)
+
+    return score

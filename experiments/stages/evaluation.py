@@ -1,0 +1,113 @@
+"""Stage "evaluate": the same figures on held-out slices and on the unfiltered synthetic set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES
+from data.pipeline import evaluation_batches
+from data.structure_maps import extract_outside, structure_and_outside
+from data.synthetic import read_synthetic_set
+from experiments.stages.context import Context
+from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap
+from utils.metrics.segmentation import segmentation_metrics
+from utils.seeding import derive_seed
+
+
+@dataclass(frozen=True)
+class SliceSet:
+    """Labelled slices in memory: images [N,H,W,4], label [N,H,W], outside [N,H,W]."""
+
+    images: np.ndarray
+    label: np.ndarray
+    outside: np.ndarray
+
+
+def evaluate(context: Context) -> None:
+    """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json."""
+    for name, slices in (("real", held_out(context)), ("synthetic", synthetic(context))):
+        metrics = {
+            **_segmentation(context, slices, f"segmentation/{name}"),
+            **_registration(context, slices, f"registration/{name}"),
+            **_per_modality(
+                outside_share(slices.images, slices.outside).mean(axis=0),
+                f"outside/{name}",
+                "share",
+            ),
+            **_per_modality(_diversity(context, slices), f"diversity/{name}", "ssim"),
+        }
+        context.run.update_metrics(metrics)
+
+
+def held_out(context: Context) -> SliceSet:
+    """Returns the held-out patients' slices; `outside` is Algorithm 2 on the brightest modality."""
+    size = context.config.evaluation.batch_size
+    batches = list(evaluation_batches(context.prepared, context.split.test, size))
+    images = np.concatenate([batch["images"] for batch in batches])
+    label = np.concatenate([batch["label"] for batch in batches])[..., 0]
+    constants = context.config.maps.constants
+    masks = [
+        np.concatenate([extract_outside(b["images"][..., i : i + 1], constants) for b in batches])
+        for i in range(len(MODALITIES))
+    ]
+    # A pixel is outside the organ only if no modality shows it.
+    return SliceSet(images, label, np.min(masks, axis=0)[..., 0])
+
+
+def synthetic(context: Context) -> SliceSet:
+    """Returns every sample of the synthetic set, selected or not."""
+    samples = list(read_synthetic_set(context.run.synthetic))
+    images, label, outside = (
+        np.stack([sample[key] for sample in samples]) for key in ("images", "label", "outside")
+    )
+    return SliceSet(images, label.astype(np.int32), outside)
+
+
+def _segmentation(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
+    find = tf.function(context.trained("segmentation").synthesize)
+    size = context.config.evaluation.batch_size
+    found = np.concatenate(
+        [
+            find({"images": tf.constant(slices.images[first : first + size])})["labels"]
+            for first in range(0, len(slices.images), size)
+        ]
+    )
+    metrics, per_modality = {}, []
+    for i, modality in enumerate(MODALITIES):
+        values = segmentation_metrics(found[..., i], slices.label, NUM_CLASSES, LABEL_NAMES)
+        per_modality.append(values)
+        metrics.update({f"{prefix}/{modality}/{key}": value for key, value in values.items()})
+    for key in per_modality[0]:
+        metrics[f"{prefix}/{key}"] = float(np.mean([values[key] for values in per_modality]))
+    return _finite(metrics)
+
+
+def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
+    """Overlap of the four modalities' structure maps, lesions removed."""
+    limit = context.config.evaluation.overlap_slices
+    step = max(1, len(slices.images) // limit)
+    images, label = slices.images[::step][:limit], slices.label[::step][:limit, ..., None]
+    constants = context.config.maps.constants
+    maps = [
+        structure_and_outside(images[..., i : i + 1], label, constants)[0].numpy()[..., 0]
+        for i in range(len(MODALITIES))
+    ]
+    return {f"{prefix}/overlap": float(np.nanmean(pairwise_overlap(np.stack(maps, axis=1))))}
+
+
+def _diversity(context: Context, slices: SliceSet) -> np.ndarray:
+    seed = derive_seed(context.config.seed, "diversity")
+    return diversity_ssim(slices.images, context.config.evaluation.ssim_pairs, seed)
+
+
+def _per_modality(values: np.ndarray, prefix: str, key: str) -> dict[str, float]:
+    metrics = {f"{prefix}/{m}/{key}": float(v) for m, v in zip(MODALITIES, values)}
+    return {**metrics, f"{prefix}/{key}": float(np.mean(values))}
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    """Leaves out figures that do not exist, such as the Dice of a class that never occurs."""
+    return {key: value for key, value in metrics.items() if np.isfinite(value)}

@@ -1,0 +1,102 @@
+"""Stage "report": report.html, one self-contained page with pictures, curves and figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from data.contract import LABEL_NAMES, MODALITIES
+from experiments.stages.context import Context
+from experiments.stages.evaluation import SliceSet, held_out, synthetic
+from experiments.stages.pictures import plain_row, slice_rows
+from utils.config import to_yaml
+from utils.files import read_json
+from utils.pictures import grid
+from utils.report import Report, loss_curves
+
+COLUMNS = 8
+STAGES = ("structure", "segmentation", "registration", "pretraining", "synthesis")
+
+
+def write_report(context: Context) -> None:
+    """Writes report.html from the run directory's files."""
+    report = Report("Synthetic labelled multi-modality MRI", f"Data: {context.data_note}.")
+    metrics = context.run.read_metrics()
+    report.add_section("Results", "Real: held-out patients. Synthetic: the unfiltered set.")
+    report.add_table(summary_table(metrics), "Means over modalities")
+    report.add_table(segmentation_table(metrics), "Dice of the segmenters G_l, per modality")
+    _add_pictures(report, held_out(context), synthetic(context))
+    report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
+    manifest = read_json(context.run.synthetic / "manifest.json")
+    report.add_key_values(
+        {"samples": manifest["samples"], "selected": manifest["selected"], **manifest["rejected"]},
+        "Counts",
+    )
+    _add_curves(report, context)
+    report.add_preformatted("Configuration", to_yaml(context.config))
+    report.add_preformatted("Environment", context.run.environment.read_text(encoding="utf-8"))
+    report.write(context.run.report)
+
+
+def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
+    report.add_section("Samples", "Outlines show the lesion label.")
+    rng = np.random.default_rng(0)
+    with_lesion = np.flatnonzero(real.label.any(axis=(1, 2)))
+    chosen = np.sort(rng.permutation(with_lesion)[:COLUMNS])
+    titles = [f"{m} {kind}" for m in MODALITIES for kind in ("real", "synthetic")]
+    rows: list[list[np.ndarray]] = []
+    count = min(len(chosen), len(fake.images))
+    real_rows = slice_rows(real.images[chosen[:count]], real.label[chosen[:count]])
+    fake_rows = slice_rows(fake.images[:count], fake.label[:count])
+    for pair in zip(real_rows, fake_rows):
+        rows += pair
+    report.add_picture("Real above synthetic", "Columns are slices.", grid(rows, titles=titles))
+    more = slice_rows(fake.images[:24:3], fake.label[:24:3])
+    report.add_picture("More synthetic samples", "", grid(more, titles=MODALITIES))
+    outside = grid([plain_row(fake.outside[:COLUMNS])], titles=("outside",))
+    report.add_picture("Generated masks", "White is outside the organ.", outside)
+
+
+def _add_curves(report: Report, context: Context) -> None:
+    history = context.run.read_history()
+    for stage in STAGES:
+        rows = [row for row in history if row["stage"] == stage]
+        if not rows:
+            continue
+        seconds = sum(row["seconds_per_step"] for row in rows) / len(rows)
+        report.add_section(f"Stage {stage}", f"{rows[-1]['step']} steps, {seconds:.2f} s each.")
+        report.add_figure(loss_curves(history, stage))
+        pictures = sorted(context.run.samples.glob(f"{stage}_*.png"))
+        if pictures:
+            report.add_picture_file(pictures[-1].stem, "", pictures[-1])
+
+
+def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
+    """Returns the key figures, real beside synthetic."""
+    rows = {
+        "whole-tumour Dice (higher is better)": "segmentation/{}/dice_wt",
+        "legacy index Dice (higher is better)": "segmentation/{}/legacy_dice",
+        "legacy index MSE (lower is better)": "segmentation/{}/legacy_mse",
+        "overlap of the modalities' structure maps (higher is better)": "registration/{}/overlap",
+        "share of intensity outside the mask (lower is better)": "outside/{}/share",
+        "similarity of random pairs (SSIM, lower is more diverse)": "diversity/{}/ssim",
+    }
+    table = {
+        name: {kind: metrics.get(key.format(kind), np.nan) for kind in ("real", "synthetic")}
+        for name, key in rows.items()
+    }
+    return pd.DataFrame(table).T.round(4)
+
+
+def segmentation_table(metrics: dict[str, float]) -> pd.DataFrame:
+    """Returns Dice per class and modality, real beside synthetic."""
+    columns = ["dice_wt", *(f"dice_{name}" for name in LABEL_NAMES[1:])]
+    rows = {
+        f"{modality} {kind}": {
+            column: metrics.get(f"segmentation/{kind}/{modality}/{column}", np.nan)
+            for column in columns
+        }
+        for modality in MODALITIES
+        for kind in ("real", "synthetic")
+    }
+    return pd.DataFrame(rows).T.round(3)

@@ -1,0 +1,127 @@
+"""The training stages: structure, segmentation, registration, synthesis (with pre-training)."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from data.pipeline import (
+    RandomMaps,
+    distributed,
+    lesion_labels,
+    number_of_slices,
+    training_batches,
+)
+from data.synthetic import random_maps
+from experiments.stages.context import Context
+from experiments.stages.pictures import DRAW
+from models.system import GANSystem
+from utils.files import replacing
+from utils.seeding import derive_seed
+from utils.trainer import Trainer, check_batch_size
+
+PICTURE_EXAMPLES = 6
+
+
+def train_structure(context: Context) -> None:
+    """Trains E_s, G_s, G_m, D_z, D_s on extracted maps."""
+    _train(context, "structure")
+
+
+def train_segmentation(context: Context) -> None:
+    """Trains the lesion segmenters G_l on real slices."""
+    _train(context, "segmentation")
+
+
+def train_registration(context: Context) -> None:
+    """Trains the translator G_t on unregistered (or registered) modalities."""
+    _train(context, "registration", unpaired=not context.config.registration.registered)
+
+
+def train_synthesis(context: Context) -> None:
+    """Trains G: optionally on extracted maps first, then adversarially on generated maps."""
+    initialise = None
+    if context.config.pretrain:
+        pretraining = _train(context, "pretraining")
+        initialise = functools.partial(_copy_generator, pretraining)
+    maps = generated_maps(context)
+    _train(context, "synthesis", initialise, unpaired=True, random_maps=maps)
+
+
+def _copy_generator(pretraining: GANSystem, synthesis: GANSystem) -> None:
+    source, target = pretraining.networks["G"].variables, synthesis.networks["G"].variables
+    for old, new in zip(source, target):
+        new.assign(old)
+
+
+def _train(
+    context: Context,
+    stage: str,
+    initialise: Optional[Callable[[GANSystem], None]] = None,
+    **pipeline: Any,
+) -> GANSystem:
+    """Brings one system to the end of its schedule, from wherever its checkpoint stands."""
+    config, schedule = context.config, getattr(context.config.schedule, stage)
+    check_batch_size(schedule.batch_size, context.strategy)
+    system = context.build(stage)
+    if initialise is not None:
+        initialise(system)  # a checkpoint of this stage, if any, replaces it below
+    total = schedule.total_steps(number_of_slices(context.prepared, context.split.train))
+    arguments = {
+        "prepared": context.prepared,
+        "subject_ids": context.split.train,
+        "maps": config.maps,
+        "seed": derive_seed(config.seed, stage, "data"),
+        **pipeline,
+    }
+    examples = next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+    with context.strategy.scope():
+        trainer = Trainer(
+            system,
+            stage,
+            context.run,
+            schedule,
+            total,
+            context.strategy,
+            context.describe_source,
+            pictures=functools.partial(DRAW[stage], tf.function(system.synthesize), examples),
+        )
+        trainer.fit(
+            lambda step: distributed(
+                context.strategy, schedule.batch_size, first_step=step, **arguments
+            )
+        )
+    return system
+
+
+def generated_maps(context: Context) -> RandomMaps:
+    """Returns the random maps that feed the adversarial steps, drawn once and kept in the run."""
+    path = context.run.checkpoints("synthesis") / "random_maps.npz"
+    config = context.config
+    if not path.exists():
+        decode = map_decoder(context)
+        seed = derive_seed(config.seed, "random maps")
+        structure, outside = random_maps(decode, config.random_maps, config.dataset, seed)
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, structure=structure, outside=outside)
+    with np.load(path, allow_pickle=False) as arrays:
+        maps: dict[str, np.ndarray] = {name: arrays[name] for name in arrays.files}
+    labels = lesion_labels(context.prepared, context.split.train)
+    return RandomMaps(**maps, labels=labels, augment=config.dataset.augment_labels)
+
+
+def map_decoder(context: Context) -> Callable[[np.ndarray], tuple]:
+    """Returns the function from seeds [B,2] to random maps and masks [B,H,W,1]."""
+    system = context.trained("structure")
+    batch_size = context.config.dataset.batch_size
+    size = context.prepared.size
+
+    @tf.function
+    def decode(seeds: tf.Tensor) -> tuple:
+        maps = system.random_maps(tf.ensure_shape(seeds, [batch_size, 2]), size)
+        return maps["structure"], maps["outside"]
+
+    return lambda seeds: tuple(tensor.numpy() for tensor in decode(seeds))

@@ -1,0 +1,69 @@
+"""Train the main system and build a labelled, registered, synthetic MRI set with it.
+
+    python experiments/train_brats.py                      # built-in phantom, demo preset
+    python experiments/train_brats.py --data BRATS2015     # your data, the thesis' settings
+    python experiments/train_brats.py --preset tiny --out RUN
+    python experiments/train_brats.py --out RUN --resume
+
+Stages: structure -> segmentation -> registration -> synthesis -> dataset -> evaluate -> report.
+Source: Yili Qu, master thesis (models/structure_gan maps its equations to this code).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import quiet_tensorflow, require_supported_versions
+
+require_supported_versions()
+quiet_tensorflow()
+
+import tensorflow as tf
+
+from experiments.configs.brats import PRESETS
+from experiments.launch import Launch, main, parse
+from experiments.stages.context import Context, open_context
+from experiments.stages.dataset import build_dataset
+from experiments.stages.evaluation import evaluate
+from experiments.stages.plan import print_plan
+from experiments.stages.report import write_report
+from experiments.stages.training import (
+    train_registration,
+    train_segmentation,
+    train_structure,
+    train_synthesis,
+)
+from utils.run_directory import RunDirectory
+
+STAGES = {
+    "structure": train_structure,
+    "segmentation": train_segmentation,
+    "registration": train_registration,
+    "synthesis": train_synthesis,
+    "dataset": build_dataset,
+    "evaluate": evaluate,
+    "report": write_report,
+}
+COLLECTIVE = ("structure", "segmentation", "registration", "synthesis")  # need every worker
+
+
+def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+    """Runs the chosen stages in order, or prints the plan."""
+    if launch.dry_run:
+        print_plan(launch.config, launch.stages)
+        return
+    context: Context = open_context(launch.config, run, strategy, launch.data, launch.cache)
+    for stage in launch.stages:
+        if run.writes or stage in COLLECTIVE:
+            STAGES[stage](context)
+    if run.writes and "report" in launch.stages:
+        print(f"report: {run.report}")
+
+
+if __name__ == "__main__":
+    description = __doc__.split("\n")[0]
+    script = "experiments/train_brats.py"
+    sys.exit(main(lambda: parse(sys.argv[1:], script, description, PRESETS, list(STAGES)), execute))

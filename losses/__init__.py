@@ -1,0 +1,1 @@
+"""Pure loss functions: tensors in, scalar out; no weights, networks, state or logging."""

@@ -1,0 +1,29 @@
+"""Pixel-wise terms; each is the *mean* over all elements of batch, space and channels."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def mean_squared_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Returns mean((a - b)^2) of two tensors of one shape."""
+    return tf.reduce_mean(tf.math.squared_difference(a, b))
+
+
+def mean_absolute_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Returns mean(|a - b|) of two tensors of one shape."""
+    return tf.reduce_mean(tf.abs(a - b))
+
+
+def masked_squared_error(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns mean((a * mask - b * mask)^2), the second term of thesis eq. 18.
+
+    The mean runs over all pixels, so the weight of a pixel does not depend on the mask's area.
+    `mask` [B,H,W,1] (0/1) broadcasts over the channels of a and b [B,H,W,C].
+    """
+    return tf.reduce_mean(tf.square((a - b) * mask))
+
+
+def masked_energy(a: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns mean((mask * a)^2): what of `a` lies under the mask (thesis eq. 7 and 11)."""
+    return tf.reduce_mean(tf.square(a * mask))

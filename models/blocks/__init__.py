@@ -1,0 +1,1 @@
+"""Layers and initialisers shared by all networks."""

@@ -1,0 +1,38 @@
+"""Kernel initialisers of the structure-map system (original code, section 1.2 of the fact sheet).
+
+`mean_filter` starts a convolution as a box filter: every weight is 1 / (k*k*F) up to a tiny noise.
+The noise (1e-6) is all that tells a layer's filters apart, so kernels have to be made in float32.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+KERNEL_INITIALIZERS = ("mean_filter", "he_normal", "glorot_uniform")
+MEAN_FILTER_NOISE = 1e-6
+
+
+def mean_filter(fan_in_channels: int, kernel: int = 3) -> tf.keras.initializers.Initializer:
+    """Returns Normal(1 / (kernel^2 * fan_in_channels), 1e-6), the U-Nets' initialiser.
+
+    Source: "all weights 1/(k*k*f)" in the papers; the noise and F = input channels in the code.
+    """
+    mean = 1.0 / (kernel * kernel * fan_in_channels)
+    return tf.keras.initializers.RandomNormal(mean=mean, stddev=MEAN_FILTER_NOISE)
+
+
+def kernel_initializer(name: str, fan_in_channels: int) -> tf.keras.initializers.Initializer:
+    """Returns the initialiser of a 3x3 U-Net kernel by its configuration name.
+
+    Raises ValueError for a name that is not in `KERNEL_INITIALIZERS`.
+    """
+    if name == "mean_filter":
+        return mean_filter(fan_in_channels)
+    if name in KERNEL_INITIALIZERS:
+        return tf.keras.initializers.get(name)
+    raise ValueError(f"initializer is {name!r}; expected one of {', '.join(KERNEL_INITIALIZERS)}")
+
+
+def discriminator_normal(stddev: float = 0.02) -> tf.keras.initializers.Initializer:
+    """Returns Normal(0, stddev); 0.02 in every version of the code, 0.2 in the early paper."""
+    return tf.keras.initializers.RandomNormal(mean=0.0, stddev=stddev)

@@ -1,0 +1,86 @@
+"""The discriminators D, D_t and D_s: a trunk of convolutions with one or two patch heads.
+
+Trunk "patch" is what the released code runs under the name "VGG11-based" (original code, 1.4):
+
+    conv0 5x5/2 n | conv1 5x5/2 n | conv2 3x3/2 2n | conv3 3x3/2 2n
+
+Trunk "vgg11" is the literal VGG11 (Simonyan & Zisserman 2015, configuration A):
+
+    conv n, pool | 2n, pool | 4n, 4n, pool | 8n, 8n, pool | 8n, 8n, pool
+
+Heads: conv 3x3 n -> conv 3x3 1, linear. The validity head tells real (1) from generated (0); the
+modality head regresses the modality *index* at every patch. Instance norm and capped ReLU follow
+every convolution but the last of a head, the first layer included.
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import tensorflow as tf
+
+from models.blocks.convolution import Row, plain_unit
+from models.blocks.initializers import discriminator_normal
+
+TRUNKS = {
+    "patch": (
+        Row("conv0", 1, kernel=5, stride=2),
+        Row("conv1", 1, kernel=5, stride=2),
+        Row("conv2", 2, stride=2),
+        Row("conv3", 2, stride=2),
+    ),
+    "vgg11": (
+        Row("conv1_1", 1, resample="pool"),
+        Row("conv2_1", 2, resample="pool"),
+        Row("conv3_1", 4),
+        Row("conv3_2", 4, resample="pool"),
+        Row("conv4_1", 8),
+        Row("conv4_2", 8, resample="pool"),
+        Row("conv5_1", 8),
+        Row("conv5_2", 8, resample="pool"),
+    ),
+}
+HEADS = ("validity", "modality")
+
+
+class Discriminator(tf.keras.Model):
+    """Patch discriminator [B,H,W,C] -> validity [B,h,w,1], or (validity, modality) with two heads.
+
+    Args:
+        width: base width n, channels.
+        heads: 1 (validity) or 2 (validity and modality).
+        trunk: a key of `TRUNKS`.
+        stddev: spread of the kernels' normal initialiser.
+    """
+
+    def __init__(
+        self, width: int, heads: int, name: str, trunk: str = "patch", stddev: float = 0.02
+    ):
+        super().__init__(name=name)
+        if trunk not in TRUNKS:
+            raise ValueError(f"discriminator is {trunk!r}; expected one of {', '.join(TRUNKS)}")
+        self.trunk = [plain_unit(row, width, discriminator_normal(stddev)) for row in TRUNKS[trunk]]
+        self.heads = [
+            (
+                plain_unit(Row(f"{head}_conv", 1), width, discriminator_normal(stddev)),
+                plain_unit(Row(f"{head}_score", 1, activation=""), 1, discriminator_normal(stddev)),
+            )
+            for head in HEADS[:heads]
+        ]
+
+    def call(self, image: tf.Tensor) -> Union[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        """Returns the linear patch scores in float32."""
+        x = image
+        for unit in self.trunk:
+            x = unit(x)
+        scores = tuple(tf.cast(score(hidden(x)), tf.float32) for hidden, score in self.heads)
+        return scores if len(scores) > 1 else scores[0]
+
+
+def build_discriminator(
+    width: int, heads: int, channels: int, name: str, trunk: str = "patch", stddev: float = 0.02
+) -> Discriminator:
+    """Returns a discriminator with its variables created for `channels` input channels."""
+    network = Discriminator(width, heads, name, trunk, stddev)
+    network(tf.zeros([1, 32, 32, channels]))
+    return network

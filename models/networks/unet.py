@@ -1,0 +1,157 @@
+"""The three-level U-Net of the structure-map system: G, G_t, G_l and G_m (original code, 1.3).
+
+Layer table at base width n ("up": nearest x2; convolutions 3x3 with bias; IN: instance norm):
+
+    conv1 n | conv2 n (skip C) | conv3 n /2 | conv4 2n | conv5 2n (skip B) | conv6 2n /2 |
+    conv7 4n | conv8 4n (skip A) | conv9 4n /2, bare | [condition] | conv10 4n |
+    up deconv1 4n | [A] add1 2n, 2n | up deconv2 2n | [B] add2 n, n | up deconv3 n |
+    [C] add3 n, n | lastconv out, IN + sigmoid
+
+The condition enters at the bottleneck, so one encoder pass serves every target: `encode` once,
+`decode` with the codes repeated along the batch. Instance norm is per sample: equal numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import tensorflow as tf
+
+from models.blocks.convolution import ConvUnit, Row, plain_unit
+from models.blocks.initializers import kernel_initializer
+from models.blocks.normalization import InstanceNormalization
+
+CONDITIONS = ("concat", "conditional_instance_norm")
+
+ENCODER = (
+    Row("conv1", 1, fan_in=0),
+    Row("conv2", 1, fan_in=1, keep="C"),
+    Row("conv3", 1, stride=2, fan_in=1),
+    Row("conv4", 2, fan_in=1),
+    Row("conv5", 2, fan_in=2, activation="relu", keep="B"),
+    Row("conv6", 2, stride=2, fan_in=2),
+    Row("conv7", 4, fan_in=2),
+    Row("conv8", 4, fan_in=4, keep="A"),
+    Row("conv9", 4, stride=2, fan_in=4, activation=""),
+)
+DECODER = (
+    Row("conv10", 4, fan_in=4),
+    Row("deconv1", 4, resample="up", fan_in=4),
+    Row("add1_conv1", 2, fan_in=8, join="A"),
+    Row("add1_conv2", 2, fan_in=2),
+    Row("deconv2", 2, resample="up", fan_in=2),
+    Row("add2_conv1", 1, fan_in=4, join="B"),
+    Row("add2_conv2", 1, fan_in=1),
+    Row("deconv3", 1, resample="up", fan_in=1),
+    Row("add3_conv1", 1, fan_in=2, join="C"),
+    Row("add3_conv2", 1, fan_in=1),
+)
+SIZE_MULTIPLE = 8
+
+Codes = tuple[tf.Tensor, dict[str, tf.Tensor]]  # bottleneck [B,H/8,W/8,4n], skips by name
+
+
+@dataclass(frozen=True)
+class UNetSpec:
+    """What distinguishes one U-Net from another.
+
+    Attributes:
+        width: base width n, channels.
+        outputs: output channels, each an independent sigmoid.
+        conditions: number of one-hot conditions (modalities); 0 = unconditional.
+        condition: how the code enters, one of `CONDITIONS`.
+        initializer: kernel initialiser, see `models.blocks.initializers`.
+        output_scale: mean initial scale of the instance norm in front of the sigmoid.
+        output_offset: its initial offset (logit).
+    """
+
+    width: int
+    outputs: int = 1
+    conditions: int = 0
+    condition: str = "concat"
+    initializer: str = "mean_filter"
+    output_scale: float = 1.0
+    output_offset: float = 0.0
+
+
+class UNet(tf.keras.Model):
+    """U-Net [B,H,W,C] (+ one-hot [B,conditions]) -> [B,H,W,outputs] in (0,1), float32.
+
+    Height and width must be divisible by 8.
+    """
+
+    def __init__(self, spec: UNetSpec, name: str):
+        super().__init__(name=name)
+        if spec.condition not in CONDITIONS:
+            raise ValueError(f"condition is {spec.condition!r}; expected {' or '.join(CONDITIONS)}")
+        self.spec = spec
+        per_condition = spec.conditions and spec.condition == "conditional_instance_norm"
+        self.norm_conditions = spec.conditions if per_condition else None
+        self.encoder = [plain_unit(row, spec.width, self._initializer(row)) for row in ENCODER]
+        self.decoder = [self._decoder_unit(row) for row in DECODER]
+        self.output_unit = self._output_unit()
+
+    def _initializer(self, row: Row) -> tf.keras.initializers.Initializer:
+        return kernel_initializer(self.spec.initializer, max(1, row.fan_in * self.spec.width))
+
+    def _decoder_unit(self, row: Row) -> ConvUnit:
+        norm = InstanceNormalization(self.norm_conditions, name="norm")
+        return ConvUnit(row, self.spec.width, self._initializer(row), norm)
+
+    def _output_unit(self) -> ConvUnit:
+        spec = self.spec
+        norm = InstanceNormalization(
+            self.norm_conditions, spec.output_scale, spec.output_offset, name="norm"
+        )
+        row = Row("lastconv", spec.outputs, activation="sigmoid")
+        return ConvUnit(row, 1, kernel_initializer(spec.initializer, spec.width), norm)
+
+    def encode(self, image: tf.Tensor) -> Codes:
+        """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""
+        for side, size in zip(("height", "width"), image.shape[1:3]):
+            if size is not None and size % SIZE_MULTIPLE:
+                raise ValueError(f"{self.name}: {side} {size} is not divisible by {SIZE_MULTIPLE}")
+        x, skips = image, {}
+        for unit in self.encoder:
+            x = unit(x)
+            if unit.row.keep:
+                skips[unit.row.keep] = x
+        return x, skips
+
+    def decode(self, codes: Codes, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Maps codes of B samples to images [B*k,H,W,outputs].
+
+        `condition` [B*k, conditions] holds k one-hot rows per sample, sample by sample; None for an
+        unconditional network (k = 1).
+        """
+        x, skips = codes
+        if condition is not None:
+            rows = tf.shape(condition)[0] // tf.shape(x)[0]
+            x, skips = tf.nest.map_structure(lambda code: tf.repeat(code, rows, axis=0), codes)
+            if self.norm_conditions is None:
+                x = tf.concat([x, tile_condition(condition, x)], axis=-1)
+        for unit in self.decoder:
+            if unit.row.join:
+                x = tf.concat([skips[unit.row.join], x], axis=-1)
+            x = unit(x, condition)
+        return self.output_unit(x, condition)
+
+    def call(self, image: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Returns `decode(encode(image), condition)`."""
+        return self.decode(self.encode(image), condition)
+
+
+def tile_condition(condition: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Returns the one-hot condition [B,K] as constant maps [B,h,w,K] of `like`'s size and type."""
+    shape = tf.shape(like)
+    maps = tf.cast(condition, like.dtype)[:, None, None, :]
+    return tf.broadcast_to(maps, [shape[0], shape[1], shape[2], condition.shape[-1]])
+
+
+def build_unet(spec: UNetSpec, channels: int, name: str) -> UNet:
+    """Returns a U-Net with its variables created for `channels` input channels."""
+    network = UNet(spec, name)
+    image = tf.zeros([1, SIZE_MULTIPLE * 2, SIZE_MULTIPLE * 2, channels])
+    network(image, tf.one_hot([0], spec.conditions) if spec.conditions else None)
+    return network

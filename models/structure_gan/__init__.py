@@ -1,0 +1,1 @@
+"""The main system (map follows)."""

@@ -1,0 +1,201 @@
+"""Settings of the main system; the defaults are the thesis' (original code, 2.1-2.5, 8.1).
+
+All weights multiply means over batch, space and channels. A term that the original code writes once
+per modality or translation is summed over them: its weight is the weight of one summand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+NUM_MODALITIES = 4
+NUM_CLASSES = 5
+CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
+
+
+@dataclass(frozen=True)
+class StructureWeights:
+    """Loss weights of the structure-map VAE-GAN (original code, 2.1).
+
+    Args:
+        code_discriminator: D_z on z and on codes (eq. 8), each.
+        code_adversarial: D_z(code) -> real (eq. 9).
+        moments: squared deviation of the code's mean and spread, each.
+        kl: KL divergence to N(0, I); 0 = off as in the thesis.
+        map_discriminator: D_s on extracted and on random maps (eq. 10), each.
+        map_adversarial: D_s(random map) -> real (eq. 11).
+        reconstruction_squared: squared error of the decoded map (eq. 7).
+        reconstruction_absolute: absolute error of the decoded map.
+        line_sparsity: pushes decoded and random maps towards more lines, each.
+        lines_outside: lines outside the organ, decoded and random maps, each (eq. 7, 11).
+        mask: squared error of G_m's mask (eq. 6).
+    """
+
+    code_discriminator: float = 10.0
+    code_adversarial: float = 0.001
+    moments: float = 0.001
+    kl: float = 0.0
+    map_discriminator: float = 25.0
+    map_adversarial: float = 0.1
+    reconstruction_squared: float = 25.0
+    reconstruction_absolute: float = 10.0
+    line_sparsity: float = 0.0001
+    lines_outside: float = 1.0
+    mask: float = 15.0
+
+
+@dataclass(frozen=True)
+class StructureConfig:
+    """Structure-map VAE-GAN with mask generator: E_s, G_s, G_m, D_z, D_s.
+
+    Args:
+        width: base width n of E_s, G_s, D_z and D_s, channels; G_m has n/2.
+        latent_size: length of the code; a square number.
+        map_size: height and width of the maps inside the networks, pixels (nearest resize).
+        halvings: down-samplings of E_s and doublings of G_s, 1..6.
+        keep_encoder: share of input pixels that E_s keeps (dropout in training only).
+        keep_discriminator: share of input pixels that D_s keeps.
+        keep_mask: share of input pixels that G_m keeps.
+        initializer: kernel initialiser of G_m.
+        learning_rate: Adam's.
+        weights: loss weights.
+    """
+
+    width: int = 64
+    latent_size: int = 4096
+    map_size: tuple[int, int] = (512, 512)
+    halvings: int = 6
+    keep_encoder: float = 0.85
+    keep_discriminator: float = 0.85
+    keep_mask: float = 0.9
+    initializer: str = "mean_filter"
+    learning_rate: float = 1e-5
+    weights: StructureWeights = field(default_factory=StructureWeights)
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """Lesion segmenters G_l, one U-Net per modality.
+
+    Args:
+        width: base width n, channels.
+        initializer: kernel initialiser.
+        class_weights: weight of each class' squared error, background first.
+        learning_rate: Adam's.
+    """
+
+    width: int = 64
+    initializer: str = "mean_filter"
+    class_weights: tuple[float, ...] = CLASS_WEIGHTS
+    learning_rate: float = 1e-5
+
+
+@dataclass(frozen=True)
+class AdversarialWeights:
+    """Weights of the two-headed discriminators D and D_t and of the terms they give the generator.
+
+    Args:
+        real: D's validity on a real image.
+        fake: D's validity on a generated image, and G's on the same (towards real).
+        modality: modality head on a real image in D, on a generated image in G.
+        modality_fake: modality head on a generated image in D; the thesis' equations have it (1),
+            the code does not (0): with an index regression it is unstable.
+    """
+
+    real: float = 5.0
+    fake: float = 3.0
+    modality: float = 5.0
+    modality_fake: float = 0.0
+
+
+@dataclass(frozen=True)
+class RegistrationConfig:
+    """Modality translator G_t with discriminator D_t.
+
+    Args:
+        width: base width n, channels.
+        initializer: kernel initialiser of G_t.
+        condition: how the target modality enters G_t: concat or conditional_instance_norm.
+        output_scale: initial scale of the instance norm before G_t's sigmoid.
+        output_offset: its initial offset, logit.
+        discriminator: trunk of D_t: patch or vgg11.
+        registered: train on registered modalities of one slice; off draws the four independently.
+        adversarial: weights of the adversarial and class terms.
+        cycle: squared error of i -> j -> i (eq. 19), each of 12.
+        consistency: squared difference between the cycles of one image, each of 12 pairs.
+        supervised: squared error to the true target; needs `registered`; 0 = off as in the thesis.
+        learning_rate: Adam's.
+    """
+
+    width: int = 64
+    initializer: str = "mean_filter"
+    condition: str = "concat"
+    output_scale: float = 1.0
+    output_offset: float = 0.0
+    discriminator: str = "patch"
+    registered: bool = False
+    adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
+    cycle: float = 20.0
+    consistency: float = 5.0
+    supervised: float = 0.0
+    learning_rate: float = 1e-5
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """Self-supervised pre-training of G on extracted maps (eq. 18).
+
+    Args:
+        reconstruction: squared error to the real image, each modality.
+        outside: squared error outside the organ, each modality.
+        learning_rate: Adam's.
+    """
+
+    reconstruction: float = 5.0
+    outside: float = 5.0
+    learning_rate: float = 1e-5
+
+
+@dataclass(frozen=True)
+class SynthesisConfig:
+    """Conditional generator G with discriminator D, guided by frozen G_t and G_l (eq. 13-17).
+
+    Args:
+        width: base width n of G, channels.
+        discriminator_width: base width n of D, channels.
+        initializer: kernel initialiser of G.
+        condition: how the modality enters G: concat or conditional_instance_norm.
+        output_scale: initial scale of the instance norm before G's sigmoid.
+        output_offset: its initial offset, logit.
+        discriminator: trunk of D: patch or vgg11.
+        label_input: feed the label to G; off is the released code's label-free generator.
+        label_offset: constant added to the one-hot label.
+        noise: range of the uniform noise inside the organ (eq. 12).
+        adversarial: weights of the adversarial and class terms.
+        registration: squared error between x_i and the translation j -> i (eq. 16), each of 12.
+        consistency: squared difference between two translations to i, each of 12 pairs.
+        lesion: factor of the lesion term (eq. 15), each modality.
+        class_weights: weight of each class in the lesion term, background first.
+        reconstruction: eq. 18 kept during adversarial training, factor; 0 = off as in the thesis.
+        learning_rate: Adam's.
+        pretraining: the self-supervised phase.
+    """
+
+    width: int = 64
+    discriminator_width: int = 64
+    initializer: str = "mean_filter"
+    condition: str = "concat"
+    output_scale: float = 1.0
+    output_offset: float = 0.0
+    discriminator: str = "patch"
+    label_input: bool = True
+    label_offset: float = 0.1
+    noise: tuple[float, float] = (0.5, 0.6)
+    adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
+    registration: float = 20.0
+    consistency: float = 5.0
+    lesion: float = 1.0
+    class_weights: tuple[float, ...] = CLASS_WEIGHTS
+    reconstruction: float = 0.0
+    learning_rate: float = 1e-5
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)

@@ -1,0 +1,141 @@
+"""Networks of the structure-map VAE-GAN: E_s, G_s and D_z (original code, 1.5-1.7).
+
+The tables are written for the thesis' 512x512 maps, six halvings down to 8x8. With fewer halvings
+the high-resolution rows are left out (the 5x5 rows of E_s first), so that a network for small maps
+keeps the part of the table that works at its resolution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from models.blocks.convolution import ConvUnit, Row, plain_unit
+from models.blocks.initializers import discriminator_normal
+from models.blocks.normalization import InstanceNormalization
+
+MAX_HALVINGS = 6
+BASE_CHANNELS = 64  # of the decoder's first map; 8 x 8 x 64 = 4096 in the thesis
+
+# Rows by halving: entry i holds the rows that work while the map is halved for the (i+1)-th time.
+ENCODER = (
+    (Row("conv0", 1, kernel=5, stride=2),),
+    (Row("conv1", 1, kernel=5, stride=2),),
+    (Row("conv2", 2), Row("conv3", 4, stride=2)),
+    (Row("conv4", 4), Row("conv5", 4, stride=2)),
+    (Row("conv6", 4), Row("conv7", 8, stride=2)),
+    (Row("conv8", 8), Row("conv9", 8, stride=2)),
+)
+ENCODER_END = (Row("conv10", 2),)
+
+DECODER_START = (Row("conv0", 8),)
+# Entry i holds the rows of the (i+1)-th doubling.
+DECODER = (
+    (Row("up1", 4, resample="up"), Row("conv1", 4)),
+    (Row("up2", 4, resample="up"), Row("conv2", 4)),
+    (Row("up3", 2, resample="up"), Row("conv3", 2)),
+    (Row("up4", 2, resample="up"), Row("conv4", 2)),
+    (Row("up5", 1, resample="up"), Row("conv5", 1)),
+    (Row("up6", 1, resample="up"), Row("conv6", 1)),
+)
+CODE_DISCRIMINATOR = (
+    Row("conv0", 2, kernel=7),
+    Row("conv1", 2, kernel=7),
+    Row("conv2", 2, kernel=5),
+    Row("conv3", 4, kernel=5, stride=2),
+    Row("conv4", 4),
+)
+
+
+def base_size(map_size: tuple[int, int], halvings: int) -> tuple[int, int]:
+    """Returns the size of the smallest map, pixels.
+
+    Raises ValueError if `halvings` is not 1..6 or does not divide the map's sides.
+    """
+    factor = 2**halvings
+    if not 1 <= halvings <= MAX_HALVINGS or any(side % factor for side in map_size):
+        raise ValueError(
+            f"a map of {map_size[0]}x{map_size[1]} cannot be halved {halvings} times; "
+            f"choose map_size divisible by 2**halvings and halvings in 1..{MAX_HALVINGS}"
+        )
+    return map_size[0] // factor, map_size[1] // factor
+
+
+class MapEncoder(tf.keras.Model):
+    """E_s: structure map [B,H,W,1] -> mean and log-variance of its code, each [B,latent_size]."""
+
+    def __init__(self, width: int, latent_size: int, halvings: int, name: str = "E_s"):
+        super().__init__(name=name)
+        kept = ENCODER[MAX_HALVINGS - halvings :]
+        rows = [row for level in kept for row in level] + list(ENCODER_END)
+        self.units = [plain_unit(row, width, discriminator_normal()) for row in rows]
+        self.flatten = tf.keras.layers.Flatten()
+        self.mean = tf.keras.layers.Dense(latent_size, dtype="float32", name="mean")
+        self.log_variance = tf.keras.layers.Dense(latent_size, dtype="float32", name="log_variance")
+
+    def call(self, structure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns (mean, log-variance), linear, float32."""
+        x = structure
+        for unit in self.units:
+            x = unit(x)
+        x = self.flatten(x)
+        return self.mean(x), self.log_variance(x)
+
+
+class MapDecoder(tf.keras.Model):
+    """G_s: code [B,latent_size] -> two sigmoid channels [B,H,W,2], (no line, line), float32."""
+
+    def __init__(
+        self,
+        width: int,
+        latent_size: int,
+        map_size: tuple[int, int],
+        halvings: int,
+        name: str = "G_s",
+    ):
+        super().__init__(name=name)
+        self.base = base_size(map_size, halvings)
+        self.dense = [
+            tf.keras.layers.Dense(latent_size, name="dense0"),
+            tf.keras.layers.Dense(math.prod(self.base) * BASE_CHANNELS, name="dense1"),
+        ]
+        rows = list(DECODER_START) + [row for level in DECODER[:halvings] for row in level]
+        self.units = [plain_unit(row, width, discriminator_normal()) for row in rows]
+        last = Row("lastconv", 2, activation="sigmoid")
+        self.output_unit = ConvUnit(
+            last, 1, discriminator_normal(), InstanceNormalization(name="norm")
+        )
+
+    def call(self, code: tf.Tensor) -> tf.Tensor:
+        """Returns the map's two probabilities."""
+        x = code
+        for dense in self.dense:
+            x = dense(x)
+        x = tf.reshape(x, [-1, *self.base, BASE_CHANNELS])
+        for unit in self.units:
+            x = unit(x)
+        return self.output_unit(x)
+
+
+class CodeDiscriminator(tf.keras.Model):
+    """D_z: code [B,latent_size] seen as a square picture -> patch scores, linear, float32.
+
+    Raises ValueError if `latent_size` is not a square number.
+    """
+
+    def __init__(self, width: int, latent_size: int, name: str = "D_z"):
+        super().__init__(name=name)
+        self.side = math.isqrt(latent_size)
+        if self.side**2 != latent_size:
+            raise ValueError(f"latent_size is {latent_size}; D_z needs a square number, e.g. 4096")
+        self.units = [plain_unit(row, width, discriminator_normal()) for row in CODE_DISCRIMINATOR]
+        score = Row("score", 1, activation="")
+        self.score = plain_unit(score, 1, discriminator_normal())
+
+    def call(self, code: tf.Tensor) -> tf.Tensor:
+        """Returns the scores [B,side/2,side/2,1]."""
+        x = tf.reshape(code, [-1, self.side, self.side, 1])
+        for unit in self.units:
+            x = unit(x)
+        return tf.cast(self.score(x), tf.float32)

@@ -1,0 +1,58 @@
+"""Stacking four modalities along the batch, and the index tables of the twelve translations.
+
+Rows are sample-major: row 4b + i is modality i of sample b; of the twelve translations of a sample,
+row k goes from modality `SOURCE[k]` to modality `TARGET[k]`.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from models.networks.unet import Codes, UNet
+from models.structure_gan.config import NUM_MODALITIES
+
+M = NUM_MODALITIES
+TRANSLATIONS = tuple((i, j) for i in range(M) for j in range(M) if i != j)
+SOURCE = tuple(i for i, _ in TRANSLATIONS)
+TARGET = tuple(j for _, j in TRANSLATIONS)
+# For each target the rows of `TRANSLATIONS` that lead to it.
+BY_TARGET = tuple(tuple(k for k, j in enumerate(TARGET) if j == i) for i in range(M))
+
+
+def to_rows(images: tf.Tensor) -> tf.Tensor:
+    """Returns images [B,H,W,K] as single-channel rows [B*K,H,W,1]."""
+    shape = tf.shape(images)
+    height, width = images.shape[1:3]
+    rows = tf.reshape(tf.transpose(images, [0, 3, 1, 2]), [shape[0] * shape[3], height, width, 1])
+    return rows
+
+
+def from_rows(rows: tf.Tensor, count: int) -> tf.Tensor:
+    """Returns rows [B*count,...] as [B,count,...]."""
+    return tf.reshape(rows, [-1, count, *rows.shape[1:]])
+
+
+def to_channels(rows: tf.Tensor) -> tf.Tensor:
+    """Returns rows [B*M,H,W,1] as images [B,H,W,M]."""
+    return tf.transpose(from_rows(rows, M)[..., 0], [0, 2, 3, 1])
+
+
+def modality_index(batch_size: tf.Tensor, order: tuple = tuple(range(M))) -> tf.Tensor:
+    """Returns the modality of each row, `order` repeated for every sample: [B*len(order)]."""
+    return tf.tile(tf.constant(order, tf.int32), [batch_size])
+
+
+def decode_modalities(network: UNet, codes: Codes, order: tuple = tuple(range(M))) -> tf.Tensor:
+    """Decodes each sample's codes to the modalities in `order`: rows [B*len(order),H,W,1]."""
+    index = modality_index(tf.shape(codes[0])[0], order)
+    return network.decode(codes, tf.one_hot(index, M))
+
+
+def translate_to_others(network: UNet, rows: tf.Tensor) -> tf.Tensor:
+    """Returns G_t's twelve translations per sample, rows [B*12,H,W,1], from rows [B*4,H,W,1].
+
+    Four encoder passes and twelve decoder rows per sample; the same numbers as twelve whole calls.
+    """
+    samples = tf.shape(rows)[0] // M
+    condition = tf.one_hot(modality_index(samples, TARGET), M)  # 3 consecutive rows per source
+    return network.decode(network.encode(rows), condition)

@@ -1,0 +1,130 @@
+"""System "registration": the modality translator G_t (thesis 4.4, eq. 19-21, Fig. 10)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from losses import adversarial
+from losses.classification import class_index_regression
+from losses.consistency import pairwise_consistency
+from losses.reconstruction import mean_squared_error
+from models.networks.discriminator import build_discriminator
+from models.networks.unet import UNetSpec, build_unet
+from models.structure_gan.config import NUM_MODALITIES, AdversarialWeights, RegistrationConfig
+from models.structure_gan.modalities import (
+    SOURCE,
+    TARGET,
+    TRANSLATIONS,
+    from_rows,
+    modality_index,
+    to_rows,
+    translate_to_others,
+)
+from models.system import Batch, GANSystem, Terms
+from utils.distribute import apply_gradients
+
+
+class Registration(GANSystem):
+    """Conditional cycle-consistent translator between the four modalities."""
+
+    def __init__(self, config: RegistrationConfig):
+        if config.supervised and not config.registered:
+            raise ValueError("registration.supervised needs registration.registered = true")
+        self.config = config
+        spec = UNetSpec(
+            config.width,
+            conditions=NUM_MODALITIES,
+            condition=config.condition,
+            initializer=config.initializer,
+            output_scale=config.output_scale,
+            output_offset=config.output_offset,
+        )
+        networks = {
+            "G_t": build_unet(spec, 1, "G_t"),
+            "D_t": build_discriminator(config.width, 2, 1, "D_t", config.discriminator),
+        }
+        super().__init__(networks, {"G": ["G_t"], "D": ["D_t"]}, config.learning_rate)
+
+    def translations(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps images [B,H,W,4] to all translations [B,12,H,W,1], ordered as `TRANSLATIONS`."""
+        rows = translate_to_others(self.networks["G_t"], to_rows(images))
+        return from_rows(rows, len(TRANSLATIONS))
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One simultaneous update of G_t and D_t.
+
+        The batch holds `unpaired_images` [B,H,W,4], whose modalities may come from different
+        patients; with `config.registered` it is `images` instead.
+        """
+        config, G_t, D_t = self.config, self.networks["G_t"], self.networks["D_t"]
+        images = batch["images" if config.registered else "unpaired_images"]
+        x = to_rows(images)  # [B*4,H,W,1]
+        samples = tf.shape(images)[0]
+        with tf.GradientTape(persistent=True) as tape:
+            x_t = translate_to_others(G_t, x)  # [B*12,H,W,1]
+            back = tf.one_hot(modality_index(samples, SOURCE), NUM_MODALITIES)
+            x_cr = from_rows(G_t.decode(G_t.encode(x_t), back), NUM_MODALITIES - 1)  # [B*4,3,...]
+            scores = [
+                tf.split(head, [NUM_MODALITIES * samples, len(TRANSLATIONS) * samples])
+                for head in D_t(tf.concat([x, x_t], axis=0))
+            ]
+            terms_d, terms_g = adversarial_terms(
+                scores, samples, tuple(range(NUM_MODALITIES)), TARGET, config.adversarial
+            )
+            count = len(TRANSLATIONS)
+            cycle = mean_squared_error(x_cr, x[:, None])
+            terms_g["G/cycle"] = config.cycle * count * cycle  # eq. 19
+            consistency = pairwise_consistency(x_cr)
+            terms_g["G/consistency"] = config.consistency * NUM_MODALITIES * consistency
+            if config.supervised:
+                targets = tf.gather(from_rows(x, NUM_MODALITIES), TARGET, axis=1)
+                error = mean_squared_error(from_rows(x_t, count), targets)
+                terms_g["G/supervised"] = config.supervised * count * error
+            losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        norms = {
+            f"gradient_norm/{group}": apply_gradients(
+                tape, loss, self.variables(group), self.optimizers[group]
+            )
+            for group, loss in losses.items()
+        }
+        totals = {f"loss/{group}": loss for group, loss in losses.items()}
+        return {**totals, **terms_g, **terms_d, **norms}
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `translations` [B,12,H,W,1] of the batch's images."""
+        return {"translations": self.translations(batch["images"])}
+
+
+def adversarial_terms(
+    scores: list,
+    samples: tf.Tensor,
+    real_order: tuple,
+    fake_order: tuple,
+    weights: AdversarialWeights,
+) -> tuple:
+    """Returns (D's terms, G's terms) of a two-headed discriminator (eq. 13-14, 20-21).
+
+    Args:
+        scores: [(validity real, validity fake), (modality real, modality fake)], stacked rows.
+        samples: number of samples B behind the rows.
+        real_order, fake_order: modality of each of a sample's rows; a term is summed over them.
+        weights: weight of one summand.
+    """
+    (valid_real, valid_fake), (class_real, class_fake) = scores
+    real_index = modality_index(samples, real_order)
+    fake_index = modality_index(samples, fake_order)
+    n_real, n_fake = len(real_order), len(fake_order)
+    loss, w = adversarial.least_squares, weights
+    modality_fake = class_index_regression(class_fake, fake_index)
+    terms_d = {
+        "D/real": w.real * n_real * loss(valid_real, adversarial.REAL),
+        "D/fake": w.fake * n_fake * loss(valid_fake, adversarial.FAKE),
+        "D/modality": w.modality * n_real * class_index_regression(class_real, real_index),
+    }
+    if w.modality_fake:
+        terms_d["D/modality_fake"] = w.modality_fake * n_fake * modality_fake
+    terms_g = {
+        "G/adversarial": w.fake * n_fake * loss(valid_fake, adversarial.REAL),
+        "G/modality": w.modality * n_fake * modality_fake,
+    }
+    return terms_d, terms_g

@@ -1,0 +1,182 @@
+"""Systems "pretraining" and "synthesis": map and label to four modalities (thesis 4.3-4.6)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from losses.consistency import pairwise_consistency
+from losses.reconstruction import masked_squared_error, mean_squared_error
+from models.networks.discriminator import build_discriminator
+from models.networks.unet import UNet, UNetSpec, build_unet
+from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SynthesisConfig
+from models.structure_gan.modalities import (
+    BY_TARGET,
+    TARGET,
+    TRANSLATIONS,
+    decode_modalities,
+    from_rows,
+    to_channels,
+    to_rows,
+    translate_to_others,
+)
+from models.structure_gan.registration import Registration, adversarial_terms
+from models.structure_gan.segmentation import Segmentation, lesion_terms
+from models.system import Batch, GANSystem, Terms
+from utils.distribute import apply_gradients
+from utils.seeding import uniform
+
+
+def fuse_noise(structure: tf.Tensor, outside: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
+    """Returns s' = s + noise * (1 - m) * (1 - s), all [B,H,W,1] (thesis eq. 12).
+
+    0 outside the organ, 1 on lines, the noise (0.5..0.6) elsewhere.
+    """
+    return structure + noise * (1.0 - outside) * (1.0 - structure)
+
+
+def build_generator(config: SynthesisConfig) -> UNet:
+    """Returns G: [s', one-hot label + 0.1] (6 channels; 1 without label) -> one modality."""
+    spec = UNetSpec(
+        config.width,
+        conditions=NUM_MODALITIES,
+        condition=config.condition,
+        initializer=config.initializer,
+        output_scale=config.output_scale,
+        output_offset=config.output_offset,
+    )
+    return build_unet(spec, 1 + NUM_CLASSES * config.label_input, "G")
+
+
+def generate(
+    network: UNet,
+    config: SynthesisConfig,
+    structure: tf.Tensor,
+    outside: tf.Tensor,
+    label: tf.Tensor,
+    seeds: tf.Tensor,
+) -> tf.Tensor:
+    """Returns x_g [B,H,W,4] in (0,1) from maps and label [B,H,W,1]; one encoder pass a sample."""
+    low, high = config.noise
+    noise = uniform(seeds, "fusion", tuple(structure.shape[1:]), low, high)
+    fused = fuse_noise(structure, outside, noise)
+    if config.label_input:
+        one_hot = tf.one_hot(label[..., 0], NUM_CLASSES) + config.label_offset
+        fused = tf.concat([fused, one_hot], axis=-1)  # [B,H,W,6]
+    return to_channels(decode_modalities(network, network.encode(fused)))
+
+
+def reconstruction_terms(
+    images: tf.Tensor, generated: tf.Tensor, outside: tf.Tensor, config: SynthesisConfig
+) -> Terms:
+    """Returns eq. 18's two terms, summed over the four modalities of images [B,H,W,4]."""
+    w = config.pretraining
+    inside = mean_squared_error(generated, images)
+    background = masked_squared_error(generated, images, outside)
+    return {
+        "G/reconstruction": w.reconstruction * NUM_MODALITIES * inside,
+        "G/reconstruction_outside": w.outside * NUM_MODALITIES * background,
+    }
+
+
+class Pretraining(GANSystem):
+    """G alone learns to rebuild real slices from their extracted maps and labels (eq. 18)."""
+
+    def __init__(self, config: SynthesisConfig):
+        self.config = config
+        networks = {"G": build_generator(config)}
+        super().__init__(networks, {"G": ["G"]}, config.pretraining.learning_rate)
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One update on registered `images`, `label`, `structure`, `outside` of real slices."""
+        with tf.GradientTape() as tape:
+            generated = self.synthesize(batch)["images"]
+            terms = reconstruction_terms(batch["images"], generated, batch["outside"], self.config)
+            loss = tf.add_n(list(terms.values()))
+        norm = apply_gradients(tape, loss, self.variables("G"), self.optimizers["G"])
+        return {"loss/G": loss, **terms, "gradient_norm/G": norm}
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `images` [B,H,W,4] for the batch's maps and labels."""
+        maps = (batch["structure"], batch["outside"], batch["label"])
+        return {
+            "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
+        }
+
+
+class Synthesis(GANSystem):
+    """G against D, guided by the frozen translator and segmenters (eq. 13-17).
+
+    Args:
+        config: settings.
+        translator: trained system whose G_t is used for registration; never updated here.
+        segmenters: trained system whose G_l are used for the lesions; never updated here.
+    """
+
+    def __init__(self, config: SynthesisConfig, translator: Registration, segmenters: Segmentation):
+        self.config = config
+        self.G_t = translator.networks["G_t"]
+        self.segmenters = segmenters
+        networks = {
+            "G": build_generator(config),
+            "D": build_discriminator(config.discriminator_width, 2, 1, "D", config.discriminator),
+        }
+        super().__init__(networks, {"G": ["G"], "D": ["D"]}, config.learning_rate)
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One simultaneous update of G and D.
+
+        Besides a real slice's keys the batch holds `unpaired_images` [B,H,W,4] for D and
+        `random_structure`, `random_outside`, `random_label` [B,H,W,1] for G.
+        """
+        samples = tf.shape(batch["unpaired_images"])[0]
+        order = tuple(range(NUM_MODALITIES))
+        with tf.GradientTape(persistent=True) as tape:
+            x_g = self.synthesize(batch)["images"]  # [B,H,W,4]
+            rows = to_rows(x_g)
+            pairs = self.networks["D"](tf.concat([to_rows(batch["unpaired_images"]), rows], axis=0))
+            scores = [tf.split(head, 2) for head in pairs]
+            terms_d, terms_g = adversarial_terms(
+                scores, samples, order, order, self.config.adversarial
+            )
+            terms_g.update(self._registration_terms(rows))
+            terms_g.update(self._lesion_term(x_g, batch["random_label"]))
+            terms_g.update(self._kept_reconstruction(batch))
+            losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        norms = {
+            f"gradient_norm/{group}": apply_gradients(
+                tape, loss, self.variables(group), self.optimizers[group]
+            )
+            for group, loss in losses.items()
+        }
+        totals = {f"loss/{group}": loss for group, loss in losses.items()}
+        return {**totals, **terms_g, **terms_d, **norms}
+
+    def _registration_terms(self, rows: tf.Tensor) -> Terms:
+        """Eq. 16 on rows [B*4,H,W,1], and the agreement of the translations to one target."""
+        count = len(TRANSLATIONS)
+        x_gt = from_rows(translate_to_others(self.G_t, rows), count)  # [B,12,H,W,1]
+        targets = tf.gather(from_rows(rows, NUM_MODALITIES), TARGET, axis=1)
+        consistency = [pairwise_consistency(tf.gather(x_gt, ks, axis=1)) for ks in BY_TARGET]
+        return {
+            "G/registration": self.config.registration * count * mean_squared_error(targets, x_gt),
+            "G/consistency": self.config.consistency * tf.add_n(consistency),
+        }
+
+    def _lesion_term(self, x_g: tf.Tensor, label: tf.Tensor) -> Terms:
+        terms = lesion_terms(self.segmenters, x_g, label, self.config.class_weights)
+        return {"G/lesion": self.config.lesion * tf.add_n(list(terms.values()))}  # eq. 15
+
+    def _kept_reconstruction(self, batch: Batch) -> Terms:
+        if not self.config.reconstruction:
+            return {}
+        maps = (batch["structure"], batch["outside"], batch["label"])
+        rebuilt = generate(self.networks["G"], self.config, *maps, batch["seed"])
+        terms = reconstruction_terms(batch["images"], rebuilt, batch["outside"], self.config)
+        return {name: self.config.reconstruction * term for name, term in terms.items()}
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `images` [B,H,W,4] for the batch's random maps and labels."""
+        maps = (batch["random_structure"], batch["random_outside"], batch["random_label"])
+        return {
+            "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
+        }

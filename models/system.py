@@ -1,0 +1,50 @@
+"""The surface that the trainer sees of every training system."""
+
+from __future__ import annotations
+
+import abc
+
+import tensorflow as tf
+
+from utils.distribute import make_optimizer
+
+Batch = dict[str, tf.Tensor]
+Terms = dict[str, tf.Tensor]
+
+
+class GANSystem(abc.ABC):
+    """Networks, optimisers and one training step; subclasses read like their paper's algorithm.
+
+    Attributes:
+        networks: every network of the system by its name in the paper.
+        optimizers: one optimiser per loss group ("G", "D").
+        groups: for each optimiser the names of the networks that it updates.
+    """
+
+    def __init__(
+        self,
+        networks: dict[str, tf.keras.Model],
+        groups: dict[str, list[str]],
+        learning_rate: float,
+    ):
+        self.networks = networks
+        self.groups = groups
+        self.optimizers = {
+            group: make_optimizer(learning_rate, self.variables(group)) for group in groups
+        }
+
+    def variables(self, group: str) -> list[tf.Variable]:
+        """Returns the variables that the optimiser `group` updates."""
+        return [v for name in self.groups[group] for v in self.networks[name].trainable_variables]
+
+    @abc.abstractmethod
+    def train_step(self, batch: Batch) -> Terms:
+        """Runs one iteration of the algorithm on one replica; returns scalars by name.
+
+        A batch holds at least `seed` [B,2]; its other keys are the system's (see
+        `data.contract`). Terms are per-replica means; the trainer averages them.
+        """
+
+    @abc.abstractmethod
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns the system's outputs for a batch, without randomness beyond `batch["seed"]`."""

@@ -1,0 +1,28 @@
+"""Every test sees the same machine: two logical CPUs, no GPU, no screen and an empty cache."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from utils.environment import quiet_tensorflow
+
+quiet_tensorflow()
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import tensorflow as tf  # noqa: E402
+
+# The devices are fixed once TensorFlow has started, which importing a test module may do.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_cache(tmp_path_factory):
+    """Point XDG_CACHE_HOME, also that of subprocesses, away from the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

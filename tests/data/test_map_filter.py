@@ -1,0 +1,69 @@
+"""The closed-contour error on hand-made maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data.map_filter import ACCEPTED_ERROR, closed_contour_error
+from utils.errors import UserError
+
+
+def ring(gap: int = 0) -> np.ndarray:
+    """A square outline of one pixel, rows and columns 10..29 of 40, with a gap in its top side."""
+    structure = np.zeros((40, 40), np.float32)
+    structure[10:30, 10:30] = 1
+    structure[11:29, 11:29] = 0
+    structure[10, 15 : 15 + gap] = 0
+    return structure
+
+
+def outside_square(first: int, last: int) -> np.ndarray:
+    """A mask that is 0 in rows and columns first..last and 1 elsewhere."""
+    outside = np.ones((40, 40), np.float32)
+    outside[first : last + 1, first : last + 1] = 0
+    return outside
+
+
+def test_closed_ring_fills_itself_and_one_pixel_around():
+    # The blurred line reaches one pixel beyond the ring: 22x22 pixels are filled.
+    assert closed_contour_error(ring(), outside_square(9, 30)) == 0
+
+
+def test_error_is_the_share_of_mismatching_pixels():
+    error = closed_contour_error(ring(), outside_square(10, 29))
+    assert error == pytest.approx((22**2 - 20**2) / 1600)
+    assert error > ACCEPTED_ERROR
+    assert closed_contour_error(ring(), outside_square(8, 30)) == pytest.approx(45 / 1600)
+
+
+def test_small_gap_is_bridged_and_wide_gap_is_not():
+    assert closed_contour_error(ring(gap=2), outside_square(9, 30)) == 0
+    # Only the line's own band of three pixels is filled, the 18x18 inside minus its border is not.
+    assert closed_contour_error(ring(gap=4), outside_square(9, 30)) > 16**2 / 1600
+
+
+def test_lines_inside_do_not_matter():
+    structure = ring()
+    structure[18:22, 14:25] = 1
+    assert closed_contour_error(structure, outside_square(9, 30)) == 0
+
+
+def test_empty_map_encloses_nothing():
+    assert closed_contour_error(np.zeros((40, 40)), outside_square(10, 29)) == 400 / 1600
+    assert closed_contour_error(np.zeros((40, 40)), np.ones((40, 40))) == 0
+
+
+def test_full_map_encloses_everything():
+    assert closed_contour_error(np.ones((40, 40)), outside_square(10, 29)) == 1200 / 1600
+
+
+def test_inputs_stay_untouched():
+    structure, outside = ring().astype(np.uint8), outside_square(9, 30)
+    closed_contour_error(structure, outside)
+    np.testing.assert_array_equal(structure, ring())
+
+
+def test_channel_axis_is_refused():
+    with pytest.raises(UserError, match="equal shape"):
+        closed_contour_error(ring()[..., np.newaxis], outside_square(9, 30))

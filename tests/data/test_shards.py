@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data import shards
+from data.shards import PreparedSlices, parse_record, prepare_shards
+from data.slices import SliceConfig, prepare_subject
+from data.subjects import find_subjects
+from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
+from utils.errors import UserError
+
+
+@pytest.fixture
+def subjects(tmp_path):
+    return find_subjects(write_tree(tmp_path / "data", "flat2015", count=2))
+
+
+def prepare(subjects, tmp_path, config: SliceConfig = TINY, scheme: str = "brats2015"):
+    return prepare_shards(subjects, config, scheme, tmp_path / "cache", progress=False)
+
+
+def read(prepared: PreparedSlices, number: int) -> list[dict]:
+    records = tf.data.TFRecordDataset(str(prepared.files[number]))
+    parsed = records.map(lambda record: parse_record(record, prepared.size))
+    return list(parsed.as_numpy_iterator())
+
+
+def test_each_shard_holds_the_slices_of_its_subject(subjects, tmp_path):
+    config = replace(TINY, columns=(1, 7))  # not square: a swapped height and width would show
+    prepared = prepare(subjects, tmp_path, config)
+    assert prepared.subject_ids == ("brats_2013_pat0001_1", "brats_2013_pat0002_1")
+    assert prepared.slices_per_subject == (4, 4) and prepared.size == (8, 6)
+    for number, subject in enumerate(subjects):
+        images, label = prepare_subject(subject, config, "brats2015")
+        records = read(prepared, number)
+        stored = np.stack([record["images"] for record in records])
+        np.testing.assert_allclose(stored, images, atol=0.5 / 65535 + 1e-7)
+        assert stored.min() >= 0.0 and stored.max() <= 1.0
+        np.testing.assert_array_equal([record["label"] for record in records], label[..., None])
+        assert [record["source"].tolist() for record in records] == [
+            [number, axial] for axial in (1, 2, 3, 4)
+        ]
+
+
+def test_records_have_the_types_and_shapes_of_the_contract(subjects, tmp_path):
+    prepared = prepare(subjects, tmp_path)
+    dataset = tf.data.TFRecordDataset(str(prepared.files[0]))
+    spec = dataset.map(lambda record: parse_record(record, prepared.size)).element_spec
+    assert spec == {
+        "images": tf.TensorSpec((8, 8, 4), tf.float32),
+        "label": tf.TensorSpec((8, 8, 1), tf.int32),
+        "source": tf.TensorSpec((2,), tf.int32),
+    }
+
+
+def test_a_second_call_reads_no_volume(subjects, tmp_path, monkeypatch):
+    first = prepare(subjects, tmp_path)
+    monkeypatch.setattr(shards, "prepare_subject", None)
+    assert prepare(subjects, tmp_path) == first == PreparedSlices.open(first.directory)
+
+
+def test_a_scheme_by_hand_shares_the_cache_of_the_implied_one(subjects, tmp_path):
+    by_hand = prepare(subjects, tmp_path, replace(TINY, label_scheme="brats2015"))
+    assert by_hand.directory == prepare(subjects, tmp_path).directory
+
+
+def test_a_moved_data_set_keeps_its_cache(subjects, tmp_path):
+    first = prepare(subjects, tmp_path)
+    shutil.move(tmp_path / "data", tmp_path / "moved")
+    moved = find_subjects(tmp_path / "moved")
+    assert prepare(moved, tmp_path).directory == first.directory
+
+
+def test_other_settings_or_sources_get_another_directory(subjects, tmp_path, monkeypatch):
+    made = [prepare(subjects, tmp_path).directory]
+    made.append(prepare(subjects, tmp_path, replace(TINY, slices=(0, 4))).directory)
+    made.append(prepare(subjects[:1], tmp_path).directory)
+    label = subjects[0].label
+    os.utime(label, ns=(0, label.stat().st_mtime_ns + 1))
+    made.append(prepare(subjects, tmp_path).directory)
+    monkeypatch.setattr(shards, "FORMAT_VERSION", -1)
+    made.append(prepare(subjects, tmp_path).directory)
+    assert len(set(made)) == 5
+
+
+def test_empty_slices_are_skipped_and_counted(tmp_path):
+    case = tiny_case()
+    for array in case.images.values():
+        array[2:4] = 0
+    case.images["Flair"][3, 5, 5] = 1  # one lit voxel in one modality is signal
+    write_case(case_files(tmp_path / "data", "flat2015"), case)
+    prepared = prepare(find_subjects(tmp_path / "data"), tmp_path)
+    assert [int(record["source"][1]) for record in read(prepared, 0)] == [1, 3, 4]
+    assert prepared.slices_per_subject == (3,)
+    index = json.loads((prepared.directory / "index.json").read_text())
+    assert index["subjects"][0]["empty_slices_skipped"] == 1
+
+
+def test_a_case_without_any_signal_in_the_range_is_named(tmp_path):
+    case = tiny_case()
+    for array in case.images.values():
+        array[1:5] = 0
+    write_case(case_files(tmp_path / "data", "flat2015"), case)
+    with pytest.raises(UserError, match="brats_2013_pat0001_1 has no signal"):
+        prepare(find_subjects(tmp_path / "data"), tmp_path)
+
+
+def test_a_failure_half_way_leaves_nothing_behind(subjects, tmp_path):
+    subjects[1].label.write_text("broken")
+    with pytest.raises(UserError, match="damaged"):
+        prepare(subjects, tmp_path)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["index", "half index", "shard", "half shard"])
+def test_an_incomplete_directory_is_never_used(subjects, tmp_path, damage):
+    prepared = prepare(subjects, tmp_path)
+    name = "index.json" if "index" in damage else prepared.files[1].name
+    path = prepared.directory / name
+    content = path.read_bytes()
+    path.unlink()
+    if "half" in damage:
+        path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=f"{name} is missing or damaged"):
+        prepare(subjects, tmp_path)
+
+
+def test_builders_at_the_same_time_agree_on_one_complete_cache(subjects, tmp_path, monkeypatch):
+    barrier = Barrier(2, timeout=30)
+
+    def together(*arguments):
+        barrier.wait()  # both are building before either has finished
+        return prepare_subject(*arguments)
+
+    monkeypatch.setattr(shards, "prepare_subject", together)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: prepare(subjects, tmp_path), range(2))
+    assert first == second
+    assert list((tmp_path / "cache").iterdir()) == [first.directory]
+    assert len(read(first, 0)) == len(read(first, 1)) == 4
+
+
+def test_a_cache_that_cannot_be_written_is_named(subjects, tmp_path):
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(UserError, match="Cannot write the prepared slices"):
+        prepare(subjects, tmp_path)
+
+
+def test_progress_goes_to_stderr(subjects, tmp_path, capsys):
+    prepare_shards(subjects, TINY, "brats2015", tmp_path / "cache")
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Preparing slices" in output.err and "2/2" in output.err

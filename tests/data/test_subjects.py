@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.contract import MODALITIES
+from data.subjects import find_subjects
+from tests.data.trees import LAYOUTS, case_files
+from utils.errors import UserError
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def touch_case(files: dict[str, Path]) -> dict[str, Path]:
+    touch(*files.values())
+    return files
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "naming"),
+    [
+        ("nested2015", "brats_2013_pat0001_1", "VSD"),
+        ("flat2015", "brats_2013_pat0001_1", "VSD"),
+        ("brats2013", "0001", "VSD"),
+        ("brats2020", "BraTS20_Training_001", "BraTS 2017-2021"),
+        ("brats2023", "BraTS-GLI-00001-000", "BraTS-GLI"),
+    ],
+)
+def test_every_layout_pairs_each_modality_with_its_file(tmp_path, layout, name, naming):
+    files = touch_case(case_files(tmp_path, layout))
+    (subject,) = find_subjects(tmp_path)
+    assert (subject.id, subject.naming) == (name, naming)
+    assert tuple(subject.images) == MODALITIES
+    assert {**subject.images, "label": subject.label} == files
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "Brats17_TCIA_105_1",
+        "Brats18_2013_2_1",
+        "BraTS19_CBICA_AAB_1",
+        "BraTS20_Training_001",
+        "BraTS2021_00020",
+    ],
+)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_names_from_2017_to_2021(tmp_path, case, suffix):
+    for kind in ("flair", "t1", "t1ce", "t2", "seg"):
+        touch(tmp_path / "HGG" / case / f"{case}_{kind}{suffix}")
+    (subject,) = find_subjects(tmp_path)
+    assert subject.id == case
+    assert subject.images["T1"].name == f"{case}_t1{suffix}"
+    assert subject.images["T1c"].name == f"{case}_t1ce{suffix}"
+
+
+def test_subjects_are_sorted_by_id(tmp_path):
+    for number in (3, 1, 2):
+        touch_case(case_files(tmp_path, "nested2015", number, "LGG" if number == 1 else "HGG"))
+    ids = [subject.id for subject in find_subjects(tmp_path)]
+    assert ids == [f"brats_2013_pat000{number}_1" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("layout", ["nested2015", "brats2013"])
+def test_a_name_in_both_grades_keeps_the_grade(tmp_path, layout):
+    for number, grade in ((1, "HGG"), (1, "LGG"), (2, "HGG")):
+        touch_case(case_files(tmp_path, layout, number, grade))
+    ids = [subject.id for subject in find_subjects(tmp_path)]
+    names = {
+        "nested2015": [
+            "HGG_brats_2013_pat0001_1",
+            "LGG_brats_2013_pat0001_1",
+            "brats_2013_pat0002_1",
+        ],
+        "brats2013": ["0002", "HG_0001", "LG_0001"],
+    }
+    assert ids == names[layout]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", [*MODALITIES, "label"])
+def test_a_missing_file_is_named_and_never_replaced(tmp_path, layout, kind):
+    touch_case(case_files(tmp_path, layout, 1))
+    files = touch_case(case_files(tmp_path, layout, 2))
+    files[kind].unlink()
+    with pytest.raises(UserError, match=rf"2\S* has no {kind} file"):
+        find_subjects(tmp_path)
+
+
+def test_a_modality_twice_names_both_files(tmp_path):
+    files = touch_case(case_files(tmp_path, "nested2015"))
+    second = files["T2"].with_name("VSD.Brain.XX.O.MR_T2.99999.mha")
+    touch(second)
+    with pytest.raises(UserError) as error:
+        find_subjects(tmp_path)
+    assert "T2 twice" in str(error.value)
+    assert str(second) in str(error.value) and str(files["T2"]) in str(error.value)
+
+
+def test_a_copied_case_is_a_duplicate(tmp_path):
+    touch_case(case_files(tmp_path, "brats2020"))
+    touch_case(case_files(tmp_path / "copy", "brats2020"))
+    with pytest.raises(UserError, match="twice"):
+        find_subjects(tmp_path)
+
+
+def test_hidden_and_foreign_files_are_ignored(tmp_path):
+    files = touch_case(case_files(tmp_path, "flat2015"))
+    folder = files["T1"].parent
+    touch(
+        folder / ".DS_Store",
+        folder / f"._{files['T1'].name}",
+        folder / ".trash" / files["T1"].name,
+        folder / "VSD.Brain.XX.O.MR_T1_N4.54999.mha",
+        folder / "notes.txt",
+    )
+    (subject,) = find_subjects(tmp_path)
+    assert subject.images["T1"] == files["T1"]
+
+
+def test_links_are_followed_once_even_in_a_loop(tmp_path):
+    store = tmp_path / "store"
+    touch_case(case_files(store, "nested2015"))
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "HGG").symlink_to(store / "HGG")
+    (store / "HGG" / "loop").symlink_to(store)
+    assert [subject.id for subject in find_subjects(root)] == ["brats_2013_pat0001_1"]
+
+
+def test_a_root_that_is_the_patient_folder(tmp_path):
+    files = touch_case(case_files(tmp_path, "flat2015"))
+    (subject,) = find_subjects(files["T1"].parent)
+    assert subject.id == "brats_2013_pat0001_1"
+
+
+def test_spaces_and_other_alphabets_in_the_path(tmp_path):
+    root = tmp_path / "naïve 患者 1"
+    touch_case(case_files(root, "brats2023"))
+    assert len(find_subjects(root)) == 1
+
+
+def test_an_empty_root_says_what_was_searched(tmp_path):
+    with pytest.raises(UserError) as error:
+        find_subjects(tmp_path)
+    assert str(tmp_path) in str(error.value)
+    assert "BraTS20_Training_001_t1ce.nii.gz" in str(error.value)
+
+
+def test_a_root_that_does_not_exist(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        find_subjects(tmp_path / "absent")

@@ -1,0 +1,1 @@
+"""Tools without paper knowledge: trainer, distribution, run directory, configuration, metrics."""

@@ -1,0 +1,78 @@
+"""Training state on disk: networks, optimisers and step, restored whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from utils.errors import UserError
+
+_RESTORE_ERRORS = (AssertionError, ValueError, tf.errors.OpError)
+
+
+class Checkpoints:
+    """The checkpoints of one system.
+
+    Args:
+        system: has `networks` and `optimizers`, both dicts.
+        directory: `checkpoints/<stage>` of the run.
+        writes: False for workers that only take part in saving (every worker must).
+    """
+
+    def __init__(self, system: Any, directory: Path, writes: bool = True):
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.state = tf.train.Checkpoint(
+            step=self.step, networks=system.networks, optimizers=system.optimizers
+        )
+        self.directory = Path(directory)
+        target = self.directory if writes else Path(tempfile.mkdtemp())
+        self._manager = tf.train.CheckpointManager(self.state, str(target), max_to_keep=2)
+        self._scratch = None if writes else target
+
+    def restore(self) -> int:
+        """Loads the newest checkpoint and returns its step, or 0 if there is none.
+
+        Raises UserError if the checkpoint does not fit the networks or is damaged.
+        """
+        newest = tf.train.latest_checkpoint(str(self.directory))
+        if newest is None:
+            return 0
+        try:
+            self.state.restore(newest).assert_consumed()
+        except _RESTORE_ERRORS as error:
+            raise _unusable(newest, error) from error
+        return int(self.step)
+
+    def save(self, step: int) -> None:
+        """Saves the state as `ckpt-<step>`; the previous checkpoint stays until this is whole."""
+        self.step.assign(step)
+        self._manager.save(checkpoint_number=step)
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def load_networks(system: Any, directory: Path) -> None:
+    """Loads a finished stage's networks (not its optimisers) into `system`.
+
+    Raises UserError if there is no checkpoint or it does not fit.
+    """
+    newest = tf.train.latest_checkpoint(str(directory))
+    if newest is None:
+        raise UserError(f"There is no checkpoint in {directory}; run that stage first")
+    try:
+        state = tf.train.Checkpoint(networks=system.networks)
+        state.restore(newest).expect_partial().assert_existing_objects_matched()
+    except _RESTORE_ERRORS as error:
+        raise _unusable(newest, error) from error
+
+
+def _unusable(checkpoint: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0][:200]
+    return UserError(
+        f"The checkpoint {checkpoint} is damaged or does not fit the configuration ({reason}); "
+        "use the run's own configuration, or delete that folder to repeat the stage"
+    )

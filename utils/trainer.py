@@ -1,0 +1,232 @@
+"""The training loop of every system: restore, train, log, save, draw; nothing about any paper.
+
+Inner loop: a `tf.function` that runs several steps under the strategy and stops at the first
+non-finite number. Outer loop: Python, between calls; checkpoints, summaries, pictures, signals.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from utils.checkpoints import Checkpoints
+from utils.errors import UserError
+from utils.run_directory import RunDirectory
+from utils.signals import Interrupted, StopSignal
+
+Pictures = Callable[[], Mapping[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how often.
+
+    Args:
+        steps: updates in all; 0 takes `epochs` instead.
+        epochs: passes over the training slices, used when `steps` is 0.
+        batch_size: slices per update over all devices.
+        steps_per_call: updates per compiled call; progress and signals are seen between calls.
+        log_every: updates between log lines.
+        picture_every: updates between sample pictures.
+        checkpoint_minutes: minutes between checkpoints.
+    """
+
+    steps: int = 0
+    epochs: int = 200
+    batch_size: int = 4
+    steps_per_call: int = 20
+    log_every: int = 100
+    picture_every: int = 2000
+    checkpoint_minutes: float = 10.0
+
+    def total_steps(self, num_slices: int) -> int:
+        """Returns the number of updates for a training set of `num_slices`."""
+        return self.steps or max(1, self.epochs * num_slices // self.batch_size)
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or gradient stopped being a number."""
+
+
+class Trainer:
+    """Trains one system to the end of its schedule.
+
+    Args:
+        system: a `GANSystem`, built under `strategy.scope()`.
+        stage: its name in the run directory.
+        run: where to write.
+        schedule: intervals.
+        total_steps: updates in all.
+        strategy: the distribution strategy.
+        describe_source: names the cases behind a batch's `source` numbers, for error messages.
+        pictures: returns uint8 pictures [H,W,3] by name, drawn from fixed inputs.
+    """
+
+    def __init__(
+        self,
+        system: Any,
+        stage: str,
+        run: RunDirectory,
+        schedule: Schedule,
+        total_steps: int,
+        strategy: tf.distribute.Strategy,
+        describe_source: Callable[[np.ndarray], str],
+        pictures: Optional[Pictures] = None,
+    ):
+        self.system = system
+        self.stage = stage
+        self.run = run
+        self.schedule = schedule
+        self.total_steps = total_steps
+        self.strategy = strategy
+        self.describe_source = describe_source
+        self.pictures = pictures
+        self.checkpoints = Checkpoints(system, run.checkpoints(stage), writes=run.writes)
+        self._names: list = []  # of the terms, known after the first step
+        self._step = tf.function(self._distributed_step)
+        self._steps = tf.function(self._several_steps)
+
+    def restore(self) -> bool:
+        """Loads the newest checkpoint if there is one; returns whether the stage is finished."""
+        return self.checkpoints.restore() >= self.total_steps
+
+    def fit(self, batches: Callable[[int], Iterable]) -> None:
+        """Trains from the restored step to the last.
+
+        Args:
+            batches: from a step number to the distributed data set that starts at that step.
+
+        Raises:
+            Interrupted: after SIGINT or SIGTERM, when the state has been saved.
+            NonFiniteError: names the term and the cases; the last checkpoint is untouched.
+        """
+        step = self.checkpoints.restore()
+        if step >= self.total_steps:
+            return
+        if self.run.writes:
+            self.run.rewind_history(self.stage, step)
+        writer = self._summary_writer()
+        bar = tqdm(total=self.total_steps, initial=step, desc=self.stage, unit="step")
+        with StopSignal() as stop, writer.as_default(), bar:
+            if step == 0:
+                self._draw(0)
+            self._loop(iter(batches(step)), step, bar, stop)
+        writer.close()
+
+    def _loop(self, iterator: Any, step: int, bar: tqdm, stop: StopSignal) -> None:
+        schedule, saved, totals, since = self.schedule, time.monotonic(), {}, 0
+        started = time.monotonic()
+        while step < self.total_steps:
+            count, means = self._advance(iterator, self._steps_until_next_event(step), step)
+            step += count
+            bar.update(count)
+            for name, value in means.items():
+                totals[name] = totals.get(name, 0.0) + value * count
+            since += count
+            last = step == self.total_steps
+            if step % schedule.log_every == 0 or last:
+                seconds = time.monotonic() - started
+                self._log(
+                    step,
+                    {name: total / since for name, total in totals.items()},
+                    seconds / since,
+                    bar,
+                )
+                totals, since, started = {}, 0, time.monotonic()
+            if step % schedule.picture_every == 0 or last:
+                self._draw(step)
+            overdue = time.monotonic() - saved > 60 * schedule.checkpoint_minutes
+            if last or overdue or stop.requested:
+                self.checkpoints.save(step)
+                saved = time.monotonic()
+            if stop.requested and not last:
+                raise Interrupted(f"{self.stage} at step {step} of {self.total_steps}")
+
+    def _steps_until_next_event(self, step: int) -> int:
+        schedule = self.schedule
+        events = [self.total_steps - step]
+        for interval in (schedule.steps_per_call, schedule.log_every, schedule.picture_every):
+            events.append(interval - step % interval)
+        return min(events)
+
+    def _advance(self, iterator: Any, count: int, step: int) -> tuple:
+        """Runs up to `count` steps; returns how many ran and each term's mean."""
+        if self._names:
+            done, sums, last, source = self._steps(iterator, count)
+        else:
+            # The first step runs alone: it tells the terms' names, which the compiled loop needs.
+            sums, source = self._step(iterator)
+            self._names, done, last = sorted(sums), 1, sums
+        done = int(done)
+        bad = sorted(name for name, value in last.items() if not np.isfinite(value))
+        if bad:
+            raise NonFiniteError(
+                f"{self.stage}: {', '.join(bad)} is not finite at step {step + done}; cases: "
+                f"{self.describe_source(source.numpy())}; the last checkpoint is intact, resume "
+                "with a smaller learning rate or float32 precision"
+            )
+        return done, {name: float(value) / done for name, value in sums.items()}
+
+    def _distributed_step(self, iterator: Any) -> tuple:
+        batch = next(iterator)
+        terms = self.strategy.run(self.system.train_step, args=(batch,))
+        means = {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+            for name, value in terms.items()
+        }
+        sources = self.strategy.experimental_local_results(batch["source"])
+        return means, tf.concat(sources, axis=0)
+
+    def _several_steps(self, iterator: Any, count: tf.Tensor) -> tuple:
+        sums = {name: tf.constant(0.0) for name in self._names}
+        last = dict(sums)
+        source = tf.zeros([0, 0], tf.int32)
+        done, finite = tf.constant(0), tf.constant(True)
+        while tf.logical_and(done < count, finite):
+            tf.autograph.experimental.set_loop_options(
+                shape_invariants=[(source, tf.TensorShape(None))]
+            )
+            last, source = self._step(iterator)
+            sums = {name: sums[name] + last[name] for name in sums}
+            finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(last.values()))))
+            done += 1
+        return done, sums, last, source
+
+    def _summary_writer(self) -> tf.summary.SummaryWriter:
+        if not self.run.writes:
+            return tf.summary.create_noop_writer()
+        return tf.summary.create_file_writer(str(self.run.tensorboard(self.stage)))
+
+    def _log(self, step: int, means: dict[str, float], seconds: float, bar: tqdm) -> None:
+        bar.set_postfix({k: f"{v:.3g}" for k, v in means.items() if k.startswith("loss/")})
+        for name, value in {**means, "time/step_seconds": seconds}.items():
+            tf.summary.scalar(f"{self.stage}/{name}", value, step)
+        if self.run.writes:
+            row = {"stage": self.stage, "step": step, "seconds_per_step": seconds, **means}
+            self.run.append_history(row)
+
+    def _draw(self, step: int) -> None:
+        if self.pictures is None or not self.run.writes:
+            return
+        for name, picture in self.pictures().items():
+            tf.summary.image(f"{self.stage}/{name}", picture[None], step)
+            path = Path(self.run.samples) / f"{self.stage}_{name}_{step:07d}.png"
+            tf.io.write_file(str(path), tf.io.encode_png(picture))
+
+
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> int:
+    """Returns the batch size per replica; UserError if the replicas cannot share it equally."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise UserError(
+            f"batch_size is {batch_size} but {replicas} devices train together; "
+            f"choose a multiple of {replicas}"
+        )
+    return batch_size // replicas
