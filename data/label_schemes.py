@@ -66,7 +66,7 @@ def resolve_scheme(subjects: Sequence[Subject], requested: str | None) -> str:
     """
     if requested is not None and requested not in SCHEMES:
         raise UserError(
-            f"Unknown --data.label_scheme {requested}: expected one of {', '.join(SCHEMES)}."
+            f"Unknown --slicing.label_scheme {requested}: expected one of {', '.join(SCHEMES)}."
         )
     examples = {subject.naming: subject.id for subject in subjects}
     if len(examples) != 1:
@@ -80,11 +80,11 @@ def resolve_scheme(subjects: Sequence[Subject], requested: str | None) -> str:
     if requested is None and len(possible) > 1:
         raise UserError(
             f"Names such as {example} are used by releases with different label values; say which "
-            f"with --data.label_scheme {'|'.join(possible)}."
+            f"with --slicing.label_scheme {'|'.join(possible)}."
         )
     if requested is not None and requested not in possible:
         raise UserError(
-            f"--data.label_scheme {requested} contradicts the {naming} names of the files (case "
+            f"--slicing.label_scheme {requested} contradicts the {naming} names of the files (case "
             f"{example}), which use {' or '.join(possible)}; correct or omit the option."
         )
     return requested or possible[0]
@@ -113,7 +113,7 @@ def to_2015(label: np.ndarray, scheme: str, source: Path) -> np.ndarray:
         raise UserError(
             f"The label {source} holds the values {foreign} where {scheme} allows only "
             f"{', '.join(map(str, mapping))}; use the original label file or check "
-            "--data.label_scheme."
+            "--slicing.label_scheme."
         )
     lookup = np.zeros(max(mapping) + 1, np.uint8)
     lookup[list(mapping)] = list(mapping.values())

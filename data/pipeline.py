@@ -122,30 +122,28 @@ def training_batches(
         )
     index, pipelines, replicas = shard
     per_replica = batch_size // (pipelines * replicas)
-    dataset = tf.data.Dataset.zip(streams).batch(per_replica, drop_remainder=True)
+    dataset = tf.data.Dataset.zip(streams)
     if pipelines > 1:
-        # Serialized batches are dealt out before anything is decoded.
-        dataset = dataset.enumerate().filter(
-            lambda number, _: (number // replicas) % pipelines == index
+        # Examples are dealt out before anything is decoded.
+        dataset = dataset.filter(
+            lambda example: (example["index"] // per_replica // replicas) % pipelines == index
         )
-        dataset = dataset.map(lambda _, batch: batch)
     base_seed = np.array([derive_seed(seed, "a"), derive_seed(seed, "b")], np.int32)
 
-    def decode(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        examples = [
-            _example(record, fold_in(base_seed, number), prepared.size, maps, random_maps)
-            for record, number in zip(
-                tf.unstack(batch["record"], per_replica), tf.unstack(batch["index"], per_replica)
-            )
-        ]
-        merged = {key: tf.stack([example[key] for example in examples]) for key in examples[0]}
+    def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        example = parse_record(element["record"], prepared.size)
+        example["seed"] = fold_in(base_seed, element["index"])
+        example["structure"], example["outside"] = _cut_maps(example, maps)
         if unpaired:
-            merged["unpaired_images"] = _mix(batch["unpaired"], prepared.size, per_replica)
-        return merged
+            example["unpaired_images"] = _mix(element["unpaired"], prepared.size)
+        if random_maps is not None:
+            example.update(_random_maps(random_maps, fold_in(example["seed"], "random maps")))
+        return example
 
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(per_replica, drop_remainder=True)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
@@ -180,18 +178,9 @@ def _chosen(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list:
     return [(path, count) for name, path, count in rows if name in wanted]
 
 
-def _example(record, seed, size, maps: MapConfig, random_maps: Optional[RandomMaps]) -> dict:
-    example = parse_record(record, size)
-    example["seed"] = seed
-    example["structure"], example["outside"] = _cut_maps(example, seed, maps)
-    if random_maps is not None:
-        example.update(_random_maps(random_maps, fold_in(seed, "random maps")))
-    return example
-
-
-def _cut_maps(example: dict, seed: tf.Tensor, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
+def _cut_maps(example: dict, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
     if maps.modality == "random":
-        draw_seed = fold_in(seed, "modality")
+        draw_seed = fold_in(example["seed"], "modality")
         index = tf.random.stateless_uniform([], draw_seed, 0, len(MODALITIES), tf.int32)
         image = tf.gather(example["images"], [index], axis=-1)
     else:
@@ -210,12 +199,11 @@ def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     )
     candidates = tf.cast(tf.gather(tf.constant(maps.labels), chosen), tf.int32)
     if maps.augment:
-        candidates = tf.stack(
-            [
-                augment_label(label, fold_in(seed, position))
-                for position, label in enumerate(tf.unstack(candidates))
-            ]
+        seeds = tf.random.split(fold_in(seed, "augmentation"), LABEL_CANDIDATES)
+        candidates = tf.map_fn(
+            lambda pair: augment_label(*pair), (candidates, seeds), fn_output_signature=tf.int32
         )
+        candidates = tf.ensure_shape(candidates, [LABEL_CANDIDATES, *maps.labels.shape[1:]])
     label, _ = choose_fitting_label(candidates, outside)
     return {
         "random_structure": tf.cast(tf.constant(maps.structure)[number], tf.float32),
@@ -224,12 +212,9 @@ def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def _mix(records: tuple, size: tuple[int, int], count: int) -> tf.Tensor:
-    """Returns [count,H,W,4] with modality i taken from the i-th stream of records."""
-    slices = [
-        tf.stack([parse_record(r, size)["images"][..., i] for r in tf.unstack(stream, count)])
-        for i, stream in enumerate(records)
-    ]
+def _mix(records: tuple, size: tuple[int, int]) -> tf.Tensor:
+    """Returns [H,W,4] with modality i taken from the i-th record."""
+    slices = [parse_record(r, size)["images"][..., i] for i, r in enumerate(records)]
     return tf.stack(slices, axis=-1)
 
 

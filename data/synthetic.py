@@ -25,7 +25,7 @@ from data.labels import augment_label, fits_inside
 from data.map_filter import ACCEPTED_ERROR, closed_contour_error
 from utils.errors import UserError
 from utils.files import read_json, replacing, write_json, write_text
-from utils.seeding import derive_seed, fold_in
+from utils.seeding import derive_seed
 
 Maps = tuple[np.ndarray, np.ndarray]  # structure, outside: [B,H,W,1], 0/1
 DecodeMaps = Callable[[np.ndarray], Maps]  # seeds int32 [B,2] -> maps
@@ -173,8 +173,10 @@ class LabelSampler:
 
 @tf.function
 def _augment(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    rows = tf.unstack(tf.ensure_shape(labels, [LABEL_CHUNK, *labels.shape[1:]]))
-    return tf.stack([augment_label(row, fold_in(seed, i)) for i, row in enumerate(rows)])
+    seeds = tf.random.split(seed, LABEL_CHUNK)
+    return tf.map_fn(
+        lambda pair: augment_label(*pair), (labels, seeds), fn_output_signature=tf.int32
+    )
 
 
 def build_synthetic_set(

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or bad data, 130 interrupted with the 
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import signal
@@ -81,12 +82,9 @@ def parse(
     With `--resume` the run's own config.json is the starting point, and options that would change
     it are refused.
     """
-    first, _ = _base_parser(script, description, presets, stages).parse_known_args(
-        [word for word in argv if word not in ("-h", "--help")]
-    )
-    if first.preset is None:
-        first.preset = "thesis" if first.data else "demo"
-    config, saved = presets[first.preset], None
+    first = _first_look(argv)
+    preset = first.preset or ("thesis" if first.data else "demo")
+    config, saved = presets.get(preset, next(iter(presets.values()))), None
     if first.resume:
         saved = _saved_run(first.out)
         config = from_dict(type(config), saved["config"])
@@ -107,10 +105,20 @@ def parse(
                 f"--data is {options.data} but {options.out} was started on "
                 f"{data or 'the phantom'}; leave --data out or start a new --out"
             )
-        options.data, first.preset = data, saved["preset"]
+        options.data, preset = data, saved["preset"]
     elif options.data is not None and not options.data.is_dir():
         raise UserError(f"--data {options.data} is not a folder; give the root of the BRATS tree")
-    return _launch(options, first.preset, chosen, script, stages)
+    return _launch(options, preset, chosen, script, stages)
+
+
+def _first_look(argv: Sequence[str]) -> argparse.Namespace:
+    """Reads the few options that decide which configuration the others change."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    parser.add_argument("--data")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    return parser.parse_known_args(argv)[0]
 
 
 def _base_parser(script, description, presets, stages) -> Parser:

@@ -10,8 +10,8 @@ from skimage.segmentation import find_boundaries
 
 from utils.errors import UserError
 
-# Background, then labels 1..4: vermilion, sky blue, green, yellow.
-PALETTE = ((0, 0, 0), (230, 85, 13), (86, 180, 233), (0, 190, 120), (250, 235, 60))
+# Background, then labels 1..4: yellow, blue, green, magenta; each stands out from black and white.
+PALETTE = ((0, 0, 0), (245, 195, 0), (40, 145, 240), (0, 185, 110), (240, 40, 130))
 PAPER = 255  # grey of gaps and margins
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
@@ -58,7 +58,7 @@ def draw_contour(
     picture = _as_colour(enlarge(grey if grey.dtype == np.uint8 else to_uint8(grey), scale))
     label = enlarge(label, scale)
     for value in np.unique(label[label > 0]):
-        picture[find_boundaries(label == value, connectivity=1, mode="inner")] = colours[value]
+        picture[find_boundaries(label == value, mode="inner")] = colours[value]
     return picture
 
 

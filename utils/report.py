@@ -26,7 +26,7 @@ COLOURS = (*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2])
 LINE_STYLES = ("-", "--", ":", "-.")
 
 _STYLE = """
-body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; background: #fff; color: #1a1a1a;
+body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem; background: #fff; color: #1a1a1a;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
 h1, h2, h3 { line-height: 1.25; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
@@ -35,8 +35,7 @@ figure { margin: 1rem 0 1.5rem; overflow-x: auto; }
 figcaption { color: #444; font-size: 0.9rem; }
 img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.75rem; border-bottom: 1px solid #ddd; text-align: left; }
-td { white-space: pre-line; }
+th, td { padding: 0.25rem 0.6rem; border-bottom: 1px solid #ddd; text-align: left; }
 thead th { border-bottom: 2px solid #888; }
 pre { padding: 0.75rem; overflow-x: auto; background: #f4f4f4; font-size: 0.8rem; }
 summary { cursor: pointer; }
@@ -103,15 +102,14 @@ class Report:
 
     def add_table(self, table: pd.DataFrame, caption: str = "") -> None:
         """Adds a table: floats with 4 digits, NaN as a dash, the index unless it only counts."""
-        with pd.option_context("display.max_colwidth", None):
-            markup = table.to_html(
-                border=0,
-                index=not isinstance(table.index, pd.RangeIndex),
-                justify="left",
-                float_format=_number,
-                na_rep="–",
-                escape=True,
-            )
+        markup = table.to_html(
+            border=0,
+            index=not isinstance(table.index, pd.RangeIndex),
+            justify="left",
+            float_format=_number,
+            na_rep="–",
+            escape=True,
+        )
         self._add_figure(markup, caption)
 
     def add_key_values(self, values: Mapping[str, Any], caption: str = "") -> None:
@@ -196,9 +194,10 @@ def _draw_lines(axis: Axes, rows: Sequence[Mapping], groups: Sequence[Sequence[s
     drawn = []
     marker = "o" if len(rows) < 10 else ""
     for style, names in zip(cycle(LINE_STYLES), groups):
-        for i, name in enumerate(names):
+        axis.set_prop_cycle(color=COLOURS)
+        for name in names:
             steps, values = zip(*((row["step"], row[name]) for row in rows if name in row))
-            axis.plot(steps, values, style, color=COLOURS[i % 20], marker=marker, markersize=3, label=name)
+            axis.plot(steps, values, style, marker=marker, markersize=3, label=name)
             drawn += values
     positive = [value for value in drawn if value > 0]
     if positive and min(drawn) >= 0 and max(positive) > LOG_SPAN * min(positive):

@@ -89,7 +89,7 @@ class Trainer:
         self.describe_source = describe_source
         self.pictures = pictures
         self.checkpoints = Checkpoints(system, run.checkpoints(stage), writes=run.writes)
-        self._names: list = []  # of the terms, known after the first step
+        self._names: list = []  # of the terms, known after tracing
         self._step = tf.function(self._distributed_step)
         self._steps = tf.function(self._several_steps)
 
@@ -158,12 +158,11 @@ class Trainer:
 
     def _advance(self, iterator: Any, count: int, step: int) -> tuple:
         """Runs up to `count` steps; returns how many ran and each term's mean."""
-        if self._names:
-            done, sums, last, source = self._steps(iterator, count)
-        else:
-            # The first step runs alone: it tells the terms' names, which the compiled loop needs.
-            sums, source = self._step(iterator)
-            self._names, done, last = sorted(sums), 1, sums
+        if not self._names:
+            # Tracing alone tells the terms' names, which the compiled loop needs.
+            terms, _ = self._step.get_concrete_function(iterator).structured_outputs
+            self._names = sorted(terms)
+        done, sums, last, source = self._steps(iterator, tf.constant(count))
         done = int(done)
         bad = sorted(name for name, value in last.items() if not np.isfinite(value))
         if bad:

@@ -60,7 +60,7 @@ class BratsConfig:
         test_fraction: share of patients held out.
         pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         random_maps: generated maps that feed the adversarial steps.
-        data: slices and crop.
+        slicing: range, crop and size of the slices.
         maps: structure maps and masks.
         structure: structure-map VAE-GAN.
         segmentation: lesion segmenters.
@@ -76,7 +76,7 @@ class BratsConfig:
     test_fraction: float = 0.1
     pretrain: bool = False
     random_maps: int = 2000
-    data: SliceConfig = field(default_factory=SliceConfig)
+    slicing: SliceConfig = field(default_factory=SliceConfig)
     maps: MapConfig = field(default_factory=MapConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
@@ -115,9 +115,10 @@ DEMO = replace(
     pretrain=True,  # few slices: the thesis recommends it for small sets
     random_maps=400,
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
-    data=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2),
-    # Window and zoom are pixels: halved with the resolution.
-    maps=MapConfig(structure_median=3, mask_zoom=5),
+    slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2),
+    # Window and zoom are pixels: halved with the resolution. Thresholds: the code's 0.035 turns the
+    # coarser slices into solid patches, 0.3 opens holes in the ventricles.
+    maps=MapConfig(edge_threshold=0.08, structure_median=3, mask_threshold=0.1, mask_zoom=4),
     structure=StructureConfig(
         width=12,
         latent_size=16,  # a few hundred maps fill 16 dimensions, not 4096
@@ -153,8 +154,8 @@ TINY = replace(
     phantom_subjects=4,
     random_maps=16,
     # A quarter of the resolution and every tenth slice: seconds instead of minutes.
-    data=SliceConfig(slices=(70, 90), rows=(34, 226), columns=(48, 192), downsample=6),
-    maps=MapConfig(structure_median=3, mask_zoom=2),
+    slicing=SliceConfig(slices=(70, 90), rows=(34, 226), columns=(48, 192), downsample=6),
+    maps=MapConfig(edge_threshold=0.08, structure_median=1, mask_threshold=0.1, mask_zoom=2),
     structure=replace(DEMO.structure, width=4, map_size=(32, 24), halvings=2),
     segmentation=replace(DEMO.segmentation, width=4),
     registration=replace(DEMO.registration, width=4),

@@ -96,8 +96,8 @@ def open_context(
     note = str(data.name) if data else PHANTOM_NOTE
     root = data or cached_phantom(cache, config.phantom_subjects, config.seed)
     subjects = find_subjects(root)
-    scheme = resolve_scheme(subjects, config.data.label_scheme)
-    prepared = prepare_shards(subjects, config.data, scheme, cache)
+    scheme = resolve_scheme(subjects, config.slicing.label_scheme)
+    prepared = prepare_shards(subjects, config.slicing, scheme, cache)
     if run.splits.exists():
         split = Split.load(run.splits)
     else:

@@ -54,7 +54,7 @@ def _renderer(context: Context) -> Callable[..., np.ndarray]:
 
 def lesion_scorer(segmenters: Segmentation) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Returns (images [B,H,W,4], label [B,H,W,1]) -> whole-tumour Dice [B], mean of the G_l."""
-    find = tf.function(segmenters.synthesize)
+    find = tf.function(segmenters.synthesize, reduce_retracing=True)
 
     def score(images: np.ndarray, label: np.ndarray) -> np.ndarray:
         found = find({"images": tf.constant(images)})["labels"].numpy()

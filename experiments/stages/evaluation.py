@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +29,10 @@ class SliceSet:
 
 def evaluate(context: Context) -> None:
     """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json."""
+    find = tf.function(context.trained("segmentation").synthesize, reduce_retracing=True)
     for name, slices in (("real", held_out(context)), ("synthetic", synthetic(context))):
         metrics = {
-            **_segmentation(context, slices, f"segmentation/{name}"),
+            **_segmentation(context, find, slices, f"segmentation/{name}"),
             **_registration(context, slices, f"registration/{name}"),
             **_per_modality(
                 outside_share(slices.images, slices.outside).mean(axis=0),
@@ -66,8 +68,9 @@ def synthetic(context: Context) -> SliceSet:
     return SliceSet(images, label.astype(np.int32), outside)
 
 
-def _segmentation(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
-    find = tf.function(context.trained("segmentation").synthesize)
+def _segmentation(
+    context: Context, find: Callable[[dict], dict], slices: SliceSet, prefix: str
+) -> dict[str, float]:
     size = context.config.evaluation.batch_size
     found = np.concatenate(
         [

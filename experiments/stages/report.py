@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from data.contract import LABEL_NAMES, MODALITIES
 from experiments.stages.context import Context
@@ -20,9 +21,12 @@ STAGES = ("structure", "segmentation", "registration", "pretraining", "synthesis
 
 def write_report(context: Context) -> None:
     """Writes report.html from the run directory's files."""
-    report = Report("Synthetic labelled multi-modality MRI", f"Data: {context.data_note}.")
+    report = Report("Synthetic labelled multi-modality MRI")
     metrics = context.run.read_metrics()
-    report.add_section("Results", "Real: held-out patients. Synthetic: the unfiltered set.")
+    report.add_section(
+        "Results",
+        f"Data: {context.data_note}. Real: held-out patients. Synthetic: the unfiltered set.",
+    )
     report.add_table(summary_table(metrics), "Means over modalities")
     report.add_table(segmentation_table(metrics), "Dice of the segmenters G_l, per modality")
     _add_pictures(report, held_out(context), synthetic(context))
@@ -68,7 +72,8 @@ def _add_curves(report: Report, context: Context) -> None:
         report.add_figure(loss_curves(history, stage))
         pictures = sorted(context.run.samples.glob(f"{stage}_*.png"))
         if pictures:
-            report.add_picture_file(pictures[-1].stem, "", pictures[-1])
+            picture = tf.io.decode_png(tf.io.read_file(str(pictures[-1]))).numpy()
+            report.add_picture(pictures[-1].stem, "", picture)
 
 
 def summary_table(metrics: dict[str, float]) -> pd.DataFrame:

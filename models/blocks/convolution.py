@@ -54,7 +54,10 @@ ACTIVATIONS = {
 
 def upsample(x: tf.Tensor) -> tf.Tensor:
     """Returns x [B,H,W,C] with every pixel doubled in both directions: [B,2H,2W,C]."""
-    return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)
+    _, height, width, channels = x.shape
+    rows = tf.shape(x)[0]
+    doubled = tf.broadcast_to(x[:, :, None, :, None, :], [rows, height, 2, width, 2, channels])
+    return tf.reshape(doubled, [rows, 2 * height, 2 * width, channels])
 
 
 class ConvUnit(tf.keras.layers.Layer):

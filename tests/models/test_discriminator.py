@@ -1,0 +1,145 @@
+"""Discriminators against the table of the original code, and the literal VGG11 trunk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.blocks.convolution import ConvUnit
+from models.networks.discriminator import Discriminator, build_discriminator
+from tests.models.test_convolution import apply_unit, record_units
+
+# Name, kernel, stride, channels in n, has norm and activation, output size for 184x144.
+PATCH = [
+    ("conv0", 5, 2, 1, True, (92, 72)),
+    ("conv1", 5, 2, 1, True, (46, 36)),
+    ("conv2", 3, 2, 2, True, (23, 18)),
+    ("conv3", 3, 2, 2, True, (12, 9)),
+]
+VGG11 = [
+    ("conv1_1", 3, 1, 1, True, (92, 72)),
+    ("conv2_1", 3, 1, 2, True, (46, 36)),
+    ("conv3_1", 3, 1, 4, True, (46, 36)),
+    ("conv3_2", 3, 1, 4, True, (23, 18)),
+    ("conv4_1", 3, 1, 8, True, (23, 18)),
+    ("conv4_2", 3, 1, 8, True, (12, 9)),
+    ("conv5_1", 3, 1, 8, True, (12, 9)),
+    ("conv5_2", 3, 1, 8, True, (6, 5)),
+]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    tf.keras.utils.set_random_seed(0)
+
+
+def units(network: Discriminator) -> list[ConvUnit]:
+    return [*network.trunk, *(unit for head in network.heads for unit in head)]
+
+
+def random_image(*shape: int) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).random(shape), tf.float32)
+
+
+@pytest.mark.parametrize(
+    "width, heads, channels, expected",
+    [
+        (64, 2, 1, 475_330),  # D, D_t
+        (64, 1, 1, 400_833),
+        (64, 1, 2, 402_433),  # D_s
+        (4, 2, 1, 2_110),
+        (8, 2, 1, 7_898),
+        (16, 2, 1, 30_514),
+        (32, 2, 1, 119_906),
+    ],
+)
+def test_parameters(width, heads, channels, expected):
+    network = build_discriminator(width, heads, channels, "D")
+    assert network.count_params() == expected
+    assert sum(np.prod(v.shape) for v in network.trainable_variables) == expected
+
+
+def test_parameters_of_the_vgg11_trunk():
+    """9 * in * out + 3 * out per row with norm, and the head; without the head's last norm."""
+    n, channels = 4, [1, 4, 8, 16, 16, 32, 32, 32, 32, 4]
+    expected = sum(9 * a * b + 3 * b for a, b in zip(channels, channels[1:])) + 9 * n + 1
+    assert build_discriminator(n, 1, 1, "D", trunk="vgg11").count_params() == expected
+
+
+@pytest.mark.parametrize("trunk, table", [("patch", PATCH), ("vgg11", VGG11)])
+def test_rows_of_the_table(monkeypatch, trunk, table):
+    network = build_discriminator(2, 2, 1, "D", trunk)
+    recorded = record_units(monkeypatch)
+    network(random_image(1, 184, 144, 1))
+    expected = [(name, k, s, (*size, 2 * out), n) for name, k, s, out, n, size in table]
+    size = table[-1][-1]
+    for head in ("validity", "modality"):
+        expected.append((f"{head}_conv", 3, 1, (*size, 2), True))
+        expected.append((f"{head}_score", 3, 1, (*size, 1), False))
+    assert recorded == expected
+
+
+def test_scores_equal_the_plain_forward_pass():
+    network = build_discriminator(3, 2, 1, "D")
+    for unit in units(network):  # strong scales: the cap matters
+        if unit.norm is not None:
+            unit.norm.scale.assign(80 * unit.norm.scale)
+    x = image = random_image(2, 32, 48, 1)
+    for unit in network.trunk:
+        x = apply_unit(unit, x, stride=2)
+    scores = [apply_unit(score, apply_unit(hidden, x)) for hidden, score in network.heads]
+    for found, expected in zip(network(image), scores):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_one_head_returns_one_tensor():
+    assert build_discriminator(2, 1, 1, "D")(random_image(3, 16, 16, 1)).shape == (3, 1, 1, 1)
+
+
+@pytest.mark.parametrize("options, stddev", [({}, 0.02), ({"stddev": 0.2}, 0.2)])
+@pytest.mark.parametrize("trunk", ["patch", "vgg11"])
+def test_initial_kernels_and_norms(options, stddev, trunk):
+    network = build_discriminator(8, 2, 1, "D", trunk, **options)
+    for unit in units(network):
+        kernel = unit.convolution.kernel.numpy()
+        assert abs(kernel.mean()) < 6 * stddev / kernel.size**0.5, unit.name
+        assert kernel.std() == pytest.approx(stddev, rel=5 / (2 * kernel.size) ** 0.5), unit.name
+        assert not np.any(unit.convolution.bias)
+    norms = [unit.norm for unit in units(network) if unit.norm]
+    scales = np.concatenate([norm.scale for norm in norms])
+    assert scales.mean() == pytest.approx(1, abs=6 * 0.02 / scales.size**0.5)
+    assert scales.std() == pytest.approx(0.02, rel=5 / (2 * scales.size) ** 0.5)
+    assert not any(np.any(norm.offset) for norm in norms)
+    kernels = [unit.convolution.kernel.numpy() for unit in units(network)]
+    filters = [f.tobytes() for k in kernels for f in k.reshape(-1, k.shape[-1]).T]
+    assert len(set(filters)) == len(filters)
+
+
+def test_initial_scores_are_near_zero_and_vary():
+    scores = build_discriminator(16, 2, 1, "D")(random_image(2, 64, 64, 1))
+    for head in scores:
+        assert abs(np.mean(head)) < 1 and 0.01 < np.std(head) < 1
+
+
+def test_stacked_images_equal_separate_calls():
+    network = build_discriminator(2, 2, 1, "D")
+    images = random_image(5, 32, 24, 1)
+    separate = [network(images[:2]), network(images[2:])]
+    for head, found in enumerate(network(images)):
+        expected = tf.concat([part[head] for part in separate], 0)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_scores_are_float32_under_mixed_precision():
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        scores = build_discriminator(2, 2, 1, "D")(random_image(1, 16, 16, 1))
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert [head.dtype for head in scores] == [tf.float32] * 2
+
+
+def test_unknown_trunk_is_refused():
+    with pytest.raises(ValueError, match="discriminator is 'resnet'; expected one of patch, vgg11"):
+        Discriminator(2, 1, "D", trunk="resnet")

@@ -1,0 +1,139 @@
+"""Instance norm against NumPy, Keras and tensorflow-addons, and what it does to a modality code."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.blocks.normalization import InstanceNormalization, instance_norm
+
+
+@pytest.fixture
+def policy():
+    yield tf.keras.mixed_precision.set_global_policy
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def image(seed: int = 0) -> np.ndarray:
+    """[2,6,5,3] with a different level and contrast in every sample and channel."""
+    rng = np.random.default_rng(seed)
+    level, contrast = rng.normal(0, 3, (2, 1, 1, 3)), rng.uniform(0.01, 2, (2, 1, 1, 3))
+    return (level + contrast * rng.normal(size=(2, 6, 5, 3))).astype(np.float32)
+
+
+def normalised(x: np.ndarray, scale=1.0, offset=0.0) -> np.ndarray:
+    """The definition, in double precision: biased variance, epsilon 1e-5 under the root."""
+    x = x.astype(np.float64)
+    mean, variance = x.mean((1, 2), keepdims=True), x.var((1, 2), keepdims=True)
+    return scale * (x - mean) / np.sqrt(variance + 1e-5) + offset
+
+
+SCALE, OFFSET = np.array([0.5, 1.0, -2.0]), np.array([0.0, 3.0, 1.0])
+
+
+def test_formula():
+    scale, offset = tf.constant(SCALE, tf.float32), tf.constant(OFFSET, tf.float32)
+    found = instance_norm(tf.constant(image()), scale, offset)
+    np.testing.assert_allclose(found, normalised(image(), SCALE, OFFSET), rtol=1e-4, atol=1e-5)
+
+
+def test_epsilon_shows_in_a_nearly_flat_channel():
+    x = np.zeros((1, 1, 2, 1), np.float32)
+    x[0, 0, 1] = 2e-3  # variance 1e-6, a tenth of epsilon
+    found = instance_norm(tf.constant(x), tf.ones([1]), tf.zeros([1])).numpy().ravel()
+    assert found == pytest.approx(np.array([-1e-3, 1e-3]) / np.sqrt(1.1e-5), rel=1e-4)
+
+
+def test_layer_equals_keras_group_normalization():
+    layer, keras = InstanceNormalization(), tf.keras.layers.GroupNormalization(-1, epsilon=1e-5)
+    keras.build(image().shape)
+    layer.build(image().shape)
+    for target in (layer, keras):
+        target.set_weights([SCALE, OFFSET])
+    np.testing.assert_allclose(layer(image()), keras(image()), rtol=1e-4, atol=1e-5)
+
+
+def test_layer_equals_tensorflow_addons():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tensorflow_addons.layers import InstanceNormalization as FromAddons
+    layer, addons = InstanceNormalization(), FromAddons(epsilon=1e-5)
+    for target in (layer, addons):
+        target.build(tf.TensorShape(image().shape))
+        target.set_weights([SCALE, OFFSET])
+    np.testing.assert_allclose(layer(image()), addons(image()), rtol=1e-4, atol=1e-5)
+
+
+def test_samples_do_not_see_each_other():
+    layer = InstanceNormalization()
+    whole = layer(image())
+    np.testing.assert_allclose(whole[1:], layer(image()[1:]), rtol=1e-5, atol=1e-6)
+
+
+def test_initial_scale_and_offset():
+    layer = InstanceNormalization(scale=1.5, offset=-2.0)
+    layer.build((None, 4, 4, 5000))
+    assert np.mean(layer.scale) == pytest.approx(1.5, abs=6 * 0.02 / 5000**0.5)
+    assert np.std(layer.scale) == pytest.approx(0.02, rel=0.06)
+    assert set(layer.offset.numpy()) == {-2.0}
+
+
+def test_each_sample_takes_the_scale_and_offset_of_its_condition():
+    layer = InstanceNormalization(num_conditions=3)
+    layer.build((None, 6, 5, 3))
+    tables = np.random.default_rng(1).normal(size=(2, 3, 3)).astype(np.float32)
+    layer.set_weights(list(tables))
+    chosen = tables[:, [2, 0]][:, :, None, None, :]  # sample 0 has condition 2, sample 1 has 0
+    found = layer(image(), tf.one_hot([2, 0], 3))
+    np.testing.assert_allclose(found, normalised(image(), *chosen), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_a_new_table_differ():
+    layer = InstanceNormalization(num_conditions=4)
+    layer.build((None, 4, 4, 8))
+    assert layer.scale.shape == layer.offset.shape == (4, 8)
+    assert len(np.unique(layer.scale)) == 32
+
+
+@pytest.mark.parametrize(
+    "name, dtype, precision",
+    [("mixed_float16", np.float16, 2e-3), ("mixed_bfloat16", tf.bfloat16.as_numpy_dtype, 2e-2)],
+)
+def test_statistics_are_float32_under_mixed_precision(policy, name, dtype, precision):
+    policy(name)
+    # In float16 the sum of a channel and the square of any pixel would be infinite.
+    x = (2e4 + 3e3 * normalised(image())).astype(dtype)
+    layer = InstanceNormalization()
+    layer.build(x.shape)
+    layer.set_weights([SCALE, OFFSET])
+    found = layer(x)
+    assert found.dtype == dtype and layer.scale.dtype == layer.offset.dtype == tf.float32
+    expected = normalised(x, SCALE, OFFSET)
+    np.testing.assert_allclose(found.numpy().astype(float), expected, rtol=precision, atol=0.02)
+
+
+def test_gradients_are_finite_in_float16(policy):
+    policy("mixed_float16")
+    x = tf.constant((2e4 + 3e3 * normalised(image())).astype(np.float16))
+    layer = InstanceNormalization()
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.cast(layer(x), tf.float32) ** 2)
+    gradients = tape.gradient(loss, layer.trainable_variables)
+    assert len(gradients) == 2
+    assert all(np.all(np.isfinite(g)) and np.any(g) for g in gradients)
+
+
+def test_a_constant_added_to_a_channel_is_cancelled():
+    x, constant = image(), np.array([5.0, -1.0, 0.3], np.float32)
+    layer = InstanceNormalization()
+    np.testing.assert_allclose(layer(x + constant), layer(x), atol=2e-4)
+
+
+def test_configuration_round_trip():
+    layer = InstanceNormalization(num_conditions=4, scale=2.0, offset=-1.0, name="norm")
+    assert InstanceNormalization.from_config(layer.get_config()).get_config() == layer.get_config()
+    expected = {"num_conditions": 4, "scale": 2.0, "offset": -1.0, "name": "norm"}
+    assert layer.get_config().items() >= expected.items()
