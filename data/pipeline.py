@@ -24,7 +24,8 @@ from data.structure_maps import (
 from utils.errors import UserError
 from utils.seeding import derive_seed, fold_in
 
-SHUFFLE_BUFFER = 2048  # serialized slices; mixes several patients
+OPEN_FILES = 16  # patients read in turns
+SHUFFLE_WINDOW = 512  # serialized slices that are shuffled together
 LABEL_CANDIDATES = 8  # labels tried per random map and training example
 
 
@@ -147,6 +148,9 @@ def training_batches(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
+stateless_shuffle = tf.random.experimental.stateless_shuffle
+
+
 def shuffled_records(
     prepared: PreparedSlices, subject_ids: Iterable[str], seed: int, first: int
 ) -> tf.data.Dataset:
@@ -158,15 +162,18 @@ def shuffled_records(
     files = [str(path) for path, _ in _chosen(prepared, subject_ids)]
     per_pass = sum(count for _, count in _chosen(prepared, subject_ids))
     first_pass, offset = divmod(first, per_pass)
+    offset = tf.constant(offset, tf.int64)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         pass_seed = fold_in(tf.constant([seed, 0]), number)
-        order = tf.random.experimental.stateless_shuffle(tf.constant(files), pass_seed)
+        order = stateless_shuffle(tf.constant(files), pass_seed)
         records = tf.data.Dataset.from_tensor_slices(order).interleave(
-            tf.data.TFRecordDataset, cycle_length=8, deterministic=True
+            tf.data.TFRecordDataset, cycle_length=OPEN_FILES
         )
-        shuffled = records.shuffle(SHUFFLE_BUFFER, seed=tf.cast(pass_seed[0], tf.int64))
-        return shuffled.skip(tf.where(number == first_pass, tf.constant(offset, tf.int64), 0))
+        # Not Dataset.shuffle: its order also depends on TensorFlow's global seed.
+        windows = records.batch(SHUFFLE_WINDOW).enumerate()
+        shuffled = windows.map(lambda i, window: stateless_shuffle(window, fold_in(pass_seed, i)))
+        return shuffled.unbatch().skip(tf.where(number == first_pass, offset, 0))
 
     passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
     return passes.flat_map(one_pass)

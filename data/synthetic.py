@@ -32,6 +32,7 @@ DecodeMaps = Callable[[np.ndarray], Maps]  # seeds int32 [B,2] -> maps
 # structure, outside, label [B,H,W,1], seeds [B,2] -> images [B,H,W,4]
 RenderImages = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 LABEL_CHUNK = 10
+MAP_ROUNDS = 100  # accepted maps of a sample without a fitting label before the build gives up
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class SyntheticConfig:
     label_tries: int = 100
     augment_labels: bool = True
     min_dice: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "batch_size", "label_tries"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--dataset.{name} is {getattr(self, name)}; give 1 or more")
 
 
 @dataclass
@@ -201,6 +207,8 @@ def build_synthetic_set(
         seed: of the data set.
         score: (images [B,H,W,4], label [B,H,W,1]) -> Dice of the segmenters [B], for selection.
         notes: free text for the manifest, e.g. whether the training data was the phantom.
+
+    Raises UserError if no label fits inside the masks.
     """
     maps, matcher = MapSampler(decode, config, seed), LabelSampler(labels, config, seed)
     folder = Path(directory) / "samples"
@@ -212,6 +220,7 @@ def build_synthetic_set(
             label, source = matcher.draw(draft) if settled else (None, -1)
             if settled and source < 0:
                 draft.rejected["no fitting label"] += 1
+                _check_rounds(draft)
                 draft.best, draft.since_label = Draft.best, 0
             verdicts.append(source >= 0)
             if source >= 0:
@@ -223,6 +232,14 @@ def build_synthetic_set(
     numbers = [i for i in range(config.samples) if not _row_path(folder, i).exists()]
     _settle([Draft(i) for i in numbers], step, config.batch_size, "Synthetic set")
     return _write_manifest(Path(directory), config, seed, notes)
+
+
+def _check_rounds(draft: Draft) -> None:
+    if draft.rejected["no fitting label"] >= MAP_ROUNDS:
+        raise UserError(
+            f"No lesion label fits inside any of {MAP_ROUNDS} random maps of synthetic sample "
+            f"{draft.number}; the masks are too small, train the stage structure longer"
+        )
 
 
 def _write_samples(folder, ready, seeds, render, score, config: SyntheticConfig) -> None:

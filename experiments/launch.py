@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import shlex
 import signal
 import sys
 import time
@@ -79,50 +80,77 @@ def parse(
 ) -> Launch:
     """Returns the launch that a command line describes; mistakes end with exit code 2.
 
+    A preset's values give way to those of `--config` files, these to options, wherever they stand.
     With `--resume` the run's own config.json is the starting point, and options that would change
     it are refused.
     """
+    argv = _config_files_first(argv)
     first = _first_look(argv)
     preset = first.preset or ("thesis" if first.data else "demo")
-    config, saved = presets.get(preset, next(iter(presets.values()))), None
+    config, saved = presets.get(preset, next(iter(presets.values()))), {}
     if first.resume:
         saved = _saved_run(first.out)
         config = from_dict(type(config), saved["config"])
     parser = _base_parser(script, description, presets, stages)
     add_config(parser, config)
-    options = parser.parse_args(list(argv))
+    parser.set_defaults(precision=saved.get("precision", PRECISIONS[0]))
+    options = parser.parse_args(argv)
+    for name, value in vars(first).items():
+        if options[name] != value:
+            raise UserError(f"a --config file sets {name}; give --{name} on the command line")
     chosen = from_namespace(type(config), options)
     if saved:
-        changes = differences(config, chosen)
-        if changes:
-            raise UserError(
-                f"--resume continues {options.out} with its own configuration, but the command "
-                f"line changes {'; '.join(changes)}; leave these options out or start a new --out"
-            )
-        data = Path(saved["data"]) if saved["data"] else None
-        if options.data and options.data.resolve() != data:
-            raise UserError(
-                f"--data is {options.data} but {options.out} was started on "
-                f"{data or 'the phantom'}; leave --data out or start a new --out"
-            )
-        options.data, preset = data, saved["preset"]
+        _refuse_changes(options, saved, differences(config, chosen))
+        options.data, preset = Path(saved["data"]) if saved["data"] else None, saved["preset"]
     elif options.data is not None and not options.data.is_dir():
         raise UserError(f"--data {options.data} is not a folder; give the root of the BRATS tree")
-    return _launch(options, preset, chosen, script, stages)
+    options.out = options.out or Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return _launch(options, preset, chosen, _command(parser, options, script), stages)
+
+
+def _config_files_first(argv: Sequence[str]) -> list[str]:
+    """Moves `--config FILE` to the front: the parser lets the last word win."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", action="append", default=[])
+    found, rest = parser.parse_known_args(argv)
+    return [*(f"--config={file}" for file in found.config), *rest]
 
 
 def _first_look(argv: Sequence[str]) -> argparse.Namespace:
     """Reads the few options that decide which configuration the others change."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
-    parser.add_argument("--data")
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true")
     return parser.parse_known_args(argv)[0]
 
 
+def _refuse_changes(options: Any, saved: Mapping[str, Any], changes: Sequence[str]) -> None:
+    """Raises UserError if a command line asks a run to continue with something else."""
+    changes = list(changes)
+    for name, value in (("preset", options.preset), ("data", options.data)):
+        value = str(value.resolve()) if isinstance(value, Path) else value
+        if value not in (None, saved[name]):
+            changes.append(f"{name}: {saved[name] or 'the phantom'} -> {value}")
+    if changes:
+        raise UserError(
+            f"--resume continues {options.out} with its own configuration, but the command line "
+            f"changes {'; '.join(changes)}; leave these options out or start a new --out"
+        )
+
+
+def _command(parser: Parser, options: Any, script: str) -> str:
+    """Returns the command that continues a run on the same devices, with the same cache."""
+    words = ["python", script, "--out", str(options.out), "--resume"]
+    for name in ("stages", "devices", "precision", "cache"):
+        if options[name] != parser.get_default(name):
+            words += [f"--{name}", str(options[name])]
+    return shlex.join(words)
+
+
 def _base_parser(script, description, presets, stages) -> Parser:
-    parser = Parser(prog=f"python {script}", description=description)
+    parser = Parser(prog=f"python {script}", description=description, allow_abbrev=False)
     add = parser.add_argument
     add("--data", type=Optional[Path], help="BRATS folder; without it: the built-in phantom")
     add("--preset", choices=list(presets), help="default: demo, or thesis with --data")
@@ -140,13 +168,19 @@ def _base_parser(script, description, presets, stages) -> Parser:
 def _saved_run(out: Optional[Path]) -> dict:
     if out is None or not (out / "config.json").exists():
         raise UserError(f"--resume needs --out with a run directory; {out} holds no config.json")
-    return read_json(out / "config.json")
+    try:
+        saved = read_json(out / "config.json")
+        return {name: saved[name] for name in ("preset", "data", "precision", "config")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
+        ) from error
 
 
-def _launch(options: Any, preset: str, config: Any, script: str, stages: Sequence[str]) -> Launch:
+def _launch(options: Any, preset: str, config: Any, command: str, stages: Sequence[str]) -> Launch:
     if options.devices is not None and options.devices < 1:
         raise UserError(f"--devices is {options.devices}; give 1 or more")
-    out = options.out or Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out = options.out
     occupied = (out / "config.json").exists()
     if occupied and not options.resume and not options.dry_run:
         raise UserError(f"--out {out} already holds a run; add --resume or choose another folder")
@@ -162,7 +196,7 @@ def _launch(options: Any, preset: str, config: Any, script: str, stages: Sequenc
         precision=options.precision,
         dry_run=options.dry_run,
         debug=options.debug,
-        command=f"python {script} --out {out} --resume",
+        command=command,
     )
 
 
@@ -209,7 +243,8 @@ def _record(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
     if not run.config.exists():
         data = str(launch.data) if launch.data else None
         config = dataclasses.asdict(launch.config)
-        write_json(run.config, {"preset": launch.preset, "data": data, "config": config})
+        start = {"preset": launch.preset, "data": data, "precision": launch.precision}
+        write_json(run.config, {**start, "config": config})
     devices = {
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
         "replicas": strategy.num_replicas_in_sync,

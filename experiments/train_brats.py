@@ -12,6 +12,7 @@ Source: Yili Qu, master thesis (models/structure_gan maps its equations to this 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
@@ -56,9 +57,12 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
         print_plan(launch.config, launch.stages)
         return
     context: Context = open_context(launch.config, run, strategy, launch.data, launch.cache)
+    alone = replace(context, strategy=tf.distribute.get_strategy())
     for stage in launch.stages:
-        if run.writes or stage in COLLECTIVE:
+        if stage in COLLECTIVE:
             STAGES[stage](context)
+        elif run.writes:
+            STAGES[stage](alone)  # building networks under `strategy` would wait for the others
     if run.writes and "report" in launch.stages:
         print(f"report: {run.report}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -25,12 +26,12 @@ class GANSystem(abc.ABC):
         self,
         networks: dict[str, tf.keras.Model],
         groups: dict[str, list[str]],
-        learning_rate: float,
+        learning_rates: Mapping[str, float],
     ):
         self.networks = networks
         self.groups = groups
         self.optimizers = {
-            group: make_optimizer(learning_rate, self.variables(group)) for group in groups
+            group: make_optimizer(learning_rates[group], self.variables(group)) for group in groups
         }
 
     def variables(self, group: str) -> list[tf.Variable]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import tensorflow as tf
 
 from utils.errors import UserError
 
-_RESTORE_ERRORS = (AssertionError, ValueError, tf.errors.OpError)
+_RESTORE_ERRORS = (AssertionError, IndexError, ValueError, tf.errors.OpError)
 
 
 class Checkpoints:
@@ -38,7 +38,7 @@ class Checkpoints:
 
         Raises UserError if the checkpoint does not fit the networks or is damaged.
         """
-        newest = tf.train.latest_checkpoint(str(self.directory))
+        newest = _newest(self.directory)
         if newest is None:
             return 0
         try:
@@ -60,7 +60,7 @@ def load_networks(system: Any, directory: Path) -> None:
 
     Raises UserError if there is no checkpoint or it does not fit.
     """
-    newest = tf.train.latest_checkpoint(str(directory))
+    newest = _newest(directory)
     if newest is None:
         raise UserError(f"There is no checkpoint in {directory}; run that stage first")
     try:
@@ -68,6 +68,14 @@ def load_networks(system: Any, directory: Path) -> None:
         state.restore(newest).expect_partial().assert_existing_objects_matched()
     except _RESTORE_ERRORS as error:
         raise _unusable(newest, error) from error
+
+
+def _newest(directory: Path) -> Optional[str]:
+    """Returns the newest whole checkpoint, or None in a folder without any."""
+    newest = tf.train.latest_checkpoint(str(directory))
+    if newest is None and (Path(directory) / "checkpoint").exists():
+        raise _unusable(str(directory), FileNotFoundError("files are missing or unreadable"))
+    return newest
 
 
 def _unusable(checkpoint: str, error: Exception) -> UserError:

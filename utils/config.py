@@ -15,6 +15,14 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from utils.errors import UserError
 
+# How the releases of jsonargparse put an unknown name on the command line or in a YAML file.
+_UNKNOWN = (
+    r"[Uu]nrecognized arguments: *--([\w.-]+)",
+    r"Option '([\w.-]+)' is not accepted",
+    r"Group '([\w.-]+)' does not accept option '([\w.-]+)'",
+    r"No action for key \"([\w.-]+)\"",
+)
+
 
 class Parser(ArgumentParser):
     """An argument parser that ends a mistake with one sentence and exit code 2."""
@@ -22,15 +30,17 @@ class Parser(ArgumentParser):
     def error(self, message: str, ex: Optional[Exception] = None) -> NoReturn:
         """Prints the sentence, with the nearest known option for an unknown one."""
         text = " ".join(str(message).split())
-        unknown = re.match(r"(?i)unrecognized arguments: *(--[\w.]+)", text)
-        key = unknown or re.search(r"Key '([\w.]+)' is not expected", text)
-        if key:
-            text = f"unknown option {key[1]}{self._nearest(key[1])}"
+        for pattern in _UNKNOWN:
+            match = re.search(pattern, text)
+            if match:
+                option = f"--{'.'.join(match.groups())}"
+                text = f"unknown option {option}{self._nearest(option)}"
+                break
         self.exit(2, f"{self.prog}: {text} (see --help)\n")
 
-    def _nearest(self, name: str) -> str:
+    def _nearest(self, option: str) -> str:
         options = [option for action in self._actions for option in action.option_strings]
-        near = difflib.get_close_matches(name if name.startswith("--") else f"--{name}", options, 1)
+        near = difflib.get_close_matches(option, options, 1)
         return f"; did you mean {near[0]}?" if near else ""
 
     def exit(self, status: int = 0, message: Optional[str] = None) -> NoReturn:
@@ -52,20 +62,19 @@ def add_config(parser: ArgumentParser, config: Any) -> None:
     Fields that are dataclasses become groups; help texts are the fields' docstrings.
     """
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these")
-    for name, kind in field_types(config).items():
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(kind):
-            parser.add_class_arguments(kind, name)
-            parser.set_defaults(_flatten(dataclasses.asdict(value), name))
-        else:
-            parser.add_argument(f"--{name}", type=kind, default=value)
+    kinds = field_types(config)
+    groups = {name for name, kind in kinds.items() if dataclasses.is_dataclass(kind)}
+    parser.add_class_arguments(type(config), skip=groups)
+    for name in (name for name in kinds if name in groups):
+        parser.add_class_arguments(kinds[name], name)
+    parser.set_defaults(_flatten(dataclasses.asdict(config)))
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for name, value in tree.items():
-        key = f"{prefix}.{name}"
-        flat.update(_flatten(value, key) if isinstance(value, dict) else {key: value})
+        nested = isinstance(value, dict)
+        flat.update(_flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value})
     return flat
 
 
@@ -77,16 +86,18 @@ def from_namespace(kind: type, values: Namespace) -> Any:
 def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     """Returns an instance of the dataclass `kind` from nested mappings (JSON, YAML, namespaces).
 
-    Raises UserError for an unknown or missing key.
+    Raises UserError for an unknown or missing key, and where a group is not a mapping.
     """
     types = field_types(kind)
+    if not isinstance(values, (Mapping, Namespace)):
+        raise UserError(f"{kind.__name__} is {values!r}; expected a mapping of {', '.join(types)}")
     values = values.as_dict() if isinstance(values, Namespace) else dict(values)
-    unknown = set(values) - set(types)
-    if unknown:
-        name = sorted(unknown)[0]
-        near = difflib.get_close_matches(name, types, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"unknown configuration field {name} of {kind.__name__}{hint}")
+    for problem, names in (("unknown", set(values) - set(types)), ("no", set(types) - set(values))):
+        if names:
+            raise UserError(
+                f"{problem} configuration field {', '.join(sorted(names))} of {kind.__name__}; "
+                f"expected {', '.join(types)}"
+            )
     arguments = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(types[name]):
@@ -99,10 +110,9 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
 
 def differences(old: Any, new: Any) -> list[str]:
     """Returns "field: old -> new" for every field in which two configurations differ."""
-    before = _flatten(dataclasses.asdict(old), "")
-    after = _flatten(dataclasses.asdict(new), "")
+    before, after = _flatten(dataclasses.asdict(old)), _flatten(dataclasses.asdict(new))
     return [
-        f"{key[1:]}: {before.get(key)} -> {after.get(key)}"
+        f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     ]

@@ -60,16 +60,22 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
+def wait_for_all_workers(strategy: tf.distribute.Strategy) -> None:
+    """Returns when every worker has come this far; at once for a single process."""
+    arrived = strategy.run(lambda: tf.constant(1.0))
+    strategy.reduce(tf.distribute.ReduceOp.SUM, arrived, axis=None)
+
+
 def make_optimizer(
     learning_rate: float, variables: list[tf.Variable], beta_1: float = 0.5, epsilon: float = 1e-8
 ) -> tf.keras.optimizers.Optimizer:
-    """Returns Adam (beta2 0.999, no decay) with its slots created, wrapped for mixed_float16.
+    """Returns Adam (beta2 0.999, no decay) with all its state created, wrapped for mixed_float16.
 
     The "legacy" Adam updates a variable with one fused operation, the newer one with thirty: for a
     system with hundreds of variables that is half of the graph and of the time to compile it.
     """
     adam = tf.keras.optimizers.legacy.Adam(learning_rate, beta_1=beta_1, epsilon=epsilon)
-    adam.iterations  # noqa: B018 - reading it creates the step counter
+    adam.apply_gradients([])  # creates step counter and hyperparameters: a checkpoint holds them
     for variable in variables:
         adam.add_slot(variable, "m")
         adam.add_slot(variable, "v")

@@ -69,11 +69,11 @@ class RunDirectory:
         return rows
 
     def rewind_history(self, stage: str, step: int) -> None:
-        """Drops a stage's lines beyond `step`: work that a crash lost and that will be repeated."""
-        rows = self.read_history()
-        kept = [row for row in rows if row["stage"] != stage or row["step"] <= step]
-        if len(kept) != len(rows):
-            write_text(self.history, "".join(json.dumps(row) + "\n" for row in kept))
+        """Drops what a crash left: a stage's lines beyond `step` and a line that was cut off."""
+        kept = [row for row in self.read_history() if row["stage"] != stage or row["step"] <= step]
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        if self.history.exists() and self.history.read_text(encoding="utf-8") != text:
+            write_text(self.history, text)
 
     def read_metrics(self) -> dict[str, float]:
         """Returns the flat metrics so far."""

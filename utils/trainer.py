@@ -17,6 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from utils.checkpoints import Checkpoints
+from utils.distribute import wait_for_all_workers
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted, StopSignal
@@ -45,6 +46,11 @@ class Schedule:
     log_every: int = 100
     picture_every: int = 2000
     checkpoint_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "steps_per_call", "log_every", "picture_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} of a schedule is {getattr(self, name)}; give 1 or more")
 
     def total_steps(self, num_slices: int) -> int:
         """Returns the number of updates for a training set of `num_slices`."""
@@ -93,10 +99,6 @@ class Trainer:
         self._step = tf.function(self._distributed_step)
         self._steps = tf.function(self._several_steps)
 
-    def restore(self) -> bool:
-        """Loads the newest checkpoint if there is one; returns whether the stage is finished."""
-        return self.checkpoints.restore() >= self.total_steps
-
     def fit(self, batches: Callable[[int], Iterable]) -> None:
         """Trains from the restored step to the last.
 
@@ -119,6 +121,7 @@ class Trainer:
                 self._draw(0)
             self._loop(iter(batches(step)), step, bar, stop)
         writer.close()
+        wait_for_all_workers(self.strategy)  # the last checkpoint is whole before anyone reads it
 
     def _loop(self, iterator: Any, step: int, bar: tqdm, stop: StopSignal) -> None:
         schedule, saved, totals, since = self.schedule, time.monotonic(), {}, 0
@@ -143,10 +146,11 @@ class Trainer:
             if step % schedule.picture_every == 0 or last:
                 self._draw(step)
             overdue = time.monotonic() - saved > 60 * schedule.checkpoint_minutes
-            if last or overdue or stop.requested:
+            stopping = stop.requested  # read once: a stop that comes later waits for the next call
+            if last or overdue or stopping:
                 self.checkpoints.save(step)
                 saved = time.monotonic()
-            if stop.requested and not last:
+            if stopping:
                 raise Interrupted(f"{self.stage} at step {step} of {self.total_steps}")
 
     def _steps_until_next_event(self, step: int) -> int:
@@ -168,8 +172,8 @@ class Trainer:
         if bad:
             raise NonFiniteError(
                 f"{self.stage}: {', '.join(bad)} is not finite at step {step + done}; cases: "
-                f"{self.describe_source(source.numpy())}; the last checkpoint is intact, resume "
-                "with a smaller learning rate or float32 precision"
+                f"{self.describe_source(source.numpy())}; the last checkpoint is intact; resume "
+                "with --precision float32, or start a new run with a smaller learning rate"
             )
         return done, {name: float(value) / done for name, value in sums.items()}
 

@@ -93,8 +93,7 @@ _CPU_UNET = {
     "initializer": "he_normal",  # mean-filter kernels need days before their filters differ
     "condition": "conditional_instance_norm",  # concatenated codes are cancelled by instance norm
     "output_scale": 3.0,  # the sigmoid spans dark background and bright tissue from the start;
-    "output_offset": -2.0,  # the thesis' scale 1 would take thousands of steps to grow
-    "learning_rate": 1e-3,  # 1e-5 needs days
+    "output_offset": -3.0,  # the thesis' 1 and 0 would take thousands of steps to get there
 }
 
 
@@ -124,26 +123,39 @@ DEMO = replace(
         latent_size=16,  # a few hundred maps fill 16 dimensions, not 4096
         map_size=(96, 72),  # native size instead of 512x512
         halvings=3,
+        keep_encoder=1.0,  # so few steps do not overfit
         initializer="he_normal",
+        constant_stddev=0.2,  # with 0 half of the random codes decode to rubble
         learning_rate=1e-3,
-        # Without KL and a stronger D_s random codes decode to rubble on so few maps.
-        weights=StructureWeights(kl=0.3, map_adversarial=1.0),
+        discriminator_learning_rate=2e-4,  # at 1e-3 D_s wins before G_s draws anything
+        # Random codes decode to maps only if the codes of real maps fill N(0, I).
+        weights=StructureWeights(kl=0.4, map_adversarial=1.0),
     ),
-    segmentation=SegmentationConfig(width=12, initializer="he_normal", learning_rate=1e-3),
+    segmentation=SegmentationConfig(
+        width=12,
+        initializer="he_normal",
+        # Logits of the classes' shares: from 0 the first thousand steps only learn these.
+        output_offset=(2.0, -3.0, -4.0, -4.0, -4.0),
+        learning_rate=2e-3,
+    ),
     # Registered pairs with a supervised term: cycles alone learn too slowly for minutes.
-    registration=RegistrationConfig(width=12, registered=True, supervised=20.0, **_CPU_UNET),
+    registration=RegistrationConfig(
+        width=12, registered=True, supervised=20.0, learning_rate=1e-3, **_CPU_UNET
+    ),
     synthesis=SynthesisConfig(
         width=16,
         discriminator_width=16,
         reconstruction=1.0,  # kept on: stable at this size
-        pretraining=PretrainingConfig(learning_rate=1e-3),
-        **{**_CPU_UNET, "learning_rate": 2e-4},
+        # The background is dark within minutes only if its haze costs more than its share.
+        pretraining=PretrainingConfig(outside=25.0, learning_rate=2e-3),
+        learning_rate=2e-4,
+        **_CPU_UNET,
     ),
     schedule=Schedules(
-        structure=_steps(600, 8),
-        segmentation=_steps(600, 8),
+        structure=_steps(500, 8),
+        segmentation=_steps(500, 8),
         registration=_steps(300, 2),
-        pretraining=_steps(800, 8),
+        pretraining=_steps(1500, 4),
         synthesis=_steps(200, 2),
     ),
     dataset=SyntheticConfig(samples=200),

@@ -19,6 +19,7 @@ from data.synthetic import random_maps
 from experiments.stages.context import Context
 from experiments.stages.pictures import DRAW
 from models.system import GANSystem
+from utils.distribute import wait_for_all_workers
 from utils.files import replacing
 from utils.seeding import derive_seed
 from utils.trainer import Trainer, check_batch_size
@@ -102,11 +103,13 @@ def generated_maps(context: Context) -> RandomMaps:
     path = context.run.checkpoints("synthesis") / "random_maps.npz"
     config = context.config
     if not path.exists():
-        decode = map_decoder(context)
-        seed = derive_seed(config.seed, "random maps")
-        structure, outside = random_maps(decode, config.random_maps, config.dataset, seed)
-        with replacing(path) as temporary:
-            np.savez_compressed(temporary, structure=structure, outside=outside)
+        decode = map_decoder(context)  # networks are built by all workers together
+        if context.run.writes:
+            seed = derive_seed(config.seed, "random maps")
+            structure, outside = random_maps(decode, config.random_maps, config.dataset, seed)
+            with replacing(path) as temporary:
+                np.savez_compressed(temporary, structure=structure, outside=outside)
+        wait_for_all_workers(context.strategy)
     with np.load(path, allow_pickle=False) as arrays:
         maps: dict[str, np.ndarray] = {name: arrays[name] for name in arrays.files}
     labels = lesion_labels(context.prepared, context.split.train)

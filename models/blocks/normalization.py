@@ -6,8 +6,9 @@ and use epsilon 1e-3 and constant scales; the original code has epsilon 1e-5, sc
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Union
 
+import numpy as np
 import tensorflow as tf
 
 EPSILON = 1e-5
@@ -23,14 +24,14 @@ class InstanceNormalization(tf.keras.layers.Layer):
     Args:
         num_conditions: rows of the scale/offset tables, or None for the plain layer.
         scale: mean of the initial scale (its spread is 0.02).
-        offset: initial offset.
+        offset: initial offset, one number or one per channel.
     """
 
     def __init__(
         self,
         num_conditions: Optional[int] = None,
         scale: float = 1.0,
-        offset: float = 0.0,
+        offset: Union[float, tuple[float, ...]] = 0.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -43,7 +44,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
         rows = () if self.num_conditions is None else (self.num_conditions,)
         shape = (*rows, input_shape[-1])
         normal = tf.keras.initializers.RandomNormal(self.initial_scale, SCALE_STDDEV)
-        constant = tf.keras.initializers.Constant(self.initial_offset)
+        constant = tf.keras.initializers.Constant(np.broadcast_to(self.initial_offset, shape))
         # No autocast: scale and offset take part in the float32 arithmetic.
         options = {"dtype": tf.float32, "experimental_autocast": False}
         self.scale = self.add_weight("scale", shape, initializer=normal, **options)

@@ -14,7 +14,7 @@ The condition enters at the bottleneck, so one encoder pass serves every target:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 import tensorflow as tf
 
@@ -63,7 +63,7 @@ class UNetSpec:
         condition: how the code enters, one of `CONDITIONS`.
         initializer: kernel initialiser, see `models.blocks.initializers`.
         output_scale: mean initial scale of the instance norm in front of the sigmoid.
-        output_offset: its initial offset (logit).
+        output_offset: its initial offset (logit), one number or one per output.
     """
 
     width: int
@@ -72,7 +72,7 @@ class UNetSpec:
     condition: str = "concat"
     initializer: str = "mean_filter"
     output_scale: float = 1.0
-    output_offset: float = 0.0
+    output_offset: Union[float, tuple[float, ...]] = 0.0
 
 
 class UNet(tf.keras.Model):

@@ -1,1 +1,52 @@
-"""The main system (map follows)."""
+"""Structure maps -> registered multi-modality MRI with a lesion: the main system.
+
+Sources: Yili Qu, "synthesis of registered multimodal medical images with lesions", master thesis
+("the thesis", equations and algorithms below); its predecessor ("the paper"); the released code
+(facts in the project's reference, cited as "original code" with section numbers).
+
+Paper -> code
+
+| thesis | here |
+| --- | --- |
+| Algorithm 1, 2 (structure map, mask) | `data.structure_maps` |
+| Algorithm 3 (usable random maps) | `data.map_filter`, `data.synthetic.MapSampler` |
+| label inside the mask (4.5) | `data.labels`, `data.synthetic.LabelSampler` |
+| E_s, G_s, D_z (Fig. 7) | `map_networks` |
+| G_m, G, G_t, G_l (U-Net) | `models.networks.unet` |
+| D_s, D, D_t ("VGG11") | `models.networks.discriminator` |
+| eq. 6-11 (structure maps and masks) | `structure.StructureGAN` |
+| eq. 12 (noise fusion) | `synthesis.fuse_noise` |
+| eq. 13-17 (images, lesion, registration) | `synthesis.Synthesis` |
+| eq. 18 (self-supervised pre-training) | `synthesis.Pretraining` |
+| eq. 19-21 (modality translator) | `registration.Registration` |
+| eq. 22 (lesion segmenters) | `segmentation.Segmentation` |
+
+Choices where the sources are silent or disagree
+
+* Loss weights, initialisers, capped ReLU, instance norm before the output sigmoid: the released
+  code. Adam with beta1 0.5, epsilon 1e-8, no decay, G and D updated from one forward pass.
+* The label enters G as one-hot + 0.1 beside s' (6 channels); `label_input=False` is the released
+  BRATS generator, which sees no label.
+* D gets no class term on generated images (the equations have it, the code does not); weight
+  `AdversarialWeights.modality_fake`.
+* "VGG11" discriminators are the code's six convolutions; `discriminator="vgg11"` is the real trunk.
+* Translator: adversarial terms on the translations (the released code puts them on real images),
+  cycles and their mutual consistency on unregistered images.
+* Only the line channel of a map is penalised outside the organ; the code multiplies both.
+* Codes' moments are taken per sample, which is what four GPUs with one image each compute.
+* Dropout acts on network inputs in training only; the released graphs also kept it at generation.
+
+A finding about the modality condition
+
+The one-hot code is concatenated as *constant* maps in front of a convolution that instance norm
+follows. A constant adds an offset per channel, which instance norm subtracts again, except at the
+borders, where zero padding lets it leak in. With its own initialiser the original generator gives
+the same image for all four codes. `condition="concat"` keeps this (default, as published);
+`"conditional_instance_norm"` looks scale and offset up per modality, and the four contrasts appear.
+
+Known deviations
+
+* Weights of the original (TensorFlow 1) cannot be loaded; random streams differ.
+* The released code's defects are not reproduced: missing label, adversarial terms on real images,
+  swapped cycle, labels shared between GPUs, leak of training patients into the test set.
+"""

@@ -57,7 +57,9 @@ class StructureConfig:
         keep_discriminator: share of input pixels that D_s keeps.
         keep_mask: share of input pixels that G_m keeps.
         initializer: kernel initialiser of G_m.
-        learning_rate: Adam's.
+        constant_stddev: spread of the initial biases of G_s' last dense layer; 0 as in the thesis.
+        learning_rate: Adam's, for E_s, G_s and G_m.
+        discriminator_learning_rate: Adam's, for D_z and D_s.
         weights: loss weights.
     """
 
@@ -69,7 +71,9 @@ class StructureConfig:
     keep_discriminator: float = 0.85
     keep_mask: float = 0.9
     initializer: str = "mean_filter"
+    constant_stddev: float = 0.0
     learning_rate: float = 1e-5
+    discriminator_learning_rate: float = 1e-5
     weights: StructureWeights = field(default_factory=StructureWeights)
 
 
@@ -80,12 +84,14 @@ class SegmentationConfig:
     Args:
         width: base width n, channels.
         initializer: kernel initialiser.
+        output_offset: initial offset of the instance norm before each class' sigmoid, logit.
         class_weights: weight of each class' squared error, background first.
         learning_rate: Adam's.
     """
 
     width: int = 64
     initializer: str = "mean_filter"
+    output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
     learning_rate: float = 1e-5
 

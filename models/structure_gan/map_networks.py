@@ -84,7 +84,12 @@ class MapEncoder(tf.keras.Model):
 
 
 class MapDecoder(tf.keras.Model):
-    """G_s: code [B,latent_size] -> two sigmoid channels [B,H,W,2], (no line, line), float32."""
+    """G_s: code [B,latent_size] -> two sigmoid channels [B,H,W,2], (no line, line), float32.
+
+    With zero biases (`constant_stddev` 0) the first feature maps of codes z and -z are opposite, and
+    instance norm removes their size: half of all codes can decode to the reverse of a map. Random
+    biases give every code a common map to start from.
+    """
 
     def __init__(
         self,
@@ -92,13 +97,18 @@ class MapDecoder(tf.keras.Model):
         latent_size: int,
         map_size: tuple[int, int],
         halvings: int,
+        constant_stddev: float = 0.0,
         name: str = "G_s",
     ):
         super().__init__(name=name)
         self.base = base_size(map_size, halvings)
         self.dense = [
             tf.keras.layers.Dense(latent_size, name="dense0"),
-            tf.keras.layers.Dense(math.prod(self.base) * BASE_CHANNELS, name="dense1"),
+            tf.keras.layers.Dense(
+                math.prod(self.base) * BASE_CHANNELS,
+                bias_initializer=tf.keras.initializers.RandomNormal(stddev=constant_stddev),
+                name="dense1",
+            ),
         ]
         rows = list(DECODER_START) + [row for level in DECODER[:halvings] for row in level]
         self.units = [plain_unit(row, width, discriminator_normal()) for row in rows]

@@ -43,7 +43,8 @@ class Registration(GANSystem):
             "G_t": build_unet(spec, 1, "G_t"),
             "D_t": build_discriminator(config.width, 2, 1, "D_t", config.discriminator),
         }
-        super().__init__(networks, {"G": ["G_t"], "D": ["D_t"]}, config.learning_rate)
+        rates = dict.fromkeys("GD", config.learning_rate)
+        super().__init__(networks, {"G": ["G_t"], "D": ["D_t"]}, rates)
 
     def translations(self, images: tf.Tensor) -> tf.Tensor:
         """Maps images [B,H,W,4] to all translations [B,12,H,W,1], ordered as `TRANSLATIONS`."""

@@ -16,10 +16,15 @@ class Segmentation(GANSystem):
 
     def __init__(self, config: SegmentationConfig):
         self.config = config
-        spec = UNetSpec(config.width, outputs=NUM_CLASSES, initializer=config.initializer)
+        spec = UNetSpec(
+            config.width,
+            outputs=NUM_CLASSES,
+            initializer=config.initializer,
+            output_offset=config.output_offset,
+        )
         names = [f"G_l{i}" for i in range(NUM_MODALITIES)]
         networks = {name: build_unet(spec, 1, name) for name in names}
-        super().__init__(networks, {"G": names}, config.learning_rate)
+        super().__init__(networks, {"G": names}, {"G": config.learning_rate})
 
     def probabilities(self, images: tf.Tensor) -> tf.Tensor:
         """Maps images [B,H,W,4] to class probabilities [B,4,H,W,5], modality i by G_li."""

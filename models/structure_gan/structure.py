@@ -36,7 +36,9 @@ class StructureGAN(GANSystem):
         size, width = config.map_size, config.width
         networks = {
             "E_s": MapEncoder(width, config.latent_size, config.halvings),
-            "G_s": MapDecoder(width, config.latent_size, size, config.halvings),
+            "G_s": MapDecoder(
+                width, config.latent_size, size, config.halvings, config.constant_stddev
+            ),
             "G_m": build_unet(
                 UNetSpec(width // 2, outputs=2, initializer=config.initializer), 2, "G_m"
             ),
@@ -47,7 +49,8 @@ class StructureGAN(GANSystem):
         networks["G_s"](tf.zeros([1, config.latent_size]))
         networks["D_z"](tf.zeros([1, config.latent_size]))
         groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
-        super().__init__(networks, groups, config.learning_rate)
+        rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
+        super().__init__(networks, groups, rates)
 
     def reconstruct(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
         """Encodes and decodes the extracted maps; `z`, `code`, `s_r` and the code's moments."""

@@ -84,7 +84,7 @@ class Pretraining(GANSystem):
     def __init__(self, config: SynthesisConfig):
         self.config = config
         networks = {"G": build_generator(config)}
-        super().__init__(networks, {"G": ["G"]}, config.pretraining.learning_rate)
+        super().__init__(networks, {"G": ["G"]}, {"G": config.pretraining.learning_rate})
 
     def train_step(self, batch: Batch) -> Terms:
         """One update on registered `images`, `label`, `structure`, `outside` of real slices."""
@@ -120,7 +120,8 @@ class Synthesis(GANSystem):
             "G": build_generator(config),
             "D": build_discriminator(config.discriminator_width, 2, 1, "D", config.discriminator),
         }
-        super().__init__(networks, {"G": ["G"], "D": ["D"]}, config.learning_rate)
+        rates = dict.fromkeys("GD", config.learning_rate)
+        super().__init__(networks, {"G": ["G"], "D": ["D"]}, rates)
 
     def train_step(self, batch: Batch) -> Terms:
         """One simultaneous update of G and D.

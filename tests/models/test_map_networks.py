@@ -172,6 +172,17 @@ def test_initial_kernels_are_normal_and_dense_layers_glorot():
     assert np.any(encoder.mean.kernel != encoder.log_variance.kernel)
 
 
+def test_only_random_biases_tell_a_code_from_its_multiple():
+    """Two linear layers without bias and a norm: at the start the size of a code is lost."""
+    code = random_map(1, 64) - 0.5
+    published, constant = MapDecoder(4, 64, (64, 64), 3), MapDecoder(4, 64, (64, 64), 3, 0.5)
+    published(code), constant(code)
+    assert not np.any(published.dense[1].bias)
+    assert np.std(constant.dense[1].bias) == pytest.approx(0.5, rel=0.1)
+    assert np.abs(published(code) - published(3 * code)).max() < 0.02
+    assert np.abs(constant(code) - constant(3 * code)).max() > 0.1
+
+
 def test_initial_outputs_are_of_order_one():
     mean, log_variance = MapEncoder(4, 64, 6)(random_map(2, 128, 128, 1))
     assert 0.01 < np.std(mean) < 3 and np.abs(log_variance).max() < 5

@@ -34,16 +34,62 @@ def normalised(x: np.ndarray, scale=1.0, offset=0.0) -> np.ndarray:
 SCALE, OFFSET = np.array([0.5, 1.0, -2.0]), np.array([0.0, 3.0, 1.0])
 
 
-def test_formula():
-    scale, offset = tf.constant(SCALE, tf.float32), tf.constant(OFFSET, tf.float32)
+def tables(samples: int) -> list:
+    """Scales and offsets [samples,1,1,3]: one pair for the batch, or one for each sample."""
+    rng = np.random.default_rng(1)
+    return [tf.constant(rng.normal(size=(samples, 1, 1, 3)), tf.float32) for _ in range(2)]
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_formula(samples):
+    scale, offset = tables(samples)
     found = instance_norm(tf.constant(image()), scale, offset)
-    np.testing.assert_allclose(found, normalised(image(), SCALE, OFFSET), rtol=1e-4, atol=1e-5)
+    expected = normalised(image(), scale.numpy(), offset.numpy())
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def gradients(norm, inputs: list) -> list:
+    """First and second derivatives of a curved function of the normalised image."""
+    weight = np.random.default_rng(2).normal(size=image().shape)
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(inputs)
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            y = tf.reduce_sum(tf.tanh(norm(*inputs)) * tf.constant(weight, tf.float32))
+        first = inner.gradient(y, inputs)
+        penalty = tf.reduce_sum(first[0] ** 2)
+    return first + outer.gradient(penalty, inputs)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("mode", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_first_and_second_gradients_equal_those_of_the_plain_formula(samples, mode):
+    def plain(x, scale, offset):
+        mean = tf.reduce_mean(x, [1, 2], keepdims=True)
+        variance = tf.reduce_mean((x - mean) ** 2, [1, 2], keepdims=True)
+        return scale * (x - mean) / tf.sqrt(variance + 1e-5) + offset
+
+    inputs = [tf.constant(image()), *tables(samples)]
+    expected = gradients(plain, inputs)
+    found = mode(lambda: gradients(instance_norm, inputs))()
+    for ours, theirs in zip(found, expected):
+        assert ours.shape == theirs.shape
+        size = np.abs(theirs).max()
+        np.testing.assert_allclose(ours / size, theirs / size, atol=1e-5)
+
+
+def test_gradient_of_a_condition_reaches_only_its_row():
+    layer = InstanceNormalization(num_conditions=3)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(image(), tf.one_hot([2, 2], 3)) ** 3)
+    for gradient in tape.gradient(loss, layer.trainable_variables):
+        assert list(np.any(gradient, axis=1)) == [False, False, True]
 
 
 def test_epsilon_shows_in_a_nearly_flat_channel():
     x = np.zeros((1, 1, 2, 1), np.float32)
     x[0, 0, 1] = 2e-3  # variance 1e-6, a tenth of epsilon
-    found = instance_norm(tf.constant(x), tf.ones([1]), tf.zeros([1])).numpy().ravel()
+    found = instance_norm(tf.constant(x), tf.ones([1] * 4), tf.zeros([1] * 4)).numpy().ravel()
     assert found == pytest.approx(np.array([-1e-3, 1e-3]) / np.sqrt(1.1e-5), rel=1e-4)
 
 
@@ -79,6 +125,12 @@ def test_initial_scale_and_offset():
     assert np.mean(layer.scale) == pytest.approx(1.5, abs=6 * 0.02 / 5000**0.5)
     assert np.std(layer.scale) == pytest.approx(0.02, rel=0.06)
     assert set(layer.offset.numpy()) == {-2.0}
+
+
+def test_initial_offset_of_each_channel():
+    layer = InstanceNormalization(num_conditions=2, offset=(0.0, -3.0, 1.5))
+    layer.build((None, 4, 4, 3))
+    np.testing.assert_array_equal(layer.offset, [[0.0, -3.0, 1.5]] * 2)
 
 
 def test_each_sample_takes_the_scale_and_offset_of_its_condition():
@@ -121,9 +173,9 @@ def test_gradients_are_finite_in_float16(policy):
     layer = InstanceNormalization()
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.cast(layer(x), tf.float32) ** 2)
-    gradients = tape.gradient(loss, layer.trainable_variables)
-    assert len(gradients) == 2
-    assert all(np.all(np.isfinite(g)) and np.any(g) for g in gradients)
+    found = tape.gradient(loss, layer.trainable_variables)
+    assert len(found) == 2
+    assert all(np.all(np.isfinite(g)) and np.any(g) for g in found)
 
 
 def test_a_constant_added_to_a_channel_is_cancelled():

@@ -1,4 +1,4 @@
-"""The segmenters, and what the tests of all systems share: a random batch and a check of one step."""
+"""The segmenters, and what the tests of all systems share: a batch and a check of one step."""
 
 from __future__ import annotations
 
@@ -34,134 +34,139 @@ def random_batch(samples: int = 2, seed: int = 0) -> dict:
 def descend(system: GANSystem, rate: float) -> None:
     """Exchanges Adam for plain descent: a step then shows the gradient itself."""
     for group in system.groups:
-        optimizer = tf.keras.optimizers.SGD(rate)
-        optimizer.build(system.variables(group))
-        system.optimizers[group] = optimizer
+        system.optimizers[group] = tf.keras.optimizers.legacy.SGD(rate)
 
 
 def values(variables) -> list:
     return [v.numpy() for v in variables]
 
 
-def assert_step_equals(system: GANSystem, batch: dict, plain_losses, rate: float = 1.0) -> dict:
-    """Compares one step with the losses and gradients of `plain_losses()` at the old weights.
+def assert_step_equals(system: GANSystem, batch: dict, plain_terms, rate: float = 1.0) -> None:
+    """Compares one step with terms and gradients of `plain_terms()`, {group: {name: term}}.
 
-    Every group's gradient is taken before anything changes, so that a step in which one group sees
-    the other's new weights fails. Returns the terms of the step.
+    Every group's gradient is taken at the old weights of all networks, so that a step in which one
+    group sees the other's new weights fails.
     """
     descend(system, rate)
     with tf.GradientTape(persistent=True) as tape:
-        losses = plain_losses()
-    gradients = {group: tape.gradient(losses[group], system.variables(group)) for group in losses}
-    before = {group: values(system.variables(group)) for group in losses}
+        plain = plain_terms()
+        losses = {group: tf.add_n(list(terms.values())) for group, terms in plain.items()}
+    before = {group: values(system.variables(group)) for group in plain}
     terms = system.train_step(batch)
-    assert set(losses) == set(system.groups)
+    assert_terms_equal(terms, plain, losses)
+    assert set(plain) == set(system.groups)
     for group, loss in losses.items():
-        found = [(a - b) / rate for a, b in zip(before[group], values(system.variables(group)))]
-        assert float(terms[f"loss/{group}"]) == pytest.approx(float(loss), rel=1e-4)
-        norm = tf.linalg.global_norm(gradients[group])
+        variables = system.variables(group)
+        gradients = tape.gradient(loss, variables)
+        steps = [(a - b) / rate for a, b in zip(before[group], values(variables))]
+        norm = tf.linalg.global_norm(gradients)
+        error = tf.linalg.global_norm([a - b for a, b in zip(steps, gradients)])
+        assert float(error / norm) < 1e-3
         assert float(terms[f"gradient_norm/{group}"]) == pytest.approx(float(norm), rel=1e-3)
-        for variable, step, gradient in zip(system.variables(group), found, gradients[group]):
-            tolerance = 1e-5 * max(1.0, float(norm))
-            np.testing.assert_allclose(step, gradient, atol=tolerance, err_msg=variable.name)
-    assert_consistent(terms, losses)
-    return terms
+        # Of all variables only a bias in front of a norm has no effect.
+        still = [v.name for v, step in zip(variables, steps) if not np.any(step)]
+        assert [name for name in still if not name.endswith("conv/bias:0")] == []
 
 
-def assert_consistent(terms: dict, groups) -> None:
-    """All terms are finite numbers and a group's loss is the sum of its terms."""
-    assert all(value.shape == () and np.isfinite(value) for value in terms.values())
-    for group in groups:
-        parts = [float(value) for name, value in terms.items() if name.startswith(f"{group}/")]
-        assert float(terms[f"loss/{group}"]) == pytest.approx(sum(parts), rel=1e-5)
+def assert_terms_equal(terms: dict, plain: dict, losses: dict) -> None:
+    """The step reports all of the plain terms, their sum by group, gradient norms, nothing else."""
+    expected = {name: term for group in plain.values() for name, term in group.items()}
+    expected.update({f"loss/{group}": loss for group, loss in losses.items()})
+    assert set(terms) == set(expected) | {f"gradient_norm/{group}" for group in losses}
+    found = {name: float(terms[name]) for name in expected}
+    assert found == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4, abs=1e-7)
 
 
-def assert_all_learn(system: GANSystem, batch: dict) -> None:
-    """One step changes every variable; a bias in front of a norm has, but for rounding, no effect."""
-    descend(system, 1.0)
-    before = {group: values(system.variables(group)) for group in system.groups}
-    system.train_step(batch)
-    still = [
-        variable.name
-        for group in system.groups
-        for variable, old in zip(system.variables(group), before[group])
-        if "bias" not in variable.name and np.array_equal(variable.numpy(), old)
-    ]
-    assert still == []
-
-
-def plain_lesion(networks, images, label) -> tf.Tensor:
-    """Sum over modalities and classes of w_c mse(one-hot l_c, G_l_i(x_i)_c), one call each."""
-    total = 0.0
-    for i, network in enumerate(networks):
-        probabilities = network(images[..., i : i + 1])
-        for c, weight in enumerate(CLASS_WEIGHTS):
-            target = tf.cast(label[..., 0] == c, tf.float32)
-            total += weight * tf.reduce_mean((target - probabilities[..., c]) ** 2)
+def plain_lesion(network, i: int, images, label) -> tf.Tensor:
+    """Sum over the classes of w_c mse(one-hot l_c, G_l_i(x_i)_c)."""
+    probabilities, total = network(images[..., i : i + 1]), 0.0
+    for c, weight in enumerate(CLASS_WEIGHTS):
+        target = tf.cast(label[..., 0] == c, tf.float32)
+        total += weight * tf.reduce_mean((target - probabilities[..., c]) ** 2)
     return total
 
 
+def calm(system: GANSystem) -> GANSystem:
+    """Moves the ReLUs' inputs to 3 +- 1, where rounding cannot switch one off and on.
+
+    Differences between two orders of the same sums then stay at 1e-6 in losses and gradients.
+    """
+    for network in system.networks.values():
+        for variable in network.variables:
+            if variable.name.endswith("/norm/offset:0") and "lastconv" not in variable.name:
+                variable.assign(tf.fill(variable.shape, 3.0))
+    return system
+
+
 def tiny_segmentation(**options) -> Segmentation:
-    return Segmentation(SegmentationConfig(**{"width": 2, "initializer": "he_normal", **options}))
+    config = SegmentationConfig(**{"width": 4, "initializer": "he_normal", **options})
+    return calm(Segmentation(config))
 
 
 def test_step_equals_the_plain_form():
     system, batch = tiny_segmentation(), random_batch()
-    networks = [system.networks[f"G_l{i}"] for i in range(4)]
 
     def plain():
-        return {"G": plain_lesion(networks, batch["images"], batch["label"])}
+        networks = [system.networks[f"G_l{i}"] for i in range(4)]
+        data = batch["images"], batch["label"]
+        return {"G": {f"G/lesion_{i}": plain_lesion(networks[i], i, *data) for i in range(4)}}
 
-    terms = assert_step_equals(system, batch, plain)
-    assert {f"G/lesion_{i}" for i in range(4)} < set(terms)
-
-
-def test_every_variable_learns():
-    assert_all_learn(tiny_segmentation(), random_batch())
+    assert_step_equals(system, batch, plain)
 
 
-def test_four_independent_networks():
-    system = Segmentation(SegmentationConfig(width=4))
+@pytest.fixture(scope="module")
+def untrained() -> Segmentation:
+    return tiny_segmentation()
+
+
+def test_four_independent_networks(untrained):
+    system = untrained
     assert list(system.networks) == ["G_l0", "G_l1", "G_l2", "G_l3"]
     assert len({id(v.handle) for v in system.variables("G")}) == 4 * len(
         system.networks["G_l0"].variables
     )
-    # One input channel, five outputs: n = 64 has 4,323,727; here counted from the table by hand.
-    per_row = [(1, 4), (4, 4), (4, 4), (4, 8), (8, 8), (8, 8), (8, 16), (16, 16), (16, 16)]
-    per_row += [(16, 16), (16, 16), (32, 8), (8, 8), (8, 8), (16, 4), (4, 4), (4, 4), (8, 4), (4, 4)]
-    expected = sum(9 * a * b + 3 * b for a, b in [*per_row, (4, 5)]) - 2 * 16  # conv9 has no norm
-    assert {network.count_params() for network in system.networks.values()} == {expected}
+    # The table's 17,947 are for four conditions more, 9 * 4 * 16, four outputs less, 4 * (36 + 3).
+    counts = {network.count_params() for network in system.networks.values()}
+    assert counts == {17_947 - 576 + 156}
 
 
-def test_optimiser_of_the_thesis():
-    adam = tiny_segmentation().optimizers["G"].get_config()
-    assert adam["learning_rate"] == pytest.approx(1e-5)
-    assert (adam["beta_1"], adam["beta_2"], adam["epsilon"]) == (0.5, 0.999, 1e-8)
-    assert adam["weight_decay"] is None and not adam["use_ema"]
+def test_optimiser_of_the_thesis(untrained):
+    adam = untrained.optimizers["G"].get_config()
+    names = ("learning_rate", "beta_1", "beta_2", "epsilon", "decay")
+    assert [adam[name] for name in names] == pytest.approx([1e-5, 0.5, 0.999, 1e-8, 0.0], rel=1e-6)
 
 
-def test_labels_are_the_most_probable_classes():
-    system, images = tiny_segmentation(), random_batch()["images"]
-    labels = system.synthesize({"images": images})["labels"]
-    assert labels.shape == (2, 16, 16, 4) and labels.dtype == tf.int32
-    expected = system.networks["G_l2"](images[..., 2:3]).numpy().argmax(-1)
+def test_output_offsets_of_the_classes(untrained):
+    """The thesis starts all classes alike; a guess of their frequency is an option."""
+    norm = untrained.networks["G_l3"].output_unit.norm
+    assert list(norm.offset.numpy()) == [0.0] * 5
+    guess = tiny_segmentation(output_offset=(2.0, -2.0, -3.0, -4.0, -5.0))
+    offsets = [guess.networks[f"G_l{i}"].output_unit.norm.offset.numpy() for i in (0, 3)]
+    np.testing.assert_array_equal(offsets, [[2.0, -2.0, -3.0, -4.0, -5.0]] * 2)
+
+
+def test_labels_are_the_most_probable_classes(untrained):
+    images = random_batch()["images"]
+    labels = untrained.synthesize({"images": images})["labels"]
+    assert labels.shape == (2, 32, 24, 4) and labels.dtype == tf.int32
+    expected = untrained.networks["G_l2"](images[..., 2:3]).numpy().argmax(-1)
     np.testing.assert_array_equal(labels[..., 2], expected)
 
 
-def test_lesion_terms_pass_gradients_to_the_images():
-    system, batch = tiny_segmentation(), random_batch()
+def test_lesion_terms_pass_gradients_to_the_images(untrained):
+    batch = random_batch()
     with tf.GradientTape() as tape:
         tape.watch(batch["images"])
-        terms = lesion_terms(system, batch["images"], batch["label"], CLASS_WEIGHTS)
+        terms = lesion_terms(untrained, batch["images"], batch["label"], CLASS_WEIGHTS)
         second = terms["G/lesion_2"]
     gradient = tape.gradient(second, batch["images"]).numpy()
     assert np.any(gradient[..., 2]) and not np.any(np.delete(gradient, 2, axis=-1))
 
 
 def test_loss_falls_on_one_batch():
-    system, batch = tiny_segmentation(learning_rate=1e-2), random_batch(1)
-    image = np.kron(np.eye(2), np.ones((8, 8)))  # a label that the image shows
-    batch["label"] = tf.constant(image.reshape(1, 16, 16, 1), tf.int32)
+    system, batch = tiny_segmentation(learning_rate=0.05), random_batch(1)
+    label = np.kron(np.eye(2), np.ones((16, 12)))  # which the images show
+    batch["label"] = tf.constant(label.reshape(1, 32, 24, 1), tf.int32)
     batch["images"] = tf.tile(tf.cast(batch["label"], tf.float32), [1, 1, 1, 4])
-    losses = [float(system.train_step(batch)["loss/G"]) for _ in range(12)]
-    assert losses[-1] < 0.5 * losses[0]
+    losses = [float(system.train_step(batch)["loss/G"]) for _ in range(8)]
+    assert losses[-1] < 0.8 * losses[0]

@@ -1,0 +1,284 @@
+"""Two devices train like one with the double batch; optimiser, loss scaling, choice of devices."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.test_registration import tiny_registration
+from tests.models.test_segmentation import descend, random_batch, tiny_segmentation, values
+from tests.models.test_structure import tiny_structure
+from tests.models.test_synthesis import tiny_pretraining, tiny_synthesis
+from utils import distribute
+from utils.distribute import (
+    apply_gradients,
+    is_chief,
+    make_optimizer,
+    make_strategy,
+    wait_for_all_workers,
+)
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def mirrored() -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+
+
+@pytest.fixture
+def policy():
+    yield tf.keras.mixed_precision.set_global_policy
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def shards(strategy: tf.distribute.Strategy, batch: dict) -> dict:
+    """The first half of every tensor for the first device, the second for the second."""
+
+    def shard(context):
+        first = context.replica_id_in_sync_group
+        return {k: tf.split(v, 2)[first] for k, v in batch.items()}
+
+    return strategy.experimental_distribute_values_from_function(shard)
+
+
+def all_values(system) -> np.ndarray:
+    variables = [v for network in system.networks.values() for v in network.variables]
+    return np.concatenate([array.ravel() for array in values(variables)])
+
+
+def built(make, rate: float):
+    """A system with reproducible weights and plain descent."""
+    tf.keras.utils.set_random_seed(0)
+    system = make(width=4)
+    descend(system, rate)
+    return system
+
+
+# The rates move the weights visibly and keep the losses from running away.
+@pytest.mark.parametrize(
+    "make, rate",
+    [
+        (tiny_structure, 1e-4),
+        (tiny_segmentation, 1e-5),
+        (tiny_registration, 1e-5),
+        (tiny_pretraining, 1e-3),
+        (tiny_synthesis, 1e-6),
+    ],
+)
+def test_two_devices_equal_one_with_the_double_batch(mirrored, make, rate):
+    one = built(make, rate)
+    with mirrored.scope():
+        two = built(make, rate)
+    start = all_values(one)
+    np.testing.assert_array_equal(all_values(two), start)
+    for step in range(3):
+        batch = random_batch(2, seed=step)
+        expected = one.train_step(batch)
+        terms = mirrored.run(two.train_step, args=(shards(mirrored, batch),))
+        found = {name: float(mirrored.reduce("MEAN", t, axis=None)) for name, t in terms.items()}
+        assert found == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4)
+    moved, error = all_values(one) - start, all_values(two) - all_values(one)
+    assert np.linalg.norm(moved) > 1e-3
+    assert np.linalg.norm(error) < 1e-3 * np.linalg.norm(moved)
+
+
+class NumpyAdam:
+    """Kingma & Ba 2015 with beta1 0.5, beta2 0.999 and TensorFlow 1's place of epsilon."""
+
+    def __init__(self, rate: float):
+        self.rate, self.m, self.v, self.t = rate, 0.0, 0.0, 0
+
+    def step(self, gradient):
+        self.t += 1
+        self.m = 0.5 * self.m + 0.5 * gradient
+        self.v = 0.999 * self.v + 0.001 * gradient**2
+        rate = self.rate * (1 - 0.999**self.t) ** 0.5 / (1 - 0.5**self.t)
+        return -rate * self.m / (np.sqrt(self.v) + 1e-8)
+
+
+def test_optimiser_equals_adam_by_hand():
+    start, gradients = np.array([1.0, -2.0, 3.0]), [[1.0, -0.1, 1e-8], [2.0, 0.3, 0.0]]
+    variable, adam = tf.Variable(start, dtype=tf.float32), NumpyAdam(0.1)
+    optimizer = make_optimizer(0.1, [variable])
+    for gradient in gradients:
+        optimizer.apply_gradients([(tf.constant(gradient), variable)])
+        start = start + adam.step(np.array(gradient))
+    np.testing.assert_allclose(variable, start, rtol=1e-5)
+
+
+def test_optimiser_has_its_slots_before_the_first_step():
+    variables = [tf.Variable(tf.ones([3])), tf.Variable(1.0)]
+    optimizer = make_optimizer(0.1, variables)
+    count = len(optimizer.variables())
+    assert count == 1 + 2 * 2  # the step counter and two moments
+    optimizer.apply_gradients([(tf.ones_like(v), v) for v in variables])
+    assert len(optimizer.variables()) == count
+
+
+@pytest.mark.parametrize(
+    "name, wrapped", [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", True)]
+)
+def test_only_float16_needs_loss_scaling(policy, name, wrapped):
+    policy(name)
+    optimizer = make_optimizer(0.1, [tf.Variable(1.0)])
+    assert isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer) == wrapped
+
+
+def test_compiled_simultaneous_updates_on_two_devices(mirrored):
+    """A generator g x against a discriminator d y, both gradients by hand at the old g and d."""
+    x = np.array([1.0, 2.0, -1.0, 0.5])
+    with mirrored.scope():
+        g, d = tf.Variable(0.7), tf.Variable(-0.4)
+        optimizers = [make_optimizer(0.1, [v]) for v in (g, d)]
+
+    def step(shard):
+        with tf.GradientTape(persistent=True) as tape:
+            score = d * g * shard["x"]
+            losses = tf.reduce_mean((score - 1) ** 2), tf.reduce_mean(score**2)
+        norms = [apply_gradients(tape, losses[i], [v], optimizers[i]) for i, v in enumerate((g, d))]
+        return norms[0]
+
+    run = tf.function(lambda shard: mirrored.run(step, args=(shard,)))
+    batch = shards(mirrored, {"x": tf.constant(x, tf.float32)})
+    found, expected, a, b = [], [], 0.7, -0.4
+    adams = NumpyAdam(0.1), NumpyAdam(0.1)
+    for _ in range(4):
+        norm = mirrored.experimental_local_results(run(batch))[1]
+        found.append((float(norm), g.numpy(), d.numpy()))
+        by_a = np.mean(2 * (a * b * x - 1) * b * x)
+        by_b = np.mean(2 * a * b * x * a * x)
+        a, b = a + adams[0].step(by_a), b + adams[1].step(by_b)
+        expected.append((abs(by_a), a, b))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_missing_gradient_names_the_variable():
+    used, unused = tf.Variable(1.0, name="used"), tf.Variable(1.0, name="unused")
+    with tf.GradientTape() as tape:
+        loss = used * 2.0
+    with pytest.raises(ValueError, match="no gradient reaches unused:0$"):
+        apply_gradients(tape, loss, [used, unused], make_optimizer(0.1, [used, unused]))
+    assert float(used) == 1.0
+
+
+def scaled_step(variable, optimizer, factor: float) -> float:
+    """One step on the loss factor * (3 v0 + 4 v1) / 5 in float16; returns the norm."""
+    with tf.GradientTape() as tape:
+        product = tf.cast(variable, tf.float16) * tf.constant([0.6, 0.8], tf.float16)
+        loss = tf.reduce_sum(tf.cast(product, tf.float32)) * factor
+    return float(apply_gradients(tape, loss, [variable], optimizer))
+
+
+def test_loss_scaling_rescues_small_gradients_and_unscales_the_norm(policy):
+    policy("mixed_float16")
+    variable = tf.Variable([1.0, 1.0])
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(tf.keras.optimizers.legacy.SGD(1e6))
+    # 6e-9 is zero in float16; times the initial scale of 2^15 it is not.
+    assert scaled_step(variable, optimizer, 1e-8) == pytest.approx(1e-8, rel=0.01)
+    assert variable.numpy() == pytest.approx([1 - 0.006, 1 - 0.008], rel=1e-4)
+
+
+def test_a_step_that_overflows_is_skipped_and_reports_zero(policy):
+    policy("mixed_float16")
+    variable = tf.Variable([1.0, 1.0])
+    optimizer = make_optimizer(0.1, [variable])
+    scale = float(optimizer.loss_scale)
+    assert scaled_step(variable, optimizer, 1e3) == 0.0  # 600 * 2^15 is no float16
+    assert list(variable.numpy()) == [1.0, 1.0]
+    assert float(optimizer.loss_scale) == scale / 2
+
+
+def test_loss_scaling_on_two_devices(policy, mirrored):
+    policy("mixed_float16")
+    with mirrored.scope():
+        variable = tf.Variable([1.0, 1.0])
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(tf.keras.optimizers.legacy.SGD(1.0))
+
+    def step(shard):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(shard["x"]) * tf.reduce_sum(variable)
+        return apply_gradients(tape, loss, [variable], optimizer)
+
+    batch = shards(mirrored, {"x": tf.constant([0.1, 0.3])})  # each device has its own gradient
+    norms = mirrored.experimental_local_results(mirrored.run(step, args=(batch,)))
+    assert [float(norm) for norm in norms] == pytest.approx([0.2 * 2**0.5] * 2, rel=1e-3)
+    assert variable.numpy() == pytest.approx([0.8, 0.8], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+def test_a_system_trains_in_mixed_precision(policy, name):
+    policy(name)
+    tf.keras.utils.set_random_seed(0)
+    system, batch = tiny_pretraining(), random_batch()
+    before = all_values(system)
+    terms = [system.train_step(batch) for _ in range(2)]
+    assert all(np.isfinite(float(value)) for term in terms for value in term.values())
+    assert {value.dtype for value in terms[0].values()} == {tf.float32}
+    assert float(terms[0]["gradient_norm/G"]) > 0
+    assert {v.dtype for v in system.variables("G")} == {tf.float32}
+    assert np.all(np.isfinite(all_values(system))) and np.any(all_values(system) != before)
+
+
+def test_strategies_without_gpu(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    for one in (None, 1):
+        assert make_strategy(one) is tf.distribute.get_strategy()
+    two = make_strategy(2)
+    assert isinstance(two, tf.distribute.MirroredStrategy) and two.num_replicas_in_sync == 2
+
+
+def test_more_cpus_than_configured_are_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    tf.zeros([1])  # TensorFlow runs from here on
+    with pytest.raises(UserError, match="--devices is 3 but TensorFlow already runs with 2 CPU"):
+        make_strategy(3)
+
+
+@pytest.mark.parametrize("devices, names", [(None, 3), (2, 2)])
+def test_all_gpus_or_the_first_ones(monkeypatch, devices, names):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda found: found)
+    assert make_strategy(devices) == [f"/gpu:{i}" for i in range(names)]
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"])
+    with pytest.raises(UserError, match="--devices is 3 but this machine has 2 GPU"):
+        make_strategy(3)
+
+
+def test_cluster_in_the_environment(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: "cluster")
+    assert distribute.make_strategy(4) == "cluster"
+
+
+@pytest.mark.parametrize(
+    "jobs, task, chief",
+    [
+        ({}, (None, None), True),
+        ({"worker": ["a", "b"]}, ("worker", 0), True),
+        ({"worker": ["a", "b"]}, ("worker", 1), False),
+        ({"chief": ["a"], "worker": ["b"]}, ("chief", 0), True),
+        ({"chief": ["a"], "worker": ["b"]}, ("worker", 0), False),
+    ],
+)
+def test_one_process_is_the_chief(jobs, task, chief):
+    resolver = types.SimpleNamespace(
+        cluster_spec=lambda: tf.train.ClusterSpec(jobs), task_type=task[0], task_id=task[1]
+    )
+    assert is_chief(types.SimpleNamespace(cluster_resolver=resolver)) == chief
+
+
+def test_a_single_process_waits_for_nobody(mirrored):
+    for strategy in (tf.distribute.get_strategy(), mirrored):
+        assert wait_for_all_workers(strategy) is None
+
+
+def test_a_single_process_is_the_chief(mirrored):
+    assert is_chief(tf.distribute.get_strategy()) and is_chief(mirrored)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import math
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.utils.toy import Toy, read_events, toy_examples
+from utils.errors import UserError
+from utils.run_directory import RunDirectory
+from utils.signals import Interrupted
+from utils.trainer import NonFiniteError, Schedule, Trainer, check_batch_size
+
+SCHEDULE = Schedule(batch_size=1, steps_per_call=4, log_every=3, picture_every=5)
+TERMS = {"loss/G", "G/one", "gradient_norm/G"}
+
+
+def name_cases(source: np.ndarray) -> str:
+    return "; ".join(f"case {index}" for _, index in source)
+
+
+def trainer(folder, system=None, total=11, strategy=None, schedule=SCHEDULE, **arguments):
+    run = arguments.pop("run", None) or RunDirectory(folder)
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        system = system or Toy()
+        return Trainer(
+            system, "structure", run, schedule, total, strategy, name_cases, **arguments
+        )
+
+
+def batches(loss_of_example=lambda i: i, batch_size: int = 1):
+    """The untrained loss of step k is k."""
+
+    def from_step(step: int):
+        examples = toy_examples(loss_of_example).skip(step * batch_size)
+        return examples.batch(batch_size)
+
+    return from_step
+
+
+def history(folder) -> list[dict]:
+    return RunDirectory(folder).read_history()
+
+
+def interrupting(times: int):
+    """Pictures that ask to stop when they are drawn for the `times`-th time."""
+    drawn = []
+
+    def draw():
+        drawn.append(None)
+        if len(drawn) == times:
+            signal.raise_signal(signal.SIGINT)
+        return {}
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of an uninterrupted run, and each call of its picture function."""
+    folder, calls = tmp_path_factory.mktemp("run"), []
+
+    def draw():
+        calls.append(None)
+        return {"grid": np.full((4, 6, 3), len(calls), np.uint8)}
+
+    trainer(folder, pictures=draw).fit(batches())
+    return folder
+
+
+def test_rows_are_means_over_the_interval(finished):
+    rows = history(finished)
+    assert [row["step"] for row in rows] == [3, 6, 9, 11]
+    # Steps 1-3, 4-6, 7-9 and 10-11, where the loss of step k is k.
+    np.testing.assert_allclose([row["loss/G"] for row in rows], [2, 5, 8, 10.5], rtol=1e-5)
+    for row in rows:
+        assert set(row) == {"stage", "step", "seconds_per_step", *TERMS}
+        assert row["stage"] == "structure" and row["G/one"] == 1 and row["seconds_per_step"] > 0
+
+
+def test_tensorboard_has_every_term_and_every_picture(finished):
+    events = read_events(finished / "tensorboard" / "structure")
+    names = {f"structure/{name}" for name in (*TERMS, "time/step_seconds")}
+    assert set(events) == {*names, "structure/grid"}
+    for row in history(finished):
+        for name in TERMS:
+            value = events[f"structure/{name}"][row["step"]]
+            np.testing.assert_allclose(value, row[name], rtol=1e-6)
+    grids = events["structure/grid"]
+    assert {step: picture.max() for step, picture in grids.items()} == {0: 1, 5: 2, 10: 3, 11: 4}
+
+
+def test_pictures_are_also_files(finished):
+    names = {f"structure_grid_{step:07d}.png": step for step in (0, 5, 10, 11)}
+    assert {path.name for path in (finished / "samples").iterdir()} == set(names)
+    last = tf.io.decode_png(tf.io.read_file(str(finished / "samples" / max(names)))).numpy()
+    np.testing.assert_array_equal(last, np.full((4, 6, 3), 4))
+
+
+def test_a_finished_stage_is_not_repeated(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    trainer(finished, pictures=pytest.fail).fit(pytest.fail)
+    after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_stop_and_resume_equal_an_uninterrupted_run_bit_by_bit(tmp_path):
+    whole, first, second = (Toy(0.1) for _ in range(3))
+    trainer(tmp_path / "whole", whole).fit(batches())
+    with pytest.raises(Interrupted, match="structure at step 5 of 11"):
+        trainer(tmp_path / "run", first, pictures=interrupting(2)).fit(batches())
+    assert first.state[1] == 5
+    trainer(tmp_path / "run", second).fit(batches())
+    for expected, found in zip(whole.state, second.state):
+        np.testing.assert_array_equal(expected, found)
+    assert [row["step"] for row in history(tmp_path / "run")] == [3, 6, 9, 11]
+
+
+def test_a_stop_in_the_last_call_is_not_forgotten(tmp_path):
+    with pytest.raises(Interrupted, match="step 11 of 11"):
+        trainer(tmp_path, pictures=interrupting(4)).fit(batches())
+    trainer(tmp_path).fit(pytest.fail)
+
+
+def test_a_second_signal_does_not_wait(tmp_path):
+    signals = (signal.SIGTERM, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path, pictures=lambda: [signal.raise_signal(s) for s in signals]).fit(batches())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not list(tmp_path.rglob("*.index"))
+
+
+def test_lost_work_is_dropped_from_the_history(tmp_path):
+    with pytest.raises(Interrupted):
+        trainer(tmp_path, pictures=interrupting(2)).fit(batches())
+    run = RunDirectory(tmp_path)
+    for stage, step in (("structure", 6), ("structure", 9), ("synthesis", 9)):
+        run.append_history({"stage": stage, "step": step, "loss/G": -1.0})
+    trainer(tmp_path).fit(batches())
+    rows = [(row["stage"], row["step"]) for row in history(tmp_path)]
+    assert rows == [("structure", 3), ("synthesis", 9)] + [("structure", k) for k in (6, 9, 11)]
+
+
+def test_training_stops_at_the_step_that_is_not_finite(tmp_path):
+    often = Schedule(batch_size=1, steps_per_call=4, log_every=100, checkpoint_minutes=0)
+    system = Toy()
+    fit = trainer(tmp_path, system, schedule=often).fit
+    with pytest.raises(NonFiniteError) as caught:
+        fit(batches(lambda i: tf.where(i == 6.0, math.nan, i)))
+    text = str(caught.value)
+    assert text.startswith("structure: gradient_norm/G, loss/G is not finite at step 6; cases: ")
+    assert "cases: case 6;" in text and "G/one" not in text
+    assert system.state[1] == 6
+    saved = Toy()
+    assert trainer(tmp_path, saved).checkpoints.restore() == 4
+    assert saved.state[1] == 4 and np.isfinite(saved.state[0]).all()
+    assert history(tmp_path) == []
+
+
+def test_means_and_cases_are_those_of_all_replicas(tmp_path):
+    mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+
+    def distributed(step):
+        examples = toy_examples(lambda i: tf.where(i == 6.0, math.nan, i)).skip(2 * step).batch(1)
+        return mirrored.distribute_datasets_from_function(lambda context: examples)
+
+    schedule = Schedule(steps_per_call=4, log_every=1, batch_size=2)
+    with pytest.raises(NonFiniteError, match="at step 3; cases: case 5; case 6;"):
+        trainer(tmp_path, total=4, strategy=mirrored, schedule=schedule).fit(distributed)
+    # Steps 1 and 2 hold the examples 1, 2 and 3, 4.
+    losses = [row["loss/G"] for row in history(tmp_path)]
+    np.testing.assert_allclose(losses, [1.5, 3.5], rtol=1e-5)
+
+
+def test_a_worker_that_is_not_the_chief_writes_nothing(tmp_path):
+    worker, chief = Toy(0.1), Toy(0.1)
+    run = RunDirectory(tmp_path / "worker", writes=False)
+    trainer(tmp_path / "worker", worker, total=3, run=run, pictures=pytest.fail).fit(batches())
+    trainer(tmp_path / "chief", chief, total=3).fit(batches())
+    assert not (tmp_path / "worker").exists()
+    np.testing.assert_array_equal(worker.state[0], chief.state[0])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps"),
+    [
+        (Schedule(steps=7, epochs=2, batch_size=4), 7),
+        (Schedule(epochs=3, batch_size=4), 15),  # 3 * 21 / 4 = 15.75
+        (Schedule(epochs=1, batch_size=50), 1),
+    ],
+)
+def test_length_in_steps_or_epochs(schedule, steps):
+    assert schedule.total_steps(21) == steps
+
+
+@pytest.mark.parametrize("name", ["batch_size", "steps_per_call", "log_every", "picture_every"])
+def test_intervals_start_at_1(name):
+    with pytest.raises(UserError, match=f"{name} of a schedule is 0; give 1 or more"):
+        Schedule(**{name: 0})
+
+
+def test_replicas_share_a_batch_equally():
+    mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    assert check_batch_size(6, mirrored) == 3
+    with pytest.raises(UserError, match="batch_size is 5 but 2 devices .* multiple of 2"):
+        check_batch_size(5, mirrored)
