@@ -41,11 +41,11 @@ class SliceConfig:
             start, stop = getattr(self, name)
             if not 0 <= start < stop:
                 raise UserError(
-                    f"--slicing.{name} must be a range with 0 <= first < end, found {start} {stop}."
+                    f"--slicing.{name} must be a range 0 <= first < end, found {start} {stop}."
                 )
             if name != "slices" and (self.downsample < 1 or (stop - start) % self.downsample):
                 raise UserError(
-                    f"--slicing.downsample must be a positive divisor of the {stop - start} {name}, "
+                    f"--slicing.downsample must be a divisor of the {stop - start} {name}, "
                     f"found {self.downsample}; change it or --slicing.{name}."
                 )
 
@@ -95,8 +95,8 @@ def _crop(subject: Subject, config: SliceConfig, volume: Volume) -> tuple[slice,
         start, stop = getattr(config, name)
         if stop > size:
             raise UserError(
-                f"Case {subject.id} ({subject.label}) has {size} {name} but --slicing.{name} ends at "
-                f"{stop}; choose a range within 0 {size} or remove the case."
+                f"Case {subject.id} ({subject.label}) has {size} {name} but --slicing.{name} ends "
+                f"at {stop}; choose a range within 0 {size} or remove the case."
             )
         crop.append(slice(start, stop))
     return tuple(crop)

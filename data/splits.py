@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import write_json
 
 # Group 1 is the patient, what follows it the time point. TCIA numbers count across both grades, so
 # a grade in front of them is dropped; those of BRATS 2013 start again in each grade.
@@ -32,13 +31,7 @@ class Split:
 
     def save(self, path: Path) -> None:
         """Writes the split as JSON; the file appears whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
-        try:
-            temporary.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Split:

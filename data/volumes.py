@@ -6,12 +6,9 @@ memory can appear as voxels; both formats are therefore checked before they are 
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import math
-import os
 import re
-import uuid
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from utils.errors import UserError
+from utils.files import replacing
 
 GEOMETRY_TOLERANCE = 1e-3  # mm for spacing and origin, cosine for the direction
 _CHUNK = 1 << 20
@@ -118,19 +116,13 @@ def write_volume(
     image.SetOrigin(tuple(map(float, origin)))
     if direction is not None:
         image.SetDirection(tuple(map(float, direction)))
-    # Hidden, so that a reader of the folder never sees it; the suffix selects the format.
-    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(image, str(temporary), useCompression=compress)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=compress)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"Cannot write the volume {path}; check its suffix, the folder's rights and disk space."
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # the write's own error is the one to tell
-            temporary.unlink()
 
 
 def _check_nifti(path: Path) -> None:

@@ -216,6 +216,8 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
     debug = "--debug" in sys.argv
     # SIGTERM outside of training behaves like Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
+    tf.get_logger().setLevel("ERROR")
     launch = None
     try:
         launch = parse_launch()

@@ -6,14 +6,14 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path` (same suffix) that takes its place on success."""
+    """Yields a hidden path beside `path` (same suffix) that takes its place on success."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
@@ -21,7 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the write's own error is the one to tell
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -86,9 +86,9 @@ class MapEncoder(tf.keras.Model):
 class MapDecoder(tf.keras.Model):
     """G_s: code [B,latent_size] -> two sigmoid channels [B,H,W,2], (no line, line), float32.
 
-    With zero biases (`constant_stddev` 0) the first feature maps of codes z and -z are opposite, and
-    instance norm removes their size: half of all codes can decode to the reverse of a map. Random
-    biases give every code a common map to start from.
+    With zero biases (`constant_stddev` 0) the first feature maps of codes z and -z are opposite,
+    and instance norm removes their size: half of all codes can decode to the reverse of a map.
+    Random biases give every code a common map to start from.
     """
 
     def __init__(

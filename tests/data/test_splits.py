@@ -90,7 +90,7 @@ def test_a_failed_save_keeps_the_previous_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("data.splits.os.replace", fail)
+    monkeypatch.setattr("utils.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         split_subjects(IDS, seed=1).save(path)
     assert path.read_bytes() == before
