@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -129,6 +129,11 @@ def training_batches(
         dataset = dataset.filter(
             lambda example: (example["index"] // per_replica // replicas) % pipelines == index
         )
+    if random_maps is not None:
+        # As tensors they are handed to the pipeline; as arrays they would be copied into its graph.
+        arrays = {name: getattr(random_maps, name) for name in ("structure", "outside", "labels")}
+        tensors = {name: tf.constant(array) for name, array in arrays.items()}
+        random_maps = replace(random_maps, **tensors)
     base_seed = np.array([derive_seed(seed, "a"), derive_seed(seed, "b")], np.int32)
 
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -200,11 +205,11 @@ def _cut_maps(example: dict, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     number = tf.random.stateless_uniform([], fold_in(seed, "map"), 0, len(maps.structure), tf.int32)
-    outside = tf.cast(tf.constant(maps.outside)[number], tf.float32)
+    outside = tf.cast(maps.outside[number], tf.float32)
     chosen = tf.random.stateless_uniform(
         [LABEL_CANDIDATES], fold_in(seed, "labels"), 0, len(maps.labels), tf.int32
     )
-    candidates = tf.cast(tf.gather(tf.constant(maps.labels), chosen), tf.int32)
+    candidates = tf.cast(tf.gather(maps.labels, chosen), tf.int32)
     if maps.augment:
         seeds = tf.random.split(fold_in(seed, "augmentation"), LABEL_CANDIDATES)
         candidates = tf.map_fn(
@@ -213,7 +218,7 @@ def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         candidates = tf.ensure_shape(candidates, [LABEL_CANDIDATES, *maps.labels.shape[1:]])
     label, _ = choose_fitting_label(candidates, outside)
     return {
-        "random_structure": tf.cast(tf.constant(maps.structure)[number], tf.float32),
+        "random_structure": tf.cast(maps.structure[number], tf.float32),
         "random_outside": outside,
         "random_label": label,
     }
@@ -254,7 +259,7 @@ def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.nd
 
 
 def distributed(
-    strategy: tf.distribute.Strategy, batch_size: int, **arguments
+    strategy: tf.distribute.Strategy, batch_size: int, **arguments: Any
 ) -> Iterable[dict[str, tf.Tensor]]:
     """Returns `training_batches(**arguments)` dealt out to the strategy's replicas."""
 

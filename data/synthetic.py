@@ -22,7 +22,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.labels import augment_label, fits_inside
-from data.map_filter import ACCEPTED_ERROR, closed_contour_error
+from data.map_filter import ACCEPTED_ERROR, closed_contour_error, organ_pieces
 from utils.errors import UserError
 from utils.files import read_json, replacing, write_json, write_text
 from utils.seeding import derive_seed
@@ -44,6 +44,7 @@ class SyntheticConfig:
         batch_size: samples per forward pass.
         max_contour_error: a map is taken when filling its contours gives its mask up to this
             mean absolute error (Algorithm 3).
+        single_organ: also reject maps whose mask has more than one piece; not in the thesis.
         map_retries: new draws before the map with the smallest error is taken after all.
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
@@ -54,6 +55,7 @@ class SyntheticConfig:
     samples: int = 2000
     batch_size: int = 8
     max_contour_error: float = ACCEPTED_ERROR
+    single_organ: bool = False
     map_retries: int = 50
     label_tries: int = 100
     augment_labels: bool = True
@@ -105,15 +107,17 @@ class MapSampler:
         return [self._judge(d, structure[i], outside[i]) for i, d in enumerate(drafts)]
 
     def _judge(self, draft: Draft, structure: np.ndarray, outside: np.ndarray) -> bool:
-        empty = outside.all()
-        error = 1.0 if empty else closed_contour_error(structure[..., 0], outside[..., 0])
+        pieces = organ_pieces(outside[..., 0])
+        unusable = pieces == 0 or (self.config.single_organ and pieces > 1)
+        error = 1.0 if unusable else closed_contour_error(structure[..., 0], outside[..., 0])
         draft.attempt += 1
         draft.since_label += 1
         if error < draft.best[0]:
             draft.best = (error, structure.astype(np.uint8), outside.astype(np.uint8))
         if error <= self.config.max_contour_error:
             return True
-        draft.rejected["no organ" if empty else "open contour"] += 1
+        reason = f"{'no' if pieces == 0 else 'more than one'} organ" if unusable else "open contour"
+        draft.rejected[reason] += 1
         if draft.since_label > self.config.map_retries:
             draft.rejected["accepted after all retries"] += 1
             return True

@@ -78,7 +78,12 @@ def _train(
         "seed": derive_seed(config.seed, stage, "data"),
         **pipeline,
     }
-    examples = next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+    synthesize = tf.function(system.synthesize)
+
+    @functools.cache
+    def examples() -> dict[str, tf.Tensor]:
+        return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+
     with context.strategy.scope():
         trainer = Trainer(
             system,
@@ -88,7 +93,7 @@ def _train(
             total,
             context.strategy,
             context.describe_source,
-            pictures=functools.partial(DRAW[stage], tf.function(system.synthesize), examples),
+            pictures=lambda: DRAW[stage](synthesize, examples()),
         )
         trainer.fit(
             lambda step: distributed(

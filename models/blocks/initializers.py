@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from utils.errors import UserError
+
 KERNEL_INITIALIZERS = ("mean_filter", "he_normal", "glorot_uniform")
 MEAN_FILTER_NOISE = 1e-6
 
@@ -24,13 +26,13 @@ def mean_filter(fan_in_channels: int, kernel: int = 3) -> tf.keras.initializers.
 def kernel_initializer(name: str, fan_in_channels: int) -> tf.keras.initializers.Initializer:
     """Returns the initialiser of a 3x3 U-Net kernel by its configuration name.
 
-    Raises ValueError for a name that is not in `KERNEL_INITIALIZERS`.
+    Raises UserError for a name that is not in `KERNEL_INITIALIZERS`.
     """
     if name == "mean_filter":
         return mean_filter(fan_in_channels)
     if name in KERNEL_INITIALIZERS:
         return tf.keras.initializers.get(name)
-    raise ValueError(f"initializer is {name!r}; expected one of {', '.join(KERNEL_INITIALIZERS)}")
+    raise UserError(f"initializer is {name!r}; expected one of {', '.join(KERNEL_INITIALIZERS)}")
 
 
 def discriminator_normal(stddev: float = 0.02) -> tf.keras.initializers.Initializer:

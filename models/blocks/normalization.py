@@ -39,7 +39,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
         self.initial_scale = scale
         self.initial_offset = offset
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates scale and offset, [channels] or [num_conditions, channels]."""
         rows = () if self.num_conditions is None else (self.num_conditions,)
         shape = (*rows, input_shape[-1])

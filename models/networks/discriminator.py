@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from models.blocks.convolution import Row, plain_unit
 from models.blocks.initializers import discriminator_normal
+from utils.errors import UserError
 
 TRUNKS = {
     "patch": (
@@ -58,7 +59,7 @@ class Discriminator(tf.keras.Model):
     ):
         super().__init__(name=name)
         if trunk not in TRUNKS:
-            raise ValueError(f"discriminator is {trunk!r}; expected one of {', '.join(TRUNKS)}")
+            raise UserError(f"discriminator is {trunk!r}; expected one of {', '.join(TRUNKS)}")
         self.trunk = [plain_unit(row, width, discriminator_normal(stddev)) for row in TRUNKS[trunk]]
         self.heads = [
             (

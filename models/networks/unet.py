@@ -21,6 +21,7 @@ import tensorflow as tf
 from models.blocks.convolution import ConvUnit, Row, plain_unit
 from models.blocks.initializers import kernel_initializer
 from models.blocks.normalization import InstanceNormalization
+from utils.errors import UserError
 
 CONDITIONS = ("concat", "conditional_instance_norm")
 
@@ -84,7 +85,7 @@ class UNet(tf.keras.Model):
     def __init__(self, spec: UNetSpec, name: str):
         super().__init__(name=name)
         if spec.condition not in CONDITIONS:
-            raise ValueError(f"condition is {spec.condition!r}; expected {' or '.join(CONDITIONS)}")
+            raise UserError(f"condition is {spec.condition!r}; expected {' or '.join(CONDITIONS)}")
         self.spec = spec
         per_condition = spec.conditions and spec.condition == "conditional_instance_norm"
         self.norm_conditions = spec.conditions if per_condition else None
@@ -111,7 +112,7 @@ class UNet(tf.keras.Model):
         """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""
         for side, size in zip(("height", "width"), image.shape[1:3]):
             if size is not None and size % SIZE_MULTIPLE:
-                raise ValueError(f"{self.name}: {side} {size} is not divisible by {SIZE_MULTIPLE}")
+                raise UserError(f"{self.name}: {side} {size} is not divisible by {SIZE_MULTIPLE}")
         x, skips = image, {}
         for unit in self.encoder:
             x = unit(x)

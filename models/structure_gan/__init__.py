@@ -32,7 +32,8 @@ Choices where the sources are silent or disagree
 * "VGG11" discriminators are the code's six convolutions; `discriminator="vgg11"` is the real trunk.
 * Translator: adversarial terms on the translations (the released code puts them on real images),
   cycles and their mutual consistency on unregistered images.
-* Only the line channel of a map is penalised outside the organ; the code multiplies both.
+* Only the line channel of a map is penalised outside the organ; the code penalises both channels
+  and averages over them, which halves the weight of the lines.
 * Codes' moments are taken per sample, which is what four GPUs with one image each compute.
 * Dropout acts on network inputs in training only; the released graphs also kept it at generation.
 

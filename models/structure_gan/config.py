@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from utils.errors import UserError
+
 NUM_MODALITIES = 4
 NUM_CLASSES = 5
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
@@ -76,6 +78,12 @@ class StructureConfig:
     discriminator_learning_rate: float = 1e-5
     weights: StructureWeights = field(default_factory=StructureWeights)
 
+    def __post_init__(self) -> None:
+        if self.width < 2:
+            raise UserError(
+                f"structure.width is {self.width}; G_m has half of it, so give 2 or more."
+            )
+
 
 @dataclass(frozen=True)
 class SegmentationConfig:
@@ -94,6 +102,10 @@ class SegmentationConfig:
     output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
     learning_rate: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_one_per_class("segmentation.output_offset", self.output_offset)
+        _check_one_per_class("segmentation.class_weights", self.class_weights)
 
 
 @dataclass(frozen=True)
@@ -183,6 +195,8 @@ class SynthesisConfig:
         lesion: factor of the lesion term (eq. 15), each modality.
         class_weights: weight of each class in the lesion term, background first.
         reconstruction: eq. 18 kept during adversarial training, factor; 0 = off as in the thesis.
+        outside: squared intensity outside the random map's organ, each modality; 0 = off as in the
+            thesis, 1.5 in the paper's code.
         learning_rate: Adam's.
         pretraining: the self-supervised phase.
     """
@@ -203,5 +217,14 @@ class SynthesisConfig:
     lesion: float = 1.0
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
     reconstruction: float = 0.0
+    outside: float = 0.0
     learning_rate: float = 1e-5
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+
+    def __post_init__(self) -> None:
+        _check_one_per_class("synthesis.class_weights", self.class_weights)
+
+
+def _check_one_per_class(name: str, values: tuple) -> None:
+    if len(values) != NUM_CLASSES:
+        raise UserError(f"{name} has {len(values)} numbers; give {NUM_CLASSES}, background first.")

@@ -14,6 +14,7 @@ import tensorflow as tf
 from models.blocks.convolution import ConvUnit, Row, plain_unit
 from models.blocks.initializers import discriminator_normal
 from models.blocks.normalization import InstanceNormalization
+from utils.errors import UserError
 
 MAX_HALVINGS = 6
 BASE_CHANNELS = 64  # of the decoder's first map; 8 x 8 x 64 = 4096 in the thesis
@@ -51,13 +52,16 @@ CODE_DISCRIMINATOR = (
 def base_size(map_size: tuple[int, int], halvings: int) -> tuple[int, int]:
     """Returns the size of the smallest map, pixels.
 
-    Raises ValueError if `halvings` is not 1..6 or does not divide the map's sides.
+    Raises UserError if `halvings` is not 1..6 or leaves a side that is not whole or below 2 pixels
+    (instance norm of a single pixel is constant: nothing before it would learn).
     """
     factor = 2**halvings
-    if not 1 <= halvings <= MAX_HALVINGS or any(side % factor for side in map_size):
-        raise ValueError(
-            f"a map of {map_size[0]}x{map_size[1]} cannot be halved {halvings} times; "
-            f"choose map_size divisible by 2**halvings and halvings in 1..{MAX_HALVINGS}"
+    whole = all(side % factor == 0 and side >= 2 * factor for side in map_size)
+    if not 1 <= halvings <= MAX_HALVINGS or not whole:
+        raise UserError(
+            f"A structure map of {map_size[0]}x{map_size[1]} cannot be halved {halvings} times; "
+            f"choose structure.halvings in 1..{MAX_HALVINGS} and structure.map_size divisible by "
+            "2**halvings, with 2 or more pixels left."
         )
     return map_size[0] // factor, map_size[1] // factor
 
@@ -131,14 +135,16 @@ class MapDecoder(tf.keras.Model):
 class CodeDiscriminator(tf.keras.Model):
     """D_z: code [B,latent_size] seen as a square picture -> patch scores, linear, float32.
 
-    Raises ValueError if `latent_size` is not a square number.
+    Raises UserError if `latent_size` is not a square number of at least 9.
     """
 
     def __init__(self, width: int, latent_size: int, name: str = "D_z"):
         super().__init__(name=name)
         self.side = math.isqrt(latent_size)
-        if self.side**2 != latent_size:
-            raise ValueError(f"latent_size is {latent_size}; D_z needs a square number, e.g. 4096")
+        if self.side**2 != latent_size or self.side < 3:
+            raise UserError(
+                f"structure.latent_size is {latent_size}; D_z needs a square number, e.g. 4096."
+            )
         self.units = [plain_unit(row, width, discriminator_normal()) for row in CODE_DISCRIMINATOR]
         score = Row("score", 1, activation="")
         self.score = plain_unit(score, 1, discriminator_normal())

@@ -22,6 +22,7 @@ from models.structure_gan.modalities import (
 )
 from models.system import Batch, GANSystem, Terms
 from utils.distribute import apply_gradients
+from utils.errors import UserError
 
 
 class Registration(GANSystem):
@@ -29,7 +30,10 @@ class Registration(GANSystem):
 
     def __init__(self, config: RegistrationConfig):
         if config.supervised and not config.registered:
-            raise ValueError("registration.supervised needs registration.registered = true")
+            raise UserError(
+                "registration.supervised compares with the true target; it needs "
+                "--registration.registered true."
+            )
         self.config = config
         spec = UNetSpec(
             config.width,

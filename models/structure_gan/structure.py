@@ -53,7 +53,7 @@ class StructureGAN(GANSystem):
         super().__init__(networks, groups, rates)
 
     def reconstruct(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """Encodes and decodes the extracted maps; `z`, `code`, `s_r` and the code's moments."""
+        """Encodes and decodes the extracted maps; `s`, `code`, `s_r` and the code's moments."""
         config, seeds = self.config, batch["seed"]
         s = resize_nearest_tf1(batch["structure"], config.map_size)
         lines = s * 0.1 + 0.9  # the encoder sees lines as 1.0 on 0.9
@@ -112,13 +112,15 @@ class StructureGAN(GANSystem):
     def _latent_terms(self, real: dict[str, tf.Tensor], fake_code: tf.Tensor) -> Terms:
         w = self.config.weights
         mean_moment, spread_moment = latent.moment_matching(real["mean"], real["log_variance"])
-        kl = latent.kl_divergence(real["mean"], real["log_variance"])
         adversarial_code = adversarial.least_squares(fake_code, adversarial.REAL)
-        return {
+        terms = {
             "G/code_adversarial": w.code_adversarial * adversarial_code,  # eq. 9
             "G/code_moments": w.moments * (mean_moment + spread_moment),
-            "G/code_kl": w.kl * kl,
         }
+        if w.kl:
+            kl = latent.kl_divergence(real["mean"], real["log_variance"])
+            terms["G/code_kl"] = w.kl * kl
+        return terms
 
     def _map_terms(self, s, s_r, s_g, fake_map, m, m_r, m_g) -> Terms:
         w = self.config.weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from losses.consistency import pairwise_consistency
-from losses.reconstruction import masked_squared_error, mean_squared_error
+from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
 from models.networks.discriminator import build_discriminator
 from models.networks.unet import UNet, UNetSpec, build_unet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SynthesisConfig
@@ -141,6 +141,7 @@ class Synthesis(GANSystem):
             )
             terms_g.update(self._registration_terms(rows))
             terms_g.update(self._lesion_term(x_g, batch["random_label"]))
+            terms_g.update(self._outside_term(x_g, batch["random_outside"]))
             terms_g.update(self._kept_reconstruction(batch))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
         norms = {
@@ -166,6 +167,12 @@ class Synthesis(GANSystem):
     def _lesion_term(self, x_g: tf.Tensor, label: tf.Tensor) -> Terms:
         terms = lesion_terms(self.segmenters, x_g, label, self.config.class_weights)
         return {"G/lesion": self.config.lesion * tf.add_n(list(terms.values()))}  # eq. 15
+
+    def _outside_term(self, x_g: tf.Tensor, outside: tf.Tensor) -> Terms:
+        if not self.config.outside:
+            return {}
+        energy = masked_energy(x_g, outside)
+        return {"G/outside": self.config.outside * NUM_MODALITIES * energy}
 
     def _kept_reconstruction(self, batch: Batch) -> Terms:
         if not self.config.reconstruction:

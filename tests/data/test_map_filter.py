@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.map_filter import ACCEPTED_ERROR, closed_contour_error
+from data.map_filter import ACCEPTED_ERROR, closed_contour_error, organ_pieces
 from utils.errors import UserError
 
 
@@ -67,3 +67,13 @@ def test_inputs_stay_untouched():
 def test_channel_axis_is_refused():
     with pytest.raises(UserError, match="equal shape"):
         closed_contour_error(ring()[..., np.newaxis], outside_square(9, 30))
+
+
+def test_organ_pieces_are_counted_without_specks():
+    outside = np.ones((50, 40))
+    assert organ_pieces(outside) == 0
+    outside[5:20, 5:20] = 0
+    outside[0, 39] = 0  # 1 of 2000 pixels: a speck
+    assert organ_pieces(outside) == 1
+    outside[30:33, 30:33] = 0  # 9 pixels
+    assert organ_pieces(outside) == 2

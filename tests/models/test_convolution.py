@@ -13,6 +13,11 @@ from models.blocks.convolution import ConvUnit, Row, capped_relu, plain_unit, up
 ONES = tf.ones([1, 4, 4, 1])
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    tf.keras.utils.set_random_seed(0)
+
+
 def bare(row: Row, initializer="ones") -> ConvUnit:
     """A unit without normalisation whose kernel is all ones."""
     return ConvUnit(row, 1, tf.keras.initializers.get(initializer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.blocks.initializers import (
     KERNEL_INITIALIZERS,
@@ -14,6 +15,11 @@ from models.blocks.initializers import (
 
 SHAPE = (3, 3, 16, 16)
 COUNT = np.prod(SHAPE)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    tf.keras.utils.set_random_seed(0)
 
 
 def drawn(initializer) -> np.ndarray:

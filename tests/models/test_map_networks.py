@@ -157,7 +157,7 @@ def test_code_discriminator_reads_the_code_row_by_row():
 
 
 def test_initial_kernels_are_normal_and_dense_layers_glorot():
-    encoder, decoder = MapEncoder(8, 64, 6), MapDecoder(8, 64, (64, 64), 6)
+    encoder, decoder = MapEncoder(8, 64, 6), MapDecoder(8, 64, (128, 128), 6)
     code = CodeDiscriminator(8, 64)
     encoder(random_map(1, 64, 64, 1)), decoder(random_map(1, 64)), code(random_map(1, 64))
     for unit in [*encoder.units, *decoder.units, decoder.output_unit, *code.units, code.score]:

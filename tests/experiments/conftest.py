@@ -1,0 +1,82 @@
+"""One tiny run of the main script, shared by every test that looks at its results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+import tensorflow as tf
+
+from experiments import train_brats
+from experiments.configs.brats import PRESETS
+from experiments.launch import main, parse
+from utils.environment import REPOSITORY
+from utils.run_directory import RunDirectory
+
+SCRIPT = "experiments/train_brats.py"
+STAGES = list(train_brats.STAGES)
+# One phantom patient to train on and one held out; every run makes use of the same two.
+TINY = ("--preset", "tiny", "--phantom_subjects", "2")
+
+
+@pytest.fixture(autouse=True)
+def _same_process_afterwards():
+    """Undo what a script does to the process that runs it."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+def train(*words: str) -> int:
+    """Run the script in this process and return its exit code."""
+    return main(lambda: parse(words, SCRIPT, "", PRESETS, STAGES), train_brats.execute)
+
+
+def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: str):
+    """Start the script, or another program with its options, in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, program, *words],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str]:
+    """Wait for a process and return its exit code and what went to stderr."""
+    try:
+        _, error = process.communicate(timeout=500)
+    finally:
+        process.kill()
+    return process.returncode, error
+
+
+def stop(process: subprocess.Popen, number: signal.Signals, condition: Callable[[], object]):
+    """Send a signal as soon as `condition()` holds; return like `finish`."""
+    end = time.monotonic() + 300
+    while process.poll() is None and time.monotonic() < end and not condition():
+        time.sleep(0.02)
+    process.send_signal(number)
+    return finish(process)
+
+
+def history(out: Path, stage: str) -> list[dict]:
+    """Return the rows of a stage in metrics.jsonl."""
+    rows = RunDirectory(out, writes=False).read_history()
+    return [row for row in rows if row["stage"] == stage]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Path:
+    """The run directory of a finished run with all stages."""
+    out = tmp_path_factory.mktemp("tiny") / "run"
+    assert train(*TINY, "--out", str(out)) == 0
+    return out

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from experiments.configs.brats import DEMO, PRESETS, TINY
+from experiments.launch import default_cache, main, parse
+from tests.experiments.conftest import SCRIPT, train
+from utils.environment import REPOSITORY
+from utils.errors import UserError
+from utils.files import write_json
+from utils.signals import Interrupted
+from utils.trainer import NonFiniteError
+
+STAGES = ("structure", "segmentation", "report")
+
+
+def read(*words: str):
+    return parse(words, SCRIPT, "Trains.", PRESETS, STAGES)
+
+
+@pytest.fixture
+def begun(tmp_path) -> Path:
+    """A run directory that was started with `--preset tiny --seed 4` on the phantom."""
+    config = asdict(replace(TINY, seed=4))
+    start = {"preset": "tiny", "data": None, "precision": "mixed_bfloat16", "config": config}
+    write_json(tmp_path / "run" / "config.json", start)
+    return tmp_path / "run"
+
+
+def test_the_preset_depends_on_the_data(tmp_path):
+    assert (read().preset, read().config) == ("demo", DEMO)
+    data = read("--data", str(tmp_path))
+    assert (data.preset, data.config, data.data) == ("thesis", PRESETS["thesis"], tmp_path)
+    assert read("--data", str(tmp_path), "--preset=tiny").config == TINY
+
+
+def test_options_beat_files_and_files_beat_the_preset(tmp_path):
+    (tmp_path / "a.yaml").write_text("seed: 5\nstructure:\n  width: 3\n")
+    file = ("--config", str(tmp_path / "a.yaml"))
+    tiny = ("--preset", "tiny")
+    expected = replace(TINY, seed=5, structure=replace(TINY.structure, width=3))
+    assert read(*tiny, *file).config == expected
+    joined = ("--seed=6", f"--config={file[1]}")
+    for words in ((*file, "--seed", "6"), ("--seed", "6", *file), joined):
+        assert read(*tiny, *words).config == replace(expected, seed=6)
+
+
+@pytest.mark.parametrize("line", ["preset: tiny", "resume: true", "data: ."])
+def test_what_decides_the_configuration_stands_on_the_command_line(tmp_path, line):
+    (tmp_path / "a.yaml").write_text(line)
+    name = line.split(":")[0]
+    with pytest.raises(UserError, match=f"a --config file sets {name}; give --{name} on the"):
+        read("--config", str(tmp_path / "a.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--presets", "tiny"), "unknown option --presets; did you mean --preset?"),
+        (("--dry",), "unknown option --dry"),
+        (("--synthesis.lerning_rate=1"), "did you mean --synthesis.learning_rate?"),
+        (("--seed", "many"), "Expected a <class 'int'>. Got value: many"),
+        (("--preset", "huge"), "invalid choice: 'huge' (choose from 'tiny', 'demo', 'thesis')"),
+        (("--precision", "half"), "invalid choice: 'half'"),
+    ],
+)
+def test_bad_usage_exits_with_2(words, sentence, capsys):
+    with pytest.raises(SystemExit) as caught:
+        read(*([words] if isinstance(words, str) else words))
+    assert caught.value.code == 2 and sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--data", "no/such"), "--data no/such is not a folder"),
+        (("--devices", "0"), "--devices is 0; give 1 or more"),
+        (("--stages", "report,struct"), "--stages is 'report,struct'; choose from structure, seg"),
+        (("--stages", ","), "choose from structure, segmentation, report"),
+        (("--maps.modality", "T3"), "--maps.modality is 'T3'"),
+        (("--schedule.structure.log_every", "0"), "log_every of a schedule is 0"),
+        (("--resume",), "--resume needs --out with a run directory"),
+    ],
+)
+def test_bad_values_are_told_in_a_sentence(words, sentence):
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        read("--preset", "tiny", *words)
+
+
+def test_stages_run_in_their_own_order():
+    assert read().stages == list(STAGES)
+    assert read("--stages", "report, structure").stages == ["structure", "report"]
+
+
+def test_a_run_is_never_overwritten(begun):
+    with pytest.raises(UserError, match="already holds a run; add --resume or choose another"):
+        read("--out", str(begun))
+    assert read("--out", str(begun), "--dry-run").out == begun
+    assert re.fullmatch(r"runs/tiny-\d{8}-\d{6}", str(read("--preset", "tiny").out))
+
+
+def test_a_resumed_run_keeps_its_configuration(begun):
+    launch = read("--out", str(begun), "--resume")
+    assert (launch.config, launch.preset) == (replace(TINY, seed=4), "tiny")
+    assert (launch.data, launch.precision, launch.resume) == (None, "mixed_bfloat16", True)
+    again = read("--out", str(begun), "--resume", "--seed=4", "--preset", "tiny")
+    assert again == replace(launch, command=again.command)
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (("--seed", "5"), "seed: 4 -> 5"),
+        (("--structure.map_size=[8,8]",), "structure.map_size: (32, 24) -> (8, 8)"),
+        (("--preset", "demo"), "preset: tiny -> demo"),
+        (("--data", "."), f"data: the phantom -> {Path('.').resolve()}"),
+    ],
+)
+def test_a_resumed_run_refuses_changes(begun, words, change):
+    with pytest.raises(UserError, match=re.escape(f"command line changes {change}; leave these")):
+        read("--out", str(begun), "--resume", *words)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"preset": "tiny"}'])
+def test_a_damaged_run_is_told(begun, content):
+    (begun / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config.json does not describe a run .*new --out"):
+        read("--out", str(begun), "--resume")
+
+
+def test_the_printed_command_repeats_the_choices(begun, tmp_path):
+    assert read("--out", "a b").command == f"python {SCRIPT} --out 'a b' --resume"
+    words = ["--stages=structure", "--devices=2", f"--cache={tmp_path}"]
+    launch = read("--out", str(begun), "--resume", *words)
+    assert shlex.split(launch.command)[:2] == ["python", SCRIPT]
+    assert read(*shlex.split(launch.command)[2:]) == launch
+
+
+def test_the_cache_follows_the_desktop_convention(monkeypatch):
+    assert default_cache() == Path(os.environ["XDG_CACHE_HOME"]) / "synthetic-labelled-mri"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_cache() == Path.home() / ".cache" / "synthetic-labelled-mri"
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "sentence"),
+    [
+        (UserError("No data."), 2, "error: No data.\n"),
+        (NonFiniteError("loss/G"), 1, "error: loss/G\n"),
+        (OSError("disk full"), 1, "error: disk full\n"),
+        (tf.errors.InternalError(None, None, "broken"), 1, "error: broken\n"),
+        (KeyboardInterrupt(), 130, "interrupted, what is finished is saved; continue with: python"),
+        (Interrupted("step 3"), 130, "interrupted (step 3), what is finished is saved; continue"),
+    ],
+)
+def test_failures_have_exit_codes_and_no_traceback(tmp_path, capsys, failure, code, sentence):
+    def fail(*_):
+        raise failure
+
+    assert main(lambda: read("--preset=tiny", "--out", str(tmp_path / "run")), fail) == code
+    error = capsys.readouterr().err
+    assert sentence in error and "Traceback" not in error
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--debug"])
+    assert main(lambda: read("--devices=0"), None) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_new_run_is_recorded_once(tmp_path):
+    words = ["--preset=tiny", "--out", str(tmp_path / "run"), "--precision=mixed_bfloat16"]
+    policies = []
+
+    def execute(launch, run, strategy):
+        policies.append(tf.keras.mixed_precision.global_policy().name)
+
+    assert main(lambda: read(*words), execute) == 0
+    text = (tmp_path / "run" / "config.json").read_text()
+    config = json.loads(json.dumps(asdict(TINY)))
+    start = {"preset": "tiny", "data": None, "precision": "mixed_bfloat16", "config": config}
+    assert json.loads(text) == start
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["replicas"] == 1 and environment["devices"] == ["CPU", "CPU"]
+    assert main(lambda: read(*words[1:3], "--resume"), execute) == 0
+    assert (tmp_path / "run" / "config.json").read_text() == text
+    assert policies == ["mixed_bfloat16"] * 2
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
+    words = ("--preset", "tiny", "--stages", "structure,dataset", "--dry-run")
+    assert train(*words, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")) == 0
+    assert list(tmp_path.iterdir()) == []
+    text = capsys.readouterr().out
+    assert "stages: structure -> dataset\n" in text and "map_adversarial: 1.0" in text
+    tables = re.findall(r"^(\w+) +([\d,]+)   (\w+) (\w)$", text, re.MULTILINE)
+    networks = {name: (system, group) for name, _, system, group in tables}
+    assert networks == {
+        **{name: ("StructureGAN", "G") for name in ("E_s", "G_s", "G_m")},
+        **{name: ("StructureGAN", "D") for name in ("D_z", "D_s")},
+        **{f"G_l{i}": ("Segmentation", "G") for i in range(4)},
+        "G_t": ("Registration", "G"),
+        "D_t": ("Registration", "D"),
+        "G": ("Synthesis", "G"),
+        "D": ("Synthesis", "D"),
+    }
+    assert all(int(count.replace(",", "")) > 100 for _, count, _, _ in tables)
+    assert re.search(rf"^  segmentation +{TINY.schedule.segmentation.steps} steps of", text, re.M)
+
+
+def test_help_works_anywhere_beside_other_packages_of_the_same_names(tmp_path):
+    for name in ("utils", "data", "models"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        (tmp_path / "other" / name / "__init__.py").write_text("raise ImportError('wrong one')\n")
+    result = subprocess.run(
+        [sys.executable, str(REPOSITORY / SCRIPT), "--help"],
+        cwd=tmp_path / "other",
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "other"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    blocks = re.findall(r"^  -.*(?:\n {10,}.*)*", result.stdout, re.MULTILINE)
+    helps = dict(re.split(r"\s{2,}", block.strip(), maxsplit=1) for block in blocks)
+    names = {words.split()[0] for words in helps}
+    assert {"--data", "--stages", "--seed", "--synthesis.adversarial.real"} <= names
+    # An option without a help text of its own shows its type alone.
+    assert [words for words, text in helps.items() if text.startswith("(")] == []

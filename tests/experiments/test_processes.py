@@ -1,0 +1,163 @@
+"""Runs of the main script in processes of their own: stopped, killed, on two devices, on two."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from data.synthetic import read_synthetic_set
+from tests.experiments.conftest import TINY, finish, history, start, stop, train
+from utils.environment import REPOSITORY
+
+STEPS = 40
+SEGMENTATION = (
+    *TINY,
+    "--stages=segmentation",
+    "--schedule.segmentation.steps_per_call=1",
+    "--schedule.segmentation.log_every=1",
+)
+FEW = "--schedule.segmentation.steps=4"
+WHOLE = (
+    *(*TINY, "--stages=structure,segmentation,registration,synthesis,dataset,evaluate"),
+    *("--random_maps=4", "--dataset.samples=12", "--dataset.batch_size=2"),
+    *(f"--schedule.{stage}.steps=2" for stage in ("registration", "pretraining", "synthesis")),
+    *SEGMENTATION[-2:],
+    "--schedule.segmentation.checkpoint_minutes=0",  # after every call
+)
+# Trains like the script and shows the weights of the last step, which only the chief would save.
+SHOW_WEIGHTS = f"""
+import os, runpy, sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+import numpy as np
+from utils.checkpoints import Checkpoints
+save = Checkpoints.save
+def show(self, step):
+    save(self, step)
+    weights = [network.get_weights() for _, network in sorted(self.state.networks.items())]
+    np.savez(os.environ["WEIGHTS"], *sum(weights, []))
+Checkpoints.save = show
+runpy.run_path({str(REPOSITORY / "experiments" / "train_brats.py")!r}, run_name="__main__")
+"""
+
+
+def losses(out: Path) -> list[float]:
+    return [row["loss/G"] for row in history(out, "segmentation")]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A training that Ctrl-C stopped half-way, and that the command it printed completed."""
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    words = (*SEGMENTATION, f"--schedule.segmentation.steps={STEPS}")
+    process = start(*words, "--out", str(out))
+    code, error = stop(process, signal.SIGINT, lambda: history(out, "segmentation"))
+    step = history(out, "segmentation")[-1]["step"]
+    saved = (out / "checkpoints" / "segmentation" / f"ckpt-{step}.index").exists()
+    command = re.search("continue with: (.*)", error)[1]
+    return SimpleNamespace(
+        out=out, code=code, error=error, step=step, saved=saved, resumed=train(*words_of(command))
+    )
+
+
+def words_of(command: str) -> list[str]:
+    """The options of a printed command line."""
+    python, script, *words = shlex.split(command)
+    assert (python, script) == ("python", "experiments/train_brats.py")
+    return words
+
+
+def test_ctrl_c_saves_and_says_how_to_continue(stopped):
+    assert stopped.code == 130 and "Traceback" not in stopped.error
+    assert f"interrupted (segmentation at step {stopped.step} of {STEPS})" in stopped.error
+    assert stopped.step < STEPS and stopped.saved
+
+
+def test_the_printed_command_completes_the_run(stopped):
+    assert stopped.resumed == 0
+    steps = [row["step"] for row in history(stopped.out, "segmentation")]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def test_two_devices_train_like_one(stopped, tmp_path):
+    out = tmp_path / "run"
+    code, error = finish(start(*SEGMENTATION, FEW, "--devices=2", "--out", str(out)))
+    assert code == 0, error
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["replicas"] == 2 and environment["devices"] == ["CPU", "CPU"]
+    np.testing.assert_allclose(losses(out), losses(stopped.out)[:4], rtol=1e-3)
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.mark.slow
+def test_two_processes_train_like_one(stopped, tmp_path):
+    out, program = tmp_path / "run", tmp_path / "program.py"
+    program.write_text(SHOW_WEIGHTS)
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    processes = [
+        start(
+            *SEGMENTATION,
+            FEW,
+            *("--out", str(out)),
+            program=str(program),
+            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+            WEIGHTS=str(tmp_path / f"{index}.npz"),
+        )
+        for index in (0, 1)
+    ]
+    for code, error in map(finish, processes):
+        assert code == 0, error
+    with np.load(tmp_path / "0.npz") as chief, np.load(tmp_path / "1.npz") as worker:
+        assert len(chief.files) > 100
+        for name in chief.files:
+            np.testing.assert_array_equal(chief[name], worker[name])
+    np.testing.assert_allclose(losses(out), losses(stopped.out)[:4], rtol=1e-3)
+    # Each row and each checkpoint is there once: the worker wrote nothing.
+    assert [row["step"] for row in history(out, "segmentation")] == [1, 2, 3, 4]
+    assert len(list((out / "tensorboard" / "segmentation").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_killed_runs_end_like_an_uninterrupted_one(tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert finish(start(*WHOLE, "--out", str(whole)))[0] == 0
+    samples = out / "synthetic" / "samples"
+    resume = ("--out", str(out), "--resume", WHOLE[len(TINY)])
+
+    process = start(*WHOLE, "--out", str(out))
+    stop(process, signal.SIGKILL, lambda: len(history(out, "segmentation")) > 2)
+    assert not (out / "checkpoints" / "registration").exists()
+    process = start(*resume)
+    code, _ = stop(process, signal.SIGINT, lambda: (out / "checkpoints" / "synthesis").exists())
+    assert code == 130 and not samples.exists()
+    stop(start(*resume), signal.SIGKILL, lambda: any(samples.glob("*.json")))
+    assert not (out / "synthetic" / "manifest.json").exists()
+    assert finish(start(*resume))[0] == 0
+
+    expected, found = ((path / "metrics.json").read_text() for path in (whole, out))
+    assert json.loads(found) == pytest.approx(json.loads(expected), rel=1e-4)
+    for stage in ("structure", "segmentation", "registration", "pretraining", "synthesis"):
+        terms = [
+            [{**row, "seconds_per_step": 0} for row in history(p, stage)] for p in (whole, out)
+        ]
+        assert [row["step"] for row in terms[0]] == [row["step"] for row in terms[1]]
+        assert terms[1][-1] == pytest.approx(terms[0][-1], rel=1e-4)
+    for one, other in zip(*(read_synthetic_set(path / "synthetic") for path in (whole, out))):
+        np.testing.assert_array_equal(one["label"], other["label"])
+        np.testing.assert_allclose(one["images"], other["images"], atol=1e-4)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.contract import MODALITIES
+from data.shards import parse_record
+from data.splits import Split
+from experiments.configs.brats import TINY as PRESET
+from experiments.stages.context import open_context
+from experiments.stages.dataset import lesion_scorer
+from experiments.stages.evaluation import held_out
+from experiments.stages.pictures import plain_row, slice_rows
+from experiments.stages.report import segmentation_table, summary_table
+from experiments.stages.training import _copy_generator, generated_maps, train_segmentation
+from tests.data.trees import TINY, write_tree
+from utils.errors import UserError
+from utils.files import replacing
+from utils.run_directory import RunDirectory
+
+CONFIG = replace(PRESET, slicing=TINY)
+
+
+def context_of(folder, layout: str = "flat2015", config=CONFIG, writes: bool = True):
+    """A context on two tiny cases in one layout, with a run directory and a cache of its own."""
+    data = folder / layout
+    if not data.exists():
+        write_tree(data, layout)
+    run = RunDirectory(folder / "run" / layout, writes=writes)
+    return open_context(config, run, tf.distribute.get_strategy(), data, folder / "cache" / layout)
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    return context_of(tmp_path_factory.mktemp("stages"))
+
+
+def records(context) -> list[dict]:
+    size = context.prepared.size
+    files = tf.data.TFRecordDataset([str(path) for path in context.prepared.files])
+    return list(files.map(lambda record: parse_record(record, size)).as_numpy_iterator())
+
+
+@pytest.mark.parametrize("layout", ["nested2015", "brats2020", "brats2023"])
+def test_every_release_gives_the_same_slices(context, layout, tmp_path):
+    scheme = "brats2023" if layout == "brats2023" else None
+    config = replace(CONFIG, slicing=replace(TINY, label_scheme=scheme))
+    expected, found = records(context), records(context_of(tmp_path, layout, config))
+    assert len(expected) == len(found) == 8
+    for one, other in zip(expected, found):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_an_ambiguous_release_is_refused(tmp_path):
+    with pytest.raises(UserError, match="label_scheme"):
+        context_of(tmp_path, "brats2023")
+
+
+def test_the_split_is_written_once_and_kept(tmp_path):
+    first = context_of(tmp_path)
+    content = json.loads(first.run.splits.read_text())
+    assert content == {"train": list(first.split.train), "test": list(first.split.test)}
+    Split(train=first.split.test, test=first.split.train).save(first.run.splits)
+    again = context_of(tmp_path, config=replace(CONFIG, seed=99))
+    assert again.split.train == first.split.test and again.data_note == "flat2015"
+
+
+def test_a_worker_splits_alike_and_writes_nothing(tmp_path, context):
+    worker = context_of(tmp_path, writes=False)
+    assert worker.split == context.split and not worker.run.path.exists()
+
+
+def test_initial_weights_depend_on_seed_and_stage(context):
+    def weights(seed: int, stage: str) -> np.ndarray:
+        system = replace(context, config=replace(CONFIG, seed=seed)).build(stage)
+        return next(iter(system.networks.values())).trainable_variables[0].numpy()
+
+    first = weights(0, "segmentation")
+    np.testing.assert_array_equal(first, weights(0, "segmentation"))
+    assert not np.array_equal(first, weights(1, "segmentation"))
+    assert not np.array_equal(weights(0, "registration"), weights(1, "registration"))
+
+
+def test_a_stage_needs_the_ones_before(context):
+    with pytest.raises(UserError, match=r"no checkpoint in .*segmentation; run that stage first"):
+        context.trained("segmentation")
+    with pytest.raises(UserError, match=r"no checkpoint in .*registration; run that stage first"):
+        context.build("synthesis")
+
+
+def test_cases_are_named(context):
+    text = context.describe_source(np.array([[1, 70], [0, 71]]))
+    assert text == "brats_2013_pat0002_1 slice 70; brats_2013_pat0001_1 slice 71"
+
+
+def test_devices_must_share_the_batch(context):
+    mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    schedule = replace(CONFIG.schedule.segmentation, batch_size=3)
+    config = replace(CONFIG, schedule=replace(CONFIG.schedule, segmentation=schedule))
+    with pytest.raises(UserError, match="batch_size is 3 but 2 devices"):
+        train_segmentation(replace(context, config=config, strategy=mirrored))
+
+
+def test_pretraining_hands_its_generator_over():
+    def system():
+        layer = tf.keras.layers.Dense(2, bias_initializer="normal")
+        return SimpleNamespace(networks={"G": tf.keras.Sequential([tf.keras.Input([3]), layer])})
+
+    first, second = system(), system()
+    _copy_generator(first, second)
+    for one, other in zip(first.networks["G"].get_weights(), second.networks["G"].get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_generated_maps_are_drawn_once(context):
+    maps = np.random.default_rng(0).integers(0, 2, (2, 3, 8, 8, 1), np.uint8)
+    with replacing(context.run.checkpoints("synthesis") / "random_maps.npz") as temporary:
+        np.savez(temporary, structure=maps[0], outside=maps[1])
+    found = generated_maps(context)  # without a trained stage "structure"
+    np.testing.assert_array_equal(found.structure, maps[0])
+    np.testing.assert_array_equal(found.outside, maps[1])
+    assert found.labels.shape == (4, 8, 8, 1) and found.augment
+
+
+def test_the_score_is_the_mean_dice_of_the_modalities():
+    label = np.zeros((2, 4, 4, 1), np.int32)
+    label[:, :2, :2] = 3  # 4 pixels
+    found = np.zeros((2, 4, 4, 4), np.int32)
+    found[0, :2, :2, 0] = 1  # another class of the same tumour: 1
+    found[0, :2, :4, 1] = 3  # twice as many: 2 * 4 / 12
+    found[0, :1, :2, 2] = 3  # half as many: 2 * 2 / 6
+    found[1, :2, :2] = 3
+    score = lesion_scorer(SimpleNamespace(synthesize=lambda batch: {"labels": tf.constant(found)}))
+    expected = [(1 + 8 / 12 + 4 / 6 + 0) / 4, 1]
+    np.testing.assert_allclose(score(np.zeros((2, 4, 4, 4), np.float32), label), expected)
+
+
+def test_held_out_slices_are_those_of_the_test_patients(context):
+    slices = held_out(context)
+    number = context.prepared.subject_ids.index(context.split.test[0])
+    expected = [record for record in records(context) if record["source"][0] == number]
+    np.testing.assert_array_equal(slices.images, [record["images"] for record in expected])
+    np.testing.assert_array_equal(slices.label, [record["label"][..., 0] for record in expected])
+    assert slices.outside.shape == (4, 8, 8) and set(np.unique(slices.outside)) <= {0, 1}
+
+
+def test_rows_of_slices_are_enlarged_and_outlined():
+    images = np.zeros((2, 4, 4, 4))
+    images[..., 1] = 1
+    label = np.zeros((2, 4, 4), int)
+    label[1, 1:3, 1:3] = 4
+    rows = slice_rows(images, label)
+    assert len(rows) == len(MODALITIES) and rows[0][0].shape == (8, 8, 3)
+    assert not rows[0][0].any() and (rows[1][0] == 255).all()
+    assert rows[0][1].any() and not rows[0][1][0].any()
+    (plain,) = plain_row(np.array([[[0.0, 1.0]]]))
+    np.testing.assert_array_equal(plain, [[0, 0, 255, 255]] * 2)
+
+
+def test_tables_set_real_beside_synthetic():
+    metrics = {
+        "segmentation/real/dice_wt": 0.81234,
+        "segmentation/synthetic/dice_wt": 0.75,
+        "outside/synthetic/share": 0.01,
+        "segmentation/real/T1c/dice_enhancing": 0.61,
+    }
+    summary = summary_table(metrics)
+    assert summary.loc["whole-tumour Dice (higher is better)"].tolist() == [0.8123, 0.75]
+    share = summary.loc["share of intensity outside the mask (lower is better)"]
+    assert np.isnan(share["real"]) and share["synthetic"] == 0.01
+    table = segmentation_table(metrics)
+    assert table.shape == (8, 5) and table.loc["T1c real", "dice_enhancing"] == 0.61
+    assert table.notna().to_numpy().sum() == 1
