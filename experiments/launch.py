@@ -150,7 +150,10 @@ def _command(parser: Parser, options: Any, script: str) -> str:
 
 
 def _base_parser(script, description, presets, stages) -> Parser:
-    parser = Parser(prog=f"python {script}", description=description, allow_abbrev=False)
+    program = f"python {script}"
+    parser = Parser(
+        prog=program, usage=f"{program} [options]", description=description, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--data", type=Optional[Path], help="BRATS folder; without it: the built-in phantom")
     add("--preset", choices=list(presets), help="default: demo, or thesis with --data")

@@ -43,7 +43,8 @@ def write_report(context: Context) -> None:
 
 
 def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
-    report.add_section("Samples", "Outlines show the lesion label.")
+    legend = "blue oedema, green non-enhancing, magenta enhancing, yellow necrosis"
+    report.add_section("Samples", f"Outlines show the lesion label: {legend}.")
     rng = np.random.default_rng(0)
     with_lesion = np.flatnonzero(real.label.any(axis=(1, 2)))
     chosen = np.sort(rng.permutation(with_lesion)[:COLUMNS])

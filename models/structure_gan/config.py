@@ -137,6 +137,7 @@ class RegistrationConfig:
         output_scale: initial scale of the instance norm before G_t's sigmoid.
         output_offset: its initial offset, logit.
         discriminator: trunk of D_t: patch or vgg11.
+        discriminator_stddev: spread of D_t's initial kernels; 0.2 in the paper.
         registered: train on registered modalities of one slice; off draws the four independently.
         adversarial: weights of the adversarial and class terms.
         cycle: squared error of i -> j -> i (eq. 19), each of 12.
@@ -151,6 +152,7 @@ class RegistrationConfig:
     output_scale: float = 1.0
     output_offset: float = 0.0
     discriminator: str = "patch"
+    discriminator_stddev: float = 0.02
     registered: bool = False
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     cycle: float = 20.0
@@ -186,6 +188,7 @@ class SynthesisConfig:
         output_scale: initial scale of the instance norm before G's sigmoid.
         output_offset: its initial offset, logit.
         discriminator: trunk of D: patch or vgg11.
+        discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
         label_input: feed the label to G; off is the released code's label-free generator.
         label_offset: constant added to the one-hot label.
         noise: range of the uniform noise inside the organ (eq. 12).
@@ -208,6 +211,7 @@ class SynthesisConfig:
     output_scale: float = 1.0
     output_offset: float = 0.0
     discriminator: str = "patch"
+    discriminator_stddev: float = 0.02
     label_input: bool = True
     label_offset: float = 0.1
     noise: tuple[float, float] = (0.5, 0.6)

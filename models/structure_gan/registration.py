@@ -45,7 +45,9 @@ class Registration(GANSystem):
         )
         networks = {
             "G_t": build_unet(spec, 1, "G_t"),
-            "D_t": build_discriminator(config.width, 2, 1, "D_t", config.discriminator),
+            "D_t": build_discriminator(
+                config.width, 2, 1, "D_t", config.discriminator, config.discriminator_stddev
+            ),
         }
         rates = dict.fromkeys("GD", config.learning_rate)
         super().__init__(networks, {"G": ["G_t"], "D": ["D_t"]}, rates)

@@ -118,7 +118,14 @@ class Synthesis(GANSystem):
         self.segmenters = segmenters
         networks = {
             "G": build_generator(config),
-            "D": build_discriminator(config.discriminator_width, 2, 1, "D", config.discriminator),
+            "D": build_discriminator(
+                config.discriminator_width,
+                2,
+                1,
+                "D",
+                config.discriminator,
+                config.discriminator_stddev,
+            ),
         }
         rates = dict.fromkeys("GD", config.learning_rate)
         super().__init__(networks, {"G": ["G"], "D": ["D"]}, rates)

@@ -63,25 +63,19 @@ def test_names_imply_the_scheme_or_allow_the_request(naming, requested, expected
     assert resolve_scheme([subject(naming), subject(naming, "other")], requested) == expected
 
 
-def test_shared_names_need_a_request():
-    with pytest.raises(UserError, match=r"--data\.label_scheme brats2023\|brats2024"):
-        resolve_scheme([subject("BraTS-GLI", "BraTS-GLI-00000-000")], None)
-
-
 @pytest.mark.parametrize(
-    ("naming", "requested"),
-    [("VSD", "brats2020"), ("BraTS 2017-2021", "brats2023"), ("BraTS-GLI", "brats2020")],
+    ("namings", "requested", "message"),
+    [
+        (["BraTS-GLI"], None, r"--data\.label_scheme brats2023\|brats2024"),
+        (["VSD"], "brats2020", "brats2020 contradicts"),
+        (["BraTS 2017-2021"], "brats2023", "brats2023 contradicts"),
+        (["BraTS-GLI"], "brats2020", "brats2020 contradicts"),
+        (["VSD"], "brats2019", "brats2015, brats2020, brats2023, brats2024"),
+        (["VSD", "BraTS-GLI"], "brats2015", r"1 \(BraTS-GLI\), 0 \(VSD\)"),
+    ],
 )
-def test_a_request_against_the_names_is_refused(naming, requested):
-    with pytest.raises(UserError, match=f"{requested} contradicts"):
-        resolve_scheme([subject(naming)], requested)
-
-
-def test_an_unknown_request_lists_the_schemes():
-    with pytest.raises(UserError, match="brats2015, brats2020, brats2023, brats2024"):
-        resolve_scheme([subject("VSD")], "brats2019")
-
-
-def test_a_mix_of_releases_names_a_case_of_each():
-    with pytest.raises(UserError, match=r"b \(BraTS-GLI\), a \(VSD\)"):
-        resolve_scheme([subject("VSD", "a"), subject("BraTS-GLI", "b")], "brats2015")
+def test_missing_and_contradicting_requests_and_mixed_releases_are_refused(
+    namings, requested, message
+):
+    with pytest.raises(UserError, match=message):
+        resolve_scheme([subject(name, str(i)) for i, name in enumerate(namings)], requested)

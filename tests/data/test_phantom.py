@@ -55,10 +55,7 @@ def test_a_subject_has_int16_volumes_on_the_brats_grid(subject):
     assert set(subject) == {*MODALITIES, "label"}
     assert all(array.shape == (155, 240, 240) for array in subject.values())
     assert all(array.dtype == np.int16 for array in subject.values())
-
-
-def test_a_high_grade_lesion_has_all_four_labels(subject):
-    assert np.unique(subject["label"]).tolist() == [0, 1, 2, 3, 4]
+    assert np.unique(subject["label"]).tolist() == [0, 1, 2, 3, 4]  # of a high-grade lesion
 
 
 def test_a_low_grade_lesion_has_no_necrosis_and_hardly_enhances(low_grade):
@@ -82,20 +79,16 @@ def test_the_background_is_zero_and_the_same_in_every_modality(subject):
 
 
 @pytest.mark.parametrize("name", ["subject", "low_grade"])
-def test_the_brain_keeps_a_margin_inside_the_crop(name, request):
-    brain = request.getfixturevalue(name)["T1"][SLICES] > 0
+def test_the_brain_fills_the_crop_up_to_a_margin_and_most_slices_show_the_lesion(name, request):
+    arrays = request.getfixturevalue(name)
+    assert arrays["label"][SLICES].any((1, 2)).mean() >= 0.6
+    brain = arrays["T1"][SLICES] > 0
     rows, columns = np.flatnonzero(brain.any((0, 2))), np.flatnonzero(brain.any((0, 1)))
     # Strictly: a brain that reached the margin's edge could have been cut off there.
     assert rows[0] > 38 + MARGIN and rows[-1] < 221 - MARGIN
     assert columns[0] > 48 + MARGIN and columns[-1] < 191 - MARGIN
     # ... and fills the crop: the head is not a small object in a large picture.
     assert rows[-1] - rows[0] > 140 and columns[-1] - columns[0] > 110
-
-
-@pytest.mark.parametrize("name", ["subject", "low_grade"])
-def test_the_lesion_shows_in_most_training_slices(name, request):
-    label = request.getfixturevalue(name)["label"][SLICES]
-    assert label.any((1, 2)).mean() >= 0.6
 
 
 @pytest.mark.parametrize(
@@ -195,31 +188,28 @@ def files(tree: Path) -> dict[str, bytes]:
     return {str(p.relative_to(tree)): p.read_bytes() for p in tree.rglob("*") if p.is_file()}
 
 
-def test_the_tree_has_the_names_of_brats_2015(quick, tmp_path):
-    tree = phantom.make_phantom(tmp_path / "made", 5, seed=3, progress=False, workers=1)
+def make(folder: Path, count: int, seed: int = 0) -> Path:
+    return phantom.make_phantom(folder, count, seed, progress=False, workers=1)
+
+
+def test_the_tree_has_the_names_of_brats_2015_and_holds_int16_at_one_millimetre(quick, tmp_path):
+    tree = make(tmp_path / "made", 5, seed=3)
     assert tree == tmp_path / "made" / "BRATS2015_Training"
     names = sorted(files(tree))
-    assert len(names) == 25
     kinds = r"(VSD\.Brain\.XX\.O\.MR_(T1|T2|T1c|Flair)|VSD\.Brain_3more\.XX\.O\.OT)"
     pattern = re.compile(rf"(HGG|LGG)/\w+/({kinds}\.\d+)/\2\.mha")
     assert all(pattern.fullmatch(name) for name in names)
-    assert len({name.rsplit(".", 2)[1] for name in names}) == 25
+    assert len(names) == len({name.rsplit(".", 2)[1] for name in names}) == 25
     patients = sorted({name.rsplit("/", 2)[0] for name in names})
     assert [patient[:3] for patient in patients] == ["HGG"] * 4 + ["LGG"]
-
-
-def test_files_hold_the_arrays_as_int16_at_one_millimetre(quick, tmp_path):
-    tree = phantom.make_phantom(tmp_path / "made", 1, seed=3, progress=False, workers=1)
-    image = sitk.ReadImage(str(next(tree.rglob("*.MR_T1c.*.mha"))))
-    assert image.GetPixelID() == sitk.sitkInt16
-    assert image.GetSpacing() == (1, 1, 1)
-    expected = phantom.phantom_subject(3, 0)["T1c"]
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), expected)
+    image = sitk.ReadImage(str(next((tree / patients[0]).rglob("*.MR_T1c.*.mha"))))
+    assert image.GetPixelID() == sitk.sitkInt16 and image.GetSpacing() == (1, 1, 1)
+    made = [phantom.phantom_subject(3, index)["T1c"] for index in range(4)]
+    assert sum(np.array_equal(sitk.GetArrayFromImage(image), array) for array in made) == 1
 
 
 def test_a_larger_phantom_begins_with_the_smaller_one(quick, tmp_path):
-    small = files(phantom.make_phantom(tmp_path / "2", 2, seed=0, progress=False, workers=1))
-    large = files(phantom.make_phantom(tmp_path / "4", 4, seed=0, progress=False, workers=1))
+    small, large = (files(make(tmp_path / str(count), count)) for count in (2, 4))
     assert len(large) == 2 * len(small)
     assert small.items() <= large.items()
 
@@ -235,21 +225,16 @@ def test_an_interrupted_build_leaves_nothing(quick, tmp_path, monkeypatch):
 
     monkeypatch.setattr(phantom, "write_volume", interrupted_write)
     with pytest.raises(KeyboardInterrupt):
-        phantom.make_phantom(tmp_path / "made", 2, seed=0, progress=False, workers=1)
+        make(tmp_path / "made", 2)
     assert calls[0].parents[4].parent == tmp_path
     assert not list(tmp_path.iterdir())
 
 
-def test_a_finished_phantom_is_reused(quick, tmp_path):
-    first = phantom.cached_phantom(tmp_path, 2, 0, progress=False, workers=1)
-    assert phantom.cached_phantom(tmp_path, 2, 0, progress=False, workers=1) == first
-    assert quick == [(0, 0), (0, 1)]
-
-
-def test_the_cache_keeps_phantoms_of_other_parameters_apart(quick, tmp_path, monkeypatch):
+def test_the_cache_reuses_a_phantom_and_keeps_other_parameters_apart(quick, tmp_path, monkeypatch):
     def cached(num_subjects, seed):
         return phantom.cached_phantom(tmp_path, num_subjects, seed, progress=False, workers=1)
 
+    assert cached(2, 0) == cached(2, 0) and quick == [(0, 0), (0, 1)]
     trees = {cached(1, 0), cached(1, 1), cached(2, 0)}
     monkeypatch.setattr(phantom, "PHANTOM_VERSION", phantom.PHANTOM_VERSION + 1)
     assert len(trees | {cached(1, 0)}) == 4
@@ -258,17 +243,14 @@ def test_the_cache_keeps_phantoms_of_other_parameters_apart(quick, tmp_path, mon
 def test_another_directory_is_never_overwritten(quick, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=re.escape(str(tmp_path))):
-        phantom.make_phantom(tmp_path, 1, seed=0, progress=False, workers=1)
+        make(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize(("num_subjects", "workers"), [(0, None), (1, 0)])
-def test_nothing_to_do_is_an_error(tmp_path, num_subjects, workers):
-    with pytest.raises(UserError, match="at least 1"):
-        phantom.make_phantom(tmp_path / "made", num_subjects, 0, workers=workers)
-
-
-def test_a_negative_seed_is_an_error():
+def test_numbers_that_make_no_phantom_are_errors(tmp_path):
+    for num_subjects, workers in ((0, None), (1, 0)):
+        with pytest.raises(UserError, match="at least 1"):
+            phantom.make_phantom(tmp_path / "made", num_subjects, 0, workers=workers)
     with pytest.raises(UserError, match="-1"):
         phantom.phantom_subject(-1, 0)
 

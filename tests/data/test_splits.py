@@ -20,12 +20,9 @@ def test_ten_percent_of_the_patients_are_held_out():
     assert sorted(split.train + split.test) == IDS
 
 
-def test_the_order_of_the_input_does_not_matter():
+def test_the_seed_matters_and_the_order_of_the_input_does_not():
     shuffled = random.Random(0).sample(IDS, len(IDS))
     assert split_subjects(shuffled, seed=3) == split_subjects(IDS, seed=3)
-
-
-def test_the_seed_changes_the_split():
     assert split_subjects(IDS, seed=0) != split_subjects(IDS, seed=1)
 
 
@@ -38,10 +35,10 @@ def test_scans_of_one_patient_stay_on_one_side(seed):
     assert len(split.test) == 12
 
 
-@pytest.mark.parametrize(("fraction", "expected"), [(0.01, (1, 1)), (0.5, (1, 1)), (0.99, (1, 1))])
-def test_each_side_keeps_at_least_one_patient(fraction, expected):
+@pytest.mark.parametrize("fraction", [0.01, 0.5, 0.99])
+def test_each_side_keeps_at_least_one_patient(fraction):
     split = split_subjects(["a", "b"], fraction, seed=0)
-    assert (len(split.train), len(split.test)) == expected
+    assert len(split.train) == len(split.test) == 1
 
 
 @pytest.mark.parametrize("ids", [[], ["one"], ["brats_tcia_pat100_0001", "brats_tcia_pat100_0002"]])
@@ -82,21 +79,6 @@ def test_a_saved_split_comes_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["splits.json"]
 
 
-def test_a_failed_save_keeps_the_previous_file(tmp_path, monkeypatch):
-    path = tmp_path / "splits.json"
-    split_subjects(IDS, seed=0).save(path)
-    before = path.read_bytes()
-
-    def fail(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr("utils.files.os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        split_subjects(IDS, seed=1).save(path)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
@@ -112,14 +94,10 @@ def test_a_leaking_or_empty_split_is_refused(tmp_path, train, test, message):
         Split.load(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"train": ["a"]}', '{"train": 1, "test": 2}'])
-def test_a_file_that_is_no_split_is_named(tmp_path, content):
+@pytest.mark.parametrize("content", [None, "", "[]", '{"train": ["a"]}', '{"train": 1, "test": 2}'])
+def test_a_file_that_is_missing_or_no_split_is_named(tmp_path, content):
     path = tmp_path / "splits.json"
-    path.write_text(content)
+    if content is not None:
+        path.write_text(content)
     with pytest.raises(UserError, match=r"splits\.json cannot be read"):
         Split.load(path)
-
-
-def test_a_missing_split_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"absent\.json cannot be read"):
-        Split.load(tmp_path / "absent.json")

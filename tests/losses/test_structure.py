@@ -12,12 +12,3 @@ MAPS = tf.reshape(tf.constant([[1.0, 0.0], [0.5, 0.25], [0.0, 1.0], [0.5, 0.5]])
 
 def test_line_sparsity():
     assert float(line_sparsity(MAPS)) == pytest.approx(2.0 / 4 - 1.75 / 4)
-
-
-def test_its_descent_asks_for_more_lines():
-    with tf.GradientTape() as tape:
-        tape.watch(MAPS)
-        loss = line_sparsity(MAPS)
-    assert tape.gradient(loss, MAPS).numpy() == pytest.approx(
-        tf.broadcast_to([0.25, -0.25], [2, 1, 2, 2]).numpy()
-    )

@@ -12,7 +12,7 @@ from models.structure_gan.map_networks import (
     MapEncoder,
     base_size,
 )
-from tests.models.test_convolution import apply_unit, record_units
+from tests.models.toys import apply_unit, random_image, record_units
 
 # Name, kernel, stride, channels in n, output size for a map of 512x512.
 ENCODER = [
@@ -52,17 +52,8 @@ CODE = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.keras.utils.set_random_seed(0)
-
-
 def rows(table: list, width: int) -> list:
     return [(name, k, s, (size, size, width * out), True) for name, k, s, out, size in table]
-
-
-def random_map(*shape: int) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(0).random(shape), tf.float32)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +63,8 @@ def random_map(*shape: int) -> tf.Tensor:
         (lambda: MapDecoder(64, 4096, (512, 512), 6), (4096,), 37_736_326),
         (lambda: CodeDiscriminator(64, 4096), (4096,), 2_632_705),
         (lambda: CodeDiscriminator(4, 4096), (4096,), 10_945),
-        (lambda: CodeDiscriminator(8, 4096), (4096,), 42_369),
-        (lambda: CodeDiscriminator(16, 4096), (4096,), 166_657),
-        (lambda: CodeDiscriminator(32, 4096), (4096,), 660_993),
     ],
-    ids=["E_s", "G_s", "D_z", "D_z 4", "D_z 8", "D_z 16", "D_z 32"],
+    ids=["E_s", "G_s", "D_z", "D_z 4"],
 )
 def test_parameters(network, shape, expected):
     network = network()
@@ -86,43 +74,37 @@ def test_parameters(network, shape, expected):
 
 def test_rows_of_the_encoder(monkeypatch):
     network, recorded = MapEncoder(2, 16, 6), record_units(monkeypatch)
-    mean, log_variance = network(random_map(1, 512, 512, 1))
+    mean, log_variance = network(random_image(1, 512, 512, 1))
     assert recorded == rows(ENCODER, 2)
     assert mean.shape == log_variance.shape == (1, 16)
 
 
 def test_rows_of_the_decoder(monkeypatch):
     network, recorded = MapDecoder(2, 16, (512, 512), 6), record_units(monkeypatch)
-    network(random_map(1, 16))
+    network(random_image(1, 16))
     assert recorded == [*rows(DECODER, 2), ("lastconv", 3, 1, (512, 512, 2), True)]
     assert [tuple(dense.kernel.shape) for dense in network.dense] == [(16, 16), (16, 8 * 8 * 64)]
 
 
 def test_rows_of_the_code_discriminator(monkeypatch):
     network, recorded = CodeDiscriminator(2, 4096), record_units(monkeypatch)
-    network(random_map(1, 4096))
+    network(random_image(1, 4096))
     assert recorded == [*rows(CODE, 2), ("score", 3, 1, (32, 32, 1), False)]
 
 
 def test_fewer_halvings_leave_out_the_high_resolutions(monkeypatch):
     encoder, decoder = MapEncoder(2, 16, 2), MapDecoder(2, 16, (32, 24), 2)
     recorded = record_units(monkeypatch)
-    encoder(random_map(1, 32, 24, 1))
-    shapes = [(name, shape) for name, _, _, shape, _ in recorded]
-    assert shapes == [
-        ("conv6", (32, 24, 8)),
-        ("conv7", (16, 12, 16)),
-        ("conv8", (16, 12, 16)),
-        ("conv9", (8, 6, 16)),
-        ("conv10", (8, 6, 4)),
-    ]
+    encoder(random_image(1, 32, 24, 1))
+    assert [row[0] for row in recorded] == ["conv6", "conv7", "conv8", "conv9", "conv10"]
+    assert recorded[0][3] == (32, 24, 8) and recorded[-1][3] == (8, 6, 4)
     del recorded[:]
-    assert decoder(random_map(1, 16)).shape == (1, 32, 24, 2)
+    assert decoder(random_image(1, 16)).shape == (1, 32, 24, 2)
     assert [row[0] for row in recorded] == ["conv0", "up1", "conv1", "up2", "conv2", "lastconv"]
 
 
 def test_encoder_equals_the_plain_forward_pass():
-    network, structure = MapEncoder(2, 16, 2), random_map(2, 32, 24, 1)
+    network, structure = MapEncoder(2, 16, 2), random_image(2, 32, 24, 1)
     found = network(structure)
     x = structure
     for unit, stride in zip(network.units, (1, 2, 1, 2, 1)):
@@ -133,7 +115,7 @@ def test_encoder_equals_the_plain_forward_pass():
 
 
 def test_decoder_equals_the_plain_forward_pass():
-    network, code = MapDecoder(2, 16, (32, 24), 2), random_map(2, 16)
+    network, code = MapDecoder(2, 16, (32, 24), 2), random_image(2, 16)
     found = network(code)
     x = code
     for dense in network.dense:  # two linear layers
@@ -148,7 +130,7 @@ def test_decoder_equals_the_plain_forward_pass():
 
 
 def test_code_discriminator_reads_the_code_row_by_row():
-    network, code = CodeDiscriminator(2, 16), random_map(2, 16)
+    network, code = CodeDiscriminator(2, 16), random_image(2, 16)
     found = network(code)
     x = tf.stack([tf.reshape(row, [4, 4, 1]) for row in code])
     for unit, stride in zip(network.units, (1, 1, 1, 2, 1)):
@@ -159,7 +141,7 @@ def test_code_discriminator_reads_the_code_row_by_row():
 def test_initial_kernels_are_normal_and_dense_layers_glorot():
     encoder, decoder = MapEncoder(8, 64, 6), MapDecoder(8, 64, (128, 128), 6)
     code = CodeDiscriminator(8, 64)
-    encoder(random_map(1, 64, 64, 1)), decoder(random_map(1, 64)), code(random_map(1, 64))
+    encoder(random_image(1, 64, 64, 1)), decoder(random_image(1, 64)), code(random_image(1, 64))
     for unit in [*encoder.units, *decoder.units, decoder.output_unit, *code.units, code.score]:
         kernel = unit.convolution.kernel.numpy()
         assert abs(kernel.mean()) < 6 * 0.02 / kernel.size**0.5, unit.name
@@ -174,7 +156,7 @@ def test_initial_kernels_are_normal_and_dense_layers_glorot():
 
 def test_only_random_biases_tell_a_code_from_its_multiple():
     """Two linear layers without bias and a norm: at the start the size of a code is lost."""
-    code = random_map(1, 64) - 0.5
+    code = random_image(1, 64) - 0.5
     published, constant = MapDecoder(4, 64, (64, 64), 3), MapDecoder(4, 64, (64, 64), 3, 0.5)
     published(code), constant(code)
     assert not np.any(published.dense[1].bias)
@@ -184,28 +166,20 @@ def test_only_random_biases_tell_a_code_from_its_multiple():
 
 
 def test_initial_outputs_are_of_order_one():
-    mean, log_variance = MapEncoder(4, 64, 6)(random_map(2, 128, 128, 1))
+    mean, log_variance = MapEncoder(4, 64, 6)(random_image(2, 128, 128, 1))
     assert 0.01 < np.std(mean) < 3 and np.abs(log_variance).max() < 5
-    maps = MapDecoder(4, 64, (64, 64), 3)(random_map(2, 64)).numpy()
+    maps = MapDecoder(4, 64, (64, 64), 3)(random_image(2, 64)).numpy()
     # Logits of mean 0 and spread 1: the sigmoid of a standard normal has mean 0.5, spread 0.21.
     assert maps.mean() == pytest.approx(0.5, abs=0.05) and 0.15 < maps.std() < 0.25
 
 
-def test_outputs_are_float32_under_mixed_precision():
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
-    try:
-        mean, log_variance = MapEncoder(2, 16, 2)(random_map(1, 16, 16, 1))
-        outputs = [mean, log_variance, MapDecoder(2, 16, (16, 16), 2)(mean)]
-        outputs.append(CodeDiscriminator(2, 16)(mean))
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+def test_outputs_are_float32_under_mixed_precision(policy):
+    policy("mixed_float16")
+    mean, log_variance = MapEncoder(2, 16, 2)(random_image(1, 16, 16, 1))
+    outputs = [mean, log_variance, MapDecoder(2, 16, (16, 16), 2)(mean)]
+    outputs.append(CodeDiscriminator(2, 16)(mean))
     assert [output.dtype for output in outputs] == [tf.float32] * 4
     assert all(np.all(np.isfinite(output)) for output in outputs)
-
-
-def test_base_size():
-    assert base_size((512, 512), 6) == (8, 8)
-    assert base_size((184, 144), 3) == (23, 18)
 
 
 @pytest.mark.parametrize("size, halvings", [((184, 144), 5), ((512, 512), 7), ((512, 512), 0)])

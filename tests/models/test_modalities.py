@@ -21,11 +21,6 @@ from models.structure_gan.modalities import (
 )
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.keras.utils.set_random_seed(0)
-
-
 def images() -> np.ndarray:
     return np.random.default_rng(0).random((2, 16, 24, 4)).astype(np.float32)
 
@@ -70,16 +65,6 @@ def test_decoded_modalities_equal_whole_calls(condition):
     reverse = decode_modalities(network, network.encode(x), (3, 1))
     expected = tf.stack([calls[3], calls[1]], axis=1)
     np.testing.assert_allclose(from_rows(reverse, 2), expected, atol=2e-5)
-
-
-@pytest.mark.parametrize("condition", ["concat", "conditional_instance_norm"])
-def test_translations_equal_twelve_whole_calls(condition):
-    network, x = translator(condition), images()
-    found = from_rows(translate_to_others(network, to_rows(x)), 12)
-    for k, (i, j) in enumerate(TRANSLATIONS):
-        expected = network(x[..., i : i + 1], tf.one_hot([j, j], 4))
-        np.testing.assert_allclose(found[:, k], expected, atol=2e-5, err_msg=f"{i} -> {j}")
-    assert np.std(found, axis=1).mean() > 1e-3
 
 
 def test_unknown_batch_size():

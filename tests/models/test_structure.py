@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from models.structure_gan.config import StructureConfig, StructureWeights
-from models.structure_gan.structure import StructureGAN, dropout_twice, to_binary, two_channels
-from tests.models.test_segmentation import assert_step_equals, calm, random_batch
+from models.structure_gan.structure import StructureGAN, to_binary, two_channels
+from tests.models.toys import assert_step_equals, calm, mse, random_batch
 from utils.seeding import dropout, normal
 
 SIZE = (32, 24)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.keras.utils.set_random_seed(0)
 
 
 def tiny_structure(**options) -> StructureGAN:
@@ -36,10 +30,6 @@ def resized(image, size: tuple) -> np.ndarray:
     image = np.asarray(image)
     rows, columns = (np.arange(n) * m // n for n, m in zip(size, image.shape[1:3]))
     return image[:, rows][:, :, columns]
-
-
-def mse(a, b) -> tf.Tensor:
-    return tf.reduce_mean((a - b) ** 2)
 
 
 # The weights of table 2.1.
@@ -113,7 +103,9 @@ def test_every_weight_is_an_option():
 
 
 def test_networks_and_groups():
-    system = tiny_structure()
+    system = tiny_structure(learning_rate=0.5, discriminator_learning_rate=0.25)
+    rates = {group: float(adam.learning_rate) for group, adam in system.optimizers.items()}
+    assert rates == {"G": 0.5, "D": 0.25}
     assert system.groups == {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
     assert system.networks["G_m"].spec.width == 4  # half of the others'
     assert not np.any(system.networks["G_s"].dense[1].bias)
@@ -122,24 +114,11 @@ def test_networks_and_groups():
     assert channels == {"E_s": 1, "G_m": 2, "D_z": 1, "D_s": 2}
 
 
-def test_learning_rates_of_the_groups():
-    system = tiny_structure(learning_rate=0.5, discriminator_learning_rate=0.25)
-    rates = {group: float(adam.learning_rate) for group, adam in system.optimizers.items()}
-    assert rates == {"G": 0.5, "D": 0.25}
-
-
 def test_one_hot_and_back():
     binary = tf.reshape(tf.constant([0.0, 1.0]), [1, 1, 2, 1])
     np.testing.assert_array_equal(two_channels(binary)[0, 0], [[1, 0], [0, 1]])
     probabilities = tf.reshape(tf.constant([[0.9, 0.8], [0.1, 0.2], [0.5, 0.5]]), [1, 1, 3, 2])
     np.testing.assert_array_equal(to_binary(probabilities)[0, 0, :, 0], [0, 1, 0])  # arg-max
-
-
-def test_stacked_halves_drop_different_pixels():
-    seeds = random_batch()["seed"]
-    dropped = dropout_twice(tf.ones([4, 20, 20, 1]), 0.5, seeds, "name").numpy()
-    assert set(np.unique(dropped)) == {0.0, 2.0}
-    assert 0.4 < np.mean(dropped[:2] == dropped[2:]) < 0.6
 
 
 def test_random_maps_need_no_input_but_seeds():
@@ -170,11 +149,3 @@ def test_default_sizes_are_the_thesis():
     assert (config.halvings, config.learning_rate) == (6, 1e-5)
     assert config.discriminator_learning_rate == 1e-5 and config.constant_stddev == 0
     assert config.initializer == "mean_filter"
-
-
-def test_reconstruction_learns_on_one_batch():
-    system, batch = tiny_structure(learning_rate=1e-2), random_batch(1)
-    blocks = np.kron(np.eye(2), np.ones((16, 12)))
-    batch["structure"] = tf.constant(blocks.reshape(1, 32, 24, 1), tf.float32)
-    terms = [system.train_step(batch)["G/map_squared_error"] for _ in range(8)]
-    assert float(terms[-1]) < 0.7 * float(terms[0])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks.unet import UNet, UNetSpec, build_unet, tile_condition
-from tests.models.test_convolution import apply_unit, record_units
+from models.networks.unet import UNet, UNetSpec, build_unet
+from tests.models.toys import apply_unit, random_image, record_units
 
 # Name, kernel, stride, output channels in n, has a norm, F of the initialiser in n (0 = one), and
 # output size for a slice of 184x144. The filters of lastconv are not multiplied by n.
@@ -35,23 +35,8 @@ TABLE = [
 OUTPUT = "lastconv"
 
 
-@pytest.fixture(autouse=True)
-def seeded():
-    tf.keras.utils.set_random_seed(0)
-
-
-@pytest.fixture
-def policy():
-    yield tf.keras.mixed_precision.set_global_policy
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
 def units(network: UNet) -> dict:
     return {u.name: u for u in [*network.encoder, *network.decoder, network.output_unit]}
-
-
-def random_image(*shape: int, seed: int = 0) -> tf.Tensor:
-    return tf.constant(np.random.default_rng(seed).random(shape), tf.float32)
 
 
 def small(conditions: int = 0, channels: int = 1, **options) -> UNet:
@@ -93,9 +78,6 @@ def reference(network: UNet, image, code=None):
         (64, 1, 3, 0, 4_322_569),  # retina
         (64, 8, 3, 0, 4_326_601),  # three CT slices
         (4, 1, 1, 4, 17_947),
-        (8, 1, 1, 4, 69_587),
-        (16, 1, 1, 4, 273_955),
-        (32, 1, 1, 4, 1_087_043),
     ],
 )
 def test_parameters(width, channels, outputs, conditions, expected):
@@ -125,7 +107,7 @@ def test_forward_pass_equals_the_plain_one(conditions, channels):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_mean_filter_uses_the_channels_of_the_table():
+def test_initial_values_use_the_channels_of_the_table():
     network = build_unet(UNetSpec(8, outputs=2, conditions=4), 6, "G")
     means = {name: 1 / (9 * max(1, 8 * f)) for name, *_, f, _ in TABLE}
     for name, unit in units(network).items():
@@ -134,13 +116,8 @@ def test_mean_filter_uses_the_channels_of_the_table():
         assert kernel.mean() == pytest.approx(mean, abs=6e-6 / kernel.size**0.5 + 1e-8), name
         assert kernel.std() == pytest.approx(1e-6, rel=5 / (2 * kernel.size) ** 0.5), name
         assert not np.any(unit.convolution.bias), name
-
-
-def test_initial_norms():
-    network = build_unet(UNetSpec(8, outputs=2), 1, "G")
     norms = [unit.norm for unit in units(network).values() if unit.norm]
     scales = np.concatenate([norm.scale for norm in norms])
-    assert len(norms) == 19 and scales.size == 8 * (17 + 19) + 2
     assert scales.mean() == pytest.approx(1, abs=6 * 0.02 / scales.size**0.5)
     assert scales.std() == pytest.approx(0.02, rel=0.2)
     assert not any(np.any(norm.offset) for norm in norms)
@@ -163,23 +140,6 @@ def test_output_logits_have_the_chosen_scale_and_offset():
     scales = np.tile(network.output_unit.norm.scale, [2, 1])
     np.testing.assert_allclose(logits.std((1, 2)), scales, rtol=0.01)
     assert scales == pytest.approx(0.5, abs=0.12)
-
-
-@pytest.mark.parametrize("condition", ["concat", "conditional_instance_norm"])
-def test_decoding_k_conditions_equals_k_calls(condition):
-    network, image = small(4, condition=condition), random_image(2, 16, 24, 1)
-    order = [3, 1, 0]
-    rows = network.decode(network.encode(image), tf.one_hot(order * 2, 4))
-    calls = [network(image, tf.one_hot([i] * 2, 4)) for i in order]
-    expected = np.stack(calls, axis=1).reshape(6, 16, 24, 1)
-    np.testing.assert_allclose(rows, expected, atol=2e-5)
-
-
-def test_stacked_inputs_equal_separate_calls():
-    network = small(channels=2)
-    first, second = random_image(2, 16, 16, 2), random_image(2, 16, 16, 2, seed=1)
-    expected = tf.concat([network(first), network(second)], 0)
-    np.testing.assert_allclose(network(tf.concat([first, second], 0)), expected, atol=2e-5)
 
 
 def test_mean_filter_network_ignores_a_concatenated_condition():
@@ -215,13 +175,6 @@ def test_conditional_norms_hear_the_condition():
     assert network.count_params() - plain.count_params() == added
 
 
-def test_condition_maps_are_constant():
-    maps = tile_condition(tf.one_hot([2, 0], 3), tf.zeros([2, 4, 5, 7], tf.float16))
-    assert maps.dtype == tf.float16
-    expected = np.broadcast_to(np.eye(3)[[2, 0]][:, None, None], [2, 4, 5, 3])
-    np.testing.assert_array_equal(maps, expected)
-
-
 @pytest.mark.parametrize("policy_name", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("condition", ["concat", "conditional_instance_norm"])
 def test_mixed_precision_is_close_to_float32(policy, policy_name, condition):
@@ -245,8 +198,6 @@ def test_sizes_that_cannot_be_halved_three_times_are_refused():
         network.encode(tf.zeros([1, 16, 12, 1]))
 
 
-def test_unknown_options_are_refused():
+def test_unknown_condition_is_refused():
     with pytest.raises(ValueError, match="condition is 'film'; expected concat or conditional"):
         UNet(UNetSpec(2, conditions=4, condition="film"), "G")
-    with pytest.raises(ValueError, match="initializer is 'ones'"):
-        UNet(UNetSpec(2, initializer="ones"), "G")

@@ -9,10 +9,9 @@ import pytest
 import tensorflow as tf
 
 from tests.models.test_registration import tiny_registration
-from tests.models.test_segmentation import descend, random_batch, tiny_segmentation, values
 from tests.models.test_structure import tiny_structure
 from tests.models.test_synthesis import tiny_pretraining, tiny_synthesis
-from utils import distribute
+from tests.models.toys import descend, random_batch, tiny_segmentation, values
 from utils.distribute import (
     apply_gradients,
     is_chief,
@@ -133,34 +132,6 @@ def test_only_float16_needs_loss_scaling(policy, name, wrapped):
     assert isinstance(optimizer, tf.keras.mixed_precision.LossScaleOptimizer) == wrapped
 
 
-def test_compiled_simultaneous_updates_on_two_devices(mirrored):
-    """A generator g x against a discriminator d y, both gradients by hand at the old g and d."""
-    x = np.array([1.0, 2.0, -1.0, 0.5])
-    with mirrored.scope():
-        g, d = tf.Variable(0.7), tf.Variable(-0.4)
-        optimizers = [make_optimizer(0.1, [v]) for v in (g, d)]
-
-    def step(shard):
-        with tf.GradientTape(persistent=True) as tape:
-            score = d * g * shard["x"]
-            losses = tf.reduce_mean((score - 1) ** 2), tf.reduce_mean(score**2)
-        norms = [apply_gradients(tape, losses[i], [v], optimizers[i]) for i, v in enumerate((g, d))]
-        return norms[0]
-
-    run = tf.function(lambda shard: mirrored.run(step, args=(shard,)))
-    batch = shards(mirrored, {"x": tf.constant(x, tf.float32)})
-    found, expected, a, b = [], [], 0.7, -0.4
-    adams = NumpyAdam(0.1), NumpyAdam(0.1)
-    for _ in range(4):
-        norm = mirrored.experimental_local_results(run(batch))[1]
-        found.append((float(norm), g.numpy(), d.numpy()))
-        by_a = np.mean(2 * (a * b * x - 1) * b * x)
-        by_b = np.mean(2 * a * b * x * a * x)
-        a, b = a + adams[0].step(by_a), b + adams[1].step(by_b)
-        expected.append((abs(by_a), a, b))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
-
-
 def test_missing_gradient_names_the_variable():
     used, unused = tf.Variable(1.0, name="used"), tf.Variable(1.0, name="unused")
     with tf.GradientTape() as tape:
@@ -228,40 +199,35 @@ def test_a_system_trains_in_mixed_precision(policy, name):
     assert np.all(np.isfinite(all_values(system))) and np.any(all_values(system) != before)
 
 
-def test_strategies_without_gpu(monkeypatch):
+@pytest.fixture
+def alone(monkeypatch):
+    """No cluster in the environment."""
     monkeypatch.delenv("TF_CONFIG", raising=False)
+
+
+def test_strategies_without_gpu(alone):
     for one in (None, 1):
         assert make_strategy(one) is tf.distribute.get_strategy()
     two = make_strategy(2)
     assert isinstance(two, tf.distribute.MirroredStrategy) and two.num_replicas_in_sync == 2
-
-
-def test_more_cpus_than_configured_are_refused(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
     tf.zeros([1])  # TensorFlow runs from here on
     with pytest.raises(UserError, match="--devices is 3 but TensorFlow already runs with 2 CPU"):
         make_strategy(3)
 
 
-@pytest.mark.parametrize("devices, names", [(None, 3), (2, 2)])
-def test_all_gpus_or_the_first_ones(monkeypatch, devices, names):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
+def test_all_gpus_or_the_first_ones(alone, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda found: found)
-    assert make_strategy(devices) == [f"/gpu:{i}" for i in range(names)]
-
-
-def test_more_gpus_than_there_are_are_refused(monkeypatch):
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"])
-    with pytest.raises(UserError, match="--devices is 3 but this machine has 2 GPU"):
-        make_strategy(3)
+    assert make_strategy(None) == ["/gpu:0", "/gpu:1", "/gpu:2"]
+    assert make_strategy(2) == ["/gpu:0", "/gpu:1"]
+    with pytest.raises(UserError, match="--devices is 4 but this machine has 3 GPU"):
+        make_strategy(4)
 
 
 def test_cluster_in_the_environment(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: "cluster")
-    assert distribute.make_strategy(4) == "cluster"
+    assert make_strategy(4) == "cluster"
 
 
 @pytest.mark.parametrize(
@@ -281,10 +247,6 @@ def test_one_process_is_the_chief(jobs, task, chief):
     assert is_chief(types.SimpleNamespace(cluster_resolver=resolver)) == chief
 
 
-def test_a_single_process_waits_for_nobody(mirrored):
+def test_a_single_process_is_the_chief_and_waits_for_nobody(mirrored):
     for strategy in (tf.distribute.get_strategy(), mirrored):
-        assert wait_for_all_workers(strategy) is None
-
-
-def test_a_single_process_is_the_chief(mirrored):
-    assert is_chief(tf.distribute.get_strategy()) and is_chief(mirrored)
+        assert is_chief(strategy) and wait_for_all_workers(strategy) is None

@@ -25,26 +25,15 @@ def numbered(height: int, width: int) -> np.ndarray:
     return np.arange(height * width, dtype=np.float32).reshape(1, height, width, 1)
 
 
-@pytest.mark.parametrize("source, target", SIZES[:4])
-def test_nearest_takes_floor_of_scaled_index(source, target):
-    image = numbered(*source)
-    rows = [i * source[0] // target[0] for i in range(target[0])]
-    columns = [j * source[1] // target[1] for j in range(target[1])]
-    expected = image[:, rows][:, :, columns]
-    np.testing.assert_array_equal(resize_nearest_tf1(image, target), expected)
-
-
 @pytest.mark.parametrize("source, target", SIZES)
-def test_nearest_equals_tensorflow_1(source, target):
+def test_nearest_takes_floor_of_scaled_index_like_tensorflow_1(source, target):
     image = numbered(*source)
+    found = resize_nearest_tf1(image, target)
+    if (source, target) != SIZES[-1]:  # whose float32 factor rounds to another pixel
+        rows, columns = (np.arange(n) * m // n for n, m in zip(target, source))
+        np.testing.assert_array_equal(found, image[:, rows][:, :, columns])
     expected = tf.compat.v1.image.resize_nearest_neighbor(image, target, align_corners=False)
-    np.testing.assert_array_equal(resize_nearest_tf1(image, target), expected)
-
-
-def test_nearest_differs_from_pixel_centres_of_tensorflow_2():
-    image = numbered(184, 144)
-    centred = tf.image.resize(image, (512, 512), method="nearest")
-    assert np.any(resize_nearest_tf1(image, (512, 512)).numpy() != centred.numpy())
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_nearest_gradient_counts_the_copies_of_each_pixel():
@@ -79,13 +68,6 @@ def test_binary_median_equals_scipy(window):
     expected = [scipy.signal.medfilt2d(single, window) for single in maps]
     found = binary_median(maps[..., np.newaxis], window)[..., 0]
     np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("window, flipped", [(5, 3), (17, 30)])
-def test_binary_median_clears_the_corners_of_ones(window, flipped):
-    cleared = 1 - binary_median(np.ones((1, 40, 40, 1), np.float32), window).numpy()
-    assert cleared.sum() == 4 * flipped
-    assert cleared[0, :20, :20].sum() == flipped
 
 
 def test_separable_filter_reflects_without_repeating_the_edge():

@@ -22,25 +22,21 @@ def test_floats_are_clipped_and_rounded():
     np.testing.assert_array_equal(found, [0, 0, 0, 128, 255, 255])  # 127.5 goes to the even 128
 
 
-def test_contour_lies_inside_the_class_and_leaves_the_rest():
+def test_contours_lie_inside_their_classes_and_leave_the_rest():
     label = np.zeros((4, 4), int)
-    label[1:3, 1:3] = 2
-    picture = draw_contour(GREY, label, scale=2)  # a 4x4 square at 2..5
-    expected = np.zeros((8, 8), int)
-    expected[2:6, 2:6] = 1
-    expected[3:5, 3:5] = 0
+    label[1:3, 1:3], label[:, 0] = 2, 3
+    picture = draw_contour(GREY, label, scale=2)  # a 4x4 square at 2..5, a line two pixels wide
+    square, line = np.zeros((2, 8, 8), int)
+    square[2:6, 2:6] = 1
+    square[3:5, 3:5] = 0
+    line[:, :2] = 1
     assert picture.dtype == np.uint8 and picture.shape == (8, 8, 3)
-    np.testing.assert_array_equal(colour_at(picture, PALETTE[2]), expected)
-    np.testing.assert_array_equal(colour_at(picture, (100, 100, 100)), 1 - expected)
-
-
-def test_each_class_has_its_own_contour():
-    label = np.zeros((4, 4), int)
-    label[:, 1], label[:, 2] = 1, 3
+    np.testing.assert_array_equal(colour_at(picture, PALETTE[2]), square)
+    np.testing.assert_array_equal(colour_at(picture, PALETTE[3]), line)
+    np.testing.assert_array_equal(colour_at(picture, (100, 100, 100)), 1 - square - line)
     colours = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    picture = draw_contour(GREY, label, colours, scale=1)
-    np.testing.assert_array_equal(colour_at(picture, colours[1]), label == 1)
-    np.testing.assert_array_equal(colour_at(picture, colours[3]), label == 3)
+    picture = draw_contour(GREY, label, colours, scale=2)
+    np.testing.assert_array_equal(colour_at(picture, colours[3]), line)
 
 
 def test_contour_takes_floats_and_keeps_its_input():
@@ -57,15 +53,12 @@ def test_contour_refuses_foreign_labels(shape, value):
         draw_contour(GREY, np.full(shape, value))
 
 
-def test_label_picture_has_one_colour_per_label():
+def test_label_picture_has_one_colour_per_known_label():
     label = np.array([[0, 1, 2], [3, 4, 0]])
     picture = label_picture(label)
     assert picture.dtype == np.uint8 and picture.shape == (2, 3, 3)
     for value in range(5):
         np.testing.assert_array_equal(colour_at(picture, PALETTE[value]), label == value)
-
-
-def test_label_picture_refuses_unknown_labels():
     with pytest.raises(UserError, match=r"0\.\.4.*found 0\.\.7"):
         label_picture(np.array([[0, 7]]))
 
@@ -73,11 +66,10 @@ def test_label_picture_refuses_unknown_labels():
 def test_grid_places_cells_with_a_white_gap():
     red = np.zeros((2, 2, 3), np.uint8) + np.uint8([255, 0, 0])
     grey = np.full((2, 2), 9, np.uint8)
-    sheet = grid([[red, grey], [grey]], gap=1)
-    expected = np.full((5, 5, 3), 255)
+    expected = np.full((5, 5, 3), 255, np.uint8)
     expected[:2, :2] = (255, 0, 0)
-    expected[:2, 3:] = 9
-    expected[3:, :2] = 9
+    expected[:2, 3:] = expected[3:, :2] = 9
+    sheet = grid([[red, grey], [grey]], gap=1)
     assert sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet, expected)
 

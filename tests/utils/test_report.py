@@ -133,10 +133,12 @@ def test_pictures_decode_to_the_same_pixels(report, tmp_path, shape):
     assert set(chunk_names(png)) == {"IHDR", "IDAT", "IEND"}
 
 
-@pytest.mark.parametrize("picture", [np.zeros((4, 4, 3)), np.zeros((4, 4, 1), np.uint8)])
-def test_other_arrays_are_refused(report, picture):
-    with pytest.raises(UserError, match="'Slices' must be uint8"):
-        report.add_picture("Slices", "", picture)
+def test_other_arrays_and_parts_without_a_section_are_refused(report):
+    for picture in (np.zeros((4, 4, 3)), np.zeros((4, 4, 1), np.uint8)):
+        with pytest.raises(UserError, match="'Slices' must be uint8"):
+            report.add_picture("Slices", "", picture)
+    with pytest.raises(UserError, match="add_section"):
+        Report("Run").add_key_values({"seed": 0})
 
 
 def test_figures_carry_no_time_and_no_software(report, history, tmp_path):
@@ -152,20 +154,12 @@ def test_tables_show_whole_texts_and_rounded_numbers(report, tmp_path):
     table = pd.DataFrame({"x": [0.123456, np.nan, 13420.0], "n": [1, 2, 3], "w": ["", words, ""]})
     report.add_table(table)
     report.add_key_values({"rate": 1e-5, "share": 0.1 + 0.2})
+    report.add_table(pd.DataFrame({"dice": [0.5]}, index=["T1c"]))
     page = read(report, tmp_path)
     cells = [text for text in page.texts["td"] if text.strip()]
-    assert cells == ["0.1235", "1", "–", "2", words, "13420", "3", "1e-05", "0.3"]
-    assert [text for text in page.texts["th"] if text.strip()] == ["x", "n", "w", "rate", "share"]
-
-
-def test_an_index_with_names_is_shown(report, tmp_path):
-    report.add_table(pd.DataFrame({"dice": [0.5]}, index=["T1c"]))
-    assert "T1c" in read(report, tmp_path).texts["th"]
-
-
-def test_parts_need_a_section():
-    with pytest.raises(UserError, match="add_section"):
-        Report("Run").add_key_values({"seed": 0})
+    assert cells == ["0.1235", "1", "–", "2", words, "13420", "3", "1e-05", "0.3", "0.5"]
+    headers = ["x", "n", "w", "rate", "share", "dice", "T1c"]
+    assert [text for text in page.texts["th"] if text.strip()] == headers
 
 
 def lines(axis) -> dict:
@@ -173,17 +167,13 @@ def lines(axis) -> dict:
 
 
 def test_curves_show_totals_above_and_terms_below(history):
+    del history[1]["G/mask"]  # a term may be missing in some rows
     upper, lower = loss_curves(history[::-1], "synthesis").axes
-    assert lines(upper) == {
-        "loss/D": [[10, 1], [20, 1], [30, 1]],
-        "loss/G": [[10, 3], [20, 2], [30, 1]],
-    }
-    assert set(lines(lower)) == {"D/real", "G/lesion", "G/mask"}
-    assert {line.get_label(): line.get_linestyle() for line in lower.get_lines()} == {
-        "D/real": "-",
-        "G/lesion": "--",
-        "G/mask": "--",
-    }
+    totals = {"loss/D": [[10, 1], [20, 1], [30, 1]], "loss/G": [[10, 3], [20, 2], [30, 1]]}
+    assert lines(upper) == totals
+    assert lines(lower)["G/mask"] == [[20, 1], [30, 1]]
+    styles = {line.get_label(): line.get_linestyle() for line in lower.get_lines()}
+    assert styles == {"D/real": "-", "G/lesion": "--", "G/mask": "--"}
 
 
 def test_only_wide_ranges_without_negative_values_are_logarithmic(history):
@@ -191,11 +181,6 @@ def test_only_wide_ranges_without_negative_values_are_logarithmic(history):
     assert (upper.get_yscale(), lower.get_yscale()) == ("linear", "log")
     history[1]["D/real"] = -1.0
     assert loss_curves(history, "synthesis").axes[1].get_yscale() == "linear"
-
-
-def test_a_term_may_be_missing_in_some_rows(history):
-    del history[1]["G/mask"]
-    assert lines(loss_curves(history, "synthesis").axes[1])["G/mask"] == [[20, 1], [30, 1]]
 
 
 @pytest.mark.parametrize("rows", [[], [{"stage": "synthesis", "step": 1, "loss/G": 0.0}]])

@@ -31,14 +31,14 @@ def test_derived_seeds_differ_and_fit_int32():
 
 
 @pytest.mark.parametrize("draw", [normal, uniform])
-def test_draws_do_not_depend_on_the_batch(draw):
+def test_draws_do_not_depend_on_the_batch_nor_on_compilation(draw):
     whole = draw(SEEDS, "z", (4, 5)).numpy()
     assert whole.shape == (3, 4, 5)
     for row in range(3):
         alone = draw(SEEDS[row : row + 1], "z", (4, 5))
         np.testing.assert_array_equal(alone[0], whole[row])
-    reverse = draw(SEEDS[::-1], "z", (4, 5))
-    np.testing.assert_array_equal(reverse[::-1], whole)
+    compiled = tf.function(lambda seeds: draw(seeds, "z", (4, 5)))
+    np.testing.assert_allclose(compiled(SEEDS[::-1])[::-1], whole, rtol=1e-6)
 
 
 @pytest.mark.parametrize("draw", [normal, uniform])
@@ -48,12 +48,6 @@ def test_rows_and_names_are_independent(draw):
     parts = [*z.numpy(), *code.numpy()]
     pairs = [(a, b) for i, a in enumerate(parts) for b in parts[:i]]
     assert max(correlation(a, b) for a, b in pairs) < 5 / 5000**0.5
-
-
-@pytest.mark.parametrize("draw", [normal, uniform])
-def test_graph_and_eager_agree(draw):
-    compiled = tf.function(lambda seeds: draw(seeds, "z", (6,)))
-    np.testing.assert_allclose(compiled(SEEDS), draw(SEEDS, "z", (6,)), rtol=1e-6)
 
 
 def test_normal_is_standard():
@@ -86,21 +80,13 @@ def test_dropout_draws_by_example_and_name():
     assert 0.4 < np.mean(dropout(x, 0.5, SEEDS, "G_m").numpy() == y) < 0.6
 
 
-def test_dropout_of_nothing_is_the_identity():
-    x = tf.random.stateless_normal([3, 7], [0, 1])
-    assert dropout(x, 1.0, SEEDS, "G_m") is x
-
-
-def test_dropout_passes_gradients_through_the_kept():
-    x = tf.ones([3, 50])
+def test_dropout_passes_gradients_through_the_kept_and_keeps_the_type():
+    x = tf.ones([3, 50], tf.float16)
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = dropout(x, 0.8, SEEDS, "E_s")
-    np.testing.assert_allclose(tape.gradient(y, x), y, rtol=1e-6)
-
-
-def test_dropout_keeps_the_type():
-    assert dropout(tf.ones([3, 4], tf.float16), 0.5, SEEDS, "a").dtype == tf.float16
+    assert y.dtype == tf.float16 and dropout(x, 1.0, SEEDS, "G_m") is x
+    np.testing.assert_allclose(tape.gradient(y, x), y, rtol=1e-3)
 
 
 def test_folding_in_names_and_numbers():

@@ -18,15 +18,8 @@ def noise(*shape: int) -> np.ndarray:
 
 def reference_ssim(first: np.ndarray, second: np.ndarray) -> float:
     """SSIM of two images [H,W] by scikit-image, over the windows that lie inside the image."""
-    _, full = structural_similarity(
-        first,
-        second,
-        gaussian_weights=True,
-        sigma=1.5,
-        use_sample_covariance=False,
-        data_range=1,
-        full=True,
-    )
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, full = structural_similarity(first, second, data_range=1, full=True, **gaussian)
     return full[5:-5, 5:-5].mean()
 
 
@@ -51,18 +44,12 @@ def test_pairwise_overlap_averages_all_pairs():
     maps = np.array([[[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 1, 1]]]], np.uint8)
     # Pairs 0-1: 2 * 1 / 3; 0-2: 0; 1-2: 0.
     np.testing.assert_allclose(pairwise_overlap(maps), [2 / 9])
-
-
-def test_pairwise_overlap_of_equal_and_of_empty_maps():
     maps = np.zeros((3, 3, 2, 2), bool)
     maps[0, :, 0] = True
     maps[1, 0, 0] = True  # two pairs score 0, the pair of empty maps is left out
     np.testing.assert_array_equal(pairwise_overlap(maps), [1, 0, np.nan])
-
-
-def test_pairwise_overlap_needs_two_maps():
     with pytest.raises(UserError, match="at least two maps"):
-        pairwise_overlap(np.ones((5, 1, 4, 4), bool))
+        pairwise_overlap(maps[:, :1])
 
 
 def test_ssim_equals_scikit_image_for_each_modality():

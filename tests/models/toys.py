@@ -1,0 +1,139 @@
+"""What the tests of all networks and systems share: inputs, plain readings, a check of a step."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.blocks.convolution import ConvUnit
+from models.structure_gan.config import SegmentationConfig
+from models.structure_gan.segmentation import Segmentation
+from models.system import GANSystem
+
+CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
+
+
+def random_image(*shape: int) -> tf.Tensor:
+    return tf.constant(np.random.default_rng(0).random(shape), tf.float32)
+
+
+def mse(a, b) -> tf.Tensor:
+    return tf.reduce_mean((a - b) ** 2)
+
+
+def capped(y):
+    return tf.clip_by_value(y, 0, 100)
+
+
+def apply_unit(unit: ConvUnit, x, stride: int = 1, activation=capped):
+    """Convolution with bias, then norm and activation if the unit has a norm, spelled out."""
+    y = tf.nn.conv2d(x, unit.convolution.kernel, stride, "SAME") + unit.convolution.bias
+    if unit.norm is None:
+        return y
+    mean = tf.reduce_mean(y, [1, 2], keepdims=True)
+    variance = tf.reduce_mean((y - mean) ** 2, [1, 2], keepdims=True)
+    return activation(unit.norm.scale * (y - mean) / tf.sqrt(variance + 1e-5) + unit.norm.offset)
+
+
+def record_units(monkeypatch) -> list:
+    """Fills the list with every unit that runs: (name, kernel, stride, output shape, has norm)."""
+    rows, call = [], ConvUnit.call
+
+    @functools.wraps(call)
+    def recording(self, x, condition=None):
+        y = call(self, x, condition)
+        conv = self.convolution
+        norm = self.norm is not None
+        rows.append((self.name, conv.kernel_size[0], conv.strides[0], tuple(y.shape[1:]), norm))
+        return y
+
+    monkeypatch.setattr(ConvUnit, "call", recording)
+    return rows
+
+
+def random_batch(samples: int = 2, seed: int = 0) -> dict:
+    """Every key that a system may ask for: 32x24 pixels of noise, masks, labels and seeds."""
+    rng = np.random.default_rng(seed)
+    batch = {"seed": rng.integers(0, 2**31, (samples, 2)).astype(np.int32)}
+    for key in ("images", "unpaired_images"):
+        batch[key] = rng.random((samples, 32, 24, 4)).astype(np.float32)
+    for key in ("structure", "outside", "random_structure", "random_outside"):
+        batch[key] = rng.integers(0, 2, (samples, 32, 24, 1)).astype(np.float32)
+    for key in ("label", "random_label"):
+        batch[key] = rng.integers(0, 5, (samples, 32, 24, 1)).astype(np.int32)
+    return {key: tf.constant(value) for key, value in batch.items()}
+
+
+def descend(system: GANSystem, rate: float) -> None:
+    """Exchanges Adam for plain descent: a step then shows the gradient itself."""
+    for group in system.groups:
+        system.optimizers[group] = tf.keras.optimizers.legacy.SGD(rate)
+
+
+def values(variables) -> list:
+    return [v.numpy() for v in variables]
+
+
+def assert_step_equals(system: GANSystem, batch: dict, plain_terms, rate: float = 1.0) -> None:
+    """Compares one step with terms and gradients of `plain_terms()`, {group: {name: term}}.
+
+    Every group's gradient is taken at the old weights of all networks, so that a step in which one
+    group sees the other's new weights fails.
+    """
+    descend(system, rate)
+    with tf.GradientTape(persistent=True) as tape:
+        plain = plain_terms()
+        losses = {group: tf.add_n(list(terms.values())) for group, terms in plain.items()}
+    before = {group: values(system.variables(group)) for group in plain}
+    terms = system.train_step(batch)
+    assert_terms_equal(terms, plain, losses)
+    assert set(plain) == set(system.groups)
+    for group, loss in losses.items():
+        variables = system.variables(group)
+        gradients = tape.gradient(loss, variables)
+        steps = [(a - b) / rate for a, b in zip(before[group], values(variables))]
+        norm = tf.linalg.global_norm(gradients)
+        error = tf.linalg.global_norm([a - b for a, b in zip(steps, gradients)])
+        assert float(error / norm) < 1e-3
+        assert float(terms[f"gradient_norm/{group}"]) == pytest.approx(float(norm), rel=1e-3)
+        # Of all variables only a bias in front of a norm has no effect.
+        still = [v.name for v, step in zip(variables, steps) if not np.any(step)]
+        assert [name for name in still if not name.endswith("conv/bias:0")] == []
+
+
+def assert_terms_equal(terms: dict, plain: dict, losses: dict) -> None:
+    """The step reports all of the plain terms, their sum by group, gradient norms, nothing else."""
+    expected = {name: term for group in plain.values() for name, term in group.items()}
+    expected.update({f"loss/{group}": loss for group, loss in losses.items()})
+    assert set(terms) == set(expected) | {f"gradient_norm/{group}" for group in losses}
+    found = {name: float(terms[name]) for name in expected}
+    assert found == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4, abs=1e-7)
+
+
+def plain_lesion(network, i: int, images, label) -> tf.Tensor:
+    """Sum over the classes of w_c mse(one-hot l_c, G_l_i(x_i)_c)."""
+    probabilities, total = network(images[..., i : i + 1]), 0.0
+    for c, weight in enumerate(CLASS_WEIGHTS):
+        target = tf.cast(label[..., 0] == c, tf.float32)
+        total += weight * mse(target, probabilities[..., c])
+    return total
+
+
+def calm(system: GANSystem) -> GANSystem:
+    """Moves the ReLUs' inputs to 3 +- 1, where rounding cannot switch one off and on.
+
+    Differences between two orders of the same sums then stay at 1e-6 in losses and gradients.
+    """
+    for network in system.networks.values():
+        for variable in network.variables:
+            if variable.name.endswith("/norm/offset:0") and "lastconv" not in variable.name:
+                variable.assign(tf.fill(variable.shape, 3.0))
+    return system
+
+
+def tiny_segmentation(**options) -> Segmentation:
+    config = SegmentationConfig(**{"width": 4, "initializer": "he_normal", **options})
+    return calm(Segmentation(config))
