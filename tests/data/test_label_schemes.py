@@ -66,7 +66,7 @@ def test_names_imply_the_scheme_or_allow_the_request(naming, requested, expected
 @pytest.mark.parametrize(
     ("namings", "requested", "message"),
     [
-        (["BraTS-GLI"], None, r"--data\.label_scheme brats2023\|brats2024"),
+        (["BraTS-GLI"], None, r"--slicing\.label_scheme brats2023\|brats2024"),
         (["VSD"], "brats2020", "brats2020 contradicts"),
         (["BraTS 2017-2021"], "brats2023", "brats2023 contradicts"),
         (["BraTS-GLI"], "brats2020", "brats2020 contradicts"),

@@ -52,12 +52,12 @@ def test_extremes_outside_the_crop_set_the_scale(tmp_path):
     np.testing.assert_allclose(images[0, 0, 0], [0.0, 400 / 800, 0.0, 0.0])
 
 
-def test_the_full_range_of_16_bit_does_not_wrap(tmp_path):
-    case = tiny_case()
+def test_the_full_range_of_16_bit_does_not_wrap_and_a_healthy_case_is_allowed(tmp_path):
+    case = Case(tiny_case().images, np.zeros(SHAPE, np.uint8))
     case.images["T1"][2, 4, 4], case.images["T1"][2, 5, 5] = -32768, 32767
-    images, _ = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
+    images, label = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
     assert images[1, 2, 3, 0] == 0.0 and images[1, 3, 4, 0] == 1.0
-    assert images.min() >= 0.0 and images.max() <= 1.0
+    assert images.min() >= 0.0 and images.max() <= 1.0 and not label.any()
 
 
 def test_downsampling_averages_images_and_votes_on_labels(tmp_path):
@@ -73,19 +73,23 @@ def test_downsampling_averages_images_and_votes_on_labels(tmp_path):
     assert label[0, 0, :3].tolist() == [4, 1, 3]  # clear, tie of 1 and 2, clear
 
 
-def test_a_constant_volume_is_named(tmp_path):
+def test_a_constant_volume_and_a_foreign_label_outside_the_crop_are_refused(tmp_path):
     case = tiny_case()
     case.images["T1c"][:] = 7
     with pytest.raises(UserError, match=r"MR_T1c\.\d+\.mha is constant \(every voxel is 7\)"):
-        prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
+        prepare_subject(one_subject(tmp_path / "constant", case), TINY, "brats2015")
+    case = tiny_case()
+    case.label[0, 0, 0] = 9
+    with pytest.raises(UserError, match="values 9"):
+        prepare_subject(one_subject(tmp_path / "foreign", case), TINY, "brats2015")
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((4, 12, 10), r"has 4 slices but --data\.slices ends at 5"),
-        ((6, 9, 10), r"has 9 rows but --data\.rows ends at 10"),
-        ((6, 12, 8), r"has 8 columns but --data\.columns ends at 9"),
+        ((4, 12, 10), r"has 4 slices but --slicing\.slices ends at 5"),
+        ((6, 9, 10), r"has 9 rows but --slicing\.rows ends at 10"),
+        ((6, 12, 8), r"has 8 columns but --slicing\.columns ends at 9"),
     ],
 )
 def test_a_volume_smaller_than_the_crop(tmp_path, shape, message):
@@ -101,19 +105,6 @@ def test_a_label_on_another_grid(tmp_path):
         prepare_subject(subject, TINY, "brats2015")
 
 
-def test_a_foreign_label_outside_the_crop_is_still_refused(tmp_path):
-    case = tiny_case()
-    case.label[0, 0, 0] = 9
-    with pytest.raises(UserError, match="values 9"):
-        prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
-
-
-def test_a_healthy_case_is_allowed(tmp_path):
-    case = Case(tiny_case().images, np.zeros(SHAPE, np.uint8))
-    _, label = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
-    assert not label.any()
-
-
 @pytest.mark.parametrize(
     ("change", "option"),
     [
@@ -125,5 +116,5 @@ def test_a_healthy_case_is_allowed(tmp_path):
     ],
 )
 def test_an_impossible_configuration_names_the_option(change, option):
-    with pytest.raises(UserError, match=rf"--data\.{option}"):
+    with pytest.raises(UserError, match=rf"--slicing\.{option}"):
         replace(TINY, **change)

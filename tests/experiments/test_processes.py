@@ -117,9 +117,8 @@ def test_two_processes_train_like_one(stopped, tmp_path):
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
     processes = [
         start(
-            *SEGMENTATION,
-            FEW,
-            *("--out", str(out)),
+            *(*SEGMENTATION, FEW, "--stages=structure,segmentation"),
+            *("--schedule.structure.steps=2", "--out", str(out)),
             program=str(program),
             TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
             WEIGHTS=str(tmp_path / f"{index}.npz"),

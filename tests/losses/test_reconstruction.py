@@ -19,19 +19,13 @@ B = tf.zeros_like(A)
 MASK = tf.reshape(tf.constant([1.0, 0.0, 0.0, 1.0]), [2, 1, 2, 1])
 
 
-def test_mean_squared_error():
+def test_mean_errors():
     assert float(mean_squared_error(A, B)) == pytest.approx(39.0 / 8)
-
-
-def test_mean_absolute_error():
     assert float(mean_absolute_error(A, B)) == pytest.approx(15.0 / 8)
 
 
-def test_masked_squared_error_divides_by_all_pixels():
+def test_masked_terms_divide_by_all_pixels():
     # Under the mask 1, -2 and -1, 4 against 1: squares 0, 9, 4, 9.
     loss = masked_squared_error(A, tf.ones_like(A), MASK)
     assert float(loss) == pytest.approx(22.0 / 8)
-
-
-def test_masked_energy():
     assert float(masked_energy(A, MASK)) == pytest.approx((1.0 + 4.0 + 1.0 + 16.0) / 8)

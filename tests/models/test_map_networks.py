@@ -72,24 +72,16 @@ def test_parameters(network, shape, expected):
     assert network.count_params() == expected
 
 
-def test_rows_of_the_encoder(monkeypatch):
-    network, recorded = MapEncoder(2, 16, 6), record_units(monkeypatch)
-    mean, log_variance = network(random_image(1, 512, 512, 1))
-    assert recorded == rows(ENCODER, 2)
+def test_rows_of_the_tables(monkeypatch):
+    recorded = record_units(monkeypatch)
+    mean, log_variance = MapEncoder(2, 16, 6)(random_image(1, 512, 512, 1))
     assert mean.shape == log_variance.shape == (1, 16)
-
-
-def test_rows_of_the_decoder(monkeypatch):
-    network, recorded = MapDecoder(2, 16, (512, 512), 6), record_units(monkeypatch)
-    network(random_image(1, 16))
-    assert recorded == [*rows(DECODER, 2), ("lastconv", 3, 1, (512, 512, 2), True)]
-    assert [tuple(dense.kernel.shape) for dense in network.dense] == [(16, 16), (16, 8 * 8 * 64)]
-
-
-def test_rows_of_the_code_discriminator(monkeypatch):
-    network, recorded = CodeDiscriminator(2, 4096), record_units(monkeypatch)
-    network(random_image(1, 4096))
-    assert recorded == [*rows(CODE, 2), ("score", 3, 1, (32, 32, 1), False)]
+    decoder = MapDecoder(2, 16, (512, 512), 6)
+    decoder(random_image(1, 16))
+    assert [tuple(dense.kernel.shape) for dense in decoder.dense] == [(16, 16), (16, 8 * 8 * 64)]
+    CodeDiscriminator(2, 4096)(random_image(1, 4096))
+    last, score = ("lastconv", 3, 1, (512, 512, 2), True), ("score", 3, 1, (32, 32, 1), False)
+    assert recorded == [*rows(ENCODER, 2), *rows(DECODER, 2), last, *rows(CODE, 2), score]
 
 
 def test_fewer_halvings_leave_out_the_high_resolutions(monkeypatch):

@@ -18,10 +18,13 @@ def tiny_registration(**options) -> Registration:
     return calm(Registration(config))
 
 
+PUBLISHED = AdversarialWeights(real=5.0, fake=3.0, modality=5.0)
+
+
 def plain_terms(
     system: Registration,
     images,
-    adversarial=AdversarialWeights(real=5.0, fake=3.0, modality=5.0),
+    adversarial=PUBLISHED,
     cycle=20.0,
     consistency=5.0,
     supervised=0.0,
@@ -87,5 +90,5 @@ def test_translations_are_ordered_by_source_then_target():
 
 
 def test_supervision_needs_registered_images():
-    with pytest.raises(ValueError, match="supervised needs registration.registered"):
+    with pytest.raises(ValueError, match="supervised .* needs --registration.registered true"):
         tiny_registration(supervised=1.0)

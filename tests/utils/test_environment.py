@@ -104,12 +104,9 @@ def isolated(code: str, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
 
 
-def test_the_module_needs_only_the_standard_library():
+def test_the_module_needs_only_the_standard_library_and_old_pythons_can_read_it():
     result = isolated("import utils.environment", "-I", "-S")
     assert result.returncode == 0, result.stderr
-
-
-def test_the_module_can_be_read_by_old_pythons():
     ast.parse(Path(environment.__file__).read_text("utf-8"), feature_version=(3, 6))
 
 

@@ -29,7 +29,7 @@ def test_contours_lie_inside_their_classes_and_leave_the_rest():
     square, line = np.zeros((2, 8, 8), int)
     square[2:6, 2:6] = 1
     square[3:5, 3:5] = 0
-    line[:, :2] = 1
+    line[:, 1] = 1  # the edge of the picture is no contour
     assert picture.dtype == np.uint8 and picture.shape == (8, 8, 3)
     np.testing.assert_array_equal(colour_at(picture, PALETTE[2]), square)
     np.testing.assert_array_equal(colour_at(picture, PALETTE[3]), line)
@@ -63,7 +63,7 @@ def test_label_picture_has_one_colour_per_known_label():
         label_picture(np.array([[0, 7]]))
 
 
-def test_grid_places_cells_with_a_white_gap():
+def test_grid_enlarges_small_cells_and_places_all_with_a_white_gap():
     red = np.zeros((2, 2, 3), np.uint8) + np.uint8([255, 0, 0])
     grey = np.full((2, 2), 9, np.uint8)
     expected = np.full((5, 5, 3), 255, np.uint8)
@@ -72,9 +72,6 @@ def test_grid_places_cells_with_a_white_gap():
     sheet = grid([[red, grey], [grey]], gap=1)
     assert sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet, expected)
-
-
-def test_grid_enlarges_small_cells_by_a_whole_factor():
     small, large = np.array([[1, 2]], np.uint8), np.zeros((2, 4), np.uint8)
     sheet = grid([[large], [small]], gap=0)
     np.testing.assert_array_equal(sheet[2:, :, 0], [[1, 1, 2, 2], [1, 1, 2, 2]])

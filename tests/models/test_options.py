@@ -1,0 +1,58 @@
+"""Options of the main system that its published form leaves off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.structure_gan.config import (
+    RegistrationConfig,
+    SegmentationConfig,
+    StructureConfig,
+    SynthesisConfig,
+)
+from models.structure_gan.registration import Registration
+from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.synthesis import Synthesis
+from utils.errors import UserError
+
+SMALL = {"width": 2, "initializer": "he_normal"}
+
+
+def build(**changes: object) -> Synthesis:
+    translator = Registration(RegistrationConfig(**SMALL, discriminator_stddev=0.2))
+    config = SynthesisConfig(**SMALL, discriminator_width=8, **changes)
+    return Synthesis(config, translator, Segmentation(SegmentationConfig(**SMALL)))
+
+
+def test_intensity_outside_the_random_organ_is_penalised_on_request():
+    system = build(outside=3.0)
+    images, outside = np.random.default_rng(0).random((2, 8, 8, 4)), np.zeros((2, 8, 8, 1))
+    outside[:, :4] = 1.0
+    images, outside = images.astype(np.float32), outside.astype(np.float32)
+    term = system._outside_term(tf.constant(images), tf.constant(outside))["G/outside"]
+    assert float(term) == pytest.approx(3.0 * 4 * np.mean((images * outside) ** 2), rel=1e-5)
+    assert build()._outside_term(tf.constant(images), tf.constant(outside)) == {}
+
+
+@pytest.mark.parametrize("stddev", [0.02, 0.2])
+def test_spread_of_the_discriminators_kernels_is_an_option(stddev):
+    system = build(discriminator_stddev=stddev)
+    kernels = [v for v in system.networks["D"].trainable_variables if "kernel" in v.name]
+    values = np.concatenate([kernel.numpy().ravel() for kernel in kernels])
+    assert values.std() == pytest.approx(stddev, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "named"),
+    [
+        (SegmentationConfig, {"output_offset": (1.0,)}, "segmentation.output_offset"),
+        (SegmentationConfig, {"class_weights": (1.0,) * 4}, "segmentation.class_weights"),
+        (SynthesisConfig, {"class_weights": ()}, "synthesis.class_weights"),
+        (StructureConfig, {"width": 1}, "structure.width"),
+    ],
+)
+def test_values_that_no_network_can_have_are_refused(config, arguments, named):
+    with pytest.raises(UserError, match=named):
+        config(**arguments)
