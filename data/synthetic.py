@@ -48,8 +48,8 @@ class SyntheticConfig:
         map_retries: new draws before the map with the smallest error is taken after all.
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
-        min_dice: samples on which the segmenters reach less are marked as not selected; 0 = off,
-            0.95 in the paper.
+        min_dice: samples on which the segmenters' whole-tumour Dice is less are marked as not
+            selected; 0 = off. The paper has 0.95, of the index Dice.
     """
 
     samples: int = 2000

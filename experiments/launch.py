@@ -142,7 +142,7 @@ def _refuse_changes(options: Any, saved: Mapping[str, Any], changes: Sequence[st
 
 def _command(parser: Parser, options: Any, script: str) -> str:
     """Returns the command that continues a run on the same devices, with the same cache."""
-    words = ["python", script, "--out", str(options.out), "--resume"]
+    words = [sys.executable, script, "--out", str(options.out), "--resume"]
     for name in ("stages", "devices", "precision", "cache"):
         if options[name] != parser.get_default(name):
             words += [f"--{name}", str(options[name])]
@@ -244,7 +244,7 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
 
 
 def _record(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
-    """Writes config.json and environment.json of a new run; a resumed one keeps its own."""
+    """Writes environment.json, the latest start's, and config.json unless the run has its own."""
     if not run.config.exists():
         data = str(launch.data) if launch.data else None
         config = dataclasses.asdict(launch.config)

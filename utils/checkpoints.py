@@ -82,5 +82,5 @@ def _unusable(checkpoint: str, error: Exception) -> UserError:
     reason = str(error).splitlines()[0][:200]
     return UserError(
         f"The checkpoint {checkpoint} is damaged or does not fit the configuration ({reason}); "
-        "use the run's own configuration, or delete that folder to repeat the stage"
+        "use the run's own configuration and precision, or start a new run"
     )

@@ -172,8 +172,8 @@ class Trainer:
         if bad:
             raise NonFiniteError(
                 f"{self.stage}: {', '.join(bad)} is not finite at step {step + done}; cases: "
-                f"{self.describe_source(source.numpy())}; the last checkpoint is intact; resume "
-                "with --precision float32, or start a new run with a smaller learning rate"
+                f"{self.describe_source(source.numpy())}; the last checkpoint is intact; start "
+                "a new run with a smaller learning rate or --precision float32"
             )
         return done, {name: float(value) / done for name, value in sums.items()}
 

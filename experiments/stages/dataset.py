@@ -13,16 +13,22 @@ from data.synthetic import build_synthetic_set
 from experiments.stages.context import Context
 from experiments.stages.training import map_decoder
 from models.structure_gan.segmentation import Segmentation
+from utils.files import read_json
 from utils.metrics.segmentation import dice
 from utils.seeding import derive_seed
 
 
 def build_dataset(context: Context) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
-    if (context.run.synthetic / "manifest.json").exists():
-        return
+    if not (context.run.synthetic / "manifest.json").exists():
+        _build(context)
+    counts = read_json(context.run.synthetic / "manifest.json")["rejected"]
+    context.run.update_metrics({f"dataset/rejected/{k}": v for k, v in counts.items()})
+
+
+def _build(context: Context) -> None:
     config = context.config
-    counts = build_synthetic_set(
+    build_synthetic_set(
         context.run.synthetic,
         decode=map_decoder(context),
         render=_renderer(context),
@@ -32,7 +38,6 @@ def build_dataset(context: Context) -> None:
         score=lesion_scorer(context.trained("segmentation")),
         notes={"training data": context.data_note, "modalities": " ".join(MODALITIES)},
     )
-    context.run.update_metrics({f"dataset/rejected/{k}": v for k, v in counts.items()})
 
 
 def _renderer(context: Context) -> Callable[..., np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,7 +29,9 @@ class SliceSet:
 
 
 def evaluate(context: Context) -> None:
-    """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json."""
+    """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json, once."""
+    if "diversity/synthetic/ssim" in context.run.read_metrics():
+        return
     find = tf.function(context.trained("segmentation").synthesize, reduce_retracing=True)
     for name, slices in (("real", held_out(context)), ("synthetic", synthetic(context))):
         metrics = {
@@ -45,7 +48,7 @@ def evaluate(context: Context) -> None:
 
 
 def held_out(context: Context) -> SliceSet:
-    """Returns the held-out patients' slices; `outside` is Algorithm 2 on the brightest modality."""
+    """Returns the held-out patients' slices; `outside` is Algorithm 2 on all modalities."""
     size = context.config.evaluation.batch_size
     batches = list(evaluation_batches(context.prepared, context.split.test, size))
     images = np.concatenate([batch["images"] for batch in batches])
@@ -89,7 +92,7 @@ def _segmentation(
 
 
 def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
-    """Overlap of the four modalities' structure maps, lesions removed."""
+    """Overlap of each modality's structure map with the other three, lesions removed."""
     limit = context.config.evaluation.overlap_slices
     step = max(1, len(slices.images) // limit)
     images, label = slices.images[::step][:limit], slices.label[::step][:limit, ..., None]
@@ -98,7 +101,11 @@ def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, 
         structure_and_outside(images[..., i : i + 1], label, constants)[0].numpy()[..., 0]
         for i in range(len(MODALITIES))
     ]
-    return {f"{prefix}/overlap": float(np.nanmean(pairwise_overlap(np.stack(maps, axis=1))))}
+    pairs = np.full([len(MODALITIES)] * 2, np.nan)
+    for i, j in itertools.combinations(range(len(MODALITIES)), 2):
+        overlap = pairwise_overlap(np.stack([maps[i], maps[j]], axis=1))
+        pairs[i, j] = pairs[j, i] = np.nanmean(overlap)
+    return _per_modality(np.nanmean(pairs, axis=1), prefix, "overlap")
 
 
 def _diversity(context: Context, slices: SliceSet) -> np.ndarray:

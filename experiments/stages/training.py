@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
+from data.contract import check_batch
 from data.pipeline import (
     RandomMaps,
     distributed,
@@ -20,7 +22,7 @@ from experiments.stages.context import Context
 from experiments.stages.pictures import DRAW
 from models.system import GANSystem
 from utils.distribute import wait_for_all_workers
-from utils.files import replacing
+from utils.files import replacing, write_json
 from utils.seeding import derive_seed
 from utils.trainer import Trainer, check_batch_size
 
@@ -84,6 +86,9 @@ def _train(
     def examples() -> dict[str, tf.Tensor]:
         return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
 
+    check_batch(examples)
+    if context.run.writes:
+        write_json(context.run.checkpoints(stage) / "config.json", dataclasses.asdict(config))
     with context.strategy.scope():
         trainer = Trainer(
             system,

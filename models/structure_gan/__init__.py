@@ -47,6 +47,14 @@ the same image for all four codes. `condition="concat"` keeps this (default, as 
 
 Known deviations
 
+* In training, 8 labels are tried for a random map; if none fits, the sample has no lesion (the code
+  redraws for ever). The set builder tries 100 and then draws another map.
+* Samples are selected by whole-tumour Dice >= 0.95 (the paper: index Dice > 0.95).
+* Options of the sources that are not offered: dropout at generation, true leaky ReLU, no norm at
+  the output, exact fan-in with labels and conditions, D_s' score as map filter, penalty on both map
+  channels, an optimiser of its own for G_m, label scale 0.18 and the paper's label fusion, soft-max
+  class head and segmenters, weighted cross-entropy, jointly trained segmenters, z-scores, the leak.
+* With mixed precision the casts swallow the mean filter's 1e-6 noise: choose he_normal with it.
 * Weights of the original (TensorFlow 1) cannot be loaded; random streams differ.
 * The released code's defects are not reproduced: missing label, adversarial terms on real images,
   swapped cycle, labels shared between GPUs, leak of training patients into the test set.

@@ -171,6 +171,13 @@ def test_labels_lie_inside_the_organ(tmp_path, augment):
     assert len(equal) == 8 and all(equal) == (not augment)
 
 
+def test_a_label_that_augmentation_moved_out_is_never_taken(tmp_path):
+    found = labels()[:2]
+    found[0] = 0
+    build(tmp_path, replace(CONFIG, samples=6), labels=found)
+    assert {row["label_source"] for row in rows(tmp_path)} == {"1"}
+
+
 def test_samples_come_back_as_they_were_rendered(tmp_path):
     build(tmp_path)
     for number, sample in enumerate(read_synthetic_set(tmp_path)):

@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -76,7 +77,7 @@ def stopped(tmp_path_factory):
 def words_of(command: str) -> list[str]:
     """The options of a printed command line."""
     python, script, *words = shlex.split(command)
-    assert (python, script) == ("python", "experiments/train_brats.py")
+    assert (python, script) == (sys.executable, "experiments/train_brats.py")
     return words
 
 

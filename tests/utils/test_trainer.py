@@ -111,7 +111,9 @@ def test_stop_and_resume_equal_an_uninterrupted_run_bit_by_bit(tmp_path):
     with pytest.raises(Interrupted, match="structure at step 5 of 11"):
         trainer(tmp_path / "run", first, pictures=interrupting(2)).fit(batches())
     assert first.state[1] == 5
-    trainer(tmp_path / "run", second).fit(batches())
+    starts = []
+    trainer(tmp_path / "run", second).fit(lambda step: starts.append(step) or batches()(step))
+    assert starts == [5]
     for expected, found in zip(whole.state, second.state):
         np.testing.assert_array_equal(expected, found)
     assert [row["step"] for row in history(tmp_path / "run")] == [3, 6, 9, 11]

@@ -17,7 +17,7 @@ class Toy(GANSystem):
     def __init__(self, learning_rate: float = 0.0, inputs: int = 1):
         layer = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
         network = tf.keras.Sequential([tf.keras.Input([inputs]), layer])
-        super().__init__({"G": network}, {"G": ["G"]}, learning_rate)
+        super().__init__({"G": network}, {"G": ["G"]}, {"G": learning_rate})
 
     def train_step(self, batch):
         with tf.GradientTape() as tape:
