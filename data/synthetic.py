@@ -59,7 +59,7 @@ class SyntheticConfig:
     map_retries: int = 50
     label_tries: int = 100
     augment_labels: bool = True
-    min_dice: float = 0.0
+    min_dice: float = 0.95
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch_size", "label_tries"):
