@@ -84,11 +84,13 @@ def _train(
 
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
-        return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+        batch = next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+        check_batch(batch)
+        return batch
 
-    check_batch(examples)
-    if context.run.writes:
-        write_json(context.run.checkpoints(stage) / "config.json", dataclasses.asdict(config))
+    settings = context.run.checkpoints(stage) / "config.json"
+    if context.run.writes and not settings.exists():
+        write_json(settings, dataclasses.asdict(config))
     with context.strategy.scope():
         trainer = Trainer(
             system,

@@ -62,7 +62,10 @@ def finish(process: subprocess.Popen) -> tuple[int, str]:
 def stop(process: subprocess.Popen, number: signal.Signals, condition: Callable[[], object]):
     """Send a signal as soon as `condition()` holds; return like `finish`."""
     end = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < end and not condition():
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            pytest.fail(f"exit code {process.poll()}: {finish(process)[1][-2000:]}")
         time.sleep(0.02)
     process.send_signal(number)
     return finish(process)

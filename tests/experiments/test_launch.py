@@ -139,10 +139,10 @@ def test_a_damaged_run_is_told(begun, content):
 
 
 def test_the_printed_command_repeats_the_choices(begun, tmp_path):
-    assert read("--out", "a b").command == f"python {SCRIPT} --out 'a b' --resume"
+    assert read("--out", "a b").command == f"{sys.executable} {SCRIPT} --out 'a b' --resume"
     words = ["--stages=structure", "--devices=2", f"--cache={tmp_path}"]
     launch = read("--out", str(begun), "--resume", *words)
-    assert shlex.split(launch.command)[:2] == ["python", SCRIPT]
+    assert shlex.split(launch.command)[:2] == [sys.executable, SCRIPT]
     assert read(*shlex.split(launch.command)[2:]) == launch
 
 
@@ -159,7 +159,11 @@ def test_the_cache_follows_the_desktop_convention(monkeypatch):
         (NonFiniteError("loss/G"), 1, "error: loss/G\n"),
         (OSError("disk full"), 1, "error: disk full\n"),
         (tf.errors.InternalError(None, None, "broken"), 1, "error: broken\n"),
-        (KeyboardInterrupt(), 130, "interrupted, what is finished is saved; continue with: python"),
+        (
+            KeyboardInterrupt(),
+            130,
+            f"interrupted, what is finished is saved; continue with: {sys.executable}",
+        ),
         (Interrupted("step 3"), 130, "interrupted (step 3), what is finished is saved; continue"),
     ],
 )
