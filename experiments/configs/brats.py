@@ -153,10 +153,10 @@ DEMO = replace(
         **_CPU_UNET,
     ),
     schedule=Schedules(
-        structure=_steps(700, 8),
+        structure=_steps(550, 8),
         segmentation=_steps(650, 8),
         registration=_steps(300, 2),
-        pretraining=_steps(2200, 4),
+        pretraining=_steps(1500, 4),
         synthesis=_steps(200, 2),
     ),
     # Some random maps have blobs beside the brain that the contour test lets pass. Segmenters of a

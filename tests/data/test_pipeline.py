@@ -21,6 +21,7 @@ from data.shards import parse_record, prepare_shards
 from data.structure_maps import structure_and_outside
 from data.subjects import find_subjects
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
+from tests.devices import mirrored_strategy
 from utils.errors import UserError
 
 # The tiny cases are noise; this threshold turns about half of their pixels into lines.
@@ -140,7 +141,7 @@ def test_shards_in_replica_order_are_the_whole_stream(prepared, pipelines, repli
 
 def test_two_devices_get_the_two_halves(prepared):
     whole = take(prepared, 3, batch_size=4)
-    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    strategy = mirrored_strategy()
     arguments = {"prepared": prepared, "subject_ids": PATIENTS, "maps": MAPS, "seed": 3}
     for expected, batch in zip(whole, distributed(strategy, 4, **arguments)):
         parts = strategy.experimental_local_results(batch["source"])

@@ -19,6 +19,7 @@ from experiments.stages.pictures import plain_row, slice_rows
 from experiments.stages.report import segmentation_table, summary_table
 from experiments.stages.training import _copy_generator, generated_maps, train_segmentation
 from tests.data.trees import TINY, write_tree
+from tests.devices import mirrored_strategy
 from utils.errors import UserError
 from utils.files import replacing
 from utils.run_directory import RunDirectory
@@ -100,7 +101,7 @@ def test_cases_are_named(context):
 
 
 def test_devices_must_share_the_batch(context):
-    mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    mirrored = mirrored_strategy()
     schedule = replace(CONFIG.schedule.segmentation, batch_size=3)
     config = replace(CONFIG, schedule=replace(CONFIG.schedule, segmentation=schedule))
     with pytest.raises(UserError, match="batch_size is 3 but 2 devices"):

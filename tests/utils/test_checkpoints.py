@@ -73,7 +73,7 @@ def test_damage_is_never_taken_for_a_fresh_start(tmp_path, damage):
     if damage == "no list":
         file.write_bytes(b"\x00")
     for restore in (Checkpoints(Toy(), tmp_path).restore, lambda: load_networks(Toy(), tmp_path)):
-        with pytest.raises(UserError, match=rf"{tmp_path}.* is damaged .*delete that folder"):
+        with pytest.raises(UserError, match=rf"{tmp_path}.* is damaged .*; use the run's own"):
             restore()
 
 

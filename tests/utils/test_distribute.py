@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.devices import mirrored_strategy
 from tests.models.test_registration import tiny_registration
 from tests.models.test_structure import tiny_structure
 from tests.models.test_synthesis import tiny_pretraining, tiny_synthesis
@@ -24,7 +25,7 @@ from utils.errors import UserError
 
 @pytest.fixture(scope="module")
 def mirrored() -> tf.distribute.Strategy:
-    return tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    return mirrored_strategy()
 
 
 @pytest.fixture

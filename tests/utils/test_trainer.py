@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.devices import mirrored_strategy
 from tests.utils.toy import Toy, read_events, toy_examples
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
@@ -161,7 +162,7 @@ def test_training_stops_at_the_step_that_is_not_finite(tmp_path):
 
 
 def test_means_and_cases_are_those_of_all_replicas(tmp_path):
-    mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    mirrored = mirrored_strategy()
 
     def distributed(step):
         examples = toy_examples(lambda i: tf.where(i == 6.0, math.nan, i)).skip(2 * step).batch(1)
@@ -203,7 +204,7 @@ def test_intervals_start_at_1(name):
 
 
 def test_replicas_share_a_batch_equally():
-    mirrored = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    mirrored = mirrored_strategy()
     assert check_batch_size(6, mirrored) == 3
     with pytest.raises(UserError, match="batch_size is 5 but 2 devices .* multiple of 2"):
         check_batch_size(5, mirrored)
