@@ -21,6 +21,8 @@ from utils.errors import UserError
 MODALITIES = ("T1", "T2", "T1c", "Flair")
 LABEL_NAMES = ("background", "necrosis", "oedema", "non-enhancing", "enhancing")
 NUM_CLASSES = len(LABEL_NAMES)
+# Whole tumour, tumour core (all but oedema) and enhancing tumour, as BRATS scores them.
+REGIONS = {"wt": (1, 2, 3, 4), "tc": (1, 3, 4), "et": (4,)}
 
 
 def check_batch(batch: Mapping[str, np.ndarray]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES
+from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.pipeline import evaluation_batches
 from data.structure_maps import extract_outside, structure_and_outside
 from data.synthetic import read_synthetic_set
@@ -83,7 +83,9 @@ def _segmentation(
     )
     metrics, per_modality = {}, []
     for i, modality in enumerate(MODALITIES):
-        values = segmentation_metrics(found[..., i], slices.label, NUM_CLASSES, LABEL_NAMES)
+        values = segmentation_metrics(
+            found[..., i], slices.label, NUM_CLASSES, LABEL_NAMES, REGIONS
+        )
         per_modality.append(values)
         metrics.update({f"{prefix}/{modality}/{key}": value for key, value in values.items()})
     for key in per_modality[0]:

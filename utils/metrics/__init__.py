@@ -1,19 +1,35 @@
-"""What the reported numbers mean: definition, good direction, and the rule for empty input.
+"""What the reported numbers mean: definition, good direction, rule for empty input, unit of length.
 
-P and R are the predicted and the reference pixels, a and b the predicted and reference labels.
+P and R are the predicted and the reference pixels, a and b the predicted and reference labels, e is
+1e-5, m and C the mean and covariance of features. Only HD95 depends on the spacing of the pixels.
 
-| metric           | definition                                               | better | empty   |
-| ---------------- | -------------------------------------------------------- | ------ | ------- |
-| dice_<class>     | 2 |P and R| / (|P| + |R|) of one class, mean over images | 1      | (1)     |
-| dice_wt          | the same, whole tumour: all labels above 0               | 1      | (1)     |
-| legacy_dice      | (2 sum ab + 1e-5) / (sum a^2 + sum b^2 + 1e-5), likewise | 1      | both: 1 |
-| legacy_mse       | (a - b)^2, mean over all pixels                          | 0      | both: 0 |
-| outside_share    | share of an image's summed intensity outside the organ   | 0      | 0       |
-| pairwise_overlap | Dice, mean over all pairs of one sample's binary maps    | 1      | (1)     |
-| diversity_ssim   | SSIM, mean over random pairs of different images         | (2)    | error   |
+| metric            | definition                                      | better | empty   | spacing |
+| ----------------- | ----------------------------------------------- | ------ | ------- | ------- |
+| dice_<class>      | 2 |P and R| / (|P| + |R|), mean over images     | 1      | (1)     | -       |
+| dice_<region>     | the same of several labels, such as wt, tc, et  | 1      | (1)     | -       |
+| sensitivity_<r.>  | |P and R| / |R| of a region, mean over images   | 1      | (2)     | -       |
+| specificity_<r.>  | |not P and not R| / |not R|, mean over images   | 1      | (2)     | -       |
+| legacy_dice       | (2 sum ab + e) / (sum a^2 + sum b^2 + e), mean  | 1      | both: 1 | -       |
+| legacy_mse        | (a - b)^2, mean over all pixels                 | 0      | both: 0 | -       |
+| hausdorff95       | 95th percentile of pooled border distances (3)  | 0 mm   | (4)     | mm      |
+| outside_share     | share of summed intensity outside the organ     | 0      | 0       | -       |
+| pairwise_overlap  | Dice, mean over all pairs of a sample's maps    | 1      | (1)     | -       |
+| psnr              | 10 log10(1 / MSE), full frame, peak 1, in dB    | high   | error   | -       |
+| paired_ssim       | SSIM of an image and its true image             | 1      | error   | -       |
+| multi_scale_ssim  | MS-SSIM of the same, named ms_ssim_<scales> (5) | 1      | error   | -       |
+| diversity_ssim    | SSIM, mean over random pairs of distinct images | (6)    | error   | -       |
+| diversity_ms_ssim | MS-SSIM of the same pairs, named likewise (5)   | (6)    | error   | -       |
+| frechet_distance  | |m - m'|^2 + tr(C + C' - 2 (C C')^1/2)          | 0 (7)  | error   | -       |
+| kernel_distance   | unbiased squared MMD, kernel (x.y / F + 1)^3    | 0 (7)  | error   | -       |
 
 (1) Both empty: NaN, left out of the mean. Only one empty: 0. Nothing left: NaN.
-(2) Lower is more diverse, 1 is a collapsed set; the mark to meet is the value of real images.
+(2) No pixel to divide by: NaN, left out of the mean. Nothing left: NaN.
+(3) MedPy's definition, one of three in use; see `surface.hausdorff95`. Slices are not volumes.
+(4) Both empty: 0. Only one empty: NaN, left out of the mean and counted.
+(5) Fewer scales below 176 pixels a side; values of different numbers of scales do not compare.
+(6) Lower is more diverse, 1 is a collapsed set; the mark to meet is the value of real images.
+(7) The mark to meet is `distributions.lower_anchor`. Name the extractor of the features and both N;
+    standardise texture features first. Fewer samples enlarge the Frechet distance, not the other.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.

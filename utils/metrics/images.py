@@ -1,8 +1,9 @@
-"""Figures of sets of images: intensity outside the organ, agreement of maps, diversity."""
+"""Figures of images: intensity outside the organ, agreement of maps, PSNR, SSIM, diversity."""
 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,11 @@ from utils.metrics.segmentation import dice, mean_and_count
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
+# One weight per scale, the full resolution's first; Wang et al., Asilomar 2003.
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 PAIRS_PER_CHUNK = 32
+
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def outside_share(images: np.ndarray, outside: np.ndarray) -> np.ndarray:
@@ -64,6 +69,131 @@ def pairwise_overlap(maps: np.ndarray) -> np.ndarray:
     return np.array([mean_and_count(scores)[0] for scores in zip(*pairs)])
 
 
+def check_images(caller: str, images: np.ndarray, axes: str, side: int = 1) -> np.ndarray:
+    """Returns images as an array that has the axes, size and range that a metric needs.
+
+    Args:
+        caller: the metric, for the message.
+        images: array-like.
+        axes: expected axes, such as `N,H,W,M`; the second and third are rows and columns.
+        side: smallest number of rows and of columns in pixels.
+
+    Raises:
+        UserError: other axes, no image, too few pixels, values outside [0,1] or NaN.
+    """
+    images = np.asarray(images)
+    if images.ndim != len(axes.split(",")) or not images.size:
+        raise UserError(
+            f"{caller} needs images [{axes}] with at least one image, found {images.shape}; pass "
+            "an array of that form."
+        )
+    if min(images.shape[1:3]) < side:
+        raise UserError(
+            f"{caller} needs images of at least {side} pixels a side, found "
+            f"{images.shape[1]}x{images.shape[2]}; use larger slices."
+        )
+    low, high = images.min(), images.max()
+    if not 0 <= low <= high <= 1:
+        raise UserError(
+            f"{caller} needs intensities in [0,1], found {low}..{high}; scale the images before."
+        )
+    return images
+
+
+def psnr(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the peak signal-to-noise ratio 10 log10(1 / MSE) in dB; higher is better.
+
+    The peak is 1 and the mean squared error is over the full frame, background included.
+
+    Args:
+        images: [N,H,W,M] in [0,1].
+        reference: [N,H,W,M] in [0,1], the true image of each.
+
+    Returns:
+        float64 [N,M], 0 or more; infinite for equal images, so a mean over images is infinite too.
+
+    Raises:
+        UserError: the shapes differ or `check_images` refuses.
+    """
+    images, reference = _check_pairs("psnr", images, reference)
+    error = np.mean((images.astype(np.float64) - reference) ** 2, axis=(1, 2))
+    decades = np.log10(error, out=np.full_like(error, -np.inf), where=error > 0)
+    return -10 * decades
+
+
+def paired_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the SSIM of each image and its true image; higher is better, 1 for equal images.
+
+    A similarity: it needs a true image for each, unlike `diversity_ssim`, whose windows and
+    constants it shares.
+
+    Args:
+        images: [N,H,W,M] in [0,1], H and W of 11 or more.
+        reference: [N,H,W,M] in [0,1], the true image of each.
+
+    Returns:
+        float64 [N,M] in [-1,1].
+
+    Raises:
+        UserError: the shapes differ or `check_images` refuses.
+    """
+    images, reference = _check_pairs("paired_ssim", images, reference, SSIM_WINDOW)
+    rows = np.arange(len(images))
+    return _score_pairs(_ssim, images, reference, rows, rows)
+
+
+def scales_for(height: int, width: int) -> int:
+    """Returns the number of MS-SSIM scales for a size in pixels: 5 from 176 a side, fewer below.
+
+    Each scale halves the image, and the smallest has to hold the 11-pixel window, so n scales need
+    11 * 2^(n-1) pixels a side: 4 from 88, 3 from 44, 2 from 22, 1 from 11.
+
+    Raises:
+        UserError: a side below 11.
+    """
+    side = min(height, width)
+    if side < SSIM_WINDOW:
+        raise UserError(
+            f"MS-SSIM needs images of at least {SSIM_WINDOW} pixels a side, found "
+            f"{height}x{width}; use larger slices."
+        )
+    return min(len(MS_SSIM_WEIGHTS), (side // SSIM_WINDOW).bit_length())
+
+
+def ms_ssim_name(height: int, width: int) -> str:
+    """Returns the name of an MS-SSIM of this size, such as `ms_ssim_3`: the scales are part of it.
+
+    Values of different numbers of scales are not comparable.
+
+    Raises:
+        UserError: a side below 11.
+    """
+    return f"ms_ssim_{scales_for(height, width)}"
+
+
+def multi_scale_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the MS-SSIM of each image and its true image; higher is better, 1 for equal images.
+
+    Wang et al., Asilomar 2003, with the window and constants of `diversity_ssim`, by
+    `tf.image.ssim_multiscale`: negative contrast and SSIM count as 0. Five scales have the
+    published weights (sum 1.0001), fewer have the first ones divided by their sum. Report it under
+    `ms_ssim_name`.
+
+    Args:
+        images: [N,H,W,M] in [0,1], H and W of 11 or more.
+        reference: [N,H,W,M] in [0,1], the true image of each.
+
+    Returns:
+        float64 [N,M] in [0,1].
+
+    Raises:
+        UserError: the shapes differ or `check_images` refuses.
+    """
+    images, reference = _check_pairs("multi_scale_ssim", images, reference, SSIM_WINDOW)
+    rows = np.arange(len(images))
+    return _score_pairs(_ms_ssim, images, reference, rows, rows)
+
+
 def diversity_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
     """Returns the mean SSIM between different images of a set, per modality.
 
@@ -82,32 +212,91 @@ def diversity_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
         float64 [M], at most 1.
 
     Raises:
-        UserError: too few or too small images, or no pair.
+        UserError: too few images, no pair, or `check_images` refuses.
     """
-    images = np.asarray(images)
-    if images.ndim != 4 or len(images) < 2 or num_pairs < 1:
+    return _diversity("diversity_ssim", _ssim, images, num_pairs, seed)
+
+
+def diversity_ms_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
+    """Returns the mean MS-SSIM between different images of a set, per modality.
+
+    Lower means more diverse and 1 a collapsed set; the value of as many real images is the mark to
+    meet. Pairs are those of `diversity_ssim`, the score is that of `multi_scale_ssim`; report it
+    under `ms_ssim_name`.
+
+    Args:
+        images: [N,H,W,M] in [0,1], N of 2 or more, H and W of 11 or more.
+        num_pairs: number of pairs, at least 1.
+        seed: of the pairs.
+
+    Returns:
+        float64 [M] in [0,1].
+
+    Raises:
+        UserError: too few images, no pair, or `check_images` refuses.
+    """
+    return _diversity("diversity_ms_ssim", _ms_ssim, images, num_pairs, seed)
+
+
+def _diversity(
+    caller: str, score: Score, images: np.ndarray, num_pairs: int, seed: int
+) -> np.ndarray:
+    """Mean score [M] of pairs that are drawn by the rule in `diversity_ssim`."""
+    images = check_images(caller, images, "N,H,W,M", SSIM_WINDOW)
+    if len(images) < 2 or num_pairs < 1:
         raise UserError(
-            "diversity_ssim needs images [N,H,W,M] with N of 2 or more and at least 1 pair, found "
+            f"{caller} needs images [N,H,W,M] with N of 2 or more and at least 1 pair, found "
             f"{images.shape} and {num_pairs} pairs; use more images or pairs."
-        )
-    if min(images.shape[1:3]) < SSIM_WINDOW:
-        raise UserError(
-            f"diversity_ssim needs images of at least {SSIM_WINDOW} pixels a side, found "
-            f"{images.shape[1]}x{images.shape[2]}; use larger slices."
         )
     rng = np.random.default_rng(seed)
     first = rng.integers(len(images), size=num_pairs)
     second = (first + rng.integers(1, len(images), size=num_pairs)) % len(images)
+    return _score_pairs(score, images, images, first, second).mean(axis=0)
+
+
+def _check_pairs(
+    caller: str, images: np.ndarray, reference: np.ndarray, side: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    images, reference = (
+        check_images(caller, array, "N,H,W,M", side) for array in (images, reference)
+    )
+    if images.shape != reference.shape:
+        raise UserError(
+            f"{caller} needs an image and its true image of one shape, found {images.shape} and "
+            f"{reference.shape}; pass the same cases in the same order."
+        )
+    return images, reference
+
+
+def _score_pairs(
+    score: Score, images: np.ndarray, others: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> np.ndarray:
+    """Scores [P,M] of images[first] and others[second], a chunk at a time to bound the memory."""
     scores = [
-        _ssim(images[first[start:][:PAIRS_PER_CHUNK]], images[second[start:][:PAIRS_PER_CHUNK]])
-        for start in range(0, num_pairs, PAIRS_PER_CHUNK)
+        score(images[first[start:][:PAIRS_PER_CHUNK]], others[second[start:][:PAIRS_PER_CHUNK]])
+        for start in range(0, len(first), PAIRS_PER_CHUNK)
     ]
-    return np.concatenate(scores).mean(axis=0, dtype=np.float64)
+    return np.concatenate(scores).astype(np.float64)
+
+
+def _rows(images: np.ndarray) -> np.ndarray:
+    """[P,H,W,M] as [P,M,H,W,1] float32: TensorFlow would average modalities, so they are rows."""
+    return np.moveaxis(images, -1, 1)[..., np.newaxis].astype(np.float32)
 
 
 def _ssim(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """SSIM of every modality [P,M]: tf.image.ssim would average them, so they become rows."""
-    rows = [np.moveaxis(images, -1, 1)[..., np.newaxis] for images in (first, second)]
+    """SSIM of every modality [P,M]."""
     return tf.image.ssim(
-        *rows, max_val=1.0, filter_size=SSIM_WINDOW, filter_sigma=SSIM_SIGMA
+        _rows(first), _rows(second), 1.0, filter_size=SSIM_WINDOW, filter_sigma=SSIM_SIGMA
+    ).numpy()
+
+
+def _ms_ssim(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """MS-SSIM of every modality [P,M]."""
+    count = scales_for(*first.shape[1:3])
+    weights = MS_SSIM_WEIGHTS
+    if count < len(weights):
+        weights = tuple(np.array(weights[:count]) / sum(weights[:count]))
+    return tf.image.ssim_multiscale(
+        _rows(first), _rows(second), 1.0, weights, filter_size=SSIM_WINDOW, filter_sigma=SSIM_SIGMA
     ).numpy()

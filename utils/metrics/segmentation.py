@@ -1,8 +1,8 @@
-"""Overlap of predicted and reference labels: Dice per class, scores of the original code."""
+"""Overlap of predicted and reference labels: Dice, sensitivity, scores of the original code."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,6 +36,47 @@ def dice(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return scores
 
 
+def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the share |P and R| / |R| of each reference that was found; higher is better.
+
+    Empty rule: NaN if the reference is empty, whatever the prediction.
+
+    Args:
+        prediction: [N,...] bool or 0/1.
+        reference: [N,...] bool or 0/1, same shape.
+
+    Returns:
+        float64 [N] in [0,1] or NaN.
+
+    Raises:
+        UserError: the shapes differ.
+    """
+    _check_shapes(prediction, reference)
+    axes = tuple(range(1, np.ndim(prediction)))
+    found = np.count_nonzero(np.logical_and(prediction, reference), axis=axes)
+    total = np.count_nonzero(reference, axis=axes)
+    return np.divide(found, total, out=np.full(len(prediction), np.nan), where=total > 0)
+
+
+def specificity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the share of pixels outside each reference that were left out; higher is better.
+
+    Empty rule: NaN if the reference fills the image. A small reference gives values near 1 for
+    almost any prediction.
+
+    Args:
+        prediction: [N,...] bool or 0/1.
+        reference: [N,...] bool or 0/1, same shape.
+
+    Returns:
+        float64 [N] in [0,1] or NaN.
+
+    Raises:
+        UserError: the shapes differ.
+    """
+    return sensitivity(np.logical_not(prediction), np.logical_not(reference))
+
+
 def mean_and_count(values: np.ndarray) -> tuple[float, int]:
     """Returns the mean of the values that are not NaN and their number; (NaN, 0) if there is none.
 
@@ -48,36 +89,47 @@ def mean_and_count(values: np.ndarray) -> tuple[float, int]:
 
 
 def segmentation_metrics(
-    prediction: np.ndarray, reference: np.ndarray, num_classes: int, class_names: Sequence[str]
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    num_classes: int,
+    class_names: Sequence[str],
+    regions: Mapping[str, Sequence[int]],
 ) -> dict[str, float]:
     """Returns the scores of a set of label maps by name; definitions are in `utils.metrics`.
 
-    A Dice is the mean over images by `mean_and_count`, so it is NaN for a class that no image
-    has, neither predicted nor in the reference.
+    A score is the mean over images by `mean_and_count`, so it is NaN where no image defines it,
+    such as the Dice of a class that is neither predicted nor in the reference.
 
     Args:
         prediction: [N,H,W] int in 0..num_classes-1.
         reference: [N,H,W] int in 0..num_classes-1.
         num_classes: number of classes, the background 0 included.
         class_names: name of each class, the background's first.
+        regions: labels above 0 that make up each region, by a name that no class has.
 
     Returns:
-        `dice_<name>` per class above 0, `dice_wt` (labels above 0), `legacy_dice`: higher is
-        better; `legacy_mse`: lower is better; `images` and `images_with_lesion`: numbers of
-        images and of references with a label above 0.
+        `dice_<name>` per class above 0; `dice_<region>`, `sensitivity_<region>` and
+        `specificity_<region>` per region; `legacy_dice`: all higher is better; `legacy_mse`: lower
+        is better; `images` and `images_with_lesion`: numbers of images and of references with a
+        label above 0.
 
     Raises:
         UserError: shapes that differ, no image, a label outside the classes, a wrong number of
-            names.
+            names, a region without labels, with a foreign label or with the name of a class.
     """
     prediction, reference = np.asarray(prediction), np.asarray(reference)
     _check_shapes(prediction, reference)
     _check_classes(prediction, reference, num_classes, class_names)
+    _check_regions(regions, num_classes, class_names)
     scores = {
         f"dice_{class_names[k]}": dice(prediction == k, reference == k)
         for k in range(1, num_classes)
     }
-    scores["dice_wt"] = dice(prediction > 0, reference > 0)
+    for name, labels in regions.items():
+        masks = np.isin(prediction, labels), np.isin(reference, labels)
+        scores[f"dice_{name}"] = dice(*masks)
+        scores[f"sensitivity_{name}"] = sensitivity(*masks)
+        scores[f"specificity_{name}"] = specificity(*masks)
     legacy, error = _index_scores(prediction, reference)
     return {
         **{name: mean_and_count(values)[0] for name, values in scores.items()},
@@ -130,4 +182,15 @@ def _check_classes(
             raise UserError(
                 f"The {name} must hold labels 0..{num_classes - 1}, found {low}..{high}; check "
                 "its label scheme."
+            )
+
+
+def _check_regions(
+    regions: Mapping[str, Sequence[int]], num_classes: int, class_names: Sequence[str]
+) -> None:
+    for name, labels in regions.items():
+        if name in class_names or not labels or not set(labels) <= set(range(1, num_classes)):
+            raise UserError(
+                f"Each of regions must map a name that no class has to labels in "
+                f"1..{num_classes - 1}, found {name!r}: {tuple(labels)}; correct regions."
             )

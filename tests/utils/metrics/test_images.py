@@ -1,4 +1,4 @@
-"""Shares and overlaps by hand; SSIM against scikit-image."""
+"""Shares, overlaps and PSNR by hand; SSIM against scikit-image, MS-SSIM against TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,20 +6,37 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from skimage.metrics import structural_similarity
+import tensorflow as tf
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.transform import downscale_local_mean
 
 from utils.errors import UserError
-from utils.metrics.images import PAIRS_PER_CHUNK, diversity_ssim, outside_share, pairwise_overlap
+from utils.metrics.images import (
+    PAIRS_PER_CHUNK,
+    diversity_ms_ssim,
+    diversity_ssim,
+    ms_ssim_name,
+    multi_scale_ssim,
+    outside_share,
+    paired_ssim,
+    pairwise_overlap,
+    psnr,
+    scales_for,
+)
 
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape).astype(np.float32)
 
 
-def reference_ssim(first: np.ndarray, second: np.ndarray) -> float:
+def reference_ssim(first: np.ndarray, second: np.ndarray, contrast_only: bool = False) -> float:
     """SSIM of two images [H,W] by scikit-image, over the windows that lie inside the image."""
     gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     _, full = structural_similarity(first, second, data_range=1, full=True, **gaussian)
+    if contrast_only:  # divide by the term of the local means
+        a, b = (gaussian_filter(x.astype(np.float64), 1.5, truncate=3.5) for x in (first, second))
+        full = full * (a**2 + b**2 + 1e-4) / (2 * a * b + 1e-4)
     return full[5:-5, 5:-5].mean()
 
 
@@ -60,6 +77,86 @@ def test_ssim_equals_scikit_image_for_each_modality():
     found = diversity_ssim(images, num_pairs=3, seed=0)  # two images: always the same pair
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert found[1] == pytest.approx(1)
+
+
+def test_psnr_is_per_image_and_modality():
+    images, reference = noise(4, 8, 9, 3).reshape(2, 2, 8, 9, 3)
+    expected = [
+        [peak_signal_noise_ratio(reference[n, ..., m], images[n, ..., m], data_range=1)]
+        for n in range(2)
+        for m in range(3)
+    ]
+    np.testing.assert_allclose(psnr(images, reference), np.reshape(expected, (2, 3)), rtol=1e-5)
+    found = psnr(np.zeros((2, 4, 4, 1)), np.stack([np.full((4, 4, 1), 0.1), np.zeros((4, 4, 1))]))
+    np.testing.assert_allclose(found, [[20], [np.inf]])  # 10 log10(1 / 0.01); equal images
+
+
+def test_paired_ssim_is_per_image_and_modality_beyond_a_chunk():
+    images, reference = noise(2, PAIRS_PER_CHUNK + 1, 12, 13, 2)
+    found = paired_ssim(images, reference)
+    assert found.shape == (PAIRS_PER_CHUNK + 1, 2) and found.dtype == np.float64
+    for n, m in ((0, 0), (3, 1), (PAIRS_PER_CHUNK, 1)):
+        expected = reference_ssim(images[n, ..., m], reference[n, ..., m])
+        assert found[n, m] == pytest.approx(expected, abs=1e-5)
+
+
+def test_scales_keep_the_window_inside_the_smallest_image():
+    sides = (11, 21, 22, 43, 44, 87, 88, 175, 176, 1000)
+    assert [scales_for(side, 1000) for side in sides] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert scales_for(184, 144) == 4 and ms_ssim_name(104, 80) == "ms_ssim_3"
+    with pytest.raises(UserError, match="found 12x10"):
+        scales_for(12, 10)
+
+
+def test_five_scales_are_the_ones_of_tensorflow():
+    reference = noise(2, 176, 180, 2)
+    images = 0.6 * reference + 0.4 * reference[::-1]
+    expected = [
+        tf.image.ssim_multiscale(images[..., m : m + 1], reference[..., m : m + 1], 1.0)
+        for m in range(2)
+    ]
+    found = multi_scale_ssim(images, reference)
+    np.testing.assert_allclose(found, np.transpose(expected), rtol=1e-6)
+    assert (found > 0.5).all() and (found < 0.99).all()
+
+
+def test_fewer_scales_have_weights_that_sum_to_one():
+    reference = noise(1, 24, 26, 1)
+    images = 0.7 * reference + 0.2
+    halves = [downscale_local_mean(array[0, ..., 0], (2, 2)) for array in (images, reference)]
+    # Contrast term at full size, SSIM at half size; the mean of windows comes before the power.
+    contrast = reference_ssim(images[0, ..., 0], reference[0, ..., 0], contrast_only=True)
+    weight = 0.0448 / (0.0448 + 0.2856)
+    expected = contrast**weight * reference_ssim(*halves) ** (1 - weight)
+    np.testing.assert_allclose(multi_scale_ssim(images, reference), [[expected]], rtol=1e-4)
+
+
+def test_opposite_images_have_no_negative_ms_ssim():
+    images = noise(1, 24, 24, 1)
+    np.testing.assert_array_equal(multi_scale_ssim(images, 1 - images), [[0]])
+
+
+def test_diversity_ms_ssim_draws_the_pairs_of_diversity_ssim():
+    images = noise(5, 12, 12, 2)  # one scale: the SSIM itself where it is positive
+    images = 0.5 * images + 0.5 * images[:1]
+    found = diversity_ms_ssim(images, num_pairs=7, seed=2)
+    np.testing.assert_allclose(found, diversity_ssim(images, num_pairs=7, seed=2), atol=1e-6)
+    first, second = noise(2, 24, 24, 1)
+    expected = multi_scale_ssim(first[np.newaxis], second[np.newaxis])[0]
+    np.testing.assert_allclose(diversity_ms_ssim(noise(2, 24, 24, 1), 3, seed=0), expected)
+
+
+@pytest.mark.parametrize("metric", [psnr, paired_ssim, multi_scale_ssim])
+def test_pairs_need_one_shape_and_the_unit_range(metric):
+    images = noise(2, 12, 12, 1)
+    for wrong, message in (
+        (images[:1], "same cases"),
+        (images[:0], "at least one image"),
+        (images * 255, r"in \[0,1\], found"),
+        (np.full_like(images, np.nan), r"found nan\.\.nan"),
+    ):
+        with pytest.raises(UserError, match=f"{metric.__name__} needs .*{message}"):
+            metric(images, wrong)
 
 
 def test_ssim_pairs_are_different_images_drawn_evenly():
