@@ -17,10 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import quiet_tensorflow, require_supported_versions
+from utils.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
-quiet_tensorflow()
+prepare_tensorflow()
 
 import tensorflow as tf
 

@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from utils.environment import quiet_tensorflow
+from utils.environment import prepare_tensorflow
 
-quiet_tensorflow()
+prepare_tensorflow()
 # A shell that starts pytest in the background leaves Ctrl-C ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Optional, Union
 
 import tensorflow as tf
 
 from models.blocks.normalization import InstanceNormalization
 
 RELU_CAP = 100.0
+LEAK = 0.2
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Row:
         kernel: side of the square kernel, pixels.
         stride: 2 halves height and width (SAME padding).
         resample: "up" doubles the size (nearest) before, "pool" halves it (maximum) after.
-        activation: "capped_relu", "relu" or "" for a bare convolution without norm.
+        activation: a key of `ACTIVATIONS`; "" is a bare convolution without norm.
         fan_in: channels the mean-filter initialiser assumes, in units of the base width; 0 = one.
         join: name of the skip that is concatenated in front of the input.
         keep: name under which the output is kept as a skip.
@@ -39,17 +41,34 @@ class Row:
     keep: str = ""
 
 
-def capped_relu(x: tf.Tensor) -> tf.Tensor:
-    """Returns min(max(x, 0), 100): what the original "leaky" ReLU amounts to after its clipping."""
-    return tf.minimum(tf.nn.relu(x), tf.cast(RELU_CAP, x.dtype))
+@tf.custom_gradient
+def capped_relu(x: tf.Tensor) -> tuple:
+    """Returns min(max(x, 0), 100): what the original "leaky" ReLU amounts to after its clipping.
+
+    The gradient is one pass over memory, that of ReLU6; TensorFlow would derive four.
+    """
+    y = tf.clip_by_value(x, 0.0, RELU_CAP)
+    return y, lambda upstream: tf.raw_ops.Relu6Grad(
+        gradients=upstream, features=y * tf.cast(6.0 / RELU_CAP, y.dtype)
+    )
 
 
 ACTIVATIONS = {
     "capped_relu": capped_relu,
+    "leaky_relu": lambda x: tf.nn.leaky_relu(x, LEAK),
     "relu": tf.nn.relu,
     "sigmoid": lambda x: tf.sigmoid(tf.cast(x, tf.float32)),
+    "logits": lambda x: tf.cast(x, tf.float32),
     "": tf.identity,
 }
+
+
+def with_activation(rows: Iterable[Row], activation: str) -> list[Row]:
+    """Returns the rows of a table with `activation` in place of every capped ReLU."""
+    return [
+        replace(row, activation=activation) if row.activation == "capped_relu" else row
+        for row in rows
+    ]
 
 
 def upsample(x: tf.Tensor) -> tf.Tensor:
@@ -68,7 +87,7 @@ class ConvUnit(tf.keras.layers.Layer):
         width: the network's base width, channels.
         initializer: kernel initialiser.
         norm: the normalisation layer, or None for a bare convolution.
-        activation: overrides the row's ("sigmoid" at outputs, evaluated in float32).
+        bias: initial bias, one number or one per filter.
     """
 
     def __init__(
@@ -77,7 +96,7 @@ class ConvUnit(tf.keras.layers.Layer):
         width: int,
         initializer: tf.keras.initializers.Initializer,
         norm: Optional[InstanceNormalization] = None,
-        activation: Optional[str] = None,
+        bias: Union[float, tuple[float, ...]] = 0.0,
     ):
         super().__init__(name=row.name)
         self.row = row
@@ -87,10 +106,11 @@ class ConvUnit(tf.keras.layers.Layer):
             row.stride,
             padding="same",
             kernel_initializer=initializer,
+            bias_initializer=tf.keras.initializers.Constant(bias),
             name="conv",
         )
         self.norm = norm
-        self.activation = ACTIVATIONS[row.activation if activation is None else activation]
+        self.activation = ACTIVATIONS[row.activation]
 
     def call(self, x: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Maps x [B,H,W,C] to [B,H',W',filters]; condition [B,K] feeds a conditional norm."""

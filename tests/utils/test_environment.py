@@ -17,7 +17,7 @@ from utils.environment import (
     REPOSITORY,
     environment_record,
     git_state,
-    quiet_tensorflow,
+    prepare_tensorflow,
     require_supported_versions,
 )
 
@@ -120,16 +120,22 @@ def test_the_check_imports_nothing_heavy():
 
 def test_tensorflow_starts_without_a_word():
     result = isolated(
-        "from utils.environment import quiet_tensorflow; quiet_tensorflow(); "
+        "from utils.environment import prepare_tensorflow; prepare_tensorflow(); "
         "import tensorflow as tf; tf.config.list_physical_devices('GPU')"
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_a_log_level_of_the_user_is_kept(monkeypatch):
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
-    quiet_tensorflow()
-    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+@pytest.mark.parametrize(
+    "name, default", [("TF_CPP_MIN_LOG_LEVEL", "3"), ("TF_ENABLE_ONEDNN_OPTS", "1")]
+)
+def test_start_settings_are_made_unless_the_user_made_them(monkeypatch, name, default):
+    monkeypatch.delenv(name, raising=False)
+    prepare_tensorflow()
+    assert os.environ[name] == default
+    monkeypatch.setenv(name, "0")
+    prepare_tensorflow()
+    assert os.environ[name] == "0"
 
 
 def test_the_record_names_versions_and_nothing_personal():
