@@ -3,7 +3,8 @@
 The builder knows no network: it is handed two functions, one that decodes seeds to maps and one
 that turns maps and labels into images. A sample is a function of (seed, its number) alone.
 
-    synthetic/manifest.json     settings, seed, counts of what was rejected and why
+    synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
+                                samples whose map was taken after all retries without passing
     synthetic/samples.csv       one row per sample
     synthetic/samples/*.npz     images [H,W,4] float32, label, structure, outside [H,W] uint8
 """
@@ -14,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,8 @@ from utils.errors import UserError
 from utils.files import read_json, replacing, write_json, write_text
 from utils.seeding import derive_seed
 
-Maps = tuple[np.ndarray, np.ndarray]  # structure, outside: [B,H,W,1], 0/1
+# structure, outside [B,H,W,1], 0/1; score of the map discriminator [B], towards 1 = real
+Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 DecodeMaps = Callable[[np.ndarray], Maps]  # seeds int32 [B,2] -> maps
 # structure, outside, label [B,H,W,1], seeds [B,2] -> images [B,H,W,4]
 RenderImages = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -44,7 +46,10 @@ class SyntheticConfig:
         batch_size: samples per forward pass.
         max_contour_error: a map is taken when filling its contours gives its mask up to this
             mean absolute error (Algorithm 3).
-        single_organ: also reject maps whose mask has more than one piece; not in the thesis.
+        min_map_score: a map is also taken, whatever its contours, when D_s' mean patch score is
+            this or more; None = off. The released script has 0.55.
+        single_organ: also reject maps whose mask has more than one piece, whatever their score;
+            not in the thesis.
         map_retries: new draws before the map with the smallest error is taken after all.
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
@@ -55,6 +60,7 @@ class SyntheticConfig:
     samples: int = 2000
     batch_size: int = 8
     max_contour_error: float = ACCEPTED_ERROR
+    min_map_score: Optional[float] = None
     single_organ: bool = False
     map_retries: int = 50
     label_tries: int = 100
@@ -69,17 +75,21 @@ class SyntheticConfig:
 
 @dataclass
 class Draft:
-    """One sample on its way: its number, how often it was drawn, and the best map so far."""
+    """One sample on its way: its number, how often it was drawn, and the best map so far.
+
+    `after_retries` tells whether that map was taken without passing the filter.
+    """
 
     number: int
     attempt: int = 0
     since_label: int = 0
     best: tuple[float, np.ndarray, np.ndarray] = (np.inf, None, None)
+    after_retries: bool = False
     rejected: Counter = field(default_factory=Counter)
 
 
 class MapSampler:
-    """Draws random maps until they pass Algorithm 3.
+    """Draws random maps until they pass Algorithm 3, or D_s if its score counts.
 
     Args:
         decode: from seeds to maps; always called with `config.batch_size` rows.
@@ -103,31 +113,33 @@ class MapSampler:
 
     def draw(self, drafts: Sequence[Draft]) -> list[bool]:
         """Draws a map for each of at most `batch_size` drafts; returns which are settled."""
-        structure, outside = self.decode(self.seeds(drafts))
-        return [self._judge(d, structure[i], outside[i]) for i, d in enumerate(drafts)]
+        maps = zip(*self.decode(self.seeds(drafts)))
+        return [self._judge(draft, *one) for draft, one in zip(drafts, maps)]
 
-    def _judge(self, draft: Draft, structure: np.ndarray, outside: np.ndarray) -> bool:
+    def _judge(
+        self, draft: Draft, structure: np.ndarray, outside: np.ndarray, score: float
+    ) -> bool:
+        config = self.config
         pieces = organ_pieces(outside[..., 0])
-        unusable = pieces == 0 or (self.config.single_organ and pieces > 1)
+        unusable = pieces == 0 or (config.single_organ and pieces > 1)
         error = 1.0 if unusable else closed_contour_error(structure[..., 0], outside[..., 0])
+        convincing = config.min_map_score is not None and score >= config.min_map_score
+        passed = error <= config.max_contour_error or (convincing and not unusable)
         draft.attempt += 1
         draft.since_label += 1
-        if error < draft.best[0]:
+        if passed or error < draft.best[0]:
             draft.best = (error, structure.astype(np.uint8), outside.astype(np.uint8))
-        if error <= self.config.max_contour_error:
-            return True
-        reason = f"{'no' if pieces == 0 else 'more than one'} organ" if unusable else "open contour"
-        draft.rejected[reason] += 1
-        if draft.since_label > self.config.map_retries:
-            draft.rejected["accepted after all retries"] += 1
-            return True
-        return False
+        draft.after_retries = not passed and draft.since_label > config.map_retries
+        if not passed:
+            unfit = "no organ" if pieces == 0 else "more than one organ"
+            draft.rejected[unfit if unusable else "open contour"] += 1
+        return passed or draft.after_retries
 
 
 def random_maps(
     decode: DecodeMaps, count: int, config: SyntheticConfig, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns maps that passed Algorithm 3: structure and outside, uint8 [count,H,W,1]."""
+    """Returns maps that passed the filter: structure and outside, uint8 [count,H,W,1]."""
     sampler = MapSampler(decode, config, seed)
     done = _settle([Draft(i) for i in range(count)], sampler.draw, config.batch_size, "Random maps")
     return np.stack([d.best[1] for d in done]), np.stack([d.best[2] for d in done])
@@ -268,6 +280,7 @@ def _write_samples(folder, ready, seeds, render, score, config: SyntheticConfig)
             "seed": [int(part) for part in seeds[i]],
             "map_draws": draft.attempt,
             "contour_error": draft.best[0],
+            "accepted_after_retries": draft.after_retries,
             "label_source": source,
             "dice": float(dice[i]),
             "selected": bool(dice[i] >= config.min_dice),
@@ -303,6 +316,7 @@ def _write_manifest(
             "seed": seed,
             "samples": len(rows),
             "selected": int(table["selected"].sum()),
+            "accepted_after_retries": int(table["accepted_after_retries"].sum()),
             "rejected": counts,
         },
     )

@@ -22,8 +22,10 @@ def build_dataset(context: Context) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
     if not (context.run.synthetic / "manifest.json").exists():
         _build(context)
-    counts = read_json(context.run.synthetic / "manifest.json")["rejected"]
-    context.run.update_metrics({f"dataset/rejected/{k}": v for k, v in counts.items()})
+    manifest = read_json(context.run.synthetic / "manifest.json")
+    metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
+    metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
+    context.run.update_metrics(metrics)
 
 
 def _build(context: Context) -> None:

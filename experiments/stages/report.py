@@ -33,7 +33,12 @@ def write_report(context: Context) -> None:
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
     manifest = read_json(context.run.synthetic / "manifest.json")
     report.add_key_values(
-        {"samples": manifest["samples"], "selected": manifest["selected"], **manifest["rejected"]},
+        {
+            "samples": manifest["samples"],
+            "selected": manifest["selected"],
+            "accepted after all retries": manifest["accepted_after_retries"],
+            **manifest["rejected"],
+        },
         "Counts",
     )
     _add_curves(report, context)

@@ -20,6 +20,7 @@ from data.pipeline import (
 from data.synthetic import random_maps
 from experiments.stages.context import Context
 from experiments.stages.pictures import DRAW
+from models.networks.discriminator import check_image_size
 from models.system import GANSystem
 from utils.distribute import wait_for_all_workers
 from utils.files import replacing, write_json
@@ -41,17 +42,24 @@ def train_segmentation(context: Context) -> None:
 
 def train_registration(context: Context) -> None:
     """Trains the translator G_t on unregistered (or registered) modalities."""
+    _check_discriminator(context, "registration")
     _train(context, "registration", unpaired=not context.config.registration.registered)
 
 
 def train_synthesis(context: Context) -> None:
     """Trains G: optionally on extracted maps first, then adversarially on generated maps."""
+    _check_discriminator(context, "synthesis")
     initialise = None
     if context.config.pretrain:
         pretraining = _train(context, "pretraining")
         initialise = functools.partial(_copy_generator, pretraining)
     maps = generated_maps(context)
     _train(context, "synthesis", initialise, unpaired=True, random_maps=maps)
+
+
+def _check_discriminator(context: Context, stage: str) -> None:
+    trunk = getattr(context.config, stage).discriminator
+    check_image_size(f"{stage}.discriminator", trunk, context.prepared.size)
 
 
 def _copy_generator(pretraining: GANSystem, synthesis: GANSystem) -> None:
@@ -129,7 +137,7 @@ def generated_maps(context: Context) -> RandomMaps:
 
 
 def map_decoder(context: Context) -> Callable[[np.ndarray], tuple]:
-    """Returns the function from seeds [B,2] to random maps and masks [B,H,W,1]."""
+    """Returns the function from seeds [B,2] to random maps and masks [B,H,W,1], and scores [B]."""
     system = context.trained("structure")
     batch_size = context.config.dataset.batch_size
     size = context.prepared.size
@@ -137,6 +145,6 @@ def map_decoder(context: Context) -> Callable[[np.ndarray], tuple]:
     @tf.function
     def decode(seeds: tf.Tensor) -> tuple:
         maps = system.random_maps(tf.ensure_shape(seeds, [batch_size, 2]), size)
-        return maps["structure"], maps["outside"]
+        return maps["structure"], maps["outside"], maps["score"]
 
     return lambda seeds: tuple(tensor.numpy() for tensor in decode(seeds))

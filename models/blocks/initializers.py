@@ -2,15 +2,19 @@
 
 `mean_filter` starts a convolution as a box filter: every weight is 1 / (k*k*F) up to a tiny noise.
 The noise (1e-6) is all that tells a layer's filters apart, so kernels have to be made in float32.
+F is the channel count that the released code assumes for a layer, which ignores labels and
+conditions; `mean_filter_exact` takes the channels that the layer has.
 """
 
 from __future__ import annotations
+
+import math
 
 import tensorflow as tf
 
 from utils.errors import UserError
 
-KERNEL_INITIALIZERS = ("mean_filter", "he_normal", "glorot_uniform")
+KERNEL_INITIALIZERS = ("mean_filter", "mean_filter_exact", "he_normal", "glorot_uniform")
 MEAN_FILTER_NOISE = 1e-6
 
 
@@ -23,6 +27,14 @@ def mean_filter(fan_in_channels: int, kernel: int = 3) -> tf.keras.initializers.
     return tf.keras.initializers.RandomNormal(mean=mean, stddev=MEAN_FILTER_NOISE)
 
 
+class MeanFilterExact(tf.keras.initializers.Initializer):
+    """Normal(1 / (kernel^2 * F), 1e-6) with F the kernel's true input channels."""
+
+    def __call__(self, shape: tuple, dtype: tf.DType = tf.float32) -> tf.Tensor:
+        mean = 1.0 / math.prod(shape[:-1])
+        return tf.keras.initializers.RandomNormal(mean, MEAN_FILTER_NOISE)(shape, dtype)
+
+
 def kernel_initializer(name: str, fan_in_channels: int) -> tf.keras.initializers.Initializer:
     """Returns the initialiser of a 3x3 U-Net kernel by its configuration name.
 
@@ -30,6 +42,8 @@ def kernel_initializer(name: str, fan_in_channels: int) -> tf.keras.initializers
     """
     if name == "mean_filter":
         return mean_filter(fan_in_channels)
+    if name == "mean_filter_exact":
+        return MeanFilterExact()
     if name in KERNEL_INITIALIZERS:
         return tf.keras.initializers.get(name)
     raise UserError(f"initializer is {name!r}; expected one of {', '.join(KERNEL_INITIALIZERS)}")

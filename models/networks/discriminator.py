@@ -9,8 +9,8 @@ Trunk "vgg11" is the literal VGG11 (Simonyan & Zisserman 2015, configuration A):
     conv n, pool | 2n, pool | 4n, 4n, pool | 8n, 8n, pool | 8n, 8n, pool
 
 Heads: conv 3x3 n -> conv 3x3 1, linear. The validity head tells real (1) from generated (0); the
-modality head regresses the modality *index* at every patch. Instance norm and capped ReLU follow
-every convolution but the last of a head, the first layer included.
+modality head regresses the modality *index* at every patch. Instance norm and capped ReLU (or
+leaky ReLU) follow every convolution but the last of a head, the first layer included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Union
 
 import tensorflow as tf
 
-from models.blocks.convolution import Row, plain_unit
+from models.blocks.convolution import Row, plain_unit, with_activation
 from models.blocks.initializers import discriminator_normal
 from utils.errors import UserError
 
@@ -44,6 +44,27 @@ TRUNKS = {
 HEADS = ("validity", "modality")
 
 
+def _trunk_rows(trunk: str) -> tuple[Row, ...]:
+    if trunk not in TRUNKS:
+        raise UserError(f"discriminator is {trunk!r}; expected one of {', '.join(TRUNKS)}")
+    return TRUNKS[trunk]
+
+
+def check_image_size(option: str, trunk: str, size: tuple[int, int]) -> None:
+    """Raises UserError if a trunk shrinks images of `size` (height, width) to a single pixel.
+
+    Instance norm of one pixel is constant: the heads would see nothing. `option` names the choice
+    of the trunk in the message.
+    """
+    halvings = sum(row.stride == 2 or row.resample == "pool" for row in _trunk_rows(trunk))
+    if max(size) <= 2**halvings:
+        raise UserError(
+            f"{option} is {trunk}, which shrinks {size[0]}x{size[1]} pixels to a single one, whose "
+            f"instance norm is constant; give {2**halvings + 1} or more pixels on one side"
+            + (" or choose patch" if trunk != "patch" else "")
+        )
+
+
 class Discriminator(tf.keras.Model):
     """Patch discriminator [B,H,W,C] -> validity [B,h,w,1], or (validity, modality) with two heads.
 
@@ -52,18 +73,28 @@ class Discriminator(tf.keras.Model):
         heads: 1 (validity) or 2 (validity and modality).
         trunk: a key of `TRUNKS`.
         stddev: spread of the kernels' normal initialiser.
+        activation: of the hidden units, capped_relu or leaky_relu.
     """
 
     def __init__(
-        self, width: int, heads: int, name: str, trunk: str = "patch", stddev: float = 0.02
+        self,
+        width: int,
+        heads: int,
+        name: str,
+        trunk: str = "patch",
+        stddev: float = 0.02,
+        activation: str = "capped_relu",
     ):
         super().__init__(name=name)
-        if trunk not in TRUNKS:
-            raise UserError(f"discriminator is {trunk!r}; expected one of {', '.join(TRUNKS)}")
-        self.trunk = [plain_unit(row, width, discriminator_normal(stddev)) for row in TRUNKS[trunk]]
+        rows = with_activation(_trunk_rows(trunk), activation)
+        self.trunk = [plain_unit(row, width, discriminator_normal(stddev)) for row in rows]
         self.heads = [
             (
-                plain_unit(Row(f"{head}_conv", 1), width, discriminator_normal(stddev)),
+                plain_unit(
+                    Row(f"{head}_conv", 1, activation=activation),
+                    width,
+                    discriminator_normal(stddev),
+                ),
                 plain_unit(Row(f"{head}_score", 1, activation=""), 1, discriminator_normal(stddev)),
             )
             for head in HEADS[:heads]
@@ -79,9 +110,15 @@ class Discriminator(tf.keras.Model):
 
 
 def build_discriminator(
-    width: int, heads: int, channels: int, name: str, trunk: str = "patch", stddev: float = 0.02
+    width: int,
+    heads: int,
+    channels: int,
+    name: str,
+    trunk: str = "patch",
+    stddev: float = 0.02,
+    activation: str = "capped_relu",
 ) -> Discriminator:
     """Returns a discriminator with its variables created for `channels` input channels."""
-    network = Discriminator(width, heads, name, trunk, stddev)
+    network = Discriminator(width, heads, name, trunk, stddev, activation)
     network(tf.zeros([1, 32, 32, channels]))
     return network

@@ -7,6 +7,9 @@ Layer table at base width n ("up": nearest x2; convolutions 3x3 with bias; IN: i
     up deconv1 4n | [A] add1 2n, 2n | up deconv2 2n | [B] add2 n, n | up deconv3 n |
     [C] add3 n, n | lastconv out, IN + sigmoid
 
+A capped ReLU follows every norm but conv5's (plain ReLU) and the last. The thesis' text has leaky
+ReLUs and no norm at the output: `activation` and `output_norm`.
+
 The condition enters at the bottleneck, so one encoder pass serves every target: `encode` once,
 `decode` with the codes repeated along the batch. Instance norm is per sample: equal numbers.
 """
@@ -18,7 +21,7 @@ from typing import Optional, Union
 
 import tensorflow as tf
 
-from models.blocks.convolution import ConvUnit, Row, plain_unit
+from models.blocks.convolution import ConvUnit, Row, plain_unit, with_activation
 from models.blocks.initializers import kernel_initializer
 from models.blocks.normalization import InstanceNormalization
 from utils.errors import UserError
@@ -59,12 +62,16 @@ class UNetSpec:
 
     Attributes:
         width: base width n, channels.
-        outputs: output channels, each an independent sigmoid.
+        outputs: output channels.
         conditions: number of one-hot conditions (modalities); 0 = unconditional.
         condition: how the code enters, one of `CONDITIONS`.
         initializer: kernel initialiser, see `models.blocks.initializers`.
         output_scale: mean initial scale of the instance norm in front of the sigmoid.
         output_offset: its initial offset (logit), one number or one per output.
+        activation: in place of the capped ReLU: capped_relu or leaky_relu (slope 0.2).
+        output_norm: instance norm in front of the sigmoid; without it `output_scale` is unused and
+            `output_offset` is the initial bias.
+        output_activation: sigmoid (outputs independent of each other), or logits (no function).
     """
 
     width: int
@@ -74,12 +81,16 @@ class UNetSpec:
     initializer: str = "mean_filter"
     output_scale: float = 1.0
     output_offset: Union[float, tuple[float, ...]] = 0.0
+    activation: str = "capped_relu"
+    output_norm: bool = True
+    output_activation: str = "sigmoid"
 
 
 class UNet(tf.keras.Model):
-    """U-Net [B,H,W,C] (+ one-hot [B,conditions]) -> [B,H,W,outputs] in (0,1), float32.
+    """U-Net [B,H,W,C] (+ one-hot [B,conditions]) -> [B,H,W,outputs], float32.
 
-    Height and width must be divisible by 8.
+    The outputs are in (0,1), or logits of any size with `output_activation` "logits". Height and
+    width must be divisible by 8.
     """
 
     def __init__(self, spec: UNetSpec, name: str):
@@ -89,8 +100,9 @@ class UNet(tf.keras.Model):
         self.spec = spec
         per_condition = spec.conditions and spec.condition == "conditional_instance_norm"
         self.norm_conditions = spec.conditions if per_condition else None
-        self.encoder = [plain_unit(row, spec.width, self._initializer(row)) for row in ENCODER]
-        self.decoder = [self._decoder_unit(row) for row in DECODER]
+        encoder, decoder = (with_activation(rows, spec.activation) for rows in (ENCODER, DECODER))
+        self.encoder = [plain_unit(row, spec.width, self._initializer(row)) for row in encoder]
+        self.decoder = [self._decoder_unit(row) for row in decoder]
         self.output_unit = self._output_unit()
 
     def _initializer(self, row: Row) -> tf.keras.initializers.Initializer:
@@ -102,11 +114,14 @@ class UNet(tf.keras.Model):
 
     def _output_unit(self) -> ConvUnit:
         spec = self.spec
+        row = Row("lastconv", spec.outputs, activation=spec.output_activation)
+        initializer = kernel_initializer(spec.initializer, spec.width)
+        if not spec.output_norm:
+            return ConvUnit(row, 1, initializer, bias=spec.output_offset)
         norm = InstanceNormalization(
             self.norm_conditions, spec.output_scale, spec.output_offset, name="norm"
         )
-        row = Row("lastconv", spec.outputs, activation="sigmoid")
-        return ConvUnit(row, 1, kernel_initializer(spec.initializer, spec.width), norm)
+        return ConvUnit(row, 1, initializer, norm)
 
     def encode(self, image: tf.Tensor) -> Codes:
         """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""

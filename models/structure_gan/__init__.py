@@ -24,18 +24,26 @@ Paper -> code
 Choices where the sources are silent or disagree
 
 * Loss weights, initialisers, capped ReLU, instance norm before the output sigmoid: the released
-  code. Adam with beta1 0.5, epsilon 1e-8, no decay, G and D updated from one forward pass.
-* The label enters G as one-hot + 0.1 beside s' (6 channels); `label_input=False` is the released
-  BRATS generator, which sees no label.
+  code. Adam with beta1 0.5, epsilon 1e-8, no decay, G and D updated from one forward pass. The
+  texts' leaky ReLU and bare outputs are `activation` and `output_norm` of G, G_t and G_l; the mean
+  filter over a layer's true input channels is `initializer="mean_filter_exact"`.
+* The label enters G as one-hot + 0.1 beside s' (6 channels); `label_scale=0.18` is one release,
+  `label_input=False` the released BRATS generator, which sees no label.
+* G_l: squared error of sigmoids (the code); `loss="cross_entropy"` is a class-weighted soft-max.
 * D gets no class term on generated images (the equations have it, the code does not); weight
   `AdversarialWeights.modality_fake`.
 * "VGG11" discriminators are the code's six convolutions; `discriminator="vgg11"` is the real trunk.
 * Translator: adversarial terms on the translations (the released code puts them on real images),
   cycles and their mutual consistency on unregistered images.
 * Only the line channel of a map is penalised outside the organ; the code penalises both channels
-  and averages over them, which halves the weight of the lines.
+  and averages over them, which halves the weight of the lines (`outside_channels="both"`).
+* G_m shares the optimiser of E_s and G_s and learns from the lines outside the organ as well;
+  "trained alone" is `separate_mask_optimizer`.
+* Random maps are judged by their contours; the released script also takes those that D_s scores
+  0.55 or more (`min_map_score` of the synthetic set), and keeps the best by score, not by contour.
 * Codes' moments are taken per sample, which is what four GPUs with one image each compute.
-* Dropout acts on network inputs in training only; the released graphs also kept it at generation.
+* Dropout acts on network inputs in training only; the released graphs also kept it at generation
+  (`dropout_at_generation`).
 
 A finding about the modality condition
 
@@ -50,10 +58,8 @@ Known deviations
 * In training, 8 labels are tried for a random map; if none fits, the sample has no lesion (the code
   redraws for ever). The set builder tries 100 and then draws another map.
 * Samples are selected by whole-tumour Dice >= 0.95 (the paper: index Dice > 0.95).
-* Options of the sources that are not offered: dropout at generation, true leaky ReLU, no norm at
-  the output, exact fan-in with labels and conditions, D_s' score as map filter, penalty on both map
-  channels, an optimiser of its own for G_m, label scale 0.18 and the paper's label fusion, soft-max
-  class head and segmenters, weighted cross-entropy, jointly trained segmenters, z-scores, the leak.
+* Options of the sources that are not offered: leaky ReLU and bare outputs in the structure stage,
+  the paper's label fusion, a soft-max class head, jointly trained segmenters, z-scores, the leak.
 * With mixed precision the casts swallow the mean filter's 1e-6 noise: choose he_normal with it.
 * Weights of the original (TensorFlow 1) cannot be loaded; random streams differ.
 * The released code's defects are not reproduced: missing label, adversarial terms on real images,

@@ -7,12 +7,14 @@ per modality or translation is summed over them: its weight is the weight of one
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from utils.errors import UserError
 
 NUM_MODALITIES = 4
 NUM_CLASSES = 5
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
+Activation = Literal["capped_relu", "leaky_relu"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,16 @@ class StructureConfig:
         latent_size: length of the code; a square number.
         map_size: height and width of the maps inside the networks, pixels (nearest resize).
         halvings: down-samplings of E_s and doublings of G_s, 1..6.
-        keep_encoder: share of input pixels that E_s keeps (dropout in training only).
+        keep_encoder: share of input pixels that E_s keeps (dropout).
         keep_discriminator: share of input pixels that D_s keeps.
         keep_mask: share of input pixels that G_m keeps.
+        dropout_at_generation: keep the dropout of E_s, D_s and G_m outside of training too, as the
+            released graphs do.
+        discriminator: trunk of D_s: patch or vgg11.
+        outside_channels: channels of a map that are penalised outside the organ: line, or both as
+            in the released code, which averages over them and so halves the weight of the lines.
+        separate_mask_optimizer: G_m in an optimiser group "M" of its own, which minimises the mask
+            term alone ("trained alone"); otherwise the lines outside the organ train it too.
         initializer: kernel initialiser of G_m.
         constant_stddev: spread of the initial biases of G_s' last dense layer; 0 as in the thesis.
         learning_rate: Adam's, for E_s, G_s and G_m.
@@ -72,6 +81,10 @@ class StructureConfig:
     keep_encoder: float = 0.85
     keep_discriminator: float = 0.85
     keep_mask: float = 0.9
+    dropout_at_generation: bool = False
+    discriminator: str = "patch"
+    outside_channels: Literal["line", "both"] = "line"
+    separate_mask_optimizer: bool = False
     initializer: str = "mean_filter"
     constant_stddev: float = 0.0
     learning_rate: float = 1e-5
@@ -92,14 +105,21 @@ class SegmentationConfig:
     Args:
         width: base width n, channels.
         initializer: kernel initialiser.
-        output_offset: initial offset of the instance norm before each class' sigmoid, logit.
-        class_weights: weight of each class' squared error, background first.
+        activation: of the hidden units: capped_relu, or the text's leaky_relu (slope 0.2).
+        output_norm: instance norm at the output; the text has none.
+        output_offset: initial offset of each class' output norm (without norm: its bias), logit.
+        loss: squared_error of five sigmoids, or cross_entropy of a soft-max; it is also the lesion
+            term of the stage synthesis.
+        class_weights: weight of each class in the loss, background first.
         learning_rate: Adam's.
     """
 
     width: int = 64
     initializer: str = "mean_filter"
+    activation: Activation = "capped_relu"
+    output_norm: bool = True
     output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
+    loss: Literal["squared_error", "cross_entropy"] = "squared_error"
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
     learning_rate: float = 1e-5
 
@@ -133,9 +153,11 @@ class RegistrationConfig:
     Args:
         width: base width n, channels.
         initializer: kernel initialiser of G_t.
+        activation: of the hidden units of G_t and D_t: capped_relu, or the text's leaky_relu (0.2).
         condition: how the target modality enters G_t: concat or conditional_instance_norm.
-        output_scale: initial scale of the instance norm before G_t's sigmoid.
-        output_offset: its initial offset, logit.
+        output_norm: instance norm before G_t's sigmoid; the text has none.
+        output_scale: its initial scale.
+        output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D_t: patch or vgg11.
         discriminator_stddev: spread of D_t's initial kernels; 0.2 in the paper.
         registered: train on registered modalities of one slice; off draws the four independently.
@@ -148,7 +170,9 @@ class RegistrationConfig:
 
     width: int = 64
     initializer: str = "mean_filter"
+    activation: Activation = "capped_relu"
     condition: str = "concat"
+    output_norm: bool = True
     output_scale: float = 1.0
     output_offset: float = 0.0
     discriminator: str = "patch"
@@ -184,13 +208,16 @@ class SynthesisConfig:
         width: base width n of G, channels.
         discriminator_width: base width n of D, channels.
         initializer: kernel initialiser of G.
+        activation: of the hidden units of G and D: capped_relu, or the text's leaky_relu (0.2).
         condition: how the modality enters G: concat or conditional_instance_norm.
-        output_scale: initial scale of the instance norm before G's sigmoid.
-        output_offset: its initial offset, logit.
+        output_norm: instance norm before G's sigmoid; the text has none.
+        output_scale: its initial scale.
+        output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D: patch or vgg11.
         discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
         label_input: feed the label to G; off is the released code's label-free generator.
-        label_offset: constant added to the one-hot label.
+        label_scale: factor of the one-hot label; 0.18 in one release.
+        label_offset: constant added to it.
         noise: range of the uniform noise inside the organ (eq. 12).
         adversarial: weights of the adversarial and class terms.
         registration: squared error between x_i and the translation j -> i (eq. 16), each of 12.
@@ -207,12 +234,15 @@ class SynthesisConfig:
     width: int = 64
     discriminator_width: int = 64
     initializer: str = "mean_filter"
+    activation: Activation = "capped_relu"
     condition: str = "concat"
+    output_norm: bool = True
     output_scale: float = 1.0
     output_offset: float = 0.0
     discriminator: str = "patch"
     discriminator_stddev: float = 0.02
     label_input: bool = True
+    label_scale: float = 1.0
     label_offset: float = 0.1
     noise: tuple[float, float] = (0.5, 0.6)
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)

@@ -9,12 +9,12 @@ from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import mean_squared_error
 from models.networks.discriminator import build_discriminator
-from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import NUM_MODALITIES, AdversarialWeights, RegistrationConfig
 from models.structure_gan.modalities import (
     SOURCE,
     TARGET,
     TRANSLATIONS,
+    build_conditional_unet,
     from_rows,
     modality_index,
     to_rows,
@@ -35,18 +35,16 @@ class Registration(GANSystem):
                 "--registration.registered true."
             )
         self.config = config
-        spec = UNetSpec(
-            config.width,
-            conditions=NUM_MODALITIES,
-            condition=config.condition,
-            initializer=config.initializer,
-            output_scale=config.output_scale,
-            output_offset=config.output_offset,
-        )
         networks = {
-            "G_t": build_unet(spec, 1, "G_t"),
+            "G_t": build_conditional_unet(config, 1, "G_t"),
             "D_t": build_discriminator(
-                config.width, 2, 1, "D_t", config.discriminator, config.discriminator_stddev
+                config.width,
+                2,
+                1,
+                "D_t",
+                config.discriminator,
+                config.discriminator_stddev,
+                config.activation,
             ),
         }
         rates = dict.fromkeys("GD", config.learning_rate)

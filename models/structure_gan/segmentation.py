@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from losses.segmentation import class_weighted_squared_error
+from losses.segmentation import class_weighted_cross_entropy, class_weighted_squared_error
 from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SegmentationConfig
 from models.system import Batch, GANSystem, Terms
 from utils.distribute import apply_gradients
+
+# Each loss with the function that ends the network; the soft-max is inside the cross-entropy.
+LOSSES = {
+    "squared_error": (class_weighted_squared_error, "sigmoid"),
+    "cross_entropy": (class_weighted_cross_entropy, "logits"),
+}
 
 
 class Segmentation(GANSystem):
@@ -16,18 +22,26 @@ class Segmentation(GANSystem):
 
     def __init__(self, config: SegmentationConfig):
         self.config = config
+        self.loss, output_activation = LOSSES[config.loss]
         spec = UNetSpec(
             config.width,
             outputs=NUM_CLASSES,
             initializer=config.initializer,
             output_offset=config.output_offset,
+            activation=config.activation,
+            output_norm=config.output_norm,
+            output_activation=output_activation,
         )
         names = [f"G_l{i}" for i in range(NUM_MODALITIES)]
         networks = {name: build_unet(spec, 1, name) for name in names}
         super().__init__(networks, {"G": names}, {"G": config.learning_rate})
 
-    def probabilities(self, images: tf.Tensor) -> tf.Tensor:
-        """Maps images [B,H,W,4] to class probabilities [B,4,H,W,5], modality i by G_li."""
+    def class_scores(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps images [B,H,W,4] to class scores [B,4,H,W,5], modality i by G_li.
+
+        A score is a probability (squared error) or a logit of a soft-max (cross-entropy); of
+        either the highest marks the most probable class.
+        """
         networks = self.networks.values()
         return tf.stack([net(images[..., i : i + 1]) for i, net in enumerate(networks)], axis=1)
 
@@ -41,7 +55,7 @@ class Segmentation(GANSystem):
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `labels` [B,H,W,4], int32: the arg-max class of each modality's segmenter."""
-        classes = tf.argmax(self.probabilities(batch["images"]), axis=-1, output_type=tf.int32)
+        classes = tf.argmax(self.class_scores(batch["images"]), axis=-1, output_type=tf.int32)
         return {"labels": tf.transpose(classes, [0, 2, 3, 1])}
 
 
@@ -49,8 +63,8 @@ def lesion_terms(
     segmenters: Segmentation, images: tf.Tensor, label: tf.Tensor, class_weights: tuple
 ) -> Terms:
     """Returns each modality's lesion loss (eq. 22 on real images, eq. 15 on generated ones)."""
-    probabilities = segmenters.probabilities(images)
+    scores = segmenters.class_scores(images)
     return {
-        f"G/lesion_{i}": class_weighted_squared_error(probabilities[:, i], label, class_weights)
+        f"G/lesion_{i}": segmenters.loss(scores[:, i], label, class_weights)
         for i in range(NUM_MODALITIES)
     }

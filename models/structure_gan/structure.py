@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from losses import adversarial, latent, reconstruction
 from losses.structure import line_sparsity
-from models.networks.discriminator import build_discriminator
+from models.networks.discriminator import build_discriminator, check_image_size
 from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import StructureConfig
 from models.structure_gan.map_networks import CodeDiscriminator, MapDecoder, MapEncoder
@@ -34,6 +34,7 @@ class StructureGAN(GANSystem):
     def __init__(self, config: StructureConfig):
         self.config = config
         size, width = config.map_size, config.width
+        check_image_size("structure.discriminator", config.discriminator, size)
         networks = {
             "E_s": MapEncoder(width, config.latent_size, config.halvings),
             "G_s": MapDecoder(
@@ -43,13 +44,16 @@ class StructureGAN(GANSystem):
                 UNetSpec(width // 2, outputs=2, initializer=config.initializer), 2, "G_m"
             ),
             "D_z": CodeDiscriminator(width, config.latent_size),
-            "D_s": build_discriminator(width, 1, 2, "D_s"),
+            "D_s": build_discriminator(width, 1, 2, "D_s", config.discriminator),
         }
         networks["E_s"](tf.zeros([1, *size, 1]))
         networks["G_s"](tf.zeros([1, config.latent_size]))
         networks["D_z"](tf.zeros([1, config.latent_size]))
         groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
         rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
+        if config.separate_mask_optimizer:
+            groups["G"].remove("G_m")
+            groups["M"], rates["M"] = ["G_m"], config.learning_rate
         super().__init__(networks, groups, rates)
 
     def reconstruct(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
@@ -57,7 +61,7 @@ class StructureGAN(GANSystem):
         config, seeds = self.config, batch["seed"]
         s = resize_nearest_tf1(batch["structure"], config.map_size)
         lines = s * 0.1 + 0.9  # the encoder sees lines as 1.0 on 0.9
-        keep = config.keep_encoder if training else 1.0
+        keep = config.keep_encoder if training or config.dropout_at_generation else 1.0
         mean, log_variance = self.networks["E_s"](dropout(lines, keep, seeds, "E_s"))
         shape = (config.latent_size,)
         code = mean + tf.exp(0.5 * log_variance) * normal(seeds, "code", shape)
@@ -65,7 +69,7 @@ class StructureGAN(GANSystem):
         return {"s": s, "code": code, "mean": mean, "log_variance": log_variance, "s_r": s_r}
 
     def train_step(self, batch: Batch) -> Terms:
-        """One simultaneous update of {E_s, G_s, G_m} and {D_z, D_s}.
+        """One simultaneous update of {E_s, G_s, G_m} (or {E_s, G_s} and {G_m}) and {D_z, D_s}.
 
         The batch holds `structure` and `outside` [B,H,W,1] of real slices and `seed` [B,2].
         """
@@ -84,20 +88,25 @@ class StructureGAN(GANSystem):
             real_map, fake_map = tf.split(self.networks["D_s"](kept), 2)
             codes = self.networks["D_z"](tf.concat([z, real["code"]], axis=0))
             real_code, fake_code = tf.split(codes, 2)
-            terms_d = self._discriminator_terms(real_code, fake_code, real_map, fake_map)
             terms_g = {
                 **self._latent_terms(real, fake_code),
                 **self._map_terms(s, real["s_r"], s_g, fake_map, m, m_r, m_g),
             }
-            loss_d = tf.add_n(list(terms_d.values()))
-            loss_g = tf.add_n(list(terms_g.values()))
+            terms_d = self._discriminator_terms(real_code, fake_code, real_map, fake_map)
+            terms = {"G": terms_g, "D": terms_d}
+            if config.separate_mask_optimizer:
+                terms["M"] = {"M/mask": terms_g.pop("G/mask")}
+            losses = {group: tf.add_n(list(named.values())) for group, named in terms.items()}
         norms = {
             f"gradient_norm/{group}": apply_gradients(
                 tape, loss, self.variables(group), self.optimizers[group]
             )
-            for group, loss in (("G", loss_g), ("D", loss_d))
+            for group, loss in losses.items()
         }
-        return {"loss/G": loss_g, "loss/D": loss_d, **terms_g, **terms_d, **norms}
+        report = {f"loss/{group}": loss for group, loss in losses.items()}
+        for named in terms.values():
+            report.update(named)
+        return {**report, **norms}
 
     def _discriminator_terms(self, real_code, fake_code, real_map, fake_map) -> Terms:
         w = self.config.weights
@@ -124,9 +133,10 @@ class StructureGAN(GANSystem):
 
     def _map_terms(self, s, s_r, s_g, fake_map, m, m_r, m_g) -> Terms:
         w = self.config.weights
-        outside, outside_g = m[..., LINE:], m_g[..., LINE:]
-        outside_lines = reconstruction.masked_energy(s_r[..., LINE:], outside)
-        outside_lines += reconstruction.masked_energy(s_g[..., LINE:], outside_g)
+        first = {"line": LINE, "both": 0}[self.config.outside_channels]
+        outside, outside_g = m[..., first:], m_g[..., first:]
+        outside_lines = reconstruction.masked_energy(s_r[..., first:], outside)
+        outside_lines += reconstruction.masked_energy(s_g[..., first:], outside_g)
         squared = reconstruction.mean_squared_error(s, s_r)
         absolute = reconstruction.mean_absolute_error(s, s_r)
         sparsity = line_sparsity(s_r) + line_sparsity(s_g)
@@ -141,16 +151,25 @@ class StructureGAN(GANSystem):
         }
 
     def random_maps(self, seeds: tf.Tensor, size: tuple) -> dict[str, tf.Tensor]:
-        """Decodes z ~ N(0, I), one per row of seeds [B,2], to 0/1 maps and masks [B,*size,1]."""
-        s_g = self.networks["G_s"](normal(seeds, "z", (self.config.latent_size,)))
-        m_g = self.networks["G_m"](s_g)
+        """Decodes z ~ N(0, I), one per row of seeds [B,2], to 0/1 maps and masks [B,*size,1].
+
+        `score` [B] is the mean of D_s' patch scores, towards 1 for maps that look extracted.
+        """
+        config = self.config
+        keep_mask, keep_score = 1.0, 1.0
+        if config.dropout_at_generation:
+            keep_mask, keep_score = config.keep_mask, config.keep_discriminator
+        s_g = self.networks["G_s"](normal(seeds, "z", (config.latent_size,)))
+        m_g = self.networks["G_m"](dropout(s_g, keep_mask, seeds, "G_m"))
+        scores = self.networks["D_s"](dropout(s_g, keep_score, seeds, "D_s"))
         return {
             "structure": resize_nearest_tf1(to_binary(s_g), size),
             "outside": resize_nearest_tf1(to_binary(m_g), size),
+            "score": tf.reduce_mean(scores, axis=[1, 2, 3]),
         }
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Returns random maps of the batch's size, and reconstructions of its extracted maps."""
+        """Returns `random_maps` of the batch's size, and `reconstructed` extracted maps."""
         size = tuple(batch["structure"].shape[1:3])
         real = self.reconstruct(batch, training=False)
         decoded = resize_nearest_tf1(to_binary(real["s_r"]), size)

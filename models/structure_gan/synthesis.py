@@ -7,12 +7,13 @@ import tensorflow as tf
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
 from models.networks.discriminator import build_discriminator
-from models.networks.unet import UNet, UNetSpec, build_unet
+from models.networks.unet import UNet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SynthesisConfig
 from models.structure_gan.modalities import (
     BY_TARGET,
     TARGET,
     TRANSLATIONS,
+    build_conditional_unet,
     decode_modalities,
     from_rows,
     to_channels,
@@ -36,15 +37,7 @@ def fuse_noise(structure: tf.Tensor, outside: tf.Tensor, noise: tf.Tensor) -> tf
 
 def build_generator(config: SynthesisConfig) -> UNet:
     """Returns G: [s', one-hot label + 0.1] (6 channels; 1 without label) -> one modality."""
-    spec = UNetSpec(
-        config.width,
-        conditions=NUM_MODALITIES,
-        condition=config.condition,
-        initializer=config.initializer,
-        output_scale=config.output_scale,
-        output_offset=config.output_offset,
-    )
-    return build_unet(spec, 1 + NUM_CLASSES * config.label_input, "G")
+    return build_conditional_unet(config, 1 + NUM_CLASSES * config.label_input, "G")
 
 
 def generate(
@@ -60,8 +53,9 @@ def generate(
     noise = uniform(seeds, "fusion", tuple(structure.shape[1:]), low, high)
     fused = fuse_noise(structure, outside, noise)
     if config.label_input:
-        one_hot = tf.one_hot(label[..., 0], NUM_CLASSES) + config.label_offset
-        fused = tf.concat([fused, one_hot], axis=-1)  # [B,H,W,6]
+        one_hot = tf.one_hot(label[..., 0], NUM_CLASSES)
+        classes = config.label_scale * one_hot + config.label_offset
+        fused = tf.concat([fused, classes], axis=-1)  # [B,H,W,6]
     return to_channels(decode_modalities(network, network.encode(fused)))
 
 
@@ -125,6 +119,7 @@ class Synthesis(GANSystem):
                 "D",
                 config.discriminator,
                 config.discriminator_stddev,
+                config.activation,
             ),
         }
         rates = dict.fromkeys("GD", config.learning_rate)

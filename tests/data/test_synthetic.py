@@ -36,21 +36,22 @@ def organ(kind: str, first: int = 4, last: int = 20) -> tuple[np.ndarray, np.nda
 class Decoder:
     """Hands out maps in a fixed order, one call at a time, and remembers the seeds."""
 
-    def __init__(self, *maps):
+    def __init__(self, *maps, scores=()):
         self.maps = list(maps)
+        self.scores = list(scores) or [0.0] * len(maps)
         self.seeds = []
 
     def __call__(self, seeds):
         self.seeds.append(seeds.tolist())
         structure, outside = self.maps.pop(0)
-        return structure[None], outside[None]
+        return structure[None], outside[None], np.float32([self.scores.pop(0)])
 
 
 def decode_seeds(seeds):
     """Maps as a function of the seed: a third broken, a third small, a third large."""
     kinds = [organ("broken"), organ("closed", 9, 15), organ("closed")]
     chosen = [kinds[seed[0] % 3] for seed in seeds]
-    return tuple(np.stack(part) for part in zip(*chosen))
+    return *(np.stack(part) for part in zip(*chosen)), np.zeros(len(seeds), np.float32)
 
 
 def render(structure, outside, label, seeds):
@@ -111,14 +112,28 @@ def test_the_limit_of_the_error_decides():
 def test_after_all_retries_the_best_map_is_taken(tmp_path):
     decoder = Decoder(organ("broken"), organ("half"), organ("broken"))
     counts = build(tmp_path, replace(CONFIG, samples=1), decoder)
-    assert counts == {
-        "accepted after all retries": 1,
-        "dice below threshold": 0,
-        "open contour": 3,
-    }
+    assert counts == {"dice below threshold": 0, "open contour": 3}
+    assert json.loads((tmp_path / "manifest.json").read_text())["accepted_after_retries"] == 1
     (sample,) = read_synthetic_set(tmp_path)
     np.testing.assert_array_equal(sample["structure"], organ("half")[0][..., 0])
-    assert rows(tmp_path)[0]["map_draws"] == "3"
+    (row,) = rows(tmp_path)
+    assert (row["map_draws"], row["accepted_after_retries"]) == ("3", "True")
+
+
+def test_a_map_that_convinces_the_discriminator_is_taken_with_open_contours():
+    empty, half, broken = organ("none"), organ("half"), organ("broken")
+    config = replace(CONFIG, min_map_score=0.5, map_retries=9)
+    # No organ counts as no map; the arch is closer to a closed outline than what is taken.
+    decoder = Decoder(empty, half, broken, organ("closed"), scores=[0.9, 0.4, 0.5, 0.9])
+    structure, outside = random_maps(decoder, 1, config, 0)
+    np.testing.assert_array_equal(structure[0], broken[0])
+    np.testing.assert_array_equal(outside[0], broken[1])
+    structure, _ = random_maps(Decoder(organ("closed"), scores=[-1.0]), 1, config, 0)
+    np.testing.assert_array_equal(structure[0], organ("closed")[0])
+    pieces = organ("closed", 3, 9)[0], np.minimum(organ("closed", 3, 9)[1], organ("x", 14, 20)[1])
+    decoder = Decoder(pieces, broken, scores=[0.9, 0.9])
+    structure, _ = random_maps(decoder, 1, replace(config, single_organ=True), 0)
+    np.testing.assert_array_equal(structure[0], broken[0])
 
 
 def test_rejections_are_counted_by_reason(tmp_path):
@@ -138,6 +153,7 @@ def test_rejections_are_counted_by_reason(tmp_path):
         "seed": 5,
         "samples": 3,
         "selected": 3,
+        "accepted_after_retries": 0,
         "rejected": counts,
     }
     assert [row["map_draws"] for row in rows(tmp_path)] == ["4", "1", "1"]
@@ -148,7 +164,8 @@ def test_a_map_without_label_starts_its_retries_anew(tmp_path):
     decoder = Decoder(broken, small, broken, broken, organ("closed"))
     config = replace(CONFIG, samples=1)
     counts = build(tmp_path, config, decoder, labels=labels()[:1])
-    assert counts["open contour"] == 3 and "accepted after all retries" not in counts
+    assert counts["open contour"] == 3
+    assert rows(tmp_path)[0]["accepted_after_retries"] == "False"
 
 
 def test_masks_that_fit_no_label_end_the_build(tmp_path, monkeypatch):

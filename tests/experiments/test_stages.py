@@ -13,15 +13,22 @@ from data.shards import parse_record
 from data.splits import Split
 from experiments.configs.brats import TINY as PRESET
 from experiments.stages.context import open_context
-from experiments.stages.dataset import lesion_scorer
+from experiments.stages.dataset import build_dataset, lesion_scorer
 from experiments.stages.evaluation import held_out
 from experiments.stages.pictures import plain_row, slice_rows
 from experiments.stages.report import segmentation_table, summary_table
-from experiments.stages.training import _copy_generator, generated_maps, train_segmentation
+from experiments.stages.training import (
+    _copy_generator,
+    generated_maps,
+    map_decoder,
+    train_registration,
+    train_segmentation,
+    train_synthesis,
+)
 from tests.data.trees import TINY, write_tree
 from tests.devices import mirrored_strategy
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import replacing, write_json
 from utils.run_directory import RunDirectory
 
 CONFIG = replace(PRESET, slicing=TINY)
@@ -106,6 +113,38 @@ def test_devices_must_share_the_batch(context):
     config = replace(CONFIG, schedule=replace(CONFIG.schedule, segmentation=schedule))
     with pytest.raises(UserError, match="batch_size is 3 but 2 devices"):
         train_segmentation(replace(context, config=config, strategy=mirrored))
+
+
+@pytest.mark.parametrize("train", [train_registration, train_synthesis])
+def test_slices_that_shrink_to_a_pixel_are_refused_before_training(context, train):
+    stage = train.__name__.partition("_")[2]
+    with pytest.raises(UserError, match=rf"^{stage}.discriminator is patch, which shrinks 8x8 "):
+        train(context)
+
+
+def test_the_decoder_hands_out_maps_masks_and_scores():
+    def random_maps(seeds, size):
+        total = tf.cast(tf.reduce_sum(seeds, axis=1), tf.float32)
+        maps = tf.ones([2, *size, 1])
+        return {"structure": maps, "outside": 2 * maps, "score": total}
+
+    context = SimpleNamespace(
+        trained=lambda stage: SimpleNamespace(random_maps=random_maps),
+        config=SimpleNamespace(dataset=SimpleNamespace(batch_size=2)),
+        prepared=SimpleNamespace(size=(3, 4)),
+    )
+    structure, outside, score = map_decoder(context)(np.int32([[1, 2], [3, 4]]))
+    assert structure.shape == (2, 3, 4, 1) and (outside == 2 * structure).all()
+    np.testing.assert_array_equal(score, [3, 7])
+
+
+def test_counts_of_the_set_become_metrics(tmp_path):
+    run = RunDirectory(tmp_path, writes=True)
+    counts = {"rejected": {"no organ": 3}, "accepted_after_retries": 2}
+    write_json(run.synthetic / "manifest.json", counts)
+    build_dataset(SimpleNamespace(run=run))
+    expected = {"dataset/rejected/no organ": 3, "dataset/accepted_after_retries": 2}
+    assert run.read_metrics() == expected
 
 
 def test_pretraining_hands_its_generator_over():

@@ -1,11 +1,13 @@
-"""The class-weighted squared error on four pixels of two samples."""
+"""The class-weighted lesion losses on four pixels of two samples."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import tensorflow as tf
 
-from losses.segmentation import class_weighted_squared_error
+from losses.segmentation import class_weighted_cross_entropy, class_weighted_squared_error
 
 LABEL = tf.reshape(tf.constant([0, 2, 2, 1]), [2, 1, 2, 1])
 PROBABILITIES = tf.reshape(
@@ -18,3 +20,9 @@ def test_class_weighted_squared_error():
     # Class 0: 0.25 / 4. Class 1: (1 + 0.25) / 4. Class 2: (1 + 0.25) / 4.
     loss = class_weighted_squared_error(PROBABILITIES, LABEL, (2.0, 10.0, 100.0))
     assert float(loss) == pytest.approx((2.0 * 0.25 + 10.0 * 1.25 + 100.0 * 1.25) / 4)
+
+
+def test_class_weighted_cross_entropy():
+    loss = class_weighted_cross_entropy(200.0 * PROBABILITIES, LABEL, (2.0, 10.0, 100.0))
+    # Sure and right, twice; wrong by a logit of 200 (class 2); undecided between two (class 1).
+    assert float(loss) == pytest.approx((100.0 * 200.0 + 10.0 * math.log(2)) / 4, rel=1e-6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.blocks.convolution import ConvUnit, Row, capped_relu, upsample
+from models.blocks.convolution import ConvUnit, Row, capped_relu, upsample, with_activation
 
 ONES = tf.ones([1, 4, 4, 1])
 
@@ -28,6 +28,14 @@ def test_capped_relu_values_and_gradients():
         y = capped_relu(x)
     assert y.numpy() == pytest.approx([0.0, 0.0, 0.1, 99.0, 100.0, 100.0])
     assert list(tape.gradient(y, x).numpy()) == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_leak_replaces_the_capped_relu_only():
+    rows = [Row("a", 1, kernel=1), Row("b", 1, activation="relu"), Row("c", 1, activation="")]
+    changed = with_activation(rows, "leaky_relu")
+    assert [row.activation for row in changed] == ["leaky_relu", "relu", ""]
+    x = tf.reshape([-5.0, 0.0, 1.0, 200.0], [1, 2, 2, 1])
+    np.testing.assert_allclose(plane(bare(changed[0])(x)), [[-1, 0], [1, 200]])
 
 
 def test_unknown_activation_is_refused():

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from models.blocks.convolution import ConvUnit
-from models.networks.discriminator import Discriminator, build_discriminator
-from tests.models.toys import apply_unit, random_image, record_units
+from models.networks.discriminator import Discriminator, build_discriminator, check_image_size
+from tests.models.toys import apply_unit, capped, random_image, record_units
+from utils.errors import UserError
 
 # Name, kernel, stride, channels in n, has norm and activation, output size for 184x144.
 PATCH = [
@@ -61,15 +62,19 @@ def test_rows_of_the_table(monkeypatch, trunk, table):
     assert recorded == expected
 
 
-def test_scores_equal_the_plain_forward_pass():
-    network = build_discriminator(3, 2, 1, "D")
+@pytest.mark.parametrize(
+    "options, hidden", [({}, capped), ({"activation": "leaky_relu"}, tf.nn.leaky_relu)]
+)
+def test_scores_equal_the_plain_forward_pass(options, hidden):
+    network = build_discriminator(3, 2, 1, "D", **options)
     for unit in units(network):  # strong scales: the cap matters
         if unit.norm is not None:
             unit.norm.scale.assign(80 * unit.norm.scale)
     x = image = random_image(2, 32, 48, 1)
     for unit in network.trunk:
-        x = apply_unit(unit, x, stride=2)
-    scores = [apply_unit(score, apply_unit(hidden, x)) for hidden, score in network.heads]
+        x = apply_unit(unit, x, stride=2, activation=hidden)
+    heads = network.heads
+    scores = [apply_unit(last, apply_unit(first, x, activation=hidden)) for first, last in heads]
     for found, expected in zip(network(image), scores):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
@@ -107,6 +112,17 @@ def test_scores_are_float32_under_mixed_precision(policy):
     policy("mixed_float16")
     scores = build_discriminator(2, 2, 1, "D")(random_image(1, 16, 16, 1))
     assert [head.dtype for head in scores] == [tf.float32] * 2
+
+
+@pytest.mark.parametrize("trunk, side", [("patch", 16), ("vgg11", 32)])
+def test_images_that_shrink_to_a_pixel_are_refused(trunk, side):
+    size = {side: (side, 8), side + 1: (8, side + 1)}
+    with pytest.raises(UserError, match=rf"^s.discriminator is {trunk}.* give {side + 1} or more"):
+        check_image_size("s.discriminator", trunk, size[side])
+    check_image_size("s.discriminator", trunk, size[side + 1])
+    scores = build_discriminator(1, 1, 1, "D", trunk)
+    pixels = {n: np.prod(scores(random_image(1, *size[n], 1)).shape) for n in size}
+    assert pixels == {side: 1, side + 1: 2}
 
 
 def test_unknown_trunk_is_refused():

@@ -30,6 +30,7 @@ def drawn(initializer) -> np.ndarray:
         (discriminator_normal(), 0.0, 0.02),
         (discriminator_normal(0.2), 0.0, 0.2),
         (kernel_initializer("mean_filter", 16), 1 / (9 * 16), 1e-6),
+        (kernel_initializer("mean_filter_exact", 1), 1 / (9 * 16), 1e-6),  # the kernel's own 16
         (kernel_initializer("he_normal", 16), 0.0, (2 / 144) ** 0.5),
         (kernel_initializer("glorot_uniform", 16), 0.0, (2 / 288) ** 0.5),
     ],

@@ -44,6 +44,22 @@ def test_spread_of_the_discriminators_kernels_is_an_option(stddev):
     assert values.std() == pytest.approx(stddev, rel=0.1)
 
 
+def test_activation_and_bare_outputs_reach_every_network():
+    options = {"activation": "leaky_relu", "output_norm": False}
+    translator = Registration(RegistrationConfig(**SMALL, output_offset=-2.0, **options))
+    segmenters = Segmentation(SegmentationConfig(**SMALL, output_offset=(1.0,) * 5, **options))
+    config = SynthesisConfig(**SMALL, discriminator_width=2, output_offset=-3.0, **options)
+    synthesis = Synthesis(config, translator, segmenters)
+    biases = {"G_t": [-2.0], "G": [-3.0], **{f"G_l{i}": [1.0] * 5 for i in range(4)}}
+    for system in (translator, segmenters, synthesis):
+        for name, network in system.networks.items():
+            hidden = network.trunk if name.startswith("D") else network.decoder
+            assert {unit.row.activation for unit in hidden} == {"leaky_relu"}, name
+            if name in biases:
+                assert list(network.output_unit.convolution.bias) == biases[name]
+                assert network.output_unit.norm is None
+
+
 @pytest.mark.parametrize(
     ("config", "arguments", "named"),
     [

@@ -26,6 +26,22 @@ def test_step_equals_the_plain_form():
     assert_step_equals(system, batch, plain)
 
 
+def test_cross_entropy_trains_the_logits():
+    system, batch = tiny_segmentation(loss="cross_entropy"), random_batch()
+    weights = np.array([2.5, 25.0, 125.0, 125.0, 125.0], np.float32)
+
+    def plain():
+        label, terms = batch["label"][..., 0].numpy(), {}
+        for i in range(4):
+            powers = tf.exp(system.networks[f"G_l{i}"](batch["images"][..., i : i + 1]))
+            shares = powers / tf.reduce_sum(powers, -1, keepdims=True)
+            losses = -tf.math.log(tf.reduce_sum(shares * np.eye(5)[label], -1))
+            terms[f"G/lesion_{i}"] = tf.reduce_mean(weights[label] * losses)
+        return {"G": terms}
+
+    assert_step_equals(system, batch, plain)
+
+
 @pytest.fixture(scope="module")
 def untrained() -> Segmentation:
     return tiny_segmentation()

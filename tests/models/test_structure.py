@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from models.structure_gan.config import StructureConfig, StructureWeights
 from models.structure_gan.structure import StructureGAN, to_binary, two_channels
 from tests.models.toys import assert_step_equals, calm, mse, random_batch
+from utils.errors import UserError
 from utils.seeding import dropout, normal
 
 SIZE = (32, 24)
@@ -102,6 +104,29 @@ def test_every_weight_is_an_option():
     assert_step_equals(system, batch, lambda: plain_terms(system, batch, weights), rate=0.1)
 
 
+def test_both_channels_are_penalised_on_request():
+    """Table 2.1 as coded: the means run over both channels of mask times map."""
+    system, batch = tiny_structure(outside_channels="both"), small_batch()
+    m = two_channels(tf.constant(resized(batch["outside"], SIZE)))
+    s_r = system.reconstruct(batch, training=True)["s_r"]
+    s_g = system.networks["G_s"](normal(batch["seed"], "z", (16,)))
+    m_g = system.networks["G_m"](dropout(s_g, 0.9, batch["seed"], "G_m/second"))
+    expected = float(mse(m * s_r, 0.0) + mse(m_g * s_g, 0.0))
+    assert float(system.train_step(batch)["G/lines_outside"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_mask_generator_with_an_optimiser_of_its_own():
+    system, batch = tiny_structure(separate_mask_optimizer=True, learning_rate=0.5), small_batch()
+    assert system.groups == {"G": ["E_s", "G_s"], "D": ["D_z", "D_s"], "M": ["G_m"]}
+    assert float(system.optimizers["M"].learning_rate) == 0.5
+
+    def plain():
+        terms = plain_terms(system, batch, WEIGHTS)
+        return {**terms, "M": {"M/mask": terms["G"].pop("G/mask")}}
+
+    assert_step_equals(system, batch, plain, rate=0.1)
+
+
 def test_networks_and_groups():
     system = tiny_structure(learning_rate=0.5, discriminator_learning_rate=0.25)
     rates = {group: float(adam.learning_rate) for group, adam in system.optimizers.items()}
@@ -112,6 +137,13 @@ def test_networks_and_groups():
     assert np.any(tiny_structure(constant_stddev=0.1).networks["G_s"].dense[1].bias)
     channels = {k: system.networks[k].variables[0].shape[2] for k in ("E_s", "G_m", "D_z", "D_s")}
     assert channels == {"E_s": 1, "G_m": 2, "D_z": 1, "D_s": 2}
+
+
+def test_trunk_of_the_map_discriminator():
+    large = tiny_structure(discriminator="vgg11", map_size=(64, 48))
+    assert large.networks["D_s"].trunk[-1].name == "conv5_2"
+    with pytest.raises(UserError, match="structure.discriminator is vgg11.* 33 or more pixels"):
+        tiny_structure(discriminator="vgg11")
 
 
 def test_one_hot_and_back():
@@ -130,12 +162,35 @@ def test_random_maps_need_no_input_but_seeds():
         expected = resized(source, (20, 18)).argmax(-1)
         np.testing.assert_array_equal(found[..., 0], expected)
     assert np.any(maps["structure"][0] != maps["structure"][1])
+    scores = system.networks["D_s"](s_g).numpy()  # as they are, without dropout
+    np.testing.assert_allclose(maps["score"], scores.mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_dropout_at_generation():
+    system = tiny_structure(dropout_at_generation=True, keep_discriminator=0.5)
+    kept, s_g = {}, system.networks["G_s"](normal(small_batch()["seed"], "z", (16,))).numpy()
+
+    def watch(name, network):
+        def call(x):
+            kept[name] = x.numpy()
+            return network(x)
+
+        return call
+
+    for name in ("E_s", "G_m", "D_s"):
+        system.networks[name] = watch(name, system.networks[name])
+    system.synthesize(small_batch())
+    for name, share in (("G_m", 0.9), ("D_s", 0.5)):
+        seen = kept[name] != 0
+        assert seen.mean() == pytest.approx(share, abs=0.03)
+        np.testing.assert_allclose(kept[name][seen], s_g[seen] / share, rtol=1e-4)
+    assert np.mean(kept["E_s"] != 0) == pytest.approx(0.85, abs=0.03)
 
 
 def test_synthesis_has_no_dropout():
     system, batch = tiny_structure(), small_batch()
     found = system.synthesize(batch)
-    assert set(found) == {"structure", "outside", "reconstructed"}
+    assert set(found) == {"structure", "outside", "score", "reconstructed"}
     line = resized(batch["structure"], SIZE)
     mean, log_variance = system.networks["E_s"](line * 0.1 + 0.9)
     code = mean + tf.exp(log_variance / 2) * normal(batch["seed"], "code", (16,))

@@ -151,6 +151,8 @@ def test_generator_reads_noise_between_the_lines_and_the_label():
     noise = fused[(structure == 0) & (outside == 0)]
     assert 0.5 <= noise.min() < 0.51 and 0.59 < noise.max() < 0.6
     assert len(np.unique(noise)) > 0.95 * noise.size  # drawn for every pixel
+    synthesis.generate(eye, tiny_config(label_scale=0.18), *maps(batch), batch["seed"])
+    np.testing.assert_allclose(eye.input[..., 1:], 0.18 * np.eye(5)[label] + 0.1, rtol=1e-6)
     inside = (structure == 0) & (outside == 0)
     both = inside[0] & inside[1]
     assert np.mean(fused[0][both] == fused[1][both]) < 0.05  # and for every sample

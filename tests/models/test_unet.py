@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.unet import UNet, UNetSpec, build_unet
-from tests.models.toys import apply_unit, random_image, record_units
+from tests.models.toys import apply_unit, capped, random_image, record_units
 
 # Name, kernel, stride, output channels in n, has a norm, F of the initialiser in n (0 = one), and
 # output size for a slice of 184x144. The filters of lastconv are not multiplied by n.
@@ -44,12 +45,12 @@ def small(conditions: int = 0, channels: int = 1, **options) -> UNet:
     return build_unet(spec, channels, "G")
 
 
-def reference(network: UNet, image, code=None):
+def reference(network: UNet, image, code=None, hidden=capped):
     """The forward pass as the fact sheet tells it, one layer after another."""
     layer = units(network)
 
     def run(name, x, **options):
-        return apply_unit(layer[name], x, **options)
+        return apply_unit(layer[name], x, **{"activation": hidden, **options})
 
     skip_c = run("conv2", run("conv1", image))
     skip_b = run("conv5", run("conv4", run("conv3", skip_c, stride=2)), activation=tf.nn.relu)
@@ -107,6 +108,33 @@ def test_forward_pass_equals_the_plain_one(conditions, channels):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_leaky_units_and_an_output_without_norm_equal_the_plain_pass():
+    options = {"activation": "leaky_relu", "output_norm": False, "output_offset": (-1.0, 2.0)}
+    network, image = small(outputs=2, **options), random_image(2, 32, 24, 1)
+    assert network.output_unit.norm is None
+    np.testing.assert_array_equal(network.output_unit.convolution.bias, [-1, 2])
+    logits = reference(network, image, hidden=lambda y: tf.maximum(y, 0.2 * y))
+    np.testing.assert_allclose(network(image), 1 / (1 + np.exp(-logits)), atol=1e-4)
+
+
+def test_logits_are_what_the_sigmoid_is_taken_of(policy):
+    image, network = random_image(1, 16, 16, 1), small(outputs=3, output_activation="logits")
+    sigmoids = small(outputs=3)
+    sigmoids.set_weights(network.get_weights())
+    np.testing.assert_allclose(1 / (1 + np.exp(-network(image))), sigmoids(image), atol=1e-5)
+    policy("mixed_bfloat16")
+    assert small(output_activation="logits")(image).dtype == tf.float32
+
+
+def test_exact_mean_filter_counts_labels_and_conditions():
+    spec = UNetSpec(4, conditions=4, initializer="mean_filter_exact")
+    layers = units(build_unet(spec, 6, "G"))
+    channels = {"conv1": 6, "conv2": 4, "conv10": 16 + 4, "add1_conv1": 32, OUTPUT: 4}
+    for name, count in channels.items():
+        kernel = layers[name].convolution.kernel.numpy().astype(np.float64)
+        assert kernel.mean() == pytest.approx(1 / (9 * count), rel=1e-4), name
+
+
 def test_initial_values_use_the_channels_of_the_table():
     network = build_unet(UNetSpec(8, outputs=2, conditions=4), 6, "G")
     means = {name: 1 / (9 * max(1, 8 * f)) for name, *_, f, _ in TABLE}
@@ -123,7 +151,7 @@ def test_initial_values_use_the_channels_of_the_table():
     assert not any(np.any(norm.offset) for norm in norms)
 
 
-@pytest.mark.parametrize("initializer", ["mean_filter", "he_normal", "glorot_uniform"])
+@pytest.mark.parametrize("initializer", KERNEL_INITIALIZERS)
 def test_no_two_filters_or_scales_start_equal(initializer):
     network = build_unet(UNetSpec(4, initializer=initializer), 1, "G")
     for name in ("kernel", "scale"):
