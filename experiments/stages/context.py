@@ -15,6 +15,7 @@ from data.shards import PreparedSlices, prepare_shards
 from data.splits import Split, split_subjects
 from data.subjects import find_subjects
 from experiments.configs.brats import BratsConfig
+from models.networks.unet import check_sides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -98,6 +99,7 @@ def open_context(
     subjects = find_subjects(root)
     scheme = resolve_scheme(subjects, config.slicing.label_scheme)
     prepared = prepare_shards(subjects, config.slicing, scheme, cache)
+    check_sides("A slice cut by --slicing.rows, .columns and .downsample", prepared.size)
     if run.splits.exists():
         split = Split.load(run.splits)
     else:

@@ -21,11 +21,12 @@ from utils.seeding import derive_seed
 
 @dataclass(frozen=True)
 class SliceSet:
-    """Labelled slices in memory: images [N,H,W,4], label [N,H,W], outside [N,H,W]."""
+    """Labelled slices in memory: images [N,H,W,4]; label, outside, structure [N,H,W]."""
 
     images: np.ndarray
     label: np.ndarray
     outside: np.ndarray
+    structure: np.ndarray
 
 
 def evaluate(context: Context) -> None:
@@ -48,7 +49,10 @@ def evaluate(context: Context) -> None:
 
 
 def held_out(context: Context) -> SliceSet:
-    """Returns the held-out patients' slices; `outside` is Algorithm 2 on all modalities."""
+    """Returns the held-out patients' slices.
+
+    `outside` is Algorithm 2 on all modalities, `structure` Algorithm 1 on the first, lesion removed.
+    """
     size = context.config.evaluation.batch_size
     batches = list(evaluation_batches(context.prepared, context.split.test, size))
     images = np.concatenate([batch["images"] for batch in batches])
@@ -58,17 +62,21 @@ def held_out(context: Context) -> SliceSet:
         np.concatenate([extract_outside(b["images"][..., i : i + 1], constants) for b in batches])
         for i in range(len(MODALITIES))
     ]
+    structure = np.concatenate(
+        [structure_and_outside(b["images"][..., :1], b["label"], constants)[0] for b in batches]
+    )
     # A pixel is outside the organ only if no modality shows it.
-    return SliceSet(images, label, np.min(masks, axis=0)[..., 0])
+    return SliceSet(images, label, np.min(masks, axis=0)[..., 0], structure[..., 0])
 
 
 def synthetic(context: Context) -> SliceSet:
     """Returns every sample of the synthetic set, selected or not."""
     samples = list(read_synthetic_set(context.run.synthetic))
-    images, label, outside = (
-        np.stack([sample[key] for sample in samples]) for key in ("images", "label", "outside")
-    )
-    return SliceSet(images, label.astype(np.int32), outside)
+    arrays = {
+        key: np.stack([sample[key] for sample in samples])
+        for key in ("images", "label", "outside", "structure")
+    }
+    return SliceSet(**{**arrays, "label": arrays["label"].astype(np.int32)})
 
 
 def _segmentation(

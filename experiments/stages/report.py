@@ -63,8 +63,14 @@ def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
     report.add_picture("Real above synthetic", "Columns are slices.", grid(rows, titles=titles))
     more = slice_rows(fake.images[:24:3], fake.label[:24:3])
     report.add_picture("More synthetic samples", "", grid(more, titles=MODALITIES))
-    outside = grid([plain_row(fake.outside[:COLUMNS])], titles=("outside",))
-    report.add_picture("Generated masks", "White is outside the organ.", outside)
+    maps = {
+        "extracted map": real.structure[chosen[:count]],
+        "generated map": fake.structure[:count],
+        "generated mask": fake.outside[:count],
+    }
+    legend = "Maps of the slices above; lines are white. Of a mask, white is outside the organ."
+    picture = grid([plain_row(row) for row in maps.values()], titles=tuple(maps))
+    report.add_picture("Structure maps and masks", legend, picture)
 
 
 def _add_curves(report: Report, context: Context) -> None:

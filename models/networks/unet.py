@@ -16,6 +16,7 @@ The condition enters at the bottleneck, so one encoder pass serves every target:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional, Union
 
@@ -86,6 +87,15 @@ class UNetSpec:
     output_activation: str = "sigmoid"
 
 
+def check_sides(what: str, size: Sequence[Optional[int]]) -> None:
+    """Raises UserError unless height and width can be halved three times; None is any size."""
+    if any(side is not None and side % SIZE_MULTIPLE for side in size):
+        raise UserError(
+            f"{what} has {size[0]}x{size[1]} pixels; both sides must be divisible by "
+            f"{SIZE_MULTIPLE}, which the U-Net halves three times"
+        )
+
+
 class UNet(tf.keras.Model):
     """U-Net [B,H,W,C] (+ one-hot [B,conditions]) -> [B,H,W,outputs], float32.
 
@@ -125,9 +135,7 @@ class UNet(tf.keras.Model):
 
     def encode(self, image: tf.Tensor) -> Codes:
         """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""
-        for side, size in zip(("height", "width"), image.shape[1:3]):
-            if size is not None and size % SIZE_MULTIPLE:
-                raise UserError(f"{self.name}: {side} {size} is not divisible by {SIZE_MULTIPLE}")
+        check_sides(f"The input of {self.name}", image.shape[1:3])
         x, skips = image, {}
         for unit in self.encoder:
             x = unit(x)

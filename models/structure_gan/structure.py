@@ -7,7 +7,7 @@ import tensorflow as tf
 from losses import adversarial, latent, reconstruction
 from losses.structure import line_sparsity
 from models.networks.discriminator import build_discriminator, check_image_size
-from models.networks.unet import UNetSpec, build_unet
+from models.networks.unet import UNetSpec, build_unet, check_sides
 from models.structure_gan.config import StructureConfig
 from models.structure_gan.map_networks import CodeDiscriminator, MapDecoder, MapEncoder
 from models.system import Batch, GANSystem, Terms
@@ -34,6 +34,7 @@ class StructureGAN(GANSystem):
     def __init__(self, config: StructureConfig):
         self.config = config
         size, width = config.map_size, config.width
+        check_sides("structure.map_size", size)
         check_image_size("structure.discriminator", config.discriminator, size)
         networks = {
             "E_s": MapEncoder(width, config.latent_size, config.halvings),

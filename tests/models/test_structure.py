@@ -146,6 +146,11 @@ def test_trunk_of_the_map_discriminator():
         tiny_structure(discriminator="vgg11")
 
 
+def test_maps_that_the_mask_generator_cannot_halve_three_times_are_refused():
+    with pytest.raises(UserError, match="structure.map_size has 36x24 pixels"):
+        tiny_structure(map_size=(36, 24))
+
+
 def test_one_hot_and_back():
     binary = tf.reshape(tf.constant([0.0, 1.0]), [1, 1, 2, 1])
     np.testing.assert_array_equal(two_channels(binary)[0, 0], [[1, 0], [0, 1]])
