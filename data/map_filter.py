@@ -15,6 +15,8 @@ from utils.errors import UserError
 # sign, against its own text; the text and the released code agree on "at most".
 ACCEPTED_ERROR = 0.05
 SPECK = 0.002  # share of the frame below which a separate piece does not count
+DISC = 0.07  # radius of the disc that has to fit into the organ, share of the frame's shorter side
+THIN = 0.012  # share of thin parts that an organ may have; phantom brains have up to 0.009
 
 
 def closed_contour_error(structure: np.ndarray, outside: np.ndarray) -> float:
@@ -62,3 +64,21 @@ def organ_pieces(outside: np.ndarray) -> int:
     inside = (np.asarray(outside) == 0).astype(np.uint8)
     _, _, statistics, _ = cv2.connectedComponentsWithStats(inside)
     return int((statistics[1:, cv2.CC_STAT_AREA] > SPECK * inside.size).sum())
+
+
+def thin_share(outside: np.ndarray) -> float:
+    """Returns the share of the organ that is thin: no disc (`DISC`) inside the organ covers it.
+
+    Large where something sticks out of the organ: a tail, or a blob that hangs on it.
+
+    Args:
+        outside: [H,W], 1 = outside the organ, 0 = inside.
+
+    Returns:
+        0..1; 0 without organ.
+    """
+    inside = (np.asarray(outside) == 0).astype(np.uint8)
+    radius = max(1, round(DISC * min(inside.shape)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    opened = cv2.morphologyEx(inside, cv2.MORPH_OPEN, disc)
+    return float((inside > opened).sum() / max(1, inside.sum()))

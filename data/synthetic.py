@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.labels import augment_label, fits_inside
-from data.map_filter import ACCEPTED_ERROR, closed_contour_error, organ_pieces
+from data.map_filter import ACCEPTED_ERROR, THIN, closed_contour_error, organ_pieces, thin_share
 from utils.errors import UserError
 from utils.files import read_json, replacing, write_json, write_text
 from utils.seeding import derive_seed
@@ -48,8 +48,8 @@ class SyntheticConfig:
             mean absolute error (Algorithm 3).
         min_map_score: a map is also taken, whatever its contours, when D_s' mean patch score is
             this or more; None = off. The released script has 0.55.
-        single_organ: also reject maps whose mask has more than one piece, whatever their score;
-            not in the thesis.
+        compact_organ: also reject maps whose organ has more than one piece or thin parts that
+            stick out, whatever their score; not in the thesis.
         map_retries: new draws before the map with the smallest error is taken after all.
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
@@ -61,7 +61,7 @@ class SyntheticConfig:
     batch_size: int = 8
     max_contour_error: float = ACCEPTED_ERROR
     min_map_score: Optional[float] = None
-    single_organ: bool = False
+    compact_organ: bool = False
     map_retries: int = 50
     label_tries: int = 100
     augment_labels: bool = True
@@ -71,6 +71,15 @@ class SyntheticConfig:
         for name in ("samples", "batch_size", "label_tries"):
             if getattr(self, name) < 1:
                 raise UserError(f"--dataset.{name} is {getattr(self, name)}; give 1 or more")
+
+
+class BestMap(NamedTuple):
+    """A map [H,W,1] and what is wrong with it; the lower the first two, the better the map."""
+
+    flawed: bool = True
+    contour_error: float = np.inf
+    structure: Optional[np.ndarray] = None
+    outside: Optional[np.ndarray] = None
 
 
 @dataclass
@@ -83,7 +92,7 @@ class Draft:
     number: int
     attempt: int = 0
     since_label: int = 0
-    best: tuple[float, np.ndarray, np.ndarray] = (np.inf, None, None)
+    best: BestMap = BestMap()
     after_retries: bool = False
     rejected: Counter = field(default_factory=Counter)
 
@@ -120,29 +129,41 @@ class MapSampler:
         self, draft: Draft, structure: np.ndarray, outside: np.ndarray, score: float
     ) -> bool:
         config = self.config
-        pieces = organ_pieces(outside[..., 0])
-        unusable = pieces == 0 or (config.single_organ and pieces > 1)
-        error = 1.0 if unusable else closed_contour_error(structure[..., 0], outside[..., 0])
+        error = closed_contour_error(structure[..., 0], outside[..., 0])
+        flaw = self._flaw(outside[..., 0])
         convincing = config.min_map_score is not None and score >= config.min_map_score
-        passed = error <= config.max_contour_error or (convincing and not unusable)
+        passed = not flaw and (error <= config.max_contour_error or convincing)
         draft.attempt += 1
         draft.since_label += 1
-        if passed or error < draft.best[0]:
-            draft.best = (error, structure.astype(np.uint8), outside.astype(np.uint8))
+        if passed or (bool(flaw), error) < draft.best[:2]:
+            maps = structure.astype(np.uint8), outside.astype(np.uint8)
+            draft.best = BestMap(bool(flaw), error, *maps)
         draft.after_retries = not passed and draft.since_label > config.map_retries
         if not passed:
-            unfit = "no organ" if pieces == 0 else "more than one organ"
-            draft.rejected[unfit if unusable else "open contour"] += 1
+            draft.rejected[flaw or "open contour"] += 1
         return passed or draft.after_retries
+
+    def _flaw(self, outside: np.ndarray) -> str:
+        """Returns why a mask [H,W] is unusable whatever its map looks like, or ""."""
+        pieces = organ_pieces(outside)
+        if pieces == 0:
+            return "no organ"
+        if self.config.compact_organ and pieces > 1:
+            return "more than one organ"
+        return "thin parts" if self.config.compact_organ and thin_share(outside) > THIN else ""
 
 
 def random_maps(
     decode: DecodeMaps, count: int, config: SyntheticConfig, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns maps that passed the filter: structure and outside, uint8 [count,H,W,1]."""
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns filtered maps, and how many of them were taken after all retries without passing.
+
+    structure and outside are uint8 [count,H,W,1].
+    """
     sampler = MapSampler(decode, config, seed)
     done = _settle([Draft(i) for i in range(count)], sampler.draw, config.batch_size, "Random maps")
-    return np.stack([d.best[1] for d in done]), np.stack([d.best[2] for d in done])
+    maps = [np.stack([getattr(d.best, name) for d in done]) for name in ("structure", "outside")]
+    return (*maps, sum(d.after_retries for d in done))
 
 
 def _settle(
@@ -184,7 +205,7 @@ class LabelSampler:
             candidates = self.labels[sources].astype(np.int32)
             if self.config.augment_labels:
                 candidates = _augment(candidates, np.int32([key, first])).numpy()
-            usable = fits_inside(candidates, draft.best[2][None]).numpy()
+            usable = fits_inside(candidates, draft.best.outside[None]).numpy()
             usable &= candidates.any(axis=(1, 2, 3))
             tried = min(LABEL_CHUNK, self.config.label_tries - first)
             if usable[:tried].any():
@@ -260,7 +281,9 @@ def _check_rounds(draft: Draft) -> None:
 
 def _write_samples(folder, ready, seeds, render, score, config: SyntheticConfig) -> None:
     missing = config.batch_size - len(ready)
-    stack = [np.stack([d.best[part] for d, *_ in ready]) for part in (1, 2)]
+    stack = [
+        np.stack([getattr(d.best, name) for d, *_ in ready]) for name in ("structure", "outside")
+    ]
     stack.append(np.stack([label for _, label, _ in ready]))
     padded = [np.pad(array, [(0, missing)] + [(0, 0)] * 3, mode="edge") for array in stack]
     images = render(*padded, seeds)[: len(ready)]
@@ -271,15 +294,15 @@ def _write_samples(folder, ready, seeds, render, score, config: SyntheticConfig)
                 temporary,
                 images=images[i].astype(np.float32),
                 label=label[..., 0],
-                structure=draft.best[1][..., 0],
-                outside=draft.best[2][..., 0],
+                structure=draft.best.structure[..., 0],
+                outside=draft.best.outside[..., 0],
             )
         row = {
             "sample": draft.number,
             "file": f"samples/{_array_path(folder, draft.number).name}",
             "seed": [int(part) for part in seeds[i]],
             "map_draws": draft.attempt,
-            "contour_error": draft.best[0],
+            "contour_error": draft.best.contour_error,
             "accepted_after_retries": draft.after_retries,
             "label_source": source,
             "dice": float(dice[i]),

@@ -21,12 +21,16 @@ from utils.seeding import derive_seed
 
 @dataclass(frozen=True)
 class SliceSet:
-    """Labelled slices in memory: images [N,H,W,4]; label, outside, structure [N,H,W]."""
+    """Labelled slices in memory: images [N,H,W,4]; label, outside, structure [N,H,W].
+
+    `subjects` [N] numbers the patient of each slice; every synthetic slice is its own.
+    """
 
     images: np.ndarray
     label: np.ndarray
     outside: np.ndarray
     structure: np.ndarray
+    subjects: np.ndarray
 
 
 def evaluate(context: Context) -> None:
@@ -51,7 +55,8 @@ def evaluate(context: Context) -> None:
 def held_out(context: Context) -> SliceSet:
     """Returns the held-out patients' slices.
 
-    `outside` is Algorithm 2 on all modalities, `structure` Algorithm 1 on the first, lesion removed.
+    `outside` is Algorithm 2 on all modalities; `structure` is Algorithm 1 on the first one, without
+    lesion.
     """
     size = context.config.evaluation.batch_size
     batches = list(evaluation_batches(context.prepared, context.split.test, size))
@@ -65,8 +70,9 @@ def held_out(context: Context) -> SliceSet:
     structure = np.concatenate(
         [structure_and_outside(b["images"][..., :1], b["label"], constants)[0] for b in batches]
     )
+    subjects = np.concatenate([batch["source"][:, 0] for batch in batches])
     # A pixel is outside the organ only if no modality shows it.
-    return SliceSet(images, label, np.min(masks, axis=0)[..., 0], structure[..., 0])
+    return SliceSet(images, label, np.min(masks, axis=0)[..., 0], structure[..., 0], subjects)
 
 
 def synthetic(context: Context) -> SliceSet:
@@ -76,7 +82,8 @@ def synthetic(context: Context) -> SliceSet:
         key: np.stack([sample[key] for sample in samples])
         for key in ("images", "label", "outside", "structure")
     }
-    return SliceSet(**{**arrays, "label": arrays["label"].astype(np.int32)})
+    arrays["label"] = arrays["label"].astype(np.int32)
+    return SliceSet(**arrays, subjects=np.arange(len(samples)))
 
 
 def _segmentation(
@@ -103,9 +110,9 @@ def _segmentation(
 
 def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
     """Overlap of each modality's structure map with the other three, lesions removed."""
-    limit = context.config.evaluation.overlap_slices
-    step = max(1, len(slices.images) // limit)
-    images, label = slices.images[::step][:limit], slices.label[::step][:limit, ..., None]
+    count = min(len(slices.images), context.config.evaluation.overlap_slices)
+    chosen = np.linspace(0, len(slices.images) - 1, count).astype(int)  # evenly, all patients
+    images, label = slices.images[chosen], slices.label[chosen, ..., None]
     constants = context.config.maps.constants
     maps = [
         structure_and_outside(images[..., i : i + 1], label, constants)[0].numpy()[..., 0]
@@ -120,7 +127,8 @@ def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, 
 
 def _diversity(context: Context, slices: SliceSet) -> np.ndarray:
     seed = derive_seed(context.config.seed, "diversity")
-    return diversity_ssim(slices.images, context.config.evaluation.ssim_pairs, seed)
+    pairs = context.config.evaluation.ssim_pairs
+    return diversity_ssim(slices.images, pairs, seed, slices.subjects)
 
 
 def _per_modality(values: np.ndarray, prefix: str, key: str) -> dict[str, float]:

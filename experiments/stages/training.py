@@ -126,7 +126,12 @@ def generated_maps(context: Context) -> RandomMaps:
         decode = map_decoder(context)  # networks are built by all workers together
         if context.run.writes:
             seed = derive_seed(config.seed, "random maps")
-            structure, outside = random_maps(decode, config.random_maps, config.dataset, seed)
+            structure, outside, after_retries = random_maps(
+                decode, config.random_maps, config.dataset, seed
+            )
+            context.run.update_metrics(
+                {"synthesis/random_maps/accepted_after_retries": after_retries}
+            )
             with replacing(path) as temporary:
                 np.savez_compressed(temporary, structure=structure, outside=outside)
         wait_for_all_workers(context.strategy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.map_filter import ACCEPTED_ERROR, closed_contour_error, organ_pieces
+from data.map_filter import ACCEPTED_ERROR, closed_contour_error, organ_pieces, thin_share
 from utils.errors import UserError
 
 
@@ -65,3 +65,15 @@ def test_organ_pieces_are_counted_without_specks():
     assert organ_pieces(outside) == 1
     outside[30:33, 30:33] = 0  # 9 pixels
     assert organ_pieces(outside) == 2
+
+
+def test_thin_parts_are_what_a_disc_does_not_cover():
+    outside = np.ones((100, 120))
+    assert thin_share(outside) == 0
+    outside[30:70, 30:70] = 0
+    corners = thin_share(outside)  # a disc of radius 7 rounds them off
+    assert 0 < corners < 0.05
+    outside[50:54, 70:90] = 0  # a tail, 4 pixels wide
+    assert thin_share(outside) == pytest.approx((corners * 1600 + 80) / 1680, abs=0.005)
+    outside[40:64, 85:109] = 0  # the tail becomes the neck of a blob that holds a disc
+    assert thin_share(outside) < (corners * 1600 + 80) / 1680

@@ -90,7 +90,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_only_closed_maps_are_taken():
     decoder = Decoder(*(organ(kind) for kind in ("closed", "broken", "none", "closed", "closed")))
-    structure, outside = random_maps(decoder, 3, CONFIG, 0)
+    structure, outside, _ = random_maps(decoder, 3, CONFIG, 0)
     assert structure.dtype == outside.dtype == np.uint8 and not decoder.maps
     for found, expected in zip((structure, outside), organ("closed")):
         np.testing.assert_array_equal(found, np.stack([expected] * 3))
@@ -103,9 +103,9 @@ def test_the_limit_of_the_error_decides():
     half = organ("half")
     missing = 7 * 18 / SIZE**2
     strict, loose = (replace(CONFIG, max_contour_error=missing + d) for d in (-1e-6, 1e-6))
-    structure, _ = random_maps(Decoder(half), 1, loose, 0)
+    structure, *_ = random_maps(Decoder(half), 1, loose, 0)
     np.testing.assert_array_equal(structure[0], half[0])
-    structure, _ = random_maps(Decoder(half, organ("closed")), 1, strict, 0)
+    structure, *_ = random_maps(Decoder(half, organ("closed")), 1, strict, 0)
     np.testing.assert_array_equal(structure[0], organ("closed")[0])
 
 
@@ -120,20 +120,38 @@ def test_after_all_retries_the_best_map_is_taken(tmp_path):
     assert (row["map_draws"], row["accepted_after_retries"]) == ("3", "True")
 
 
-def test_a_map_that_convinces_the_discriminator_is_taken_with_open_contours():
+def test_a_map_that_convinces_the_discriminator_is_taken_with_open_contours(monkeypatch):
+    monkeypatch.setattr(synthetic, "THIN", 0.5)  # the corners of square organs are thin
     empty, half, broken = organ("none"), organ("half"), organ("broken")
     config = replace(CONFIG, min_map_score=0.5, map_retries=9)
     # No organ counts as no map; the arch is closer to a closed outline than what is taken.
     decoder = Decoder(empty, half, broken, organ("closed"), scores=[0.9, 0.4, 0.5, 0.9])
-    structure, outside = random_maps(decoder, 1, config, 0)
+    structure, outside, _ = random_maps(decoder, 1, config, 0)
     np.testing.assert_array_equal(structure[0], broken[0])
     np.testing.assert_array_equal(outside[0], broken[1])
-    structure, _ = random_maps(Decoder(organ("closed"), scores=[-1.0]), 1, config, 0)
+    structure, *_ = random_maps(Decoder(organ("closed"), scores=[-1.0]), 1, config, 0)
     np.testing.assert_array_equal(structure[0], organ("closed")[0])
     pieces = organ("closed", 3, 9)[0], np.minimum(organ("closed", 3, 9)[1], organ("x", 14, 20)[1])
     decoder = Decoder(pieces, broken, scores=[0.9, 0.9])
-    structure, _ = random_maps(decoder, 1, replace(config, single_organ=True), 0)
+    structure, *_ = random_maps(decoder, 1, replace(config, compact_organ=True), 0)
     np.testing.assert_array_equal(structure[0], broken[0])
+
+
+def test_of_flawed_maps_the_one_with_the_smallest_error_is_taken(monkeypatch):
+    monkeypatch.setattr(synthetic, "THIN", 0.5)
+    two = [
+        (organ(kind, 3, 9)[0], np.minimum(organ("x", 3, 9)[1], organ("x", 14, 20)[1]))
+        for kind in ("broken", "closed")
+    ]
+    config = replace(CONFIG, compact_organ=True, max_contour_error=0.0, map_retries=1)
+    structure, _, after_retries = random_maps(Decoder(*two), 1, config, 0)
+    np.testing.assert_array_equal(structure[0], two[1][0])
+    assert after_retries == 1
+    structure, *_ = random_maps(Decoder(organ("broken"), two[1]), 1, config, 0)
+    np.testing.assert_array_equal(structure[0], organ("broken")[0])  # open but in one piece
+    monkeypatch.setattr(synthetic, "THIN", 0.001)
+    structure, _, after_retries = random_maps(Decoder(*[organ("closed")] * 2), 1, config, 0)
+    assert after_retries == 1
 
 
 def test_rejections_are_counted_by_reason(tmp_path):

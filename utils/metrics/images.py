@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -194,7 +194,9 @@ def multi_scale_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return _score_pairs(_ms_ssim, images, reference, rows, rows)
 
 
-def diversity_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
+def diversity_ssim(
+    images: np.ndarray, num_pairs: int, seed: int, groups: Optional[np.ndarray] = None
+) -> np.ndarray:
     """Returns the mean SSIM between different images of a set, per modality.
 
     Lower means more diverse and 1 a collapsed set; the value of as many real images is the mark to
@@ -207,17 +209,20 @@ def diversity_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
         images: [N,H,W,M] in [0,1], N of 2 or more, H and W of 11 or more.
         num_pairs: number of pairs, at least 1.
         seed: of the pairs.
+        groups: [N], such as patients: only pairs of different groups are drawn.
 
     Returns:
         float64 [M], at most 1.
 
     Raises:
-        UserError: too few images, no pair, or `check_images` refuses.
+        UserError: too few images or groups, no pair, or `check_images` refuses.
     """
-    return _diversity("diversity_ssim", _ssim, images, num_pairs, seed)
+    return _diversity("diversity_ssim", _ssim, images, num_pairs, seed, groups)
 
 
-def diversity_ms_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarray:
+def diversity_ms_ssim(
+    images: np.ndarray, num_pairs: int, seed: int, groups: Optional[np.ndarray] = None
+) -> np.ndarray:
     """Returns the mean MS-SSIM between different images of a set, per modality.
 
     Lower means more diverse and 1 a collapsed set; the value of as many real images is the mark to
@@ -228,18 +233,24 @@ def diversity_ms_ssim(images: np.ndarray, num_pairs: int, seed: int) -> np.ndarr
         images: [N,H,W,M] in [0,1], N of 2 or more, H and W of 11 or more.
         num_pairs: number of pairs, at least 1.
         seed: of the pairs.
+        groups: [N], such as patients: only pairs of different groups are drawn.
 
     Returns:
         float64 [M] in [0,1].
 
     Raises:
-        UserError: too few images, no pair, or `check_images` refuses.
+        UserError: too few images or groups, no pair, or `check_images` refuses.
     """
-    return _diversity("diversity_ms_ssim", _ms_ssim, images, num_pairs, seed)
+    return _diversity("diversity_ms_ssim", _ms_ssim, images, num_pairs, seed, groups)
 
 
 def _diversity(
-    caller: str, score: Score, images: np.ndarray, num_pairs: int, seed: int
+    caller: str,
+    score: Score,
+    images: np.ndarray,
+    num_pairs: int,
+    seed: int,
+    groups: Optional[np.ndarray],
 ) -> np.ndarray:
     """Mean score [M] of pairs that are drawn by the rule in `diversity_ssim`."""
     images = check_images(caller, images, "N,H,W,M", SSIM_WINDOW)
@@ -251,6 +262,15 @@ def _diversity(
     rng = np.random.default_rng(seed)
     first = rng.integers(len(images), size=num_pairs)
     second = (first + rng.integers(1, len(images), size=num_pairs)) % len(images)
+    if groups is not None:
+        groups = np.asarray(groups)
+        if groups.shape != (len(images),) or np.all(groups == groups[0]):
+            raise UserError(
+                f"{caller} needs a group for each of {len(images)} images and two groups at least, "
+                f"found {groups.shape} with {len(np.unique(groups))}; pass one entry per image."
+            )
+        while np.any(same := groups[first] == groups[second]):
+            second[same] = rng.integers(len(images), size=np.count_nonzero(same))
     return _score_pairs(score, images, images, first, second).mean(axis=0)
 
 

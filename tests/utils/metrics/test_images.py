@@ -136,6 +136,17 @@ def test_opposite_images_have_no_negative_ms_ssim():
     np.testing.assert_array_equal(multi_scale_ssim(images, 1 - images), [[0]])
 
 
+def test_diversity_pairs_never_share_a_group():
+    patients = np.array([0, 0, 0, 1])
+    images = np.stack([np.full((11, 11, 1), value) for value in (0.2, 0.2, 0.2, 0.9)])
+    assert diversity_ssim(images, 50, 0)[0] > diversity_ssim(images[2:], 50, 0)[0] + 0.1
+    across = diversity_ssim(images, 50, 0, patients)
+    assert across == pytest.approx(diversity_ssim(images[2:], 50, 0), abs=1e-6)
+    for groups in (np.zeros(4), patients[:3]):
+        with pytest.raises(UserError, match="diversity_ssim needs a group for each of 4 images"):
+            diversity_ssim(images, 50, 0, groups)
+
+
 def test_diversity_ms_ssim_draws_the_pairs_of_diversity_ssim():
     images = noise(5, 12, 12, 2)  # one scale: the SSIM itself where it is positive
     images = 0.5 * images + 0.5 * images[:1]
