@@ -17,11 +17,12 @@ from data.contract import MODALITIES
 from data.labels import augment_label, choose_fitting_label
 from data.shards import PreparedSlices, parse_record
 from data.structure_maps import (
+    VARIANTS,
     StructureMapConstants,
     structure_and_outside,
     structure_constants,
 )
-from utils.errors import UserError
+from utils.errors import Rule, UserError, check_fields, one_of
 from utils.seeding import derive_seed, fold_in
 
 OPEN_FILES = 16  # patients read in turns
@@ -52,11 +53,17 @@ class MapConfig:
     mask_zoom: Optional[int] = None
 
     def __post_init__(self) -> None:
-        if self.modality not in ("random", *MODALITIES):
-            raise UserError(
-                f"--maps.modality is {self.modality!r}; choose random or one of "
-                f"{', '.join(MODALITIES)}"
-            )
+        threshold = Rule("0 or more and less than 1", lambda v: v is None or 0 <= v < 1)
+        check_fields(
+            self,
+            "--maps.",
+            modality=one_of(("random", *MODALITIES)),
+            variant=one_of(VARIANTS),
+            edge_threshold=threshold,
+            mask_threshold=threshold,
+            structure_median=Rule("an odd number", lambda v: v is None or (v > 0 and v % 2 == 1)),
+            mask_zoom=Rule("0 or more", lambda v: v is None or v >= 0),
+        )
 
     @property
     def constants(self) -> StructureMapConstants:

@@ -24,7 +24,7 @@ from data.slices import SliceConfig, output_size, prepare_subject
 from data.subjects import Subject
 from utils.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INDEX = "index.json"
 _SCALE = 65535  # intensities are stored as 16-bit fixed point: rounding moves them by at most 8e-6
 

@@ -9,7 +9,7 @@ from skimage.measure import block_reduce
 from data.contract import MODALITIES, NUM_CLASSES
 from data.label_schemes import to_2015
 from data.subjects import Subject
-from data.volumes import Volume, check_same_geometry, read_volume
+from data.volumes import Volume, check_same_geometry, check_spacing, read_volume
 from utils.errors import UserError
 
 
@@ -17,10 +17,11 @@ from utils.errors import UserError
 class SliceConfig:
     """Which part of each volume becomes training slices; the defaults are those of the papers.
 
-    Ranges are half-open and count voxels of the stored volume.
+    Ranges are half-open and count voxels of 1 mm, from the feet, the front and the right.
 
     Args:
-        slices: Axial slices, first and one past the last (the released code took 50 105).
+        slices: Axial slices, first and one past the last (the released code
+            took [50,105]).
         rows: Rows kept of each slice, first and one past the last, in voxels.
         columns: Columns kept of each slice, first and one past the last, in voxels.
         downsample: Whole factor by which cropped rows and columns shrink (1 keeps every voxel).
@@ -73,12 +74,13 @@ def prepare_subject(
         label: uint8 [S,H,W] with the BRATS 2015 meaning.
 
     Raises:
-        UserError: an unreadable file, differing geometries, a constant volume, a volume smaller
-            than the crop, or label values outside the scheme.
+        UserError: an unreadable file, differing geometries, voxels that are not 1 mm wide, a
+            constant volume, a volume smaller than the crop, or label values outside the scheme.
     """
     paths = [subject.images[modality] for modality in MODALITIES]
     volumes = {path: read_volume(path) for path in (*paths, subject.label)}
     check_same_geometry(volumes)
+    check_spacing(subject.label, volumes[subject.label])
     crop = _crop(subject, config, volumes[subject.label])
     images = np.stack([_unit_range(volumes[path], crop, path) for path in paths], axis=-1)
     label = to_2015(volumes[subject.label].array, scheme, subject.label)[crop]

@@ -33,6 +33,25 @@ class Split:
         """Writes the split as JSON; the file appears whole or not at all."""
         write_json(path, asdict(self))
 
+    def check_subjects(self, ids: Iterable[str], path: Path) -> None:
+        """Refuses data whose cases are not exactly those of this split, read from `path`.
+
+        Raises:
+            UserError: names up to three cases that are gone and three that are new.
+        """
+        expected, found = {*self.train, *self.test}, set(ids)
+        changes = [
+            f"{len(names)} {what} ({', '.join(sorted(names)[:3])}{', ...' * (len(names) > 3)})"
+            for what, names in (("missing", expected - found), ("new", found - expected))
+            if names
+        ]
+        if changes:
+            raise UserError(
+                f"The data must hold the {len(expected)} cases of {path}, found "
+                f"{' and '.join(changes)}; restore these cases, point --data to them or start a "
+                "new --out."
+            )
+
     @classmethod
     def load(cls, path: Path) -> Split:
         """Reads a split written by `save`.

@@ -24,6 +24,8 @@ from utils.errors import UserError
 from utils.files import replacing
 
 GEOMETRY_TOLERANCE = 1e-3  # mm for spacing and origin, cosine for the direction
+SPACING = 1.0  # mm between voxels of the BRATS grid
+SPACING_TOLERANCE = 0.01  # mm
 _CHUNK = 1 << 20
 
 
@@ -31,6 +33,7 @@ _CHUNK = 1 << 20
 class Volume:
     """A scan: `array` [D,H,W] and its geometry in ITK's order (x, y, z), that is (W, H, D).
 
+    x runs from the patient's right to the left, y from front to back, z upwards (LPS).
     `spacing` and `origin` are in mm, `direction` is the row-major 3x3 cosine matrix.
     """
 
@@ -41,7 +44,10 @@ class Volume:
 
 
 def read_volume(path: Path) -> Volume:
-    """Reads a three-dimensional scan in the file's own voxel type.
+    """Reads a three-dimensional scan in the file's own voxel type, its axes brought to LPS.
+
+    Axes are swapped and flipped as the file's direction tells, oblique ones to the nearest; nothing
+    is resampled, and a file that is stored in LPS keeps every voxel where it is.
 
     Raises:
         UserError: a missing, damaged or unreadable file, one that is not three-dimensional with one
@@ -64,6 +70,7 @@ def read_volume(path: Path) -> Volume:
             f"{image.GetSize()} and {image.GetNumberOfComponentsPerPixel()} values; split it into "
             "one file per modality."
         )
+    image = sitk.DICOMOrient(image, "LPS")
     array = sitk.GetArrayFromImage(image)
     invalid = array.size - np.count_nonzero(np.isfinite(array))
     if invalid:
@@ -87,6 +94,20 @@ def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
             expected, found = getattr(first, name), getattr(volume, name)
             if not np.allclose(expected, found, rtol=0.0, atol=GEOMETRY_TOLERANCE):
                 raise _mismatch(name, first_path, expected, path, found)
+
+
+def check_spacing(path: Path, volume: Volume) -> None:
+    """Refuses a volume whose voxels are not 1 mm wide: slice numbers and crops count voxels.
+
+    Raises:
+        UserError: a spacing that differs from 1 mm by more than 1 %; names the file.
+    """
+    if not np.allclose(volume.spacing, SPACING, rtol=0.0, atol=SPACING_TOLERANCE):
+        found = " x ".join(f"{length:g}" for length in volume.spacing)
+        raise UserError(
+            f"The volume {path} must have a spacing of {SPACING:g} mm along each axis, found "
+            f"{found} mm; resample the files of this case to 1 mm or remove it."
+        )
 
 
 def write_volume(

@@ -14,15 +14,16 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
-from utils.config import Parser, add_config, differences, from_dict, from_namespace
+from utils.config import Parser, add_config, differences, flatten, from_dict, from_namespace
 from utils.distribute import is_chief, make_strategy
-from utils.environment import environment_record
+from utils.environment import REPOSITORY, environment_record
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.run_directory import RunDirectory
@@ -82,7 +83,7 @@ def parse(
 
     A preset's values give way to those of `--config` files, these to options, wherever they stand.
     With `--resume` the run's own config.json is the starting point, and options that would change
-    it are refused.
+    it are refused; only its data folder may have moved.
     """
     argv = _config_files_first(argv)
     first = _first_look(argv)
@@ -101,11 +102,16 @@ def parse(
     chosen = from_namespace(type(config), options)
     if saved:
         _refuse_changes(options, saved, differences(config, chosen))
-        options.data, preset = Path(saved["data"]) if saved["data"] else None, saved["preset"]
-    elif options.data is not None and not options.data.is_dir():
-        raise UserError(f"--data {options.data} is not a folder; give the root of the BRATS tree")
+        preset = saved["preset"]
+    _refuse_lost_noise(chosen, options.precision)
     options.out = options.out or Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return _launch(options, preset, chosen, _command(parser, options, script), stages)
+    command = _command(parser, options, script)
+    if saved.get("data") and options.data is None:
+        options.data = Path(saved["data"])
+    if options.data is not None and not options.data.is_dir():
+        wanted = "the new place of the run's data" if saved else "the root of the BRATS tree"
+        raise UserError(f"--data {options.data} is not a folder; give {wanted}")
+    return _launch(options, preset, chosen, command, stages)
 
 
 def _config_files_first(argv: Sequence[str]) -> list[str]:
@@ -129,10 +135,11 @@ def _first_look(argv: Sequence[str]) -> argparse.Namespace:
 def _refuse_changes(options: Any, saved: Mapping[str, Any], changes: Sequence[str]) -> None:
     """Raises UserError if a command line asks a run to continue with something else."""
     changes = list(changes)
-    for name, value in (("preset", options.preset), ("data", options.data)):
-        value = str(value.resolve()) if isinstance(value, Path) else value
-        if value not in (None, saved[name]):
-            changes.append(f"{name}: {saved[name] or 'the phantom'} -> {value}")
+    for name in ("preset", "precision"):
+        if options[name] not in (None, saved[name]):
+            changes.append(f"{name}: {saved[name]} -> {options[name]}")
+    if options.data is not None and saved["data"] is None:
+        changes.append(f"data: the phantom -> {options.data}")
     if changes:
         raise UserError(
             f"--resume continues {options.out} with its own configuration, but the command line "
@@ -140,10 +147,26 @@ def _refuse_changes(options: Any, saved: Mapping[str, Any], changes: Sequence[st
         )
 
 
+def _refuse_lost_noise(config: Any, precision: str) -> None:
+    """Raises UserError for mean-filter kernels in 16 bits, which swallow their noise of 1e-6."""
+    lost = [
+        name
+        for name, value in flatten(dataclasses.asdict(config)).items()
+        if name.endswith("initializer") and str(value).startswith("mean_filter")
+    ]
+    if lost and precision != "float32":
+        raise UserError(
+            f"--precision {precision} rounds away the noise by which the filters of a mean_filter "
+            f"differ at the start; add {' '.join(f'--{name} he_normal' for name in lost)} or leave "
+            "out --precision"
+        )
+
+
 def _command(parser: Parser, options: Any, script: str) -> str:
     """Returns the command that continues a run on the same devices, with the same cache."""
-    words = [sys.executable, script, "--out", str(options.out), "--resume"]
-    for name in ("stages", "devices", "precision", "cache"):
+    words = [sys.executable, str(REPOSITORY / script), "--out", str(options.out), "--resume"]
+    moved = ("data",) if options.resume else ()  # a new run's config.json holds the folder
+    for name in ("stages", "devices", "precision", "cache", *moved):
         if options[name] != parser.get_default(name):
             words += [f"--{name}", str(options[name])]
     return shlex.join(words)
@@ -155,7 +178,7 @@ def _base_parser(script, description, presets, stages) -> Parser:
         prog=program, usage=f"{program} [options]", description=description, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--data", type=Optional[Path], help="BRATS folder; without it: the built-in phantom")
+    add("--data", type=Optional[Path], help="BRATS folder (default: phantom), also one that moved")
     add("--preset", choices=list(presets), help="default: demo, or thesis with --data")
     add("--out", type=Optional[Path], help="run directory; default: runs/<preset>-<time>")
     add("--stages", type=str, default=",".join(stages), help="comma-separated, in this order")
@@ -221,38 +244,59 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
     tf.get_logger().setLevel("ERROR")
-    launch = None
+    launch = run = None
     try:
         launch = parse_launch()
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
+        had_split = (launch.out / "splits.json").exists()
         run = RunDirectory(launch.out, writes=is_chief(strategy) and not launch.dry_run)
-        if run.writes:
-            _record(launch, run, strategy)
         execute(launch, run, strategy)
         return 0
     except (KeyboardInterrupt, Interrupted) as stop:
         where = f" ({stop})" if str(stop) else ""
-        again = f"; continue with: {launch.command}" if launch else ""
-        print(f"\ninterrupted{where}, what is finished is saved{again}", file=sys.stderr)
+        again = "nothing is trained yet; give the same command again"
+        if launch and (launch.out / "config.json").exists():
+            again = f"what is finished is saved; continue with: {launch.command}"
+        print(f"\ninterrupted{where}, {again}", file=sys.stderr)
         return 130
     except (UserError, NonFiniteError, tf.errors.OpError, OSError) as error:
         if debug:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    finally:
+        if run and run.writes and not run.config.exists():
+            _remove_start(run, had_split)
 
 
-def _record(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
-    """Writes environment.json, the latest start's, and config.json unless the run has its own."""
-    if not run.config.exists():
-        data = str(launch.data) if launch.data else None
-        config = dataclasses.asdict(launch.config)
+def record_start(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+    """Writes a new run's config.json, and environment.json of the latest start.
+
+    Of a resumed run's config.json only the data folder can change. A script calls this when the
+    data has been found: until then a mistake must not occupy `--out`.
+    """
+    if not run.writes:
+        return
+    data = str(launch.data) if launch.data else None
+    saved = read_json(run.config) if run.config.exists() else None
+    if saved is None:
         start = {"preset": launch.preset, "data": data, "precision": launch.precision}
-        write_json(run.config, {**start, "config": config})
+        write_json(run.config, {**start, "config": dataclasses.asdict(launch.config)})
+    elif saved["data"] != data:
+        write_json(run.config, {**saved, "data": data})
     devices = {
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
         "replicas": strategy.num_replicas_in_sync,
         "precision": launch.precision,
     }
     write_json(run.environment, {**environment_record(), **devices})
+
+
+def _remove_start(run: RunDirectory, keep_split: bool) -> None:
+    """Leaves nothing of a start that ended before it was recorded."""
+    if not keep_split:
+        run.splits.unlink(missing_ok=True)
+    for folder in (run.samples, run.path):
+        with suppress(OSError):  # it holds somebody else's files
+            folder.rmdir()

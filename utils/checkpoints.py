@@ -55,8 +55,17 @@ class Checkpoints:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
+def saved_step(directory: Path) -> int:
+    """Returns the step of a folder's newest checkpoint, or 0 if there is none.
+
+    Raises UserError if the checkpoint's files are missing or unreadable.
+    """
+    newest = _newest(directory)
+    return int(newest.rpartition("-")[2]) if newest else 0  # `Checkpoints.save` names it so
+
+
 def load_networks(system: Any, directory: Path) -> None:
-    """Loads a finished stage's networks (not its optimisers) into `system`.
+    """Loads the networks (not the optimisers) of the newest checkpoint into `system`.
 
     Raises UserError if there is no checkpoint or it does not fit.
     """

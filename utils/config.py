@@ -36,6 +36,11 @@ class Parser(ArgumentParser):
                 option = f"--{'.'.join(match.groups())}"
                 text = f"unknown option {option}{self._nearest(option)}"
                 break
+        match = re.search(r"key \"([\w.-]+)\"", text)
+        for action in self._actions:
+            if match and action.dest == match[1] and isinstance(action.default, tuple):
+                form = f"--{match[1]}={_in_brackets(action.default)}"
+                text += f"; give all values in brackets, such as {form}"
         self.exit(2, f"{self.prog}: {text} (see --help)\n")
 
     def _nearest(self, option: str) -> str:
@@ -50,6 +55,10 @@ class Parser(ArgumentParser):
         sys.exit(status)
 
 
+def _in_brackets(values: tuple) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
 def field_types(config: Any) -> dict[str, type]:
     """Returns the fields of a dataclass (class or instance) with their resolved types."""
     hints = typing.get_type_hints(config if isinstance(config, type) else type(config))
@@ -59,7 +68,8 @@ def field_types(config: Any) -> dict[str, type]:
 def add_config(parser: ArgumentParser, config: Any) -> None:
     """Adds every field of the dataclass instance `config` as a dotted option with its value.
 
-    Fields that are dataclasses become groups; help texts are the fields' docstrings.
+    Fields that are dataclasses become groups; help texts are the fields' docstrings. The help shows
+    the bracket form in which tuples are given.
     """
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of these")
     kinds = field_types(config)
@@ -67,14 +77,18 @@ def add_config(parser: ArgumentParser, config: Any) -> None:
     parser.add_class_arguments(type(config), skip=groups)
     for name in (name for name in kinds if name in groups):
         parser.add_class_arguments(kinds[name], name)
-    parser.set_defaults(_flatten(dataclasses.asdict(config)))
+    parser.set_defaults(flatten(dataclasses.asdict(config)))
+    for action in parser._actions:
+        if isinstance(action.default, tuple):
+            action.metavar = _in_brackets(action.default)
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one, with dotted names: {"a": {"b": 1}} becomes {"a.b": 1}."""
     flat = {}
     for name, value in tree.items():
         nested = isinstance(value, dict)
-        flat.update(_flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value})
+        flat.update(flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value})
     return flat
 
 
@@ -110,7 +124,7 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
 
 def differences(old: Any, new: Any) -> list[str]:
     """Returns "field: old -> new" for every field in which two configurations differ."""
-    before, after = _flatten(dataclasses.asdict(old)), _flatten(dataclasses.asdict(new))
+    before, after = flatten(dataclasses.asdict(old)), flatten(dataclasses.asdict(new))
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted({*before, *after})

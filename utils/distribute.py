@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Optional
 
@@ -16,10 +17,18 @@ def make_strategy(devices: Optional[int] = None) -> tf.distribute.Strategy:
     With TF_CONFIG in the environment: MultiWorkerMirroredStrategy. Otherwise all GPUs, or the first
     `devices` of them; without a GPU, `devices` > 1 splits the CPU into logical devices.
 
-    Raises UserError if more GPUs are asked for than there are, or if TensorFlow is already running
-    with too few logical CPU devices.
+    Raises UserError for a TF_CONFIG without a usable cluster and task or together with `devices`,
+    if more GPUs are asked for than there are, or if TensorFlow is already running with too few
+    logical CPU devices.
     """
-    if os.environ.get("TF_CONFIG"):
+    cluster = os.environ.get("TF_CONFIG")
+    if cluster:
+        _check_cluster(cluster)
+        if devices is not None:
+            raise UserError(
+                f"--devices is {devices} but the environment variable TF_CONFIG chooses the "
+                "devices; leave out one of them"
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -29,6 +38,23 @@ def make_strategy(devices: Optional[int] = None) -> tf.distribute.Strategy:
     else:
         names = _logical_cpus(devices or 1)
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+
+
+def _check_cluster(text: str) -> None:
+    """Raises UserError unless TF_CONFIG names a cluster and this process' place in it."""
+    try:
+        content = json.loads(text)
+        job, index = content["task"]["type"], int(content["task"]["index"])
+        addresses = content["cluster"][job]
+        usable = isinstance(addresses, list) and 0 <= index < len(addresses)
+    except (ValueError, KeyError, TypeError):
+        usable = False
+    if not usable:
+        raise UserError(
+            f"The environment variable TF_CONFIG is {text!r}; expected JSON such as "
+            '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}} '
+            "whose task is part of its cluster; correct or unset it"
+        )
 
 
 def _logical_cpus(count: int) -> list[str]:

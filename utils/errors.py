@@ -1,7 +1,57 @@
-"""The exception that stands for a mistake of the user: told in a sentence, no traceback."""
+"""The exception that stands for a mistake of the user, and checks of a configuration's values."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any, Callable, NamedTuple
 
 
 class UserError(ValueError):
     """Bad usage or bad data; scripts print the message and exit with code 2."""
+
+
+class Rule(NamedTuple):
+    """What a value has to be.
+
+    Attributes:
+        expected: the words behind "give" in the message.
+        holds: tells whether a value keeps the rule; must be false for NaN.
+    """
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+
+FINITE = Rule("a finite number", math.isfinite)
+POSITIVE = Rule("a number above 0", lambda value: 0 < value < math.inf)
+NOT_NEGATIVE = Rule("0 or more", lambda value: 0 <= value < math.inf)
+SHARE = Rule("a share above 0 and up to 1", lambda value: 0 < value <= 1)
+ASCENDING = Rule(
+    "two numbers in ascending order", lambda pair: -math.inf < pair[0] <= pair[1] < math.inf
+)
+
+
+def at_least(lowest: int) -> Rule:
+    """Returns the rule for counts."""
+    return Rule(f"{lowest} or more", lambda value: value >= lowest)
+
+
+def one_of(choices: Iterable[str]) -> Rule:
+    """Returns the rule for names."""
+    choices = tuple(choices)
+    return Rule(f"one of {', '.join(choices)}", lambda value: value in choices)
+
+
+def check_fields(config: Any, group: str, **rules: Rule) -> None:
+    """Raises UserError if a field of a dataclass breaks its rule.
+
+    `group` stands in front of the field in the message, such as "--synthesis."; without `rules`
+    every field has to be NOT_NEGATIVE.
+    """
+    rules = rules or {field.name: NOT_NEGATIVE for field in fields(config)}
+    for name, rule in rules.items():
+        value = getattr(config, name)
+        if not rule.holds(value):
+            raise UserError(f"{group}{name} is {value!r}; give {rule.expected}")

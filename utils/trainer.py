@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from utils.checkpoints import Checkpoints
 from utils.distribute import wait_for_all_workers
-from utils.errors import UserError
+from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted, StopSignal
 
@@ -48,9 +48,9 @@ class Schedule:
     checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "steps_per_call", "log_every", "picture_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} of a schedule is {getattr(self, name)}; give 1 or more")
+        counts = ("epochs", "batch_size", "steps_per_call", "log_every", "picture_every")
+        limits = dict.fromkeys(("steps", "checkpoint_minutes"), NOT_NEGATIVE)
+        check_fields(self, "--schedule.*.", **dict.fromkeys(counts, at_least(1)), **limits)
 
     def total_steps(self, num_slices: int) -> int:
         """Returns the number of updates for a training set of `num_slices`."""
@@ -117,9 +117,10 @@ class Trainer:
         writer = self._summary_writer()
         bar = tqdm(total=self.total_steps, initial=step, desc=self.stage, unit="step")
         with StopSignal() as stop, writer.as_default(), bar:
+            iterator = iter(batches(step))  # refuses bad data before anything is drawn from it
             if step == 0:
                 self._draw(0)
-            self._loop(iter(batches(step)), step, bar, stop)
+            self._loop(iterator, step, bar, stop)
         writer.close()
         wait_for_all_workers(self.strategy)  # the last checkpoint is whole before anyone reads it
 
@@ -224,12 +225,11 @@ class Trainer:
             tf.io.write_file(str(path), tf.io.encode_png(picture))
 
 
-def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> int:
-    """Returns the batch size per replica; UserError if the replicas cannot share it equally."""
+def check_batch_size(option: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError, naming `option`, if the replicas cannot share a batch equally."""
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise UserError(
-            f"batch_size is {batch_size} but {replicas} devices train together; "
+            f"{option} is {batch_size} but {replicas} devices train together; "
             f"choose a multiple of {replicas}"
         )
-    return batch_size // replicas

@@ -13,6 +13,7 @@ from models.structure_gan.config import (
     StructureWeights,
     SynthesisConfig,
 )
+from utils.errors import Rule, at_least, check_fields
 from utils.trainer import Schedule
 
 
@@ -41,13 +42,18 @@ class EvaluationConfig:
 
     Args:
         batch_size: slices per forward pass.
-        ssim_pairs: random pairs per set for the diversity figure, of different patients.
+        ssim_pairs: random pairs per set for the diversity figure, of different patients
+            if there are several.
         overlap_slices: slices per set, at most, for the registration figure, evenly spread.
     """
 
     batch_size: int = 8
     ssim_pairs: int = 500
     overlap_slices: int = 500
+
+    def __post_init__(self) -> None:
+        counts = ("batch_size", "ssim_pairs", "overlap_slices")
+        check_fields(self, "--evaluation.", **dict.fromkeys(counts, at_least(1)))
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,15 @@ class BratsConfig:
     dataset: SyntheticConfig = field(default_factory=SyntheticConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--",
+            phantom_subjects=at_least(2),
+            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            random_maps=at_least(1),
+        )
+
 
 THESIS = BratsConfig()
 
@@ -114,7 +129,7 @@ DEMO = replace(
     THESIS,
     test_fraction=0.2,  # 4 of 20 phantom subjects: 2 would make the held-out figures a lottery
     pretrain=True,  # few slices: the thesis recommends it for small sets
-    random_maps=400,  # the adversarial steps see 300
+    random_maps=400,  # the adversarial steps see 240
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
     slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2),
     # Window and zoom are pixels: halved with the resolution. Thresholds: the code's 0.035 turns the
@@ -157,9 +172,9 @@ DEMO = replace(
     schedule=Schedules(
         structure=_steps(1200, 4),
         segmentation=_steps(1200, 4),
-        registration=_steps(250, 2),
-        pretraining=_steps(1200, 4),
-        synthesis=_steps(150, 2),
+        registration=_steps(200, 2),
+        pretraining=_steps(1100, 4),
+        synthesis=_steps(120, 2),
     ),
     # Some random maps have blobs at the brain's rim that the contour test lets pass. Segmenters of
     # a few minutes rarely reach 0.95: nothing is deselected. 200 samples take less than a minute.

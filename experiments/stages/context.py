@@ -11,19 +11,24 @@ import tensorflow as tf
 
 from data.label_schemes import resolve_scheme
 from data.phantom import cached_phantom
+from data.pipeline import number_of_slices
 from data.shards import PreparedSlices, prepare_shards
+from data.slices import output_size
 from data.splits import Split, split_subjects
 from data.subjects import find_subjects
 from experiments.configs.brats import BratsConfig
+from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from models.system import GANSystem
-from utils.checkpoints import load_networks
+from utils.checkpoints import load_networks, saved_step
+from utils.errors import UserError
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
+from utils.trainer import check_batch_size
 
 PHANTOM_NOTE = (
     "built-in phantom (a demonstration object made from MNI152 templates, not medical data)"
@@ -72,10 +77,34 @@ class Context:
         return Synthesis(self.config.synthesis, translator, segmenters)
 
     def trained(self, stage: str) -> GANSystem:
-        """Returns a finished stage's system; UserError if it has not been trained."""
+        """Returns a finished stage's system; UserError if it has not been trained to its end."""
+        step, total = saved_step(self.run.checkpoints(stage)), self.total_steps(stage)
+        if 0 < step < total:
+            raise UserError(
+                f"The stage {stage} stands at step {step} of {total}; finish it with --resume "
+                f"--stages {stage}."
+            )
         system = self.build(stage)
         load_networks(system, self.run.checkpoints(stage))
         return system
+
+    def total_steps(self, stage: str) -> int:
+        """Returns the number of updates of a training stage."""
+        slices = number_of_slices(self.prepared, self.split.train)
+        return getattr(self.config.schedule, stage).total_steps(slices)
+
+    def finished(self, stage: str) -> bool:
+        """Returns whether the run directory holds the complete result of a stage.
+
+        Raises UserError if a checkpoint's files are missing or unreadable.
+        """
+        if stage == "dataset":
+            return (self.run.synthetic / "manifest.json").exists()
+        if stage == "evaluate":
+            return "diversity/synthetic/ssim" in self.run.read_metrics()  # its last figure
+        if stage == "report":
+            return self.run.report.exists()
+        return saved_step(self.run.checkpoints(stage)) >= self.total_steps(stage)
 
     def describe_source(self, source: np.ndarray) -> str:
         """Names the cases behind rows (subject index, slice): "patient slice 70; ..."."""
@@ -92,18 +121,41 @@ def open_context(
 ) -> Context:
     """Finds the data (or makes the phantom), prepares its slices and splits its patients.
 
-    The split is written to splits.json once and read from there on resume.
+    The split is written to splits.json once and read from there on resume. What can be refused is
+    refused before slices are prepared, which may take an hour.
+
+    Raises UserError for sizes that do not fit (see `check_sizes`), bad data, and on resume for
+    other cases than those of splits.json.
     """
+    check_sizes(config, strategy)
     note = str(data.name) if data else PHANTOM_NOTE
     root = data or cached_phantom(cache, config.phantom_subjects, config.seed)
     subjects = find_subjects(root)
     scheme = resolve_scheme(subjects, config.slicing.label_scheme)
-    prepared = prepare_shards(subjects, config.slicing, scheme, cache)
-    check_sides("A slice cut by --slicing.rows, .columns and .downsample", prepared.size)
+    ids = [subject.id for subject in subjects]
     if run.splits.exists():
         split = Split.load(run.splits)
+        split.check_subjects(ids, run.splits)
     else:
-        split = split_subjects(prepared.subject_ids, config.test_fraction, seed=config.seed)
-        if run.writes:
-            split.save(run.splits)
+        split = split_subjects(ids, config.test_fraction, seed=config.seed)
+    prepared = prepare_shards(subjects, config.slicing, scheme, cache)
+    if run.writes and not run.splits.exists():
+        split.save(run.splits)
     return Context(config, run, strategy, prepared, split, note)
+
+
+def check_sizes(config: BratsConfig, strategy: tf.distribute.Strategy) -> None:
+    """Checks sizes of slices, maps and batches against networks and devices.
+
+    Raises UserError for sides that the U-Nets cannot halve, images that a discriminator shrinks to
+    one pixel, or batches that the replicas cannot share.
+    """
+    size, map_size = output_size(config.slicing), config.structure.map_size
+    check_sides("A slice cut by --slicing.rows, .columns and .downsample", size)
+    check_sides("structure.map_size", map_size)
+    for stage, pixels in (("structure", map_size), ("registration", size), ("synthesis", size)):
+        check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, pixels)
+    for stage in ("structure", "segmentation", "registration", "pretraining", "synthesis"):
+        if stage != "pretraining" or config.pretrain:
+            batch_size = getattr(config.schedule, stage).batch_size
+            check_batch_size(f"--schedule.{stage}.batch_size", batch_size, strategy)

@@ -128,7 +128,8 @@ def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, 
 def _diversity(context: Context, slices: SliceSet) -> np.ndarray:
     seed = derive_seed(context.config.seed, "diversity")
     pairs = context.config.evaluation.ssim_pairs
-    return diversity_ssim(slices.images, pairs, seed, slices.subjects)
+    several = np.ptp(slices.subjects) > 0  # of a single held-out patient any two slices are paired
+    return diversity_ssim(slices.images, pairs, seed, slices.subjects if several else None)
 
 
 def _per_modality(values: np.ndarray, prefix: str, key: str) -> dict[str, float]:

@@ -92,6 +92,10 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
     """Returns the key figures, real beside synthetic."""
     rows = {
         "whole-tumour Dice (higher is better)": "segmentation/{}/dice_wt",
+        "tumour-core Dice (higher is better)": "segmentation/{}/dice_tc",
+        "enhancing-tumour Dice (higher is better)": "segmentation/{}/dice_et",
+        "whole-tumour sensitivity (higher is better)": "segmentation/{}/sensitivity_wt",
+        "whole-tumour specificity (higher is better)": "segmentation/{}/specificity_wt",
         "legacy index Dice (higher is better)": "segmentation/{}/legacy_dice",
         "legacy index MSE (lower is better)": "segmentation/{}/legacy_mse",
         "overlap of the modalities' structure maps (higher is better)": "registration/{}/overlap",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -14,18 +15,16 @@ from data.pipeline import (
     RandomMaps,
     distributed,
     lesion_labels,
-    number_of_slices,
     training_batches,
 )
 from data.synthetic import random_maps
 from experiments.stages.context import Context
 from experiments.stages.pictures import DRAW
-from models.networks.discriminator import check_image_size
 from models.system import GANSystem
 from utils.distribute import wait_for_all_workers
 from utils.files import replacing, write_json
 from utils.seeding import derive_seed
-from utils.trainer import Trainer, check_batch_size
+from utils.trainer import Trainer
 
 PICTURE_EXAMPLES = 6
 
@@ -42,24 +41,17 @@ def train_segmentation(context: Context) -> None:
 
 def train_registration(context: Context) -> None:
     """Trains the translator G_t on unregistered (or registered) modalities."""
-    _check_discriminator(context, "registration")
     _train(context, "registration", unpaired=not context.config.registration.registered)
 
 
 def train_synthesis(context: Context) -> None:
     """Trains G: optionally on extracted maps first, then adversarially on generated maps."""
-    _check_discriminator(context, "synthesis")
     initialise = None
     if context.config.pretrain:
         pretraining = _train(context, "pretraining")
         initialise = functools.partial(_copy_generator, pretraining)
     maps = generated_maps(context)
     _train(context, "synthesis", initialise, unpaired=True, random_maps=maps)
-
-
-def _check_discriminator(context: Context, stage: str) -> None:
-    trunk = getattr(context.config, stage).discriminator
-    check_image_size(f"{stage}.discriminator", trunk, context.prepared.size)
 
 
 def _copy_generator(pretraining: GANSystem, synthesis: GANSystem) -> None:
@@ -76,11 +68,9 @@ def _train(
 ) -> GANSystem:
     """Brings one system to the end of its schedule, from wherever its checkpoint stands."""
     config, schedule = context.config, getattr(context.config.schedule, stage)
-    check_batch_size(schedule.batch_size, context.strategy)
     system = context.build(stage)
     if initialise is not None:
         initialise(system)  # a checkpoint of this stage, if any, replaces it below
-    total = schedule.total_steps(number_of_slices(context.prepared, context.split.train))
     arguments = {
         "prepared": context.prepared,
         "subject_ids": context.split.train,
@@ -92,9 +82,12 @@ def _train(
 
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
-        batch = next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
-        check_batch(batch)
-        return batch
+        return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+
+    def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
+        dataset = distributed(context.strategy, schedule.batch_size, first_step=step, **arguments)
+        check_first_batch(dataset, context.strategy)
+        return dataset
 
     settings = context.run.checkpoints(stage) / "config.json"
     if context.run.writes and not settings.exists():
@@ -105,17 +98,26 @@ def _train(
             stage,
             context.run,
             schedule,
-            total,
+            context.total_steps(stage),
             context.strategy,
             context.describe_source,
             pictures=lambda: DRAW[stage](synthesize, examples()),
         )
-        trainer.fit(
-            lambda step: distributed(
-                context.strategy, schedule.batch_size, first_step=step, **arguments
-            )
-        )
+        trainer.fit(batches)
     return system
+
+
+def check_first_batch(
+    dataset: Iterable[dict[str, tf.Tensor]], strategy: tf.distribute.Strategy
+) -> None:
+    """Raises UserError if any replica's part of the first batch breaks the contract.
+
+    A distributed data set starts anew for every iterator: the batch is also the first to train on.
+    """
+    batch = next(iter(dataset))
+    parts = {name: strategy.experimental_local_results(value) for name, value in batch.items()}
+    for values in zip(*parts.values()):
+        check_batch(dict(zip(parts, values)))
 
 
 def generated_maps(context: Context) -> RandomMaps:

@@ -59,7 +59,10 @@ Known deviations
   redraws for ever). The set builder tries 100 and then draws another map.
 * Samples are selected by whole-tumour Dice >= 0.95 (the paper: index Dice > 0.95).
 * Options of the sources that are not offered: leaky ReLU and bare outputs in the structure stage,
-  the paper's label fusion, a soft-max class head, jointly trained segmenters, z-scores, the leak.
+  input dropout outside of it, initial spread 0.2 for E_s, G_s, D_z and D_s, the paper's label
+  fusion, a soft-max class head, jointly trained segmenters, adversarial steps of G on extracted
+  maps or registered modalities, z-scores, the leak, the demand that a selected set scores 0.98.
+  The older weight sets are a matter of the weights' fields.
 * With mixed precision the casts swallow the mean filter's 1e-6 noise: choose he_normal with it.
 * Weights of the original (TensorFlow 1) cannot be loaded; random streams differ.
 * The released code's defects are not reproduced: missing label, adversarial terms on real images,

@@ -6,15 +6,53 @@ per modality or translation is summed over them: its weight is the weight of one
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
-from utils.errors import UserError
+from models.blocks.initializers import KERNEL_INITIALIZERS
+from models.networks.discriminator import TRUNKS
+from models.networks.unet import CONDITIONS
+from models.structure_gan.map_networks import base_size
+from utils.errors import (
+    ASCENDING,
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    Rule,
+    UserError,
+    at_least,
+    check_fields,
+    one_of,
+)
 
 NUM_MODALITIES = 4
 NUM_CLASSES = 5
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Activation = Literal["capped_relu", "leaky_relu"]
+OutsideChannels = Literal["line", "both"]
+SegmentationLoss = Literal["squared_error", "cross_entropy"]
+
+_ONE_PER_CLASS = Rule(
+    f"{NUM_CLASSES} numbers, background first",
+    lambda values: len(values) == NUM_CLASSES and all(map(math.isfinite, values)),
+)
+_UNET = {
+    "width": at_least(1),
+    "initializer": one_of(KERNEL_INITIALIZERS),
+    "activation": one_of(get_args(Activation)),
+    "learning_rate": POSITIVE,
+}
+_CONDITIONAL_GAN = {
+    **_UNET,
+    "condition": one_of(CONDITIONS),
+    "output_scale": FINITE,
+    "output_offset": FINITE,
+    "discriminator": one_of(TRUNKS),
+    "discriminator_stddev": POSITIVE,
+    "consistency": NOT_NEGATIVE,
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +84,9 @@ class StructureWeights:
     line_sparsity: float = 0.0001
     lines_outside: float = 1.0
     mask: float = 15.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--structure.weights.")
 
 
 @dataclass(frozen=True)
@@ -83,7 +124,7 @@ class StructureConfig:
     keep_mask: float = 0.9
     dropout_at_generation: bool = False
     discriminator: str = "patch"
-    outside_channels: Literal["line", "both"] = "line"
+    outside_channels: OutsideChannels = "line"
     separate_mask_optimizer: bool = False
     initializer: str = "mean_filter"
     constant_stddev: float = 0.0
@@ -92,10 +133,25 @@ class StructureConfig:
     weights: StructureWeights = field(default_factory=StructureWeights)
 
     def __post_init__(self) -> None:
-        if self.width < 2:
-            raise UserError(
-                f"structure.width is {self.width}; G_m has half of it, so give 2 or more."
-            )
+        check_fields(
+            self,
+            "--structure.",
+            width=Rule("2 or more, G_m has half of it", lambda width: width >= 2),
+            latent_size=Rule(
+                "a square number from 9 on, such as 4096",
+                lambda size: size >= 9 and math.isqrt(size) ** 2 == size,
+            ),
+            keep_encoder=SHARE,
+            keep_discriminator=SHARE,
+            keep_mask=SHARE,
+            discriminator=one_of(TRUNKS),
+            outside_channels=one_of(get_args(OutsideChannels)),
+            initializer=one_of(KERNEL_INITIALIZERS),
+            constant_stddev=NOT_NEGATIVE,
+            learning_rate=POSITIVE,
+            discriminator_learning_rate=POSITIVE,
+        )
+        base_size(self.map_size, self.halvings)
 
 
 @dataclass(frozen=True)
@@ -119,13 +175,19 @@ class SegmentationConfig:
     activation: Activation = "capped_relu"
     output_norm: bool = True
     output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
-    loss: Literal["squared_error", "cross_entropy"] = "squared_error"
+    loss: SegmentationLoss = "squared_error"
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
-        _check_one_per_class("segmentation.output_offset", self.output_offset)
-        _check_one_per_class("segmentation.class_weights", self.class_weights)
+        check_fields(
+            self,
+            "--segmentation.",
+            **_UNET,
+            output_offset=_ONE_PER_CLASS,
+            loss=one_of(get_args(SegmentationLoss)),
+            class_weights=_ONE_PER_CLASS,
+        )
 
 
 @dataclass(frozen=True)
@@ -144,6 +206,9 @@ class AdversarialWeights:
     fake: float = 3.0
     modality: float = 5.0
     modality_fake: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--*.adversarial.")
 
 
 @dataclass(frozen=True)
@@ -184,6 +249,15 @@ class RegistrationConfig:
     supervised: float = 0.0
     learning_rate: float = 1e-5
 
+    def __post_init__(self) -> None:
+        weights = dict.fromkeys(("cycle", "supervised"), NOT_NEGATIVE)
+        check_fields(self, "--registration.", **_CONDITIONAL_GAN, **weights)
+        if self.supervised and not self.registered:
+            raise UserError(
+                f"--registration.supervised is {self.supervised}, which compares with the true "
+                "target and needs --registration.registered true; add that or give 0"
+            )
+
 
 @dataclass(frozen=True)
 class PretrainingConfig:
@@ -198,6 +272,10 @@ class PretrainingConfig:
     reconstruction: float = 5.0
     outside: float = 5.0
     learning_rate: float = 1e-5
+
+    def __post_init__(self) -> None:
+        weights = dict.fromkeys(("reconstruction", "outside"), NOT_NEGATIVE)
+        check_fields(self, "--synthesis.pretraining.", **weights, learning_rate=POSITIVE)
 
 
 @dataclass(frozen=True)
@@ -218,7 +296,7 @@ class SynthesisConfig:
         label_input: feed the label to G; off is the released code's label-free generator.
         label_scale: factor of the one-hot label; 0.18 in one release.
         label_offset: constant added to it.
-        noise: range of the uniform noise inside the organ (eq. 12).
+        noise: range of the uniform noise inside the organ (eq. 12), low and high.
         adversarial: weights of the adversarial and class terms.
         registration: squared error between x_i and the translation j -> i (eq. 16), each of 12.
         consistency: squared difference between two translations to i, each of 12 pairs.
@@ -256,9 +334,15 @@ class SynthesisConfig:
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
 
     def __post_init__(self) -> None:
-        _check_one_per_class("synthesis.class_weights", self.class_weights)
-
-
-def _check_one_per_class(name: str, values: tuple) -> None:
-    if len(values) != NUM_CLASSES:
-        raise UserError(f"{name} has {len(values)} numbers; give {NUM_CLASSES}, background first.")
+        weights = ("registration", "lesion", "reconstruction", "outside")
+        check_fields(
+            self,
+            "--synthesis.",
+            **_CONDITIONAL_GAN,
+            discriminator_width=at_least(1),
+            label_scale=FINITE,
+            label_offset=FINITE,
+            noise=ASCENDING,
+            class_weights=_ONE_PER_CLASS,
+            **dict.fromkeys(weights, NOT_NEGATIVE),
+        )

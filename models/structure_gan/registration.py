@@ -22,18 +22,12 @@ from models.structure_gan.modalities import (
 )
 from models.system import Batch, GANSystem, Terms
 from utils.distribute import apply_gradients
-from utils.errors import UserError
 
 
 class Registration(GANSystem):
     """Conditional cycle-consistent translator between the four modalities."""
 
     def __init__(self, config: RegistrationConfig):
-        if config.supervised and not config.registered:
-            raise UserError(
-                "registration.supervised compares with the true target; it needs "
-                "--registration.registered true."
-            )
         self.config = config
         networks = {
             "G_t": build_conditional_unet(config, 1, "G_t"),

@@ -238,9 +238,18 @@ def test_changes_of_constants_reach_the_algorithms():
     assert constants == replace(untouched, mask_zoom=6) != untouched
 
 
-def test_an_unknown_modality_is_named():
-    with pytest.raises(UserError, match="--maps.modality is 'T3'; choose random or one of T1, T2"):
-        MapConfig(modality="T3")
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"),
+    [
+        ("modality", "T3", "one of random, T1, T2, T1c, Flair"),
+        ("variant", "book", "one of code, thesis, paper, paper_image_stage"),
+        ("edge_threshold", 1.0, "0 or more and less than 1"),
+        ("mask_zoom", -1, "0 or more"),
+    ],
+)
+def test_maps_that_cannot_be_cut_are_refused(field, value, remedy):
+    with pytest.raises(UserError, match=f"--maps.{field} is {value!r}; give {remedy}"):
+        MapConfig(**{field: value})
 
 
 def test_evaluation_is_complete_and_in_order(prepared, records):

@@ -105,6 +105,26 @@ def test_a_label_on_another_grid(tmp_path):
         prepare_subject(subject, TINY, "brats2015")
 
 
+def test_a_case_stored_the_other_way_round_gives_the_same_slices(tmp_path):
+    case = tiny_case(5)
+    plain = prepare_subject(one_subject(tmp_path / "plain", case), TINY, "brats2015")
+    subject = one_subject(tmp_path / "turned", case)
+    for name, path in subject.images.items():  # the label stays as it was
+        flipped = case.images[name][:, ::-1, ::-1]
+        write_volume(path, flipped, origin=(9, 11, 0), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    for expected, found in zip(plain, prepare_subject(subject, TINY, "brats2015")):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_voxels_of_another_size_are_refused(tmp_path):
+    case = tiny_case()
+    subject = one_subject(tmp_path, case)
+    for path in (*subject.images.values(), subject.label):
+        write_volume(path, case.label, spacing=(1.0, 1.0, 2.0))
+    with pytest.raises(UserError, match=r"OT\.\d+\.mha must .* found 1 x 1 x 2 mm; resample"):
+        prepare_subject(subject, TINY, "brats2015")
+
+
 @pytest.mark.parametrize(
     ("change", "option"),
     [

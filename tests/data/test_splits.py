@@ -94,6 +94,16 @@ def test_a_leaking_or_empty_split_is_refused(tmp_path, train, test, message):
         Split.load(path)
 
 
+def test_other_cases_than_those_of_the_split_are_named(tmp_path):
+    split, path = Split(("a", "b", "c"), ("d", "e")), tmp_path / "splits.json"
+    split.check_subjects("edcba", path)
+    changes = r"found 4 missing \(a, b, c, \.\.\.\) and 1 new \(x\); restore"
+    with pytest.raises(UserError, match=rf"the 5 cases of .*splits\.json, {changes}"):
+        split.check_subjects("ex", path)
+    with pytest.raises(UserError, match=r"found 1 new \(x\); restore"):
+        split.check_subjects("abcdex", path)
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", '{"train": ["a"]}', '{"train": 1, "test": 2}'])
 def test_a_file_that_is_missing_or_no_split_is_named(tmp_path, content):
     path = tmp_path / "splits.json"

@@ -9,23 +9,24 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data.volumes import Volume, check_same_geometry, read_volume, write_volume
+from data.volumes import Volume, check_same_geometry, check_spacing, read_volume, write_volume
 from utils.errors import UserError
 
 ARRAY = np.random.default_rng(0).integers(0, 900, (6, 12, 10)).astype(np.int16)
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+TILTED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)  # nearest to LPS as it is
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii", ".nii.gz"])
 @pytest.mark.parametrize("compress", [True, False])
 def test_voxels_and_geometry_survive(tmp_path, suffix, compress):
     path = tmp_path / "new folder" / f"患者{suffix}"
-    write_volume(path, ARRAY, (1.0, 2.0, 3.0), (4.0, -5.0, 6.0), TURNED, compress)
+    write_volume(path, ARRAY, (1.0, 2.0, 3.0), (4.0, -5.0, 6.0), TILTED, compress)
     volume = read_volume(path)
     np.testing.assert_array_equal(volume.array, ARRAY)
     np.testing.assert_allclose(volume.spacing, (1.0, 2.0, 3.0), atol=1e-5)
     np.testing.assert_allclose(volume.origin, (4.0, -5.0, 6.0), atol=1e-5)
-    np.testing.assert_allclose(volume.direction, TURNED, atol=1e-5)
+    np.testing.assert_allclose(volume.direction, TILTED, atol=1e-5)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -33,6 +34,25 @@ def test_axes_agree_with_nibabel(tmp_path):
     write_volume(tmp_path / "a.nii.gz", ARRAY)
     stored = np.asarray(nibabel.load(tmp_path / "a.nii.gz").dataobj)
     np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array, stored.T)
+
+
+# Stored arrays of the scan ARRAY, whose first voxel lies at 0: (array, origin, direction).
+STORED = {
+    "flipped": (ARRAY[::-1, ::-1, ::-1], (9, 11, 5), (-1, 0, 0, 0, -1, 0, 0, 0, -1)),
+    "columns run down": (ARRAY[:, :, ::-1].transpose(0, 2, 1), (9, 0, 0), TURNED),
+    "sagittal": (ARRAY.transpose(2, 0, 1), (0, 0, 0), (0, 0, 1, 1, 0, 0, 0, 1, 0)),
+}
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz"])
+@pytest.mark.parametrize("kind", list(STORED))
+def test_every_storage_order_gives_the_same_volume(tmp_path, suffix, kind):
+    array, origin, direction = STORED[kind]
+    write_volume(tmp_path / f"a{suffix}", array, origin=origin, direction=direction)
+    volume = read_volume(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    np.testing.assert_allclose(volume.origin, (0, 0, 0), atol=1e-5)
+    np.testing.assert_allclose(volume.direction, np.eye(3).ravel(), atol=1e-5)
 
 
 def test_compression_makes_the_file_smaller(tmp_path):
@@ -149,6 +169,15 @@ FIRST = Volume(ARRAY, (1.0,) * 3, (0.0,) * 3, TURNED)
 def test_another_geometry_names_both_files_and_the_property(name, other):
     with pytest.raises(UserError, match=rf"the {name} of a\.mha is .* of c\.mha is"):
         check_same_geometry({Path("a.mha"): FIRST, Path("b.mha"): FIRST, Path("c.mha"): other})
+
+
+@pytest.mark.parametrize(
+    ("spacing", "found"), [((1, 1, 1.02), "1 x 1 x 1.02"), ((0.98, 1, 1), "0.98 x 1 x 1")]
+)
+def test_voxels_must_be_1_mm_wide(spacing, found):
+    check_spacing(Path("a.mha"), replace(FIRST, spacing=(0.995, 1.0, 1.005)))
+    with pytest.raises(UserError, match=f"a.mha must .* 1 mm .* found {found} mm; resample"):
+        check_spacing(Path("a.mha"), replace(FIRST, spacing=spacing))
 
 
 def test_rounding_of_a_header_is_no_difference():

@@ -68,8 +68,10 @@ def write_case(files: dict[str, Path], case: Case) -> None:
         write_volume(files[name], array)
 
 
-def write_tree(root: Path, layout: str, count: int = 2) -> Path:
+def write_tree(
+    root: Path, layout: str, count: int = 2, shape: tuple[int, int, int] = SHAPE
+) -> Path:
     """Writes `tiny_case(1)` ... `tiny_case(count)` in one layout and returns `root`."""
     for number in range(1, count + 1):
-        write_case(case_files(root, layout, number), tiny_case(number))
+        write_case(case_files(root, layout, number), tiny_case(number, shape))
     return root

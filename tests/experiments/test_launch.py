@@ -13,8 +13,10 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
-from experiments.launch import default_cache, main, parse
+from experiments.launch import default_cache, main, parse, record_start
+from experiments.train_brats import NEEDS, check_stages
 from tests.experiments.conftest import SCRIPT, train
+from tests.experiments.conftest import STAGES as ALL_STAGES
 from utils.environment import REPOSITORY
 from utils.errors import UserError
 from utils.files import write_json
@@ -88,13 +90,32 @@ def test_bad_usage_exits_with_2(words, sentence, capsys):
         (("--stages", "report,struct"), "--stages is 'report,struct'; choose from structure, seg"),
         (("--stages", ","), "choose from structure, segmentation, report"),
         (("--maps.modality", "T3"), "--maps.modality is 'T3'"),
-        (("--schedule.structure.log_every", "0"), "log_every of a schedule is 0"),
+        (("--maps.structure_median", "4"), "--maps.structure_median is 4; give an odd number"),
+        (("--schedule.structure.log_every", "0"), "--schedule.*.log_every is 0; give 1 or more"),
+        (("--structure.width", "0"), "--structure.width is 0; give 2 or more"),
+        (("--synthesis.width", "0"), "--synthesis.width is 0; give 1 or more"),
+        (("--synthesis.condition", "x"), "is 'x'; give one of concat, conditional_instance_norm"),
+        (("--synthesis.noise=[.6,.5]",), "noise is (0.6, 0.5); give two numbers in asc"),
+        (("--registration.registered=false",), "needs --registration.registered true"),
+        (("--test_fraction", "1"), "--test_fraction is 1.0; give a share between 0 and 1"),
+        (("--phantom_subjects", "1"), "--phantom_subjects is 1; give 2 or more"),
+        (("--evaluation.ssim_pairs", "0"), "--evaluation.ssim_pairs is 0; give 1 or more"),
         (("--resume",), "--resume needs --out with a run directory"),
     ],
 )
 def test_bad_values_are_told_in_a_sentence(words, sentence):
     with pytest.raises(UserError, match=re.escape(sentence)):
         read("--preset", "tiny", *words)
+
+
+def test_mixed_precision_refuses_kernels_that_differ_by_their_noise_alone():
+    mixed = ("--preset=tiny", "--precision=mixed_bfloat16")
+    assert read(*mixed).precision == "mixed_bfloat16"
+    kernels = ("--structure.initializer=mean_filter", "--synthesis.initializer=mean_filter_exact")
+    remedy = "add --structure.initializer he_normal --synthesis.initializer he_normal or leave out"
+    with pytest.raises(UserError, match=remedy):
+        read(*mixed, *kernels)
+    assert read(mixed[0], *kernels).config.structure.initializer == "mean_filter"
 
 
 def test_stages_run_in_their_own_order():
@@ -123,12 +144,27 @@ def test_a_resumed_run_keeps_its_configuration(begun):
         (("--seed", "5"), "seed: 4 -> 5"),
         (("--structure.map_size=[8,8]",), "structure.map_size: (32, 24) -> (8, 8)"),
         (("--preset", "demo"), "preset: tiny -> demo"),
-        (("--data", "."), f"data: the phantom -> {Path('.').resolve()}"),
+        (("--precision", "float32"), "precision: mixed_bfloat16 -> float32"),
+        (("--data", "."), "data: the phantom -> ."),
     ],
 )
 def test_a_resumed_run_refuses_changes(begun, words, change):
     with pytest.raises(UserError, match=re.escape(f"command line changes {change}; leave these")):
         read("--out", str(begun), "--resume", *words)
+
+
+def test_a_runs_data_may_move(begun, tmp_path):
+    saved = json.loads((begun / "config.json").read_text())
+    write_json(begun / "config.json", {**saved, "data": str(tmp_path / "old")})
+    words = ("--out", str(begun), "--resume")
+    with pytest.raises(UserError, match="old is not a folder; give the new place of the run's"):
+        read(*words)
+    (tmp_path / "new").mkdir()
+    moved = read(*words, "--data", str(tmp_path / "new"))
+    assert moved.data == tmp_path / "new" and f"--data {tmp_path / 'new'}" in moved.command
+    assert main(lambda: moved, record_start) == 0
+    assert read(*words).data == tmp_path / "new"
+    assert json.loads((begun / "config.json").read_text()) == {**saved, "data": str(moved.data)}
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"preset": "tiny"}'])
@@ -139,10 +175,11 @@ def test_a_damaged_run_is_told(begun, content):
 
 
 def test_the_printed_command_repeats_the_choices(begun, tmp_path):
-    assert read("--out", "a b").command == f"{sys.executable} {SCRIPT} --out 'a b' --resume"
+    program = f"{sys.executable} {REPOSITORY / SCRIPT}"
+    assert read("--out", "a b").command == f"{program} --out 'a b' --resume"
     words = ["--stages=structure", "--devices=2", f"--cache={tmp_path}"]
     launch = read("--out", str(begun), "--resume", *words)
-    assert shlex.split(launch.command)[:2] == [sys.executable, SCRIPT]
+    assert shlex.join(shlex.split(launch.command)[:2]) == program
     assert read(*shlex.split(launch.command)[2:]) == launch
 
 
@@ -168,12 +205,52 @@ def test_the_cache_follows_the_desktop_convention(monkeypatch):
     ],
 )
 def test_failures_have_exit_codes_and_no_traceback(tmp_path, capsys, failure, code, sentence):
-    def fail(*_):
+    def fail(*arguments):
+        record_start(*arguments)
         raise failure
 
     assert main(lambda: read("--preset=tiny", "--out", str(tmp_path / "run")), fail) == code
     error = capsys.readouterr().err
     assert sentence in error and "Traceback" not in error
+    assert (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("failure", [UserError("No data."), KeyboardInterrupt()])
+def test_what_stops_before_the_data_is_found_leaves_nothing(tmp_path, capsys, failure):
+    def fail(launch, run, strategy):
+        write_json(run.splits, {})
+        raise failure
+
+    out = tmp_path / "run"
+    assert main(lambda: read("--preset=tiny", "--out", str(out)), fail) in (2, 130)
+    error = capsys.readouterr().err
+    assert not out.exists() and "--resume" not in error
+    assert ("give the same command again" in error) == isinstance(failure, KeyboardInterrupt)
+    out.mkdir()
+    (out / "splits.json").write_text("mine")
+    with pytest.raises(ZeroDivisionError):
+        main(lambda: read("--preset=tiny", "--out", str(out)), lambda *_: 1 / 0)
+    assert [path.name for path in out.iterdir()] == ["splits.json"]
+
+
+def test_a_mistake_in_the_data_or_stages_leaves_no_run(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    words = ("--preset=tiny", "--out", str(tmp_path / "run"), "--data", str(tmp_path / "empty"))
+    assert train(*words) == 2 and str(tmp_path / "empty") in capsys.readouterr().err
+    assert train(*words, "--stages=segmentation,evaluate") == 2
+    needs = "evaluate, which needs dataset, neither chosen nor finished"
+    assert needs in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert train("--preset=tiny", "--slicing.downsample=4", "--dry-run") == 2
+    assert "48x36 pixels" in capsys.readouterr().err
+
+
+def test_stages_need_what_is_neither_chosen_nor_finished():
+    done = ["segmentation", "dataset"]
+    check_stages(["structure", "evaluate", "report"], done.__contains__)
+    with pytest.raises(UserError, match="has synthesis, which needs structure, registration,"):
+        check_stages(["synthesis"], done.__contains__)
+    place = ALL_STAGES.index
+    assert all(place(name) < place(stage) for stage, names in NEEDS.items() for name in names)
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
@@ -186,7 +263,8 @@ def test_a_new_run_is_recorded_once(tmp_path):
     words = ["--preset=tiny", "--out", str(tmp_path / "run"), "--precision=mixed_bfloat16"]
     policies = []
 
-    def execute(launch, run, strategy):
+    def execute(*arguments):
+        record_start(*arguments)
         policies.append(tf.keras.mixed_precision.global_policy().name)
 
     assert main(lambda: read(*words), execute) == 0
@@ -196,8 +274,9 @@ def test_a_new_run_is_recorded_once(tmp_path):
     assert json.loads(text) == start
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["replicas"] == 1 and environment["devices"] == ["CPU", "CPU"]
+    written = (tmp_path / "run" / "config.json").stat().st_mtime_ns
     assert main(lambda: read(*words[1:3], "--resume"), execute) == 0
-    assert (tmp_path / "run" / "config.json").read_text() == text
+    assert (tmp_path / "run" / "config.json").stat().st_mtime_ns == written
     assert policies == ["mixed_bfloat16"] * 2
 
 

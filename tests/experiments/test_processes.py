@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from data.synthetic import read_synthetic_set
-from tests.experiments.conftest import TINY, finish, history, start, stop, train
+from tests.experiments.conftest import SCRIPT, TINY, finish, history, start, stop, train
 from utils.environment import REPOSITORY
 
 STEPS = 40
@@ -77,7 +77,7 @@ def stopped(tmp_path_factory):
 def words_of(command: str) -> list[str]:
     """The options of a printed command line."""
     python, script, *words = shlex.split(command)
-    assert (python, script) == (sys.executable, "experiments/train_brats.py")
+    assert (python, script) == (sys.executable, str(REPOSITORY / SCRIPT))
     return words
 
 

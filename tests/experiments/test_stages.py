@@ -10,35 +10,39 @@ import tensorflow as tf
 
 from data.contract import MODALITIES
 from data.shards import parse_record
+from data.slices import SliceConfig
 from data.splits import Split
 from experiments.configs.brats import TINY as PRESET
-from experiments.stages.context import open_context
+from experiments.stages import context as context_module
+from experiments.stages import training
+from experiments.stages.context import check_sizes, open_context
 from experiments.stages.dataset import build_dataset, lesion_scorer
 from experiments.stages.evaluation import held_out
 from experiments.stages.pictures import plain_row, slice_rows
 from experiments.stages.report import segmentation_table, summary_table
 from experiments.stages.training import (
     _copy_generator,
+    check_first_batch,
     generated_maps,
     map_decoder,
-    train_registration,
     train_segmentation,
-    train_synthesis,
 )
-from tests.data.trees import TINY, write_tree
+from tests.data.trees import write_tree
 from tests.devices import mirrored_strategy
+from utils.checkpoints import Checkpoints
 from utils.errors import UserError
 from utils.files import replacing, write_json
 from utils.run_directory import RunDirectory
 
-CONFIG = replace(PRESET, slicing=TINY)
+SLICING = SliceConfig(slices=(1, 5), rows=(1, 25), columns=(2, 18))
+CONFIG = replace(PRESET, slicing=SLICING)
 
 
 def context_of(folder, layout: str = "flat2015", config=CONFIG, writes: bool = True):
     """A context on two tiny cases in one layout, with a run directory and a cache of its own."""
     data = folder / layout
     if not data.exists():
-        write_tree(data, layout)
+        write_tree(data, layout, shape=(6, 26, 20))
     run = RunDirectory(folder / "run" / layout, writes=writes)
     return open_context(config, run, tf.distribute.get_strategy(), data, folder / "cache" / layout)
 
@@ -57,7 +61,7 @@ def records(context) -> list[dict]:
 @pytest.mark.parametrize("layout", ["nested2015", "brats2020", "brats2023"])
 def test_every_release_gives_the_same_slices(context, layout, tmp_path):
     scheme = "brats2023" if layout == "brats2023" else None
-    config = replace(CONFIG, slicing=replace(TINY, label_scheme=scheme))
+    config = replace(CONFIG, slicing=replace(SLICING, label_scheme=scheme))
     expected, found = records(context), records(context_of(tmp_path, layout, config))
     assert len(expected) == len(found) == 8
     for one, other in zip(expected, found):
@@ -77,6 +81,21 @@ def test_the_split_is_written_once_and_kept(tmp_path):
     Split(train=first.split.test, test=first.split.train).save(first.run.splits)
     again = context_of(tmp_path, config=replace(CONFIG, seed=99))
     assert again.split.train == first.split.test and again.data_note == "flat2015"
+
+
+def test_data_that_changed_since_the_split_is_refused_at_once(tmp_path, monkeypatch):
+    context_of(tmp_path)
+    write_tree(tmp_path / "flat2015", "flat2015", count=3)
+    monkeypatch.setattr(context_module, "prepare_shards", pytest.fail)
+    with pytest.raises(UserError, match=r"2 cases of .*splits\.json, found 1 new \(.*pat0003_1\)"):
+        context_of(tmp_path)
+
+
+def test_bad_data_leaves_no_split_behind(tmp_path):
+    config = replace(CONFIG, slicing=replace(SLICING, rows=(1, 33)))
+    with pytest.raises(UserError, match="has 26 rows"):
+        context_of(tmp_path, config=config)
+    assert not list(tmp_path.rglob("splits.json"))
 
 
 def test_a_worker_splits_alike_and_writes_nothing(tmp_path, context):
@@ -102,24 +121,96 @@ def test_a_stage_needs_the_ones_before(context):
         context.build("synthesis")
 
 
+def test_a_stage_is_finished_by_its_last_step(context, tmp_path):
+    context = replace(context, run=RunDirectory(tmp_path))
+    checkpoints = Checkpoints(context.build("segmentation"), tmp_path / "checkpoints/segmentation")
+    assert not context.finished("segmentation")
+    checkpoints.save(2)
+    assert not context.finished("segmentation")
+    message = r"segmentation stands at step 2 of 20; finish it with --resume --stages segmentation"
+    with pytest.raises(UserError, match=message):
+        context.trained("segmentation")
+    checkpoints.save(20)
+    assert context.finished("segmentation") and context.trained("segmentation").networks
+
+
+def test_a_stage_without_networks_is_finished_by_its_result(context, tmp_path):
+    run = RunDirectory(tmp_path)
+    context = replace(context, run=run)
+    run.update_metrics({"synthesis/random_maps/accepted_after_retries": 0})
+    stages = ("dataset", "evaluate", "report")
+    assert [context.finished(stage) for stage in stages] == [False] * 3
+    write_json(run.synthetic / "manifest.json", {})
+    run.update_metrics({"diversity/synthetic/ssim": 0.4})
+    run.report.touch()
+    assert [context.finished(stage) for stage in stages] == [True] * 3
+
+
 def test_cases_are_named(context):
     text = context.describe_source(np.array([[1, 70], [0, 71]]))
     assert text == "brats_2013_pat0002_1 slice 70; brats_2013_pat0001_1 slice 71"
 
 
-def test_devices_must_share_the_batch(context):
-    mirrored = mirrored_strategy()
-    schedule = replace(CONFIG.schedule.segmentation, batch_size=3)
-    config = replace(CONFIG, schedule=replace(CONFIG.schedule, segmentation=schedule))
-    with pytest.raises(UserError, match="batch_size is 3 but 2 devices"):
-        train_segmentation(replace(context, config=config, strategy=mirrored))
+def test_devices_must_share_the_batch():
+    odd = replace(CONFIG.schedule.pretraining, batch_size=3)
+    config = replace(CONFIG, schedule=replace(CONFIG.schedule, pretraining=odd))
+    with pytest.raises(UserError, match=r"^--schedule\.pretraining\.batch_size is 3 but 2 devices"):
+        check_sizes(config, mirrored_strategy())
+    check_sizes(replace(config, pretrain=False), mirrored_strategy())
 
 
-@pytest.mark.parametrize("train", [train_registration, train_synthesis])
-def test_slices_that_shrink_to_a_pixel_are_refused_before_training(context, train):
-    stage = train.__name__.partition("_")[2]
-    with pytest.raises(UserError, match=rf"^{stage}.discriminator is patch, which shrinks 8x8 "):
-        train(context)
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("slicing", {"rows": (1, 24)}, "A slice cut by --slicing.rows"),
+        ("slicing", {"rows": (1, 9), "columns": (2, 10)}, "registration.discriminator .* 8x8"),
+        ("synthesis", {"discriminator": "vgg11"}, "synthesis.discriminator is vgg11, .* 24x16"),
+        ("structure", {"map_size": (36, 24)}, "structure.map_size"),
+        ("structure", {"discriminator": "vgg11"}, "structure.discriminator is vgg11, .* 32x24"),
+    ],
+)
+def test_sizes_are_checked_before_the_data_is_looked_at(tmp_path, part, changes, message):
+    config = replace(CONFIG, **{part: replace(getattr(CONFIG, part), **changes)})
+    strategy = tf.distribute.get_strategy()
+    with pytest.raises(UserError, match=f"^{message}"):
+        open_context(config, RunDirectory(tmp_path), strategy, tmp_path / "none", tmp_path)
+
+
+def test_every_part_of_the_first_batch_is_checked():
+    plane = np.ones((2, 4, 4, 1), np.float32)
+    batch = {"images": plane.repeat(4, -1), "structure": plane, "outside": plane}
+    strategy = mirrored_strategy()
+
+    def pairs(*values: int) -> tf.distribute.DistributedDataset:
+        label = plane.astype(np.int32) * np.reshape(values, (2, 1, 1, 1)).astype(np.int32)
+        examples = tf.data.Dataset.from_tensor_slices({**batch, "label": label}).batch(1)
+        return strategy.distribute_datasets_from_function(lambda context: examples)
+
+    dataset = pairs(4, 3)
+    check_first_batch(dataset, strategy)
+    (trained_on,) = dataset
+    labels = strategy.experimental_local_results(trained_on["label"])
+    assert [int(label[0, 0, 0, 0]) for label in labels] == [4, 3]  # nothing was skipped
+    with pytest.raises(UserError, match="Batch key label .* with 5"):
+        check_first_batch(pairs(4, 5), strategy)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_stage_checks_its_data_at_every_start(context, tmp_path, monkeypatch, step):
+    context = replace(context, run=RunDirectory(tmp_path))
+    if step:
+        folder = context.run.checkpoints("segmentation")
+        Checkpoints(context.build("segmentation"), folder).save(step)
+    starts = []
+
+    def broken(strategy, batch_size, first_step, **arguments):
+        starts.append(first_step)
+        return tf.data.Dataset.from_tensors({"images": tf.zeros([batch_size, 24, 16, 4])})
+
+    monkeypatch.setattr(training, "distributed", broken)
+    with pytest.raises(UserError, match="Batch key label is missing"):
+        train_segmentation(context)
+    assert starts == [step] and not list(tmp_path.rglob("*.png"))
 
 
 def test_the_decoder_hands_out_maps_masks_and_scores():
@@ -165,7 +256,17 @@ def test_generated_maps_are_drawn_once(context):
     found = generated_maps(context)  # without a trained stage "structure"
     np.testing.assert_array_equal(found.structure, maps[0])
     np.testing.assert_array_equal(found.outside, maps[1])
-    assert found.labels.shape == (4, 8, 8, 1) and found.augment
+    assert found.labels.shape == (4, 24, 16, 1) and found.augment
+
+
+def test_generated_maps_that_passed_no_filter_are_counted(context, tmp_path, monkeypatch):
+    context = replace(context, run=RunDirectory(tmp_path))
+    maps = np.ones((2, 8, 8, 1), np.uint8)
+    monkeypatch.setattr(training, "map_decoder", lambda context: None)
+    monkeypatch.setattr(training, "random_maps", lambda *_: (maps, 1 - maps, 5))
+    np.testing.assert_array_equal(generated_maps(context).outside, 1 - maps)
+    expected = {"synthesis/random_maps/accepted_after_retries": 5}
+    assert context.run.read_metrics() == expected
 
 
 def test_the_score_is_the_mean_dice_of_the_modalities():
@@ -187,7 +288,7 @@ def test_held_out_slices_are_those_of_the_test_patients(context):
     expected = [record for record in records(context) if record["source"][0] == number]
     np.testing.assert_array_equal(slices.images, [record["images"] for record in expected])
     np.testing.assert_array_equal(slices.label, [record["label"][..., 0] for record in expected])
-    assert slices.outside.shape == (4, 8, 8) and set(np.unique(slices.outside)) <= {0, 1}
+    assert slices.outside.shape == (4, 24, 16) and set(np.unique(slices.outside)) <= {0, 1}
 
 
 def test_rows_of_slices_are_enlarged_and_outlined():

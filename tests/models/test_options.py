@@ -7,9 +7,12 @@ import pytest
 import tensorflow as tf
 
 from models.structure_gan.config import (
+    AdversarialWeights,
+    PretrainingConfig,
     RegistrationConfig,
     SegmentationConfig,
     StructureConfig,
+    StructureWeights,
     SynthesisConfig,
 )
 from models.structure_gan.registration import Registration
@@ -67,6 +70,21 @@ def test_activation_and_bare_outputs_reach_every_network():
         (SegmentationConfig, {"class_weights": (1.0,) * 4}, "segmentation.class_weights"),
         (SynthesisConfig, {"class_weights": ()}, "synthesis.class_weights"),
         (StructureConfig, {"width": 1}, "structure.width"),
+        (StructureConfig, {"latent_size": 15}, "structure.latent_size"),
+        (StructureConfig, {"map_size": (100, 96)}, "map of 100x96 cannot be halved 6 times"),
+        (StructureConfig, {"keep_mask": 0.0}, "structure.keep_mask is 0.0; give a share above 0"),
+        (StructureConfig, {"outside_channels": "all"}, "outside_channels .* one of line, both"),
+        (StructureWeights, {"kl": float("nan")}, "structure.weights.kl is nan; give 0 or more"),
+        (SegmentationConfig, {"loss": "dice"}, "segmentation.loss .* squared_error, cross_entropy"),
+        (SegmentationConfig, {"activation": "tanh"}, "segmentation.activation"),
+        (SegmentationConfig, {"initializer": "zeros"}, "segmentation.initializer is 'zeros'"),
+        (RegistrationConfig, {"discriminator": "vgg"}, "discriminator is 'vgg'; .* patch, vgg11"),
+        (RegistrationConfig, {"condition": "x"}, "registration.condition"),
+        (RegistrationConfig, {"supervised": 1.0}, "registration.supervised .*registered true"),
+        (AdversarialWeights, {"fake": -1.0}, "adversarial.fake is -1.0"),
+        (PretrainingConfig, {"learning_rate": 0.0}, "synthesis.pretraining.learning_rate"),
+        (SynthesisConfig, {"learning_rate": float("inf")}, "synthesis.learning_rate is inf"),
+        (SynthesisConfig, {"noise": (0.6, 0.5)}, "synthesis.noise"),
     ],
 )
 def test_values_that_no_network_can_have_are_refused(config, arguments, named):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tests.utils.toy import Toy
-from utils.checkpoints import Checkpoints, load_networks
+from utils.checkpoints import Checkpoints, load_networks, saved_step
 from utils.errors import UserError
 
 
@@ -26,6 +26,7 @@ def saved(directory, step: int = 7) -> Toy:
 
 def test_a_new_stage_starts_at_step_0(tmp_path):
     assert Checkpoints(Toy(), tmp_path / "structure").restore() == 0
+    assert saved_step(tmp_path / "structure") == 0
 
 
 def test_networks_optimisers_and_step_come_back(tmp_path):
@@ -41,7 +42,7 @@ def test_the_newest_of_the_last_two_is_used(tmp_path):
     for step in (5, 12, 9):
         checkpoints.save(step)
     assert {path.stem for path in tmp_path.glob("*.index")} == {"ckpt-12", "ckpt-9"}
-    assert Checkpoints(Toy(), tmp_path).restore() == 9
+    assert Checkpoints(Toy(), tmp_path).restore() == saved_step(tmp_path) == 9
 
 
 def test_other_networks_are_refused(tmp_path):

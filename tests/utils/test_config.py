@@ -105,6 +105,7 @@ def test_a_configuration_written_as_yaml_is_read_back(tmp_path):
         (["--seed=x"], "\"seed\": Expected a <class 'int'>. Got value: x"),
         (["--seed=1.5"], "\"seed\": Expected a <class 'int'>. Got value: 1.5"),
         (["--network.size=[1,2,3]"], '"network.size": Expected a tuple with 2 elements'),
+        (["--network.size", "1", "2"], "in brackets, such as --network.size=[32,24] (see"),
         (["network:\n  weights:\n    cycle: x"], '"network.weights.cycle"'),
     ],
 )
@@ -131,6 +132,7 @@ def test_every_option_has_its_help_and_default():
     text = " ".join(parser.format_help().split())
     for part in ("of everything. (type: int, default: 3)", "of the cycle. (type: float, default:"):
         assert part in text
+    assert "--network.size [32,24] height and width." in text
 
 
 def test_types_are_resolved():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 
 import numpy as np
@@ -205,16 +206,35 @@ def test_strategies_without_gpu(alone):
         make_strategy(3)
 
 
-def test_all_gpus_or_the_first_ones_or_a_cluster(alone, monkeypatch):
+def test_all_gpus_or_the_first_ones(alone, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda found: found)
     assert make_strategy(None) == ["/gpu:0", "/gpu:1", "/gpu:2"]
     assert make_strategy(2) == ["/gpu:0", "/gpu:1"]
     with pytest.raises(UserError, match="--devices is 4 but this machine has 3 GPU"):
         make_strategy(4)
-    monkeypatch.setenv("TF_CONFIG", "{}")
+
+
+def cluster(**task: object) -> str:
+    return json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": task})
+
+
+def test_a_cluster_chooses_its_devices(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", cluster(type="worker", index=1))
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: "cluster")
-    assert make_strategy(4) == "cluster"
+    assert make_strategy() == "cluster"
+    with pytest.raises(UserError, match="--devices is 4 but .* TF_CONFIG chooses"):
+        make_strategy(4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{bad", "{}", "[1]", cluster(), cluster(type="ps", index=0), cluster(type="worker", index=2)],
+)
+def test_an_unusable_cluster_is_told(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UserError, match="TF_CONFIG is .*expected JSON such as .*correct or unset"):
+        make_strategy()
 
 
 @pytest.mark.parametrize(

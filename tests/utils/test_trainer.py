@@ -197,14 +197,16 @@ def test_length_in_steps_or_epochs(schedule, steps):
     assert schedule.total_steps(21) == steps
 
 
-@pytest.mark.parametrize("name", ["batch_size", "steps_per_call", "log_every", "picture_every"])
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "steps_per_call", "log_every"])
 def test_intervals_start_at_1(name):
-    with pytest.raises(UserError, match=f"{name} of a schedule is 0; give 1 or more"):
+    with pytest.raises(UserError, match=rf"--schedule\.\*\.{name} is 0; give 1 or more"):
         Schedule(**{name: 0})
+    with pytest.raises(UserError, match="steps is -1; give 0 or more"):
+        Schedule(steps=-1)
 
 
 def test_replicas_share_a_batch_equally():
     mirrored = mirrored_strategy()
-    assert check_batch_size(6, mirrored) == 3
-    with pytest.raises(UserError, match="batch_size is 5 but 2 devices .* multiple of 2"):
-        check_batch_size(5, mirrored)
+    check_batch_size("--batch", 6, mirrored)
+    with pytest.raises(UserError, match="--batch is 5 but 2 devices .* multiple of 2"):
+        check_batch_size("--batch", 5, mirrored)
