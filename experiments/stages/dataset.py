@@ -46,7 +46,7 @@ def _renderer(context: Context) -> Callable[..., np.ndarray]:
     system = context.trained("synthesis")
     batch_size = context.config.dataset.batch_size
 
-    @tf.function
+    @tf.function(autograph=False)
     def render(structure, outside, label, seeds) -> tf.Tensor:
         batch = {
             "random_structure": tf.cast(structure, tf.float32),
@@ -61,7 +61,7 @@ def _renderer(context: Context) -> Callable[..., np.ndarray]:
 
 def lesion_scorer(segmenters: Segmentation) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Returns (images [B,H,W,4], label [B,H,W,1]) -> whole-tumour Dice [B], mean of the G_l."""
-    find = tf.function(segmenters.synthesize, reduce_retracing=True)
+    find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
 
     def score(images: np.ndarray, label: np.ndarray) -> np.ndarray:
         found = find({"images": tf.constant(images)})["labels"].numpy()

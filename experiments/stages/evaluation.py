@@ -37,7 +37,8 @@ def evaluate(context: Context) -> None:
     """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json, once."""
     if "diversity/synthetic/ssim" in context.run.read_metrics():
         return
-    find = tf.function(context.trained("segmentation").synthesize, reduce_retracing=True)
+    segmenters = context.trained("segmentation")
+    find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
     for name, slices in (("real", held_out(context)), ("synthetic", synthetic(context))):
         metrics = {
             **_segmentation(context, find, slices, f"segmentation/{name}"),

@@ -78,7 +78,7 @@ def _train(
         "seed": derive_seed(config.seed, stage, "data"),
         **pipeline,
     }
-    synthesize = tf.function(system.synthesize)
+    synthesize = tf.function(system.synthesize, autograph=False)
 
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
@@ -149,7 +149,7 @@ def map_decoder(context: Context) -> Callable[[np.ndarray], tuple]:
     batch_size = context.config.dataset.batch_size
     size = context.prepared.size
 
-    @tf.function
+    @tf.function(autograph=False)
     def decode(seeds: tf.Tensor) -> tuple:
         maps = system.random_maps(tf.ensure_shape(seeds, [batch_size, 2]), size)
         return maps["structure"], maps["outside"], maps["score"]
