@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from data.labels import augment_label, fits_inside
 from data.map_filter import ACCEPTED_ERROR, THIN, closed_contour_error, organ_pieces, thin_share
-from utils.errors import UserError
+from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
 from utils.files import read_json, replacing, write_json, write_text
 from utils.seeding import derive_seed
 
@@ -68,9 +68,9 @@ class SyntheticConfig:
     min_dice: float = 0.95
 
     def __post_init__(self) -> None:
-        for name in ("samples", "batch_size", "label_tries"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--dataset.{name} is {getattr(self, name)}; give 1 or more")
+        counts = dict.fromkeys(("samples", "batch_size", "label_tries"), at_least(1))
+        limits = dict.fromkeys(("max_contour_error", "min_dice"), NOT_NEGATIVE)
+        check_fields(self, "--dataset.", **counts, **limits, map_retries=at_least(0))
 
 
 class BestMap(NamedTuple):
