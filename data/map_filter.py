@@ -16,7 +16,7 @@ from utils.errors import UserError
 ACCEPTED_ERROR = 0.05
 SPECK = 0.002  # share of the frame below which a separate piece does not count
 DISC = 0.07  # radius of the disc that has to fit into the organ, share of the frame's shorter side
-THIN = 0.012  # share of thin parts that an organ may have; phantom brains have up to 0.009
+THIN = 0.010  # share of thin parts that an organ may have; phantom brains have up to 0.009
 
 
 def closed_contour_error(structure: np.ndarray, outside: np.ndarray) -> float:

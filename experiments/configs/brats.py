@@ -129,7 +129,7 @@ DEMO = replace(
     THESIS,
     test_fraction=0.2,  # 4 of 20 phantom subjects: 2 would make the held-out figures a lottery
     pretrain=True,  # few slices: the thesis recommends it for small sets
-    random_maps=400,  # the adversarial steps see 240
+    random_maps=400,  # the adversarial steps see 200
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
     slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2),
     # Window and zoom are pixels: halved with the resolution. Thresholds: the code's 0.035 turns the
@@ -170,11 +170,11 @@ DEMO = replace(
         **_CPU_UNET,
     ),
     schedule=Schedules(
-        structure=_steps(1200, 4),
+        structure=_steps(1100, 4),
         segmentation=_steps(1200, 4),
         registration=_steps(200, 2),
-        pretraining=_steps(1100, 4),
-        synthesis=_steps(120, 2),
+        pretraining=_steps(900, 4),
+        synthesis=_steps(100, 2),
     ),
     # Some random maps have blobs at the brain's rim that the contour test lets pass. Segmenters of
     # a few minutes rarely reach 0.95: nothing is deselected. 200 samples take less than a minute.
