@@ -180,7 +180,7 @@ class Trainer:
 
     def _distributed_step(self, iterator: Any) -> tuple:
         batch = next(iterator)
-        # Steps have no Python control flow over tensors; unconverted they trace in half the time.
+        # Steps have no Python control flow over tensors; unconverted they trace faster.
         train_step = tf.autograph.experimental.do_not_convert(self.system.train_step)
         terms = self.strategy.run(train_step, args=(batch,))
         means = {

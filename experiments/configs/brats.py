@@ -1,6 +1,6 @@
 """Configuration of the main system on BRATS-like data: the thesis' settings, two small presets."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from data.pipeline import MapConfig
 from data.slices import SliceConfig
@@ -34,6 +34,9 @@ class Schedules:
     registration: Schedule = field(default_factory=Schedule)
     pretraining: Schedule = field(default_factory=Schedule)
     synthesis: Schedule = field(default_factory=Schedule)
+
+
+TRAININGS = tuple(training.name for training in fields(Schedules))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from data.shards import PreparedSlices, prepare_shards
 from data.slices import output_size
 from data.splits import Split, split_subjects
 from data.subjects import find_subjects
-from experiments.configs.brats import BratsConfig
+from experiments.configs.brats import TRAININGS, BratsConfig
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.registration import Registration
@@ -150,12 +150,11 @@ def check_sizes(config: BratsConfig, strategy: tf.distribute.Strategy) -> None:
     Raises UserError for sides that the U-Nets cannot halve, images that a discriminator shrinks to
     one pixel, or batches that the replicas cannot share.
     """
-    size, map_size = output_size(config.slicing), config.structure.map_size
+    size = output_size(config.slicing)
     check_sides("A slice cut by --slicing.rows, .columns and .downsample", size)
-    check_sides("structure.map_size", map_size)
-    for stage, pixels in (("structure", map_size), ("registration", size), ("synthesis", size)):
-        check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, pixels)
-    for stage in ("structure", "segmentation", "registration", "pretraining", "synthesis"):
+    for stage in ("registration", "synthesis"):
+        check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, size)
+    for stage in TRAININGS:
         if stage != "pretraining" or config.pretrain:
             batch_size = getattr(config.schedule, stage).batch_size
             check_batch_size(f"--schedule.{stage}.batch_size", batch_size, strategy)

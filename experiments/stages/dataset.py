@@ -20,7 +20,7 @@ from utils.seeding import derive_seed
 
 def build_dataset(context: Context) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
-    if not (context.run.synthetic / "manifest.json").exists():
+    if not context.finished("dataset"):
         _build(context)
     manifest = read_json(context.run.synthetic / "manifest.json")
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from experiments.configs.brats import BratsConfig
+from experiments.configs.brats import TRAININGS, BratsConfig
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -29,7 +29,7 @@ def print_plan(config: BratsConfig, stages: Sequence[str]) -> None:
     ):
         _print_networks(system)
     print("\nlength of each training")
-    for name in ("structure", "segmentation", "registration", "pretraining", "synthesis"):
+    for name in TRAININGS:
         schedule = getattr(config.schedule, name)
         length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
         skipped = "  (left out: pretrain is false)" if name == "pretraining" else ""

@@ -7,6 +7,7 @@ import pandas as pd
 import tensorflow as tf
 
 from data.contract import LABEL_NAMES, MODALITIES
+from experiments.configs.brats import TRAININGS
 from experiments.stages.context import Context
 from experiments.stages.evaluation import SliceSet, held_out, synthetic
 from experiments.stages.pictures import plain_row, slice_rows
@@ -16,7 +17,6 @@ from utils.pictures import grid
 from utils.report import Report, loss_curves
 
 COLUMNS = 8
-STAGES = ("structure", "segmentation", "registration", "pretraining", "synthesis")
 
 
 def write_report(context: Context) -> None:
@@ -75,7 +75,7 @@ def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
 
 def _add_curves(report: Report, context: Context) -> None:
     history = context.run.read_history()
-    for stage in STAGES:
+    for stage in TRAININGS:
         rows = [row for row in history if row["stage"] == stage]
         if not rows:
             continue

@@ -45,7 +45,7 @@ class Row:
 def capped_relu(x: tf.Tensor) -> tuple:
     """Returns min(max(x, 0), 100): what the original "leaky" ReLU amounts to after its clipping.
 
-    The gradient is one pass over memory, that of ReLU6; TensorFlow would derive four.
+    The gradient is that of ReLU6, scaled: one kernel in place of those of the two operations.
     """
     y = tf.clip_by_value(x, 0.0, RELU_CAP)
     return y, lambda upstream: tf.raw_ops.Relu6Grad(

@@ -71,6 +71,7 @@ class Discriminator(tf.keras.Model):
     Args:
         width: base width n, channels.
         heads: 1 (validity) or 2 (validity and modality).
+        channels: of the images, C.
         trunk: a key of `TRUNKS`.
         stddev: spread of the kernels' normal initialiser.
         activation: of the hidden units, capped_relu or leaky_relu.
@@ -80,6 +81,7 @@ class Discriminator(tf.keras.Model):
         self,
         width: int,
         heads: int,
+        channels: int,
         name: str,
         trunk: str = "patch",
         stddev: float = 0.02,
@@ -99,6 +101,7 @@ class Discriminator(tf.keras.Model):
             )
             for head in HEADS[:heads]
         ]
+        self(tf.zeros([1, 32, 32, channels]))  # creates the variables
 
     def call(self, image: tf.Tensor) -> Union[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """Returns the linear patch scores in float32."""
@@ -107,18 +110,3 @@ class Discriminator(tf.keras.Model):
             x = unit(x)
         scores = tuple(tf.cast(score(hidden(x)), tf.float32) for hidden, score in self.heads)
         return scores if len(scores) > 1 else scores[0]
-
-
-def build_discriminator(
-    width: int,
-    heads: int,
-    channels: int,
-    name: str,
-    trunk: str = "patch",
-    stddev: float = 0.02,
-    activation: str = "capped_relu",
-) -> Discriminator:
-    """Returns a discriminator with its variables created for `channels` input channels."""
-    network = Discriminator(width, heads, name, trunk, stddev, activation)
-    network(tf.zeros([1, 32, 32, channels]))
-    return network

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
-from models.networks.discriminator import TRUNKS
-from models.networks.unet import CONDITIONS
+from models.networks.discriminator import TRUNKS, check_image_size
+from models.networks.unet import CONDITIONS, check_sides
 from models.structure_gan.map_networks import base_size
 from utils.errors import (
     ASCENDING,
@@ -152,6 +152,8 @@ class StructureConfig:
             discriminator_learning_rate=POSITIVE,
         )
         base_size(self.map_size, self.halvings)
+        check_sides("structure.map_size", self.map_size)
+        check_image_size("structure.discriminator", self.discriminator, self.map_size)
 
 
 @dataclass(frozen=True)

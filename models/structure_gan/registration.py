@@ -8,7 +8,7 @@ from losses import adversarial
 from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import mean_squared_error
-from models.networks.discriminator import build_discriminator
+from models.networks.discriminator import Discriminator
 from models.structure_gan.config import NUM_MODALITIES, AdversarialWeights, RegistrationConfig
 from models.structure_gan.modalities import (
     SOURCE,
@@ -31,7 +31,7 @@ class Registration(GANSystem):
         self.config = config
         networks = {
             "G_t": build_conditional_unet(config, 1, "G_t"),
-            "D_t": build_discriminator(
+            "D_t": Discriminator(
                 config.width,
                 2,
                 1,

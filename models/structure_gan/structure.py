@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from losses import adversarial, latent, reconstruction
 from losses.structure import line_sparsity
-from models.networks.discriminator import build_discriminator, check_image_size
-from models.networks.unet import UNetSpec, build_unet, check_sides
+from models.networks.discriminator import Discriminator
+from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import StructureConfig
 from models.structure_gan.map_networks import CodeDiscriminator, MapDecoder, MapEncoder
 from models.system import Batch, GANSystem, Terms
@@ -34,8 +34,6 @@ class StructureGAN(GANSystem):
     def __init__(self, config: StructureConfig):
         self.config = config
         size, width = config.map_size, config.width
-        check_sides("structure.map_size", size)
-        check_image_size("structure.discriminator", config.discriminator, size)
         networks = {
             "E_s": MapEncoder(width, config.latent_size, config.halvings),
             "G_s": MapDecoder(
@@ -45,7 +43,7 @@ class StructureGAN(GANSystem):
                 UNetSpec(width // 2, outputs=2, initializer=config.initializer), 2, "G_m"
             ),
             "D_z": CodeDiscriminator(width, config.latent_size),
-            "D_s": build_discriminator(width, 1, 2, "D_s", config.discriminator),
+            "D_s": Discriminator(width, 1, 2, "D_s", config.discriminator),
         }
         networks["E_s"](tf.zeros([1, *size, 1]))
         networks["G_s"](tf.zeros([1, config.latent_size]))

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
-from models.networks.discriminator import build_discriminator
+from models.networks.discriminator import Discriminator
 from models.networks.unet import UNet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SynthesisConfig
 from models.structure_gan.modalities import (
@@ -112,7 +112,7 @@ class Synthesis(GANSystem):
         self.segmenters = segmenters
         networks = {
             "G": build_generator(config),
-            "D": build_discriminator(
+            "D": Discriminator(
                 config.discriminator_width,
                 2,
                 1,

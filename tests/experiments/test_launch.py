@@ -142,7 +142,7 @@ def test_a_resumed_run_keeps_its_configuration(begun):
     ("words", "change"),
     [
         (("--seed", "5"), "seed: 4 -> 5"),
-        (("--structure.map_size=[8,8]",), "structure.map_size: (32, 24) -> (8, 8)"),
+        (("--structure.map_size=[40,24]",), "structure.map_size: (32, 24) -> (40, 24)"),
         (("--preset", "demo"), "preset: tiny -> demo"),
         (("--precision", "float32"), "precision: mixed_bfloat16 -> float32"),
         (("--data", "."), "data: the phantom -> ."),

@@ -170,9 +170,9 @@ def test_devices_must_share_the_batch():
     ],
 )
 def test_sizes_are_checked_before_the_data_is_looked_at(tmp_path, part, changes, message):
-    config = replace(CONFIG, **{part: replace(getattr(CONFIG, part), **changes)})
     strategy = tf.distribute.get_strategy()
     with pytest.raises(UserError, match=f"^{message}"):
+        config = replace(CONFIG, **{part: replace(getattr(CONFIG, part), **changes)})
         open_context(config, RunDirectory(tmp_path), strategy, tmp_path / "none", tmp_path)
 
 
@@ -233,7 +233,7 @@ def test_counts_of_the_set_become_metrics(tmp_path):
     run = RunDirectory(tmp_path, writes=True)
     counts = {"rejected": {"no organ": 3}, "accepted_after_retries": 2}
     write_json(run.synthetic / "manifest.json", counts)
-    build_dataset(SimpleNamespace(run=run))
+    build_dataset(SimpleNamespace(run=run, finished=lambda stage: stage == "dataset"))
     expected = {"dataset/rejected/no organ": 3, "dataset/accepted_after_retries": 2}
     assert run.read_metrics() == expected
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models.blocks.convolution import ConvUnit
-from models.networks.discriminator import Discriminator, build_discriminator, check_image_size
+from models.networks.discriminator import Discriminator, check_image_size
 from tests.models.toys import apply_unit, capped, random_image, record_units
 from utils.errors import UserError
 
@@ -44,14 +44,14 @@ def units(network: Discriminator) -> list[ConvUnit]:
     ],
 )
 def test_parameters(width, heads, channels, expected):
-    network = build_discriminator(width, heads, channels, "D")
+    network = Discriminator(width, heads, channels, "D")
     assert network.count_params() == expected
     assert sum(np.prod(v.shape) for v in network.trainable_variables) == expected
 
 
 @pytest.mark.parametrize("trunk, table", [("patch", PATCH), ("vgg11", VGG11)])
 def test_rows_of_the_table(monkeypatch, trunk, table):
-    network = build_discriminator(2, 2, 1, "D", trunk)
+    network = Discriminator(2, 2, 1, "D", trunk)
     recorded = record_units(monkeypatch)
     network(random_image(1, 184, 144, 1))
     expected = [(name, k, s, (*size, 2 * out), n) for name, k, s, out, n, size in table]
@@ -66,7 +66,7 @@ def test_rows_of_the_table(monkeypatch, trunk, table):
     "options, hidden", [({}, capped), ({"activation": "leaky_relu"}, tf.nn.leaky_relu)]
 )
 def test_scores_equal_the_plain_forward_pass(options, hidden):
-    network = build_discriminator(3, 2, 1, "D", **options)
+    network = Discriminator(3, 2, 1, "D", **options)
     for unit in units(network):  # strong scales: the cap matters
         if unit.norm is not None:
             unit.norm.scale.assign(80 * unit.norm.scale)
@@ -80,13 +80,13 @@ def test_scores_equal_the_plain_forward_pass(options, hidden):
 
 
 def test_one_head_returns_one_tensor():
-    assert build_discriminator(2, 1, 1, "D")(random_image(3, 16, 16, 1)).shape == (3, 1, 1, 1)
+    assert Discriminator(2, 1, 1, "D")(random_image(3, 16, 16, 1)).shape == (3, 1, 1, 1)
 
 
 @pytest.mark.parametrize("options, stddev", [({}, 0.02), ({"stddev": 0.2}, 0.2)])
 @pytest.mark.parametrize("trunk", ["patch", "vgg11"])
 def test_initial_kernels_and_norms(options, stddev, trunk):
-    network = build_discriminator(8, 2, 1, "D", trunk, **options)
+    network = Discriminator(8, 2, 1, "D", trunk, **options)
     for unit in units(network):
         kernel = unit.convolution.kernel.numpy()
         assert abs(kernel.mean()) < 6 * stddev / kernel.size**0.5, unit.name
@@ -103,14 +103,14 @@ def test_initial_kernels_and_norms(options, stddev, trunk):
 
 
 def test_initial_scores_are_near_zero_and_vary():
-    scores = build_discriminator(16, 2, 1, "D")(random_image(2, 64, 64, 1))
+    scores = Discriminator(16, 2, 1, "D")(random_image(2, 64, 64, 1))
     for head in scores:
         assert abs(np.mean(head)) < 1 and 0.01 < np.std(head) < 1
 
 
 def test_scores_are_float32_under_mixed_precision(policy):
     policy("mixed_float16")
-    scores = build_discriminator(2, 2, 1, "D")(random_image(1, 16, 16, 1))
+    scores = Discriminator(2, 2, 1, "D")(random_image(1, 16, 16, 1))
     assert [head.dtype for head in scores] == [tf.float32] * 2
 
 
@@ -120,11 +120,11 @@ def test_images_that_shrink_to_a_pixel_are_refused(trunk, side):
     with pytest.raises(UserError, match=rf"^s.discriminator is {trunk}.* give {side + 1} or more"):
         check_image_size("s.discriminator", trunk, size[side])
     check_image_size("s.discriminator", trunk, size[side + 1])
-    scores = build_discriminator(1, 1, 1, "D", trunk)
+    scores = Discriminator(1, 1, 1, "D", trunk)
     pixels = {n: np.prod(scores(random_image(1, *size[n], 1)).shape) for n in size}
     assert pixels == {side: 1, side + 1: 2}
 
 
 def test_unknown_trunk_is_refused():
     with pytest.raises(ValueError, match="discriminator is 'resnet'; expected one of patch, vgg11"):
-        Discriminator(2, 1, "D", trunk="resnet")
+        Discriminator(2, 1, 1, "D", trunk="resnet")

@@ -124,8 +124,8 @@ def psnr(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def paired_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Returns the SSIM of each image and its true image; higher is better, 1 for equal images.
 
-    A similarity: it needs a true image for each, unlike `diversity_ssim`, whose windows and
-    constants it shares.
+    Wang et al., IEEE TIP 13(4), 2004, with data range 1, K 0.01 and 0.03, an 11x11 Gaussian window
+    of sigma 1.5, and only windows that lie inside the image.
 
     Args:
         images: [N,H,W,M] in [0,1], H and W of 11 or more.
@@ -138,8 +138,7 @@ def paired_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         UserError: the shapes differ or `check_images` refuses.
     """
     images, reference = _check_pairs("paired_ssim", images, reference, SSIM_WINDOW)
-    rows = np.arange(len(images))
-    return _score_pairs(_ssim, images, reference, rows, rows)
+    return _in_chunks(_ssim, images, reference)
 
 
 def scales_for(height: int, width: int) -> int:
@@ -174,7 +173,7 @@ def ms_ssim_name(height: int, width: int) -> str:
 def multi_scale_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Returns the MS-SSIM of each image and its true image; higher is better, 1 for equal images.
 
-    Wang et al., Asilomar 2003, with the window and constants of `diversity_ssim`, by
+    Wang et al., Asilomar 2003, with the window and constants of `paired_ssim`, by
     `tf.image.ssim_multiscale`: negative contrast and SSIM count as 0. Five scales have the
     published weights (sum 1.0001), fewer have the first ones divided by their sum. Report it under
     `ms_ssim_name`.
@@ -190,26 +189,28 @@ def multi_scale_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         UserError: the shapes differ or `check_images` refuses.
     """
     images, reference = _check_pairs("multi_scale_ssim", images, reference, SSIM_WINDOW)
-    rows = np.arange(len(images))
-    return _score_pairs(_ms_ssim, images, reference, rows, rows)
+    return _in_chunks(_ms_ssim, images, reference)
 
 
 def diversity_ssim(
-    images: np.ndarray, num_pairs: int, seed: int, groups: Optional[np.ndarray] = None
+    images: np.ndarray,
+    num_pairs: int,
+    seed: int,
+    groups: Optional[np.ndarray] = None,
+    score: Score = paired_ssim,
 ) -> np.ndarray:
     """Returns the mean SSIM between different images of a set, per modality.
 
     Lower means more diverse and 1 a collapsed set; the value of as many real images is the mark to
     meet. Pairing rule: each pair is drawn uniformly from all pairs of two different images,
-    independently of the others; equal `num_pairs`, `seed` and N give equal pairs. SSIM: Wang et
-    al., IEEE TIP 13(4), 2004, with data range 1, K 0.01 and 0.03, an 11x11 Gaussian window of
-    sigma 1.5, and only windows that lie inside the image.
+    independently of the others; equal `num_pairs`, `seed` and N give equal pairs.
 
     Args:
         images: [N,H,W,M] in [0,1], N of 2 or more, H and W of 11 or more.
         num_pairs: number of pairs, at least 1.
         seed: of the pairs.
         groups: [N], such as patients: only pairs of different groups are drawn.
+        score: of a pair; `multi_scale_ssim` gives the figure to report under `ms_ssim_name`.
 
     Returns:
         float64 [M], at most 1.
@@ -217,46 +218,10 @@ def diversity_ssim(
     Raises:
         UserError: too few images or groups, no pair, or `check_images` refuses.
     """
-    return _diversity("diversity_ssim", _ssim, images, num_pairs, seed, groups)
-
-
-def diversity_ms_ssim(
-    images: np.ndarray, num_pairs: int, seed: int, groups: Optional[np.ndarray] = None
-) -> np.ndarray:
-    """Returns the mean MS-SSIM between different images of a set, per modality.
-
-    Lower means more diverse and 1 a collapsed set; the value of as many real images is the mark to
-    meet. Pairs are those of `diversity_ssim`, the score is that of `multi_scale_ssim`; report it
-    under `ms_ssim_name`.
-
-    Args:
-        images: [N,H,W,M] in [0,1], N of 2 or more, H and W of 11 or more.
-        num_pairs: number of pairs, at least 1.
-        seed: of the pairs.
-        groups: [N], such as patients: only pairs of different groups are drawn.
-
-    Returns:
-        float64 [M] in [0,1].
-
-    Raises:
-        UserError: too few images or groups, no pair, or `check_images` refuses.
-    """
-    return _diversity("diversity_ms_ssim", _ms_ssim, images, num_pairs, seed, groups)
-
-
-def _diversity(
-    caller: str,
-    score: Score,
-    images: np.ndarray,
-    num_pairs: int,
-    seed: int,
-    groups: Optional[np.ndarray],
-) -> np.ndarray:
-    """Mean score [M] of pairs that are drawn by the rule in `diversity_ssim`."""
-    images = check_images(caller, images, "N,H,W,M", SSIM_WINDOW)
+    images = check_images("diversity_ssim", images, "N,H,W,M", SSIM_WINDOW)
     if len(images) < 2 or num_pairs < 1:
         raise UserError(
-            f"{caller} needs images [N,H,W,M] with N of 2 or more and at least 1 pair, found "
+            "diversity_ssim needs images [N,H,W,M] with N of 2 or more and at least 1 pair, found "
             f"{images.shape} and {num_pairs} pairs; use more images or pairs."
         )
     rng = np.random.default_rng(seed)
@@ -266,12 +231,13 @@ def _diversity(
         groups = np.asarray(groups)
         if groups.shape != (len(images),) or np.all(groups == groups[0]):
             raise UserError(
-                f"{caller} needs a group for each of {len(images)} images and two groups at least, "
-                f"found {groups.shape} with {len(np.unique(groups))}; pass one entry per image."
+                f"diversity_ssim needs a group for each of {len(images)} images and two groups at "
+                f"least, found {groups.shape} with {len(np.unique(groups))}; pass one entry per "
+                "image."
             )
         while np.any(same := groups[first] == groups[second]):
             second[same] = rng.integers(len(images), size=np.count_nonzero(same))
-    return _score_pairs(score, images, images, first, second).mean(axis=0)
+    return score(images[first], images[second]).mean(axis=0)
 
 
 def _check_pairs(
@@ -288,15 +254,11 @@ def _check_pairs(
     return images, reference
 
 
-def _score_pairs(
-    score: Score, images: np.ndarray, others: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> np.ndarray:
-    """Scores [P,M] of images[first] and others[second], a chunk at a time to bound the memory."""
-    scores = [
-        score(images[first[start:][:PAIRS_PER_CHUNK]], others[second[start:][:PAIRS_PER_CHUNK]])
-        for start in range(0, len(first), PAIRS_PER_CHUNK)
-    ]
-    return np.concatenate(scores).astype(np.float64)
+def _in_chunks(score: Score, images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Scores [P,M] of two times P images, a chunk at a time to bound the memory."""
+    starts = range(0, len(images), PAIRS_PER_CHUNK)
+    chunks = [slice(start, start + PAIRS_PER_CHUNK) for start in starts]
+    return np.concatenate([score(images[c], others[c]) for c in chunks]).astype(np.float64)
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

@@ -28,12 +28,8 @@ def dice(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
         UserError: the shapes differ.
     """
     _check_shapes(prediction, reference)
-    axes = tuple(range(1, np.ndim(prediction)))
-    both = np.count_nonzero(np.logical_and(prediction, reference), axis=axes)
-    total = np.count_nonzero(prediction, axis=axes) + np.count_nonzero(reference, axis=axes)
-    scores = np.full(len(prediction), np.nan)
-    np.divide(2 * both, total, out=scores, where=total > 0)
-    return scores
+    both = _count(np.logical_and(prediction, reference))
+    return _share(2 * both, _count(prediction) + _count(reference))
 
 
 def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -52,10 +48,7 @@ def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
         UserError: the shapes differ.
     """
     _check_shapes(prediction, reference)
-    axes = tuple(range(1, np.ndim(prediction)))
-    found = np.count_nonzero(np.logical_and(prediction, reference), axis=axes)
-    total = np.count_nonzero(reference, axis=axes)
-    return np.divide(found, total, out=np.full(len(prediction), np.nan), where=total > 0)
+    return _share(_count(np.logical_and(prediction, reference)), _count(reference))
 
 
 def specificity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -75,6 +68,16 @@ def specificity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
         UserError: the shapes differ.
     """
     return sensitivity(np.logical_not(prediction), np.logical_not(reference))
+
+
+def _count(masks: np.ndarray) -> np.ndarray:
+    """Number of pixels [N] in each mask [N,...]."""
+    return np.count_nonzero(masks, axis=tuple(range(1, np.ndim(masks))))
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole [N], NaN where there is no whole."""
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
 def mean_and_count(values: np.ndarray) -> tuple[float, int]:

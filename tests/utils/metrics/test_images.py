@@ -14,7 +14,6 @@ from skimage.transform import downscale_local_mean
 from utils.errors import UserError
 from utils.metrics.images import (
     PAIRS_PER_CHUNK,
-    diversity_ms_ssim,
     diversity_ssim,
     ms_ssim_name,
     multi_scale_ssim,
@@ -150,11 +149,12 @@ def test_diversity_pairs_never_share_a_group():
 def test_diversity_ms_ssim_draws_the_pairs_of_diversity_ssim():
     images = noise(5, 12, 12, 2)  # one scale: the SSIM itself where it is positive
     images = 0.5 * images + 0.5 * images[:1]
-    found = diversity_ms_ssim(images, num_pairs=7, seed=2)
+    found = diversity_ssim(images, num_pairs=7, seed=2, score=multi_scale_ssim)
     np.testing.assert_allclose(found, diversity_ssim(images, num_pairs=7, seed=2), atol=1e-6)
     first, second = noise(2, 24, 24, 1)
     expected = multi_scale_ssim(first[np.newaxis], second[np.newaxis])[0]
-    np.testing.assert_allclose(diversity_ms_ssim(noise(2, 24, 24, 1), 3, seed=0), expected)
+    found = diversity_ssim(noise(2, 24, 24, 1), 3, seed=0, score=multi_scale_ssim)
+    np.testing.assert_allclose(found, expected)
 
 
 @pytest.mark.parametrize("metric", [psnr, paired_ssim, multi_scale_ssim])
