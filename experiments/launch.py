@@ -34,6 +34,44 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True)
+class Option:
+    """A word of one script's command line beyond those that all scripts share.
+
+    Attributes:
+        name: without dashes in front, such as "rows".
+        type: of its value, such as `str` or `Optional[Path]`.
+        default: its value when it is left out.
+        help: one line, with the unit if there is one.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Script:
+    """What distinguishes one script's command line from another's.
+
+    Attributes:
+        path: of the script, from the repository on.
+        description: its first line of `--help`.
+        presets: configurations by name.
+        stages: names of its stages, in order.
+        reads_run: whether it works on a finished main run, which `--run` names.
+        options: further words; on resume they may differ from those of the start.
+    """
+
+    path: str
+    description: str
+    presets: Mapping[str, Any]
+    stages: Sequence[str]
+    reads_run: bool = False
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class Launch:
     """A parsed command line.
 
@@ -41,6 +79,7 @@ class Launch:
         preset: name of the preset behind the configuration.
         config: the resolved configuration.
         data: the user's data folder, or None for the phantom.
+        source: the finished main run that `--run` names, or None.
         out: the run directory.
         cache: folder of phantom and prepared slices.
         stages: the stages to run, in order.
@@ -50,11 +89,13 @@ class Launch:
         dry_run: only print.
         debug: show tracebacks.
         command: the words that repeat this run with `--resume`.
+        options: values of the script's own options by name.
     """
 
     preset: str
     config: Any
     data: Optional[Path]
+    source: Optional[Path]
     out: Path
     cache: Path
     stages: Sequence[str]
@@ -64,6 +105,7 @@ class Launch:
     dry_run: bool
     debug: bool
     command: str
+    options: Mapping[str, Any]
 
 
 def default_cache() -> Path:
@@ -72,27 +114,25 @@ def default_cache() -> Path:
     return Path(base) / "synthetic-labelled-mri"
 
 
-def parse(
-    argv: Sequence[str],
-    script: str,
-    description: str,
-    presets: Mapping[str, Any],
-    stages: Sequence[str],
-) -> Launch:
+def parse(argv: Sequence[str], script: Script) -> Launch:
     """Returns the launch that a command line describes; mistakes end with exit code 2.
 
     A preset's values give way to those of `--config` files, these to options, wherever they stand.
     With `--resume` the run's own config.json is the starting point, and options that would change
-    it are refused; only its data folder may have moved.
+    it are refused; only its data folder may have moved. Without `--preset` a script that reads a
+    main run takes that run's preset.
     """
     argv = _config_files_first(argv)
-    first = _first_look(argv)
+    first = _first_look(argv, script)
     preset = first.preset or ("thesis" if first.data else "demo")
-    config, saved = presets.get(preset, next(iter(presets.values()))), {}
+    config, saved = script.presets.get(preset, next(iter(script.presets.values()))), {}
     if first.resume:
-        saved = _saved_run(first.out)
+        saved = saved_run(first.out, "--resume needs --out with")
         config = from_dict(type(config), saved["config"])
-    parser = _base_parser(script, description, presets, stages)
+    elif script.reads_run and first.run is not None:
+        preset = first.preset or saved_run(first.run, "--run needs")["preset"]
+        config = script.presets.get(preset, config)
+    parser = _base_parser(script)
     add_config(parser, config)
     parser.set_defaults(precision=saved.get("precision", PRECISIONS[0]))
     options = parser.parse_args(argv)
@@ -104,14 +144,21 @@ def parse(
         _refuse_changes(options, saved, differences(config, chosen))
         preset = saved["preset"]
     _refuse_lost_noise(chosen, options.precision)
-    options.out = options.out or Path("runs") / f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    options.out = options.out or _new_run(preset, script)
     command = _command(parser, options, script)
     if saved.get("data") and options.data is None:
         options.data = Path(saved["data"])
+    if script.reads_run and saved.get("run") and options.run is None:
+        options.run = Path(saved["run"])
     if options.data is not None and not options.data.is_dir():
         wanted = "the new place of the run's data" if saved else "the root of the BRATS tree"
         raise UserError(f"--data {options.data} is not a folder; give {wanted}")
-    return _launch(options, preset, chosen, command, stages)
+    return _launch(options, preset, chosen, command, script)
+
+
+def _new_run(preset: str, script: Script) -> Path:
+    name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / (f"{Path(script.path).stem}-{name}" if script.reads_run else name)
 
 
 def _config_files_first(argv: Sequence[str]) -> list[str]:
@@ -122,13 +169,15 @@ def _config_files_first(argv: Sequence[str]) -> list[str]:
     return [*(f"--config={file}" for file in found.config), *rest]
 
 
-def _first_look(argv: Sequence[str]) -> argparse.Namespace:
+def _first_look(argv: Sequence[str], script: Script) -> argparse.Namespace:
     """Reads the few options that decide which configuration the others change."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true")
+    if script.reads_run:
+        parser.add_argument("--run", type=Path)
     return parser.parse_known_args(argv)[0]
 
 
@@ -162,26 +211,36 @@ def _refuse_lost_noise(config: Any, precision: str) -> None:
         )
 
 
-def _command(parser: Parser, options: Any, script: str) -> str:
+def _command(parser: Parser, options: Any, script: Script) -> str:
     """Returns the command that continues a run on the same devices, with the same cache."""
-    words = [sys.executable, str(REPOSITORY / script), "--out", str(options.out), "--resume"]
+    words = [sys.executable, str(REPOSITORY / script.path), "--out", str(options.out), "--resume"]
     moved = ("data",) if options.resume else ()  # a new run's config.json holds the folder
-    for name in ("stages", "devices", "precision", "cache", *moved):
+    own = tuple(option.name for option in script.options)
+    for name in ("stages", "devices", "precision", "cache", *own, *moved):
         if options[name] != parser.get_default(name):
             words += [f"--{name}", str(options[name])]
     return shlex.join(words)
 
 
-def _base_parser(script, description, presets, stages) -> Parser:
-    program = f"python {script}"
+def _base_parser(script: Script) -> Parser:
+    program = f"python {script.path}"
     parser = Parser(
-        prog=program, usage=f"{program} [options]", description=description, allow_abbrev=False
+        prog=program,
+        usage=f"{program} [options]",
+        description=script.description,
+        allow_abbrev=False,
     )
     add = parser.add_argument
+    if script.reads_run:
+        add("--run", type=Optional[Path], help="finished main run; default: made in OUT/main")
+    for option in script.options:
+        add(f"--{option.name}", type=option.type, default=option.default, help=option.help)
     add("--data", type=Optional[Path], help="BRATS folder (default: phantom), also one that moved")
-    add("--preset", choices=list(presets), help="default: demo, or thesis with --data")
+    add("--preset", choices=list(script.presets), help="default: demo, or thesis with --data")
     add("--out", type=Optional[Path], help="run directory; default: runs/<preset>-<time>")
-    add("--stages", type=str, default=",".join(stages), help="comma-separated, in this order")
+    add(
+        "--stages", type=str, default=",".join(script.stages), help="comma-separated, in this order"
+    )
     add("--resume", action="store_true", help="continue the run in --out")
     add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
     add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
@@ -191,19 +250,24 @@ def _base_parser(script, description, presets, stages) -> Parser:
     return parser
 
 
-def _saved_run(out: Optional[Path]) -> dict:
+def saved_run(out: Optional[Path], needs: str) -> dict:
+    """Returns what a run directory's config.json says of its start; UserError if it has none.
+
+    `needs` begins the sentence, such as "--resume needs --out with".
+    """
     if out is None or not (out / "config.json").exists():
-        raise UserError(f"--resume needs --out with a run directory; {out} holds no config.json")
+        raise UserError(f"{needs} a run directory; {out} holds no config.json")
     try:
         saved = read_json(out / "config.json")
-        return {name: saved[name] for name in ("preset", "data", "precision", "config")}
+        start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
+        return {**start, "run": saved.get("run")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
         ) from error
 
 
-def _launch(options: Any, preset: str, config: Any, command: str, stages: Sequence[str]) -> Launch:
+def _launch(options: Any, preset: str, config: Any, command: str, script: Script) -> Launch:
     if options.devices is not None and options.devices < 1:
         raise UserError(f"--devices is {options.devices}; give 1 or more")
     out = options.out
@@ -214,15 +278,17 @@ def _launch(options: Any, preset: str, config: Any, command: str, stages: Sequen
         preset=preset,
         config=config,
         data=options.data.resolve() if options.data else None,
+        source=options.run.resolve() if script.reads_run and options.run else None,
         out=out,
         cache=options.cache,
-        stages=_chosen_stages(options.stages, stages),
+        stages=_chosen_stages(options.stages, script.stages),
         resume=options.resume,
         devices=options.devices,
         precision=options.precision,
         dry_run=options.dry_run,
         debug=options.debug,
         command=command,
+        options={option.name: options[option.name] for option in script.options},
     )
 
 
@@ -282,6 +348,8 @@ def record_start(launch: Launch, run: RunDirectory, strategy: tf.distribute.Stra
     saved = read_json(run.config) if run.config.exists() else None
     if saved is None:
         start = {"preset": launch.preset, "data": data, "precision": launch.precision}
+        if launch.source is not None:
+            start["run"] = str(launch.source)
         write_json(run.config, {**start, "config": dataclasses.asdict(launch.config)})
     elif saved["data"] != data:
         write_json(run.config, {**saved, "data": data})

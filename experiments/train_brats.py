@@ -27,7 +27,7 @@ prepare_tensorflow()
 import tensorflow as tf
 
 from experiments.configs.brats import PRESETS
-from experiments.launch import Launch, main, parse, record_start
+from experiments.launch import Launch, Script, main, parse, record_start
 from experiments.stages.context import Context, check_sizes, open_context
 from experiments.stages.dataset import build_dataset
 from experiments.stages.evaluation import evaluate
@@ -94,7 +94,7 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
         print(f"report: {run.report}")
 
 
+SCRIPT = Script("experiments/train_brats.py", __doc__.split("\n")[0], PRESETS, stages=tuple(STAGES))
+
 if __name__ == "__main__":
-    description = __doc__.split("\n")[0]
-    script = "experiments/train_brats.py"
-    sys.exit(main(lambda: parse(sys.argv[1:], script, description, PRESETS, list(STAGES)), execute))
+    sys.exit(main(lambda: parse(sys.argv[1:], SCRIPT), execute))

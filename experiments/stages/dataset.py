@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Callable
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 from data.contract import MODALITIES
 from data.pipeline import lesion_labels
-from data.synthetic import build_synthetic_set
+from data.synthetic import SyntheticConfig, build_synthetic_set
 from experiments.stages.context import Context
 from experiments.stages.training import map_decoder
 from models.structure_gan.segmentation import Segmentation
@@ -21,22 +22,25 @@ from utils.seeding import derive_seed
 def build_dataset(context: Context) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
     if not context.finished("dataset"):
-        _build(context)
+        draw_set(context, context.run.synthetic, context.config.dataset)
     manifest = read_json(context.run.synthetic / "manifest.json")
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
     metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
     context.run.update_metrics(metrics)
 
 
-def _build(context: Context) -> None:
-    config = context.config
+def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None:
+    """Draws a synthetic set with a run's systems, or as much of it as is missing.
+
+    Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
+    """
     build_synthetic_set(
-        context.run.synthetic,
+        directory,
         decode=map_decoder(context),
         render=_renderer(context),
         labels=lesion_labels(context.prepared, context.split.train),
-        config=config.dataset,
-        seed=derive_seed(config.seed, "dataset"),
+        config=config,
+        seed=derive_seed(context.config.seed, "dataset"),
         score=lesion_scorer(context.trained("segmentation")),
         notes={"training data": context.data_note, "modalities": " ".join(MODALITIES)},
     )

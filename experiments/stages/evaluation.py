@@ -41,7 +41,11 @@ def evaluate(context: Context) -> None:
     find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
     for name, slices in (("real", held_out(context)), ("synthetic", synthetic(context))):
         metrics = {
-            **_segmentation(context, find, slices, f"segmentation/{name}"),
+            **segmentation_figures(
+                find_labels(find, slices.images, context.config.evaluation.batch_size),
+                slices.label,
+                f"segmentation/{name}",
+            ),
             **_registration(context, slices, f"registration/{name}"),
             **_per_modality(
                 outside_share(slices.images, slices.outside).mean(axis=0),
@@ -87,26 +91,35 @@ def synthetic(context: Context) -> SliceSet:
     return SliceSet(**arrays, subjects=np.arange(len(samples)))
 
 
-def _segmentation(
-    context: Context, find: Callable[[dict], dict], slices: SliceSet, prefix: str
-) -> dict[str, float]:
-    size = context.config.evaluation.batch_size
-    found = np.concatenate(
-        [
-            find({"images": tf.constant(slices.images[first : first + size])})["labels"]
-            for first in range(0, len(slices.images), size)
-        ]
+def find_labels(find: Callable[[dict], dict], images: np.ndarray, batch_size: int) -> np.ndarray:
+    """Returns the labels [N,H,W,4] that segmenters find in images [N,H,W,4], modality by modality.
+
+    `find` is `Segmentation.synthesize`, compiled or not.
+    """
+    starts = range(0, len(images), batch_size)
+    return np.concatenate(
+        [find({"images": tf.constant(images[i : i + batch_size])})["labels"] for i in starts]
     )
-    metrics, per_modality = {}, []
-    for i, modality in enumerate(MODALITIES):
-        values = segmentation_metrics(
-            found[..., i], slices.label, NUM_CLASSES, LABEL_NAMES, REGIONS
-        )
-        per_modality.append(values)
-        metrics.update({f"{prefix}/{modality}/{key}": value for key, value in values.items()})
+
+
+def segmentation_figures(found: np.ndarray, label: np.ndarray, prefix: str) -> dict[str, float]:
+    """Returns `segmentation_metrics` of labels [N,H,W,4] against [N,H,W], and their means.
+
+    Keys are `<prefix>/<modality>/<figure>` and `<prefix>/<figure>`; figures that do not exist, such
+    as the Dice of a class that never occurs, are left out.
+    """
+    per_modality = [
+        segmentation_metrics(found[..., i], label, NUM_CLASSES, LABEL_NAMES, REGIONS)
+        for i in range(len(MODALITIES))
+    ]
+    figures = {
+        f"{prefix}/{modality}/{key}": value
+        for modality, values in zip(MODALITIES, per_modality)
+        for key, value in values.items()
+    }
     for key in per_modality[0]:
-        metrics[f"{prefix}/{key}"] = float(np.mean([values[key] for values in per_modality]))
-    return _finite(metrics)
+        figures[f"{prefix}/{key}"] = float(np.mean([values[key] for values in per_modality]))
+    return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 
 def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
@@ -136,8 +149,3 @@ def _diversity(context: Context, slices: SliceSet) -> np.ndarray:
 def _per_modality(values: np.ndarray, prefix: str, key: str) -> dict[str, float]:
     metrics = {f"{prefix}/{m}/{key}": float(v) for m, v in zip(MODALITIES, values)}
     return {**metrics, f"{prefix}/{key}": float(np.mean(values))}
-
-
-def _finite(metrics: dict[str, float]) -> dict[str, float]:
-    """Leaves out figures that do not exist, such as the Dice of a class that never occurs."""
-    return {key: value for key, value in metrics.items() if np.isfinite(value)}

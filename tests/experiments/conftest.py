@@ -14,7 +14,6 @@ import pytest
 import tensorflow as tf
 
 from experiments import train_brats
-from experiments.configs.brats import PRESETS
 from experiments.launch import main, parse
 from utils.environment import REPOSITORY
 from utils.run_directory import RunDirectory
@@ -36,7 +35,7 @@ def _same_process_afterwards():
 
 def train(*words: str) -> int:
     """Run the script in this process and return its exit code."""
-    return main(lambda: parse(words, SCRIPT, "", PRESETS, STAGES), train_brats.execute)
+    return main(lambda: parse(words, train_brats.SCRIPT), train_brats.execute)
 
 
 def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: str):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
-from experiments.launch import default_cache, main, parse, record_start
+from experiments.launch import Script, default_cache, main, parse, record_start
 from experiments.train_brats import NEEDS, check_stages
 from tests.experiments.conftest import SCRIPT, train
 from tests.experiments.conftest import STAGES as ALL_STAGES
@@ -27,7 +27,7 @@ STAGES = ("structure", "segmentation", "report")
 
 
 def read(*words: str):
-    return parse(words, SCRIPT, "Trains.", PRESETS, STAGES)
+    return parse(words, Script(SCRIPT, "Trains.", PRESETS, STAGES))
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""The finished main run on which tables and figures work: found by `--run`, or made first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import tensorflow as tf
+
+from experiments import train_brats
+from experiments.configs.brats import PRESETS, BratsConfig
+from experiments.launch import Launch, saved_run
+from experiments.stages.context import Context, open_context
+from utils.config import from_dict
+from utils.distribute import is_chief
+from utils.errors import UserError
+from utils.run_directory import RunDirectory
+
+
+def open_source(launch: Launch, strategy: tf.distribute.Strategy) -> Context:
+    """Returns the main run behind a table or figure; nothing is written to one that `--run` names.
+
+    Without `--run` the main run of the same preset and data is made in OUT/main, or continued
+    there. The run's data may have moved: `--data` tells where to.
+
+    Raises UserError if the folder holds no main run, or one that has not been finished.
+    """
+    path = launch.source or launch.out / "main"
+    if launch.source is None:
+        _make(launch, path, strategy)
+    saved = saved_run(path, "--run needs")
+    data = launch.data or (Path(saved["data"]) if saved["data"] else None)
+    if data is not None and not data.is_dir():
+        raise UserError(f"The run {path} was made with {data}, which is gone; name it with --data")
+    config = from_dict(BratsConfig, saved["config"])
+    context = open_context(config, RunDirectory(path, writes=False), strategy, data, launch.cache)
+    missing = [stage for stage in train_brats.STAGES if not context.finished(stage)]
+    if missing:
+        raise UserError(
+            f"The run {path} has not finished {', '.join(missing)}; continue it with "
+            f"python {train_brats.SCRIPT.path} --out {path} --resume"
+        )
+    return context
+
+
+def _make(launch: Launch, path: Path, strategy: tf.distribute.Strategy) -> None:
+    resume = (path / "config.json").exists()
+    config = PRESETS[launch.preset]
+    if resume:
+        config = from_dict(BratsConfig, saved_run(path, "OUT/main needs")["config"])
+    main_run = replace(
+        launch, config=config, out=path, stages=tuple(train_brats.STAGES), resume=resume
+    )
+    run = RunDirectory(path, writes=is_chief(strategy))
+    train_brats.execute(main_run, run, strategy)
