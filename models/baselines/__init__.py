@@ -1,0 +1,39 @@
+"""GAN# and SkrGAN*: the two baselines that the thesis trained itself (Table 3).
+
+Sources: Yili Qu, master thesis, footnotes of Table 3 ("the thesis"); the released code, folders
+BaseGAN and SkrGAN (facts in the project's reference, "original code" 2.8, "peer systems" 6.2).
+
+Paper -> code
+
+| source | here |
+| --- | --- |
+| GAN# ("BaseGAN"; DCGAN with a U-Net and "VGG11") | `system.Baseline` with `config.GAN_SHARP` |
+| SkrGAN* (the thesis' version of SkrGAN) | `system.Baseline` with `config.SKRGAN_STAR` |
+| G_x, G_y, G_z, G_w (one per modality, no condition) | `models.networks.unet` |
+| D_x, D_y, D_z, D_w (one head, "VGG11") | `models.networks.discriminator` |
+| N(0,1) noise image, or 1 - s | `system.Baseline.synthesize` |
+| D loss 100/70 or 5/3, G loss 70 or 3, 5 mse(G(1 - s), x) | `system.Baseline.train_step` |
+
+x, y, z, w are T1, T2, T1c, Flair. The two systems differ in a row of settings and in nothing else.
+
+Choices where the sources disagree
+
+* SkrGAN*: the footnote says "no self-supervised pre-training"; the code has no such phase, but
+  keeps the squared error to the paired slice in every step. The code is followed (`reconstruction`
+  0 leaves it out).
+* The noise of GAN# is an image as large as the slice, fresh for every step and modality. A DCGAN
+  has a vector: the name says where the design comes from, not what it is.
+* G and D of all modalities are updated at once, from one forward pass, by one Adam each: Adam works
+  element by element, so this equals one per network.
+
+Known deviations
+
+* The released code's defects are not reproduced: SkrGAN* takes two outputs from one-headed
+  discriminators (it cannot run), and the sampling script of GAN# shows G_x four times.
+* Leaky ReLU and the literal VGG11 of the text are `activation` and `discriminator`, as in the main
+  system; the default is the code's capped ReLU and six convolutions.
+
+Not claimed: a reproduction of SkrGAN itself (Zhang et al., MICCAI 2019). Its sketches, networks and
+weights were not published in enough detail; SkrGAN* shares its idea, sketch -> image, and nothing
+else. Neither system has a lesion label, a registration term, or a modality condition.
+"""

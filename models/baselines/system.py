@@ -1,0 +1,99 @@
+"""System "baseline": GAN# and SkrGAN* (thesis Table 3; original code, 2.8)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from losses.adversarial import FAKE, REAL, least_squares
+from losses.reconstruction import mean_squared_error
+from models.baselines.config import BaselineConfig
+from models.networks.discriminator import Discriminator
+from models.networks.unet import UNetSpec, build_unet
+from models.system import Batch, GANSystem, Terms
+from utils.distribute import apply_gradients
+from utils.seeding import normal
+
+MODALITIES = "xyzw"  # T1, T2, T1c, Flair in the released code
+
+
+class Baseline(GANSystem):
+    """G_x..G_w against D_x..D_w, one pair per modality; none of them knows of the others."""
+
+    def __init__(self, config: BaselineConfig):
+        self.config = config
+        spec = UNetSpec(
+            config.width,
+            initializer=config.initializer,
+            output_scale=config.output_scale,
+            output_offset=config.output_offset,
+            activation=config.activation,
+            output_norm=config.output_norm,
+        )
+        generators, discriminators = ([f"{net}_{m}" for m in MODALITIES] for net in "GD")
+        networks = {name: build_unet(spec, 1, name) for name in generators}
+        networks.update((name, self._discriminator(name)) for name in discriminators)
+        rates = dict.fromkeys("GD", config.learning_rate)
+        super().__init__(networks, {"G": generators, "D": discriminators}, rates)
+
+    def _discriminator(self, name: str) -> Discriminator:
+        c = self.config
+        return Discriminator(
+            c.discriminator_width,
+            1,
+            1,
+            name,
+            c.discriminator,
+            c.discriminator_stddev,
+            c.activation,
+        )
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One simultaneous update on `images` [B,H,W,4] and `structure` [B,H,W,1] of real slices.
+
+        A term is the sum of the four modalities'.
+        """
+        with tf.GradientTape(persistent=True) as tape:
+            generated = self.synthesize(batch)["images"]
+            terms_g, terms_d = self._terms(batch["images"], generated)
+            losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        norms = {
+            f"gradient_norm/{group}": apply_gradients(
+                tape, loss, self.variables(group), self.optimizers[group]
+            )
+            for group, loss in losses.items()
+        }
+        totals = {f"loss/{group}": loss for group, loss in losses.items()}
+        return {**totals, **terms_g, **terms_d, **norms}
+
+    def _terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms]:
+        """Terms of G and of D for real and generated images [B,H,W,4]."""
+        c, scores = self.config, []
+        for i, modality in enumerate(MODALITIES):
+            pair = tf.concat([images[..., i : i + 1], generated[..., i : i + 1]], axis=0)
+            scores.append(tf.split(self.networks[f"D_{modality}"](pair), 2))
+        real, fake = (tf.stack(part) for part in zip(*scores))  # means over all equal B and h x w
+        count = len(MODALITIES)
+        terms_g = {"G/adversarial": c.adversarial * count * least_squares(fake, REAL)}
+        if c.reconstruction:
+            error = mean_squared_error(generated, images)
+            terms_g["G/reconstruction"] = c.reconstruction * count * error
+        terms_d = {
+            "D/real": c.real * count * least_squares(real, REAL),
+            "D/fake": c.fake * count * least_squares(fake, FAKE),
+        }
+        return terms_g, terms_d
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `images` [B,H,W,4] in (0,1) from `structure` [B,H,W,1] and `seed` [B,2].
+
+        With the input "noise" only the size of the map counts.
+        """
+        structure, images = batch["structure"], []
+        for modality in MODALITIES:
+            if self.config.generator_input == "noise":
+                shape = tuple(structure.shape[1:])
+                fed = normal(batch["seed"], f"noise {modality}", shape)
+            else:
+                fed = 1.0 - structure
+            images.append(self.networks[f"G_{modality}"](fed))
+        return {"images": tf.concat(images, axis=-1)}
