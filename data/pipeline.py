@@ -81,12 +81,14 @@ class RandomMaps:
         structure, outside: uint8 [N,H,W,1], 0/1.
         labels: uint8 [L,H,W,1], 0..4, each with a lesion.
         augment: apply two random operations to every label.
+        match: choose labels that lie inside the mask; off = any label (Table 1, "no mask filter").
     """
 
     structure: np.ndarray
     outside: np.ndarray
     labels: np.ndarray
     augment: bool
+    match: bool = True
 
 
 def training_batches(
@@ -215,17 +217,18 @@ def _cut_maps(example: dict, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
 def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     number = tf.random.stateless_uniform([], fold_in(seed, "map"), 0, len(maps.structure), tf.int32)
     outside = tf.cast(maps.outside[number], tf.float32)
+    tries = LABEL_CANDIDATES if maps.match else 1
     chosen = tf.random.stateless_uniform(
-        [LABEL_CANDIDATES], fold_in(seed, "labels"), 0, len(maps.labels), tf.int32
+        [tries], fold_in(seed, "labels"), 0, len(maps.labels), tf.int32
     )
     candidates = tf.cast(tf.gather(maps.labels, chosen), tf.int32)
     if maps.augment:
-        seeds = tf.random.split(fold_in(seed, "augmentation"), LABEL_CANDIDATES)
+        seeds = tf.random.split(fold_in(seed, "augmentation"), tries)
         candidates = tf.map_fn(
             lambda pair: augment_label(*pair), (candidates, seeds), fn_output_signature=tf.int32
         )
-        candidates = tf.ensure_shape(candidates, [LABEL_CANDIDATES, *maps.labels.shape[1:]])
-    label, _ = choose_fitting_label(candidates, outside)
+        candidates = tf.ensure_shape(candidates, [tries, *maps.labels.shape[1:]])
+    label = choose_fitting_label(candidates, outside)[0] if maps.match else candidates[0]
     return {
         "random_structure": tf.cast(maps.structure[number], tf.float32),
         "random_outside": outside,

@@ -31,6 +31,7 @@ NUM_MODALITIES = 4
 NUM_CLASSES = 5
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Activation = Literal["capped_relu", "leaky_relu"]
+Fusion = Literal["concat", "weighted", "noise"]
 OutsideChannels = Literal["line", "both"]
 SegmentationLoss = Literal["squared_error", "cross_entropy"]
 
@@ -298,7 +299,10 @@ class SynthesisConfig:
         label_input: feed the label to G; off is the released code's label-free generator.
         label_scale: factor of the one-hot label; 0.18 in one release.
         label_offset: constant added to it.
-        noise: range of the uniform noise inside the organ (eq. 12), low and high.
+        noise: range of the uniform noise inside the organ (eq. 12), low and high; 0 and 0 = off.
+        fusion: what G sees: concat is [s', label]; for the ablation of Table 1 also weighted, which
+            is 0.8 s' + 0.2 one-hot label (5 channels), and noise, which is N(0,1) instead of map
+            and label, drawn anew for each modality.
         adversarial: weights of the adversarial and class terms.
         registration: squared error between x_i and the translation j -> i (eq. 16), each of 12.
         consistency: squared difference between two translations to i, each of 12 pairs.
@@ -325,6 +329,7 @@ class SynthesisConfig:
     label_scale: float = 1.0
     label_offset: float = 0.1
     noise: tuple[float, float] = (0.5, 0.6)
+    fusion: Fusion = "concat"
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     registration: float = 20.0
     consistency: float = 5.0
@@ -345,6 +350,7 @@ class SynthesisConfig:
             label_scale=FINITE,
             label_offset=FINITE,
             noise=ASCENDING,
+            fusion=one_of(get_args(Fusion)),
             class_weights=_ONE_PER_CLASS,
             **dict.fromkeys(weights, NOT_NEGATIVE),
         )

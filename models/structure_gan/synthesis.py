@@ -16,6 +16,7 @@ from models.structure_gan.modalities import (
     build_conditional_unet,
     decode_modalities,
     from_rows,
+    modality_index,
     to_channels,
     to_rows,
     translate_to_others,
@@ -24,7 +25,7 @@ from models.structure_gan.registration import Registration, adversarial_terms
 from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.system import Batch, GANSystem, Terms
 from utils.distribute import apply_gradients
-from utils.seeding import uniform
+from utils.seeding import normal, uniform
 
 
 def fuse_noise(structure: tf.Tensor, outside: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
@@ -36,8 +37,35 @@ def fuse_noise(structure: tf.Tensor, outside: tf.Tensor, noise: tf.Tensor) -> tf
 
 
 def build_generator(config: SynthesisConfig) -> UNet:
-    """Returns G: [s', one-hot label + 0.1] (6 channels; 1 without label) -> one modality."""
-    return build_conditional_unet(config, 1 + NUM_CLASSES * config.label_input, "G")
+    """Returns G from what `generator_input` gives to one modality; 6 channels by default."""
+    with_label = 1 + NUM_CLASSES * config.label_input
+    channels = {"concat": with_label, "weighted": NUM_CLASSES, "noise": 1}[config.fusion]
+    return build_conditional_unet(config, channels, "G")
+
+
+def generator_input(
+    config: SynthesisConfig,
+    structure: tf.Tensor,
+    outside: tf.Tensor,
+    label: tf.Tensor,
+    seeds: tf.Tensor,
+) -> tf.Tensor:
+    """Returns what G reads, from maps and label [B,H,W,1]: one row per sample, or per modality.
+
+    concat: [s', scale * one-hot + offset] as [B,H,W,6], s' alone without label. For Table 1 also
+    weighted: 0.8 s' + 0.2 one-hot as [B,H,W,5]; noise: N(0,1) as [B*4,H,W,1], sample by sample.
+    """
+    if config.fusion == "noise":
+        return to_rows(normal(seeds, "input", (*structure.shape[1:3], NUM_MODALITIES)))
+    low, high = config.noise
+    noise = uniform(seeds, "fusion", tuple(structure.shape[1:]), low, high)
+    fused = fuse_noise(structure, outside, noise)
+    one_hot = tf.one_hot(label[..., 0], NUM_CLASSES)
+    if config.fusion == "weighted":
+        return 0.8 * fused + 0.2 * one_hot
+    if not config.label_input:
+        return fused
+    return tf.concat([fused, config.label_scale * one_hot + config.label_offset], axis=-1)
 
 
 def generate(
@@ -49,14 +77,11 @@ def generate(
     seeds: tf.Tensor,
 ) -> tf.Tensor:
     """Returns x_g [B,H,W,4] in (0,1) from maps and label [B,H,W,1]; one encoder pass a sample."""
-    low, high = config.noise
-    noise = uniform(seeds, "fusion", tuple(structure.shape[1:]), low, high)
-    fused = fuse_noise(structure, outside, noise)
-    if config.label_input:
-        one_hot = tf.one_hot(label[..., 0], NUM_CLASSES)
-        classes = config.label_scale * one_hot + config.label_offset
-        fused = tf.concat([fused, classes], axis=-1)  # [B,H,W,6]
-    return to_channels(decode_modalities(network, network.encode(fused)))
+    codes = network.encode(generator_input(config, structure, outside, label, seeds))
+    if config.fusion == "noise":  # every modality has codes of its own
+        condition = tf.one_hot(modality_index(tf.shape(structure)[0]), NUM_MODALITIES)
+        return to_channels(network.decode(codes, condition))
+    return to_channels(decode_modalities(network, codes))
 
 
 def reconstruction_terms(
@@ -157,6 +182,8 @@ class Synthesis(GANSystem):
 
     def _registration_terms(self, rows: tf.Tensor) -> Terms:
         """Eq. 16 on rows [B*4,H,W,1], and the agreement of the translations to one target."""
+        if not (self.config.registration or self.config.consistency):
+            return {}
         count = len(TRANSLATIONS)
         x_gt = from_rows(translate_to_others(self.G_t, rows), count)  # [B,12,H,W,1]
         targets = tf.gather(from_rows(rows, NUM_MODALITIES), TARGET, axis=1)
@@ -167,6 +194,8 @@ class Synthesis(GANSystem):
         }
 
     def _lesion_term(self, x_g: tf.Tensor, label: tf.Tensor) -> Terms:
+        if not self.config.lesion:
+            return {}
         terms = lesion_terms(self.segmenters, x_g, label, self.config.class_weights)
         return {"G/lesion": self.config.lesion * tf.add_n(list(terms.values()))}  # eq. 15
 

@@ -187,6 +187,17 @@ def test_a_map_without_fitting_label_gets_an_empty_one(prepared):
     assert not batch["random_label"].any()
 
 
+@pytest.mark.parametrize("augment", [False, True])
+def test_labels_need_not_match(prepared, augment):
+    maps = replace(half_maps(), match=False, augment=augment)
+    batches = take(prepared, 8, random_maps=maps)
+    labels = np.concatenate([batch["random_label"] for batch in batches])
+    outside = np.concatenate([batch["random_outside"] for batch in batches])
+    assert set(np.unique(labels)) <= {0, 1, 2, 3} and labels.any(axis=(1, 2, 3)).mean() > 0.5
+    crossing = (labels * outside > 0).any(axis=(1, 2, 3)).mean()
+    assert crossing > 0.4  # two of three labels do not fit a map
+
+
 def test_random_labels_are_augmented_on_demand(prepared):
     maps = replace(half_maps(), outside=np.zeros((2, 8, 8, 1), np.uint8), augment=True)
     known = {label.tobytes() for label in maps.labels.astype(np.int32)}

@@ -158,6 +158,45 @@ def test_generator_reads_noise_between_the_lines_and_the_label():
     assert np.mean(fused[0][both] == fused[1][both]) < 0.05  # and for every sample
 
 
+def test_ablation_inputs_equal_their_formulas():
+    batch = random_batch()
+    structure, outside, label = (x.numpy() for x in maps(batch))
+
+    def fed(**options) -> np.ndarray:
+        config = tiny_config(**options)
+        return synthesis.generator_input(config, *maps(batch), batch["seed"]).numpy()
+
+    one_hot = np.eye(5)[label[..., 0]]
+    fused = structure + NOISE * (1 - outside) * (1 - structure)
+    found = fed(fusion="weighted")
+    np.testing.assert_allclose(found, 0.8 * fused + 0.2 * one_hot, rtol=1e-6)
+    plain = fed(fusion="weighted", noise=(0.0, 0.0))
+    np.testing.assert_allclose(plain, 0.8 * structure + 0.2 * one_hot, rtol=1e-6)
+    np.testing.assert_array_equal(fed(label_input=False, noise=(0.0, 0.0)), structure)
+    noise = fed(fusion="noise").reshape(2, 4, -1)
+    assert abs(noise.mean()) < 0.05 and abs(noise.std() - 1) < 0.05
+    rows = noise.reshape(8, -1)  # of every sample and modality its own
+    assert np.abs(np.corrcoef(rows) - np.eye(8)).max() < 0.2
+
+
+@pytest.mark.parametrize("fusion", ["weighted", "noise"])
+def test_ablation_inputs_make_four_modalities(fusion):
+    system, batch = tiny_synthesis(fusion=fusion), random_batch()
+    network, code = system.networks["G"], [tf.one_hot([i] * 2, 4) for i in range(4)]
+    arguments = (system.config, *maps(batch, "random_"), batch["seed"])
+    fed = synthesis.generator_input(*arguments)
+    rows = tf.reshape(fed, [2, 4, 32, 24, 1]) if fusion == "noise" else None
+    inputs = [fed if rows is None else rows[:, i] for i in range(4)]
+    expected = tf.concat([network(x, c) for x, c in zip(inputs, code)], -1)
+    np.testing.assert_allclose(system.synthesize(batch)["images"], expected, atol=2e-5)
+
+
+def test_guides_without_weight_are_left_out():
+    system = tiny_synthesis(registration=0.0, consistency=0.0, lesion=0.0)
+    terms = system.train_step(random_batch())
+    assert [n for n in terms if n.startswith("G/")] == ["G/adversarial", "G/modality"]
+
+
 def test_groups_and_images_of_the_random_maps():
     system, batch = tiny_synthesis(learning_rate=0.25), random_batch()
     assert [float(o.learning_rate) for o in system.optimizers.values()] == [0.25, 0.25]
