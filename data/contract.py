@@ -16,7 +16,7 @@ follow the rows without their prefix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -49,12 +49,12 @@ _CONTENT = {
 }
 
 
-def check_batch(batch: Mapping[str, np.ndarray]) -> None:
+def check_batch(batch: Mapping[str, np.ndarray], required: Sequence[str] = REQUIRED_KEYS) -> None:
     """Raises UserError if a batch (of arrays or eager tensors) breaks the contract above.
 
-    Keys beyond `REQUIRED_KEYS` are checked where they are present.
+    Keys beyond those `required` are checked where they are present.
     """
-    missing = [key for key in REQUIRED_KEYS if key not in batch]
+    missing = [key for key in required if key not in batch]
     if missing:
         raise UserError(f"Batch key {missing[0]} is missing; check the data pipeline.")
     sides = tuple(batch["images"].shape)[:3]

@@ -6,9 +6,10 @@ stopped by skipping records. Each example carries its own `seed` for all random 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -122,22 +123,15 @@ def training_batches(
         shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
             per-replica batches, in replica order.
     """
-    first = first_step * batch_size
-    records = shuffled_records(prepared, subject_ids, derive_seed(seed, "registered"), first)
-    streams = {"record": records, "index": tf.data.Dataset.range(first, np.iinfo(np.int64).max)}
+    first, files = first_step * batch_size, subject_files(prepared, subject_ids)
+
+    def records(name: str) -> tf.data.Dataset:
+        shuffled = shuffled_records(files, derive_seed(seed, name), first)
+        return shuffled.map(lambda record, tag: record)
+
+    streams = {"record": records("registered")}
     if unpaired:
-        streams["unpaired"] = tuple(
-            shuffled_records(prepared, subject_ids, derive_seed(seed, modality), first)
-            for modality in MODALITIES
-        )
-    index, pipelines, replicas = shard
-    per_replica = batch_size // (pipelines * replicas)
-    dataset = tf.data.Dataset.zip(streams)
-    if pipelines > 1:
-        # Examples are dealt out before anything is decoded.
-        dataset = dataset.filter(
-            lambda example: (example["index"] // per_replica // replicas) % pipelines == index
-        )
+        streams["unpaired"] = tuple(records(modality) for modality in MODALITIES)
     if random_maps is not None:
         # As tensors they are handed to the pipeline; as arrays they would be copied into its graph.
         arrays = {name: getattr(random_maps, name) for name in ("structure", "outside", "labels")}
@@ -155,6 +149,34 @@ def training_batches(
             example.update(_random_maps(random_maps, fold_in(example["seed"], "random maps")))
         return example
 
+    return dealt_batches(streams, decode, first, batch_size, shard)
+
+
+def dealt_batches(
+    streams: dict[str, Any],
+    decode: Callable[[dict[str, Any]], dict[str, tf.Tensor]],
+    first: int,
+    batch_size: int,
+    shard: tuple[int, int, int],
+) -> tf.data.Dataset:
+    """Returns endless streams, zipped, decoded and batched, or one pipeline's share of that.
+
+    Args:
+        streams: data sets by name, the first element of each belonging to example `first`.
+        decode: from an element, with the example's number as `index`, to the example.
+        first: number of the first example.
+        batch_size: examples per step over all replicas.
+        shard: as in `training_batches`.
+    """
+    index, pipelines, replicas = shard
+    per_replica = batch_size // (pipelines * replicas)
+    numbers = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+    dataset = tf.data.Dataset.zip({**streams, "index": numbers})
+    if pipelines > 1:
+        # Examples are dealt out before anything is decoded.
+        dataset = dataset.filter(
+            lambda example: (example["index"] // per_replica // replicas) % pipelines == index
+        )
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -167,32 +189,74 @@ def training_batches(
 stateless_shuffle = tf.random.experimental.stateless_shuffle
 
 
-def shuffled_records(
-    prepared: PreparedSlices, subject_ids: Iterable[str], seed: int, first: int
-) -> tf.data.Dataset:
-    """Returns the serialized slices of some subjects, pass after pass in a new seeded order.
+class RecordFile(NamedTuple):
+    """The records of one file that take part, such as the slices of a patient.
+
+    Attributes:
+        path: of the TFRecord file.
+        keep: bool [records], which of them take part.
+        tag: number that accompanies each of them.
+    """
+
+    path: Path
+    keep: np.ndarray
+    tag: int = 0
+
+
+def subject_files(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[RecordFile]:
+    """Returns the files of some subjects, each with all its slices."""
+    return [RecordFile(path, np.ones(n, bool)) for path, n in _chosen(prepared, subject_ids)]
+
+
+def shuffled_records(files: Sequence[RecordFile], seed: int, first: int) -> tf.data.Dataset:
+    """Returns pairs (serialized slice, tag), pass after pass in a new seeded order.
 
     Args:
+        files: with at least one record that takes part.
+        seed: of the orders.
         first: number of records to skip; whole passes are skipped without reading.
     """
-    files = [str(path) for path, _ in _chosen(prepared, subject_ids)]
-    per_pass = sum(count for _, count in _chosen(prepared, subject_ids))
+    per_pass = sum(int(file.keep.sum()) for file in files)
     first_pass, offset = divmod(first, per_pass)
     offset = tf.constant(offset, tf.int64)
+    read = _reader(files)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         pass_seed = fold_in(tf.constant([seed, 0]), number)
-        order = stateless_shuffle(tf.constant(files), pass_seed)
-        records = tf.data.Dataset.from_tensor_slices(order).interleave(
-            tf.data.TFRecordDataset, cycle_length=OPEN_FILES
-        )
+        order = stateless_shuffle(tf.range(len(files)), pass_seed)
+        records = tf.data.Dataset.from_tensor_slices(order)
+        records = records.interleave(read, cycle_length=OPEN_FILES)
+
         # Not Dataset.shuffle: its order also depends on TensorFlow's global seed.
-        windows = records.batch(SHUFFLE_WINDOW).enumerate()
-        shuffled = windows.map(lambda i, window: stateless_shuffle(window, fold_in(pass_seed, i)))
+        def shuffle(window: tf.Tensor, content: tuple) -> tuple:
+            rows = stateless_shuffle(tf.range(tf.size(content[0])), fold_in(pass_seed, window))
+            return tuple(tf.gather(values, rows) for values in content)
+
+        shuffled = records.batch(SHUFFLE_WINDOW).enumerate().map(shuffle)
         return shuffled.unbatch().skip(tf.where(number == first_pass, offset, 0))
 
     passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
     return passes.flat_map(one_pass)
+
+
+def _reader(files: Sequence[RecordFile]) -> Callable[[tf.Tensor], tf.data.Dataset]:
+    """Returns the function from a file's number to its pairs (serialized slice, tag)."""
+    paths = tf.constant([str(file.path) for file in files])
+    tags = tf.constant([file.tag for file in files])
+    keep = np.zeros([len(files), max(len(file.keep) for file in files)], bool)
+    for row, file in zip(keep, files):
+        row[: len(file.keep)] = file.keep
+    everything = all(file.keep.all() for file in files)
+
+    def read(number: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(paths[number])
+        if not everything:
+            chosen = tf.constant(keep)[number]
+            records = records.enumerate().filter(lambda i, record: chosen[i])
+            records = records.map(lambda i, record: record)
+        return records.map(lambda record: (record, tags[number]))
+
+    return read
 
 
 def _chosen(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list:
@@ -271,14 +335,17 @@ def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.nd
 
 
 def distributed(
-    strategy: tf.distribute.Strategy, batch_size: int, **arguments: Any
+    strategy: tf.distribute.Strategy,
+    batch_size: int,
+    make: Callable[..., tf.data.Dataset] = training_batches,
+    **arguments: Any,
 ) -> Iterable[dict[str, tf.Tensor]]:
-    """Returns `training_batches(**arguments)` dealt out to the strategy's replicas."""
+    """Returns `make(**arguments)` dealt out to the strategy's replicas."""
 
     def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
         pipelines = context.num_input_pipelines
         replicas = context.num_replicas_in_sync // pipelines
         shard = (context.input_pipeline_id, pipelines, replicas)
-        return training_batches(batch_size=batch_size, shard=shard, **arguments)
+        return make(batch_size=batch_size, shard=shard, **arguments)
 
     return strategy.distribute_datasets_from_function(pipeline)

@@ -160,7 +160,7 @@ def _write_shard(
     with tf.io.TFRecordWriter(str(path)) as writer:
         for i in kept:
             source = (number, config.slices[0] + int(i))
-            writer.write(_record(images[i], label[i], source))
+            writer.write(serialize_record(images[i], label[i], source))
     return {
         "id": subject.id,
         "file": path.name,
@@ -170,7 +170,14 @@ def _write_shard(
     }
 
 
-def _record(images: np.ndarray, label: np.ndarray, source: tuple[int, int]) -> bytes:
+def serialize_record(images: np.ndarray, label: np.ndarray, source: tuple[int, int]) -> bytes:
+    """Encodes one slice for `parse_record`.
+
+    Args:
+        images: [H,W,4] in [0,1].
+        label: uint8 [H,W] or [H,W,1], 0..4.
+        source: the subject's index and the axial index of the slice.
+    """
     fixed_point = np.rint(images * _SCALE).astype("<u2").tobytes()
     feature = {
         "images": tf.train.Feature(bytes_list=tf.train.BytesList(value=[fixed_point])),

@@ -104,7 +104,8 @@ def shrink(image: tf.Tensor, pixels: tf.Tensor, interpolation: str) -> tf.Tensor
 
     Args:
         image: [H,W,C] or [B,H,W,C], integer or floating.
-        pixels: [2] integers, (rows, columns) to lose, below H and W.
+        pixels: [2] integers, (rows, columns) to lose, below H and W; negative ones enlarge the
+            image, of which the centre is kept.
         interpolation: "nearest" or "bilinear".
 
     Returns:

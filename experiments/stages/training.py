@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from data.contract import check_batch
+from data.contract import REQUIRED_KEYS, check_batch
 from data.pipeline import (
     RandomMaps,
     distributed,
@@ -108,7 +108,9 @@ def _train(
 
 
 def check_first_batch(
-    dataset: Iterable[dict[str, tf.Tensor]], strategy: tf.distribute.Strategy
+    dataset: Iterable[dict[str, tf.Tensor]],
+    strategy: tf.distribute.Strategy,
+    required: Sequence[str] = REQUIRED_KEYS,
 ) -> None:
     """Raises UserError if any replica's part of the first batch breaks the contract.
 
@@ -117,7 +119,7 @@ def check_first_batch(
     batch = next(iter(dataset))
     parts = {name: strategy.experimental_local_results(value) for name, value in batch.items()}
     for values in zip(*parts.values()):
-        check_batch(dict(zip(parts, values)))
+        check_batch(dict(zip(parts, values)), required)
 
 
 def generated_maps(context: Context) -> RandomMaps:

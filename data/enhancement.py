@@ -1,0 +1,105 @@
+"""Enhanced slices: real ones after one or two random operations (the thesis' rows 18-23).
+
+Source: the data enhancement of the thesis' released code, six operations drawn uniformly, with the
+same parameters for the four modalities and the label. That code passes (H, W) where its imaging
+library expects (W, H): its rotated slices become 144x184, its enlarged and shrunken ones are
+distorted and cropped. Here the order is (H, W) and every slice keeps its size. Its rotation reads
+the nearest pixel; its other resizing depends on the library's version and is nearest here, too, so
+that images and label stay registered to the pixel.
+
+All randomness is stateless: the result is a function of the slice and the seed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import tensorflow as tf
+
+from data.contract import MODALITIES
+from utils import addons
+
+NOISE = 0.03  # largest deviation of a grey value in [0,1]
+_NEAREST = "nearest"
+
+
+def _draw(seed: tf.Tensor, low: int, high: int, count: int) -> tf.Tensor:
+    """Draw [count] int32 uniformly from low..high, both included."""
+    return tf.random.stateless_uniform([count], seed, low, high + 1, tf.int32)
+
+
+def rotate(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Rotate [H,W,C] by 0..359 whole degrees; half of the time the whole canvas is squeezed in."""
+    degree_seed, expand_seed = tf.unstack(tf.random.split(seed))
+    angle = tf.cast(_draw(degree_seed, 0, 359, 1)[0], tf.float32) * (math.pi / 180.0)
+    return tf.cond(
+        _draw(expand_seed, 0, 1, 1)[0] == 1,
+        lambda: addons.rotate(stack, angle, _NEAREST, expand=True),
+        lambda: addons.rotate(stack, angle, _NEAREST),
+    )
+
+
+def flip(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Turn [H,W,C] top to bottom; `seed` is not used."""
+    return tf.reverse(stack, axis=[0])
+
+
+def shift(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Shift [H,W,C] by 2..7 pixels up, down, left or right; zeros move in."""
+    distance_seed, direction_seed = tf.unstack(tf.random.split(seed))
+    directions = tf.constant([[-1, 0], [1, 0], [0, -1], [0, 1]])
+    direction = directions[_draw(direction_seed, 0, 3, 1)[0]]
+    return addons.translate(stack, direction * _draw(distance_seed, 2, 7, 1), _NEAREST)
+
+
+def add_noise(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Add uniform noise to the modalities of [H,W,4+1], each then stretched to [0,1].
+
+    The last channel, the label, stays; a modality that is constant in the slice becomes 0.
+    """
+    images, label = stack[..., :-1], stack[..., -1:]
+    noisy = images + tf.random.stateless_uniform(tf.shape(images), seed, -NOISE, NOISE)
+    lowest = tf.reduce_min(noisy, axis=(0, 1))
+    span = tf.reduce_max(noisy, axis=(0, 1)) - lowest
+    constant = tf.reduce_max(images, axis=(0, 1)) == tf.reduce_min(images, axis=(0, 1))
+    stretched = tf.where(constant, 0.0, tf.math.divide_no_nan(noisy - lowest, span))
+    return tf.concat([stretched, label], axis=-1)
+
+
+def zoom_in(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Enlarge each axis of [H,W,C] by 2..7 pixels and keep the centre of the old size."""
+    return addons.shrink(stack, -_draw(seed, 2, 7, 2), _NEAREST)
+
+
+def shrink(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Shrink each axis of [H,W,C] by 2..7 pixels and paste the result on a zero canvas."""
+    return addons.shrink(stack, _draw(seed, 2, 7, 2), _NEAREST)
+
+
+OPERATIONS = (rotate, flip, shift, add_noise, zoom_in, shrink)
+
+
+def enhance(images: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Apply one or two operations to a slice, each drawn uniformly from `OPERATIONS`.
+
+    Args:
+        images: [H,W,4] float32 in [0,1], H and W above 7 pixels.
+        label: [H,W,1] int32, 0..4.
+        seed: [2] integer; equal seeds give equal results.
+
+    Returns:
+        images [H,W,4] float32 in [0,1] and label [H,W,1] int32 with values of `label` or 0.
+    """
+    count_seed, choice_seed, *operation_seeds = tf.unstack(tf.random.split(seed, 4))
+    twice = _draw(count_seed, 1, 2, 1)[0] == 2
+    choices = tf.unstack(_draw(choice_seed, 0, len(OPERATIONS) - 1, 2))
+    stack = tf.concat([images, tf.cast(label, tf.float32)], axis=-1)
+    stack = _apply(choices[0], stack, operation_seeds[0])
+    stack = tf.cond(twice, lambda: _apply(choices[1], stack, operation_seeds[1]), lambda: stack)
+    stack = tf.ensure_shape(stack, [*images.shape[:2], len(MODALITIES) + 1])
+    return stack[..., :-1], tf.cast(stack[..., -1:], tf.int32)
+
+
+def _apply(choice: tf.Tensor, stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    return tf.switch_case(choice, [functools.partial(run, stack, seed) for run in OPERATIONS])
