@@ -18,6 +18,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | paired_ssim       | SSIM of an image and its true image             | 1      | error   | -       |
 | multi_scale_ssim  | MS-SSIM of the same, named ms_ssim_<scales> (5) | 1      | error   | -       |
 | diversity_ssim    | SSIM or MS-SSIM (5), mean over random pairs     | (6)    | error   | -       |
+| similarity_ssim   | the same between a set and real images           | (8)    | error   | -       |
 | frechet_distance  | |m - m'|^2 + tr(C + C' - 2 (C C')^1/2)          | 0 (7)  | error   | -       |
 | kernel_distance   | unbiased squared MMD, kernel (x.y / F + 1)^3    | 0 (7)  | error   | -       |
 
@@ -29,6 +30,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 (6) Lower is more diverse, 1 is a collapsed set; the mark to meet is the value of real images.
 (7) The mark to meet is `distributions.lower_anchor`. Name the extractor of the features and both N;
     standardise texture features first. Fewer samples enlarge the Frechet distance, not the other.
+(8) Higher is nearer; the mark to meet is the value of other real images, which is far below 1.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.

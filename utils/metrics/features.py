@@ -98,7 +98,7 @@ def inception_features(images: np.ndarray, weights: Path) -> np.ndarray:
         UserError: `check_images` refuses, no file, or a file of another MD5 than `INCEPTION_MD5`.
     """
     images = check_images("inception_features", images, "N,H,W")
-    _check_weights(Path(weights))
+    check_inception_weights(weights)
     network = tf.keras.applications.InceptionV3(
         include_top=False,
         weights=None,
@@ -111,6 +111,22 @@ def inception_features(images: np.ndarray, weights: Path) -> np.ndarray:
         for start in range(0, len(images), IMAGES_PER_CHUNK)
     ]
     return np.concatenate(chunks).astype(np.float64)
+
+
+def check_inception_weights(weights: Path) -> None:
+    """Raises UserError unless `weights` is a file of MD5 `INCEPTION_MD5`."""
+    weights = Path(weights)
+    if not weights.is_file():
+        raise UserError(
+            f"The Inception weights must be a file of MD5 {INCEPTION_MD5}, found no file "
+            f"{weights}; copy the Keras file of InceptionV3 without top there."
+        )
+    found = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
+    if found != INCEPTION_MD5:
+        raise UserError(
+            f"The Inception weights {weights} must have MD5 {INCEPTION_MD5}, found {found}; "
+            "copy the Keras file of InceptionV3 without top again."
+        )
 
 
 def inception_input(images: np.ndarray) -> tf.Tensor:
@@ -143,17 +159,3 @@ def _texture(image: np.ndarray) -> np.ndarray:
     # graycoprops gives [distances, angles].
     glcm = [graycoprops(matrix, name).mean(axis=1) for name in GLCM_PROPERTIES]
     return np.concatenate([first_order, *glcm])
-
-
-def _check_weights(weights: Path) -> None:
-    if not weights.is_file():
-        raise UserError(
-            f"The Inception weights must be a file of MD5 {INCEPTION_MD5}, found no file "
-            f"{weights}; copy the Keras file of InceptionV3 without top there."
-        )
-    found = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
-    if found != INCEPTION_MD5:
-        raise UserError(
-            f"The Inception weights {weights} must have MD5 {INCEPTION_MD5}, found {found}; "
-            "copy the Keras file of InceptionV3 without top again."
-        )

@@ -240,6 +240,47 @@ def diversity_ssim(
     return score(images[first], images[second]).mean(axis=0)
 
 
+def similarity_ssim(
+    images: np.ndarray,
+    others: np.ndarray,
+    num_pairs: int,
+    seed: int,
+    score: Score = paired_ssim,
+) -> np.ndarray:
+    """Returns the mean SSIM between images of two sets, per modality; higher is nearer.
+
+    Pairing rule: each pair is an image of either set, both drawn uniformly and independently; equal
+    `num_pairs`, `seed` and sizes of the sets give equal pairs. The pairs show different cases, so
+    even two sets of real images stay far below 1: that value is the mark to meet. Source: the
+    released code pairs two directory listings in their order, which is as arbitrary.
+
+    Args:
+        images: [N,H,W,M] in [0,1], H and W of 11 or more.
+        others: [K,H,W,M] in [0,1].
+        num_pairs: number of pairs, at least 1.
+        seed: of the pairs.
+        score: of a pair; `multi_scale_ssim` gives the figure to report under `ms_ssim_name`.
+
+    Returns:
+        float64 [M], at most 1.
+
+    Raises:
+        UserError: no image, slices of different sizes, no pair, or `check_images` refuses.
+    """
+    images, others = (
+        check_images("similarity_ssim", array, "N,H,W,M", SSIM_WINDOW) for array in (images, others)
+    )
+    if images.shape[1:] != others.shape[1:] or num_pairs < 1:
+        raise UserError(
+            "similarity_ssim needs two sets of images [N,H,W,M] of one size and at least 1 pair, "
+            f"found {images.shape}, {others.shape} and {num_pairs} pairs; resize a set or ask for "
+            "more pairs."
+        )
+    rng = np.random.default_rng(seed)
+    first, second = (rng.integers(len(array), size=num_pairs) for array in (images, others))
+    return score(images[first], others[second]).mean(axis=0)
+
+
 def _check_pairs(
     caller: str, images: np.ndarray, reference: np.ndarray, side: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:

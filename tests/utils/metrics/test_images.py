@@ -22,6 +22,7 @@ from utils.metrics.images import (
     pairwise_overlap,
     psnr,
     scales_for,
+    similarity_ssim,
 )
 
 
@@ -208,3 +209,26 @@ def test_ssim_counts_every_pair_of_every_chunk():
 def test_ssim_refuses_what_it_cannot_pair(shape, pairs, message):
     with pytest.raises(UserError, match=message):
         diversity_ssim(np.zeros(shape, np.float32), pairs, seed=0)
+
+
+def test_similarity_pairs_images_of_both_sets():
+    images, others = noise(1, 12, 13, 2), 1 - noise(1, 12, 13, 2)
+    expected = paired_ssim(images, others)[0]
+    np.testing.assert_allclose(similarity_ssim(images, others, 4, seed=0), expected, atol=1e-6)
+    many, real = noise(9, 12, 13, 1)[:5], noise(9, 12, 13, 1)[5:]
+    pairs = []
+
+    def score(first, second):
+        pairs.extend(zip(first, second))
+        return np.arange(len(first), dtype=float)[:, None]
+
+    assert similarity_ssim(many, real, 200, 0, score) == pytest.approx([99.5])
+    chosen = {
+        (int(np.argmin([np.abs(a - x).sum() for x in many])), float(b[0, 0, 0])) for a, b in pairs
+    }
+    assert len(chosen) == 5 * 4  # every image of one set with every one of the other
+    first = similarity_ssim(many, real, 20, seed=1)
+    assert first == similarity_ssim(many, real, 20, seed=1) != similarity_ssim(many, real, 20, 2)
+    for wrong in ((many[:, :11], real, 3), (many, real, 0), (many[:0], real, 3)):
+        with pytest.raises(UserError, match="similarity_ssim needs"):
+            similarity_ssim(*wrong, seed=0)
