@@ -11,6 +11,7 @@ import pandas as pd
 from utils.files import write_text
 
 MISSING = "-"  # a cell without a value
+LARGE = 1e5  # numbers from here on have an exponent
 
 
 def markdown_table(frame: pd.DataFrame, digits: int = 3) -> str:
@@ -18,7 +19,8 @@ def markdown_table(frame: pd.DataFrame, digits: int = 3) -> str:
 
     Args:
         frame: its column names are the header; a `|` in a text is escaped.
-        digits: decimals of floating-point numbers; missing values become "-".
+        digits: decimals of floating-point numbers; those of 100,000 or more get three digits and
+            an exponent, missing values become "-".
     """
     header = [_cell(name, digits) for name in frame.columns]
     numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
@@ -31,7 +33,7 @@ def _cell(value: Any, digits: int) -> str:
     if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
         return MISSING
     if isinstance(value, (float, np.floating)):
-        return f"{value:.{digits}f}"
+        return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.{digits}f}"
     return " ".join(str(value).replace("|", "\\|").split())
 
 

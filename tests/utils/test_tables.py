@@ -24,6 +24,7 @@ def test_markdown_rounds_escapes_and_marks_what_is_missing():
         "| two lines | 200 | - |",
     ]
     assert markdown_table(FRAME, digits=2).splitlines() == expected
+    assert markdown_table(pd.DataFrame({"x": [-123456.7]})).splitlines()[2] == "| -1.23e+05 |"
     assert markdown_table(pd.DataFrame({"x": [None, "y"]})).splitlines()[2:] == ["| - |", "| y |"]
 
 

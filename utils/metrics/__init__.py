@@ -18,7 +18,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | paired_ssim       | SSIM of an image and its true image             | 1      | error   | -       |
 | multi_scale_ssim  | MS-SSIM of the same, named ms_ssim_<scales> (5) | 1      | error   | -       |
 | diversity_ssim    | SSIM or MS-SSIM (5), mean over random pairs     | (6)    | error   | -       |
-| similarity_ssim   | the same between a set and real images           | (8)    | error   | -       |
+| similarity_ssim   | the same between a set and real images          | (8)    | error   | -       |
 | frechet_distance  | |m - m'|^2 + tr(C + C' - 2 (C C')^1/2)          | 0 (7)  | error   | -       |
 | kernel_distance   | unbiased squared MMD, kernel (x.y / F + 1)^3    | 0 (7)  | error   | -       |
 
