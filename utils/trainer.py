@@ -61,6 +61,61 @@ class NonFiniteError(RuntimeError):
     """A loss or gradient stopped being a number."""
 
 
+class CompiledSteps:
+    """The inner loop over a system's training steps; trainers of one system may share it.
+
+    Args:
+        system: a `GANSystem`, built under `strategy.scope()`.
+        strategy: the distribution strategy.
+    """
+
+    def __init__(self, system: Any, strategy: tf.distribute.Strategy):
+        self.system = system
+        self.strategy = strategy
+        self._names: list = []  # of the terms, known after tracing
+        self._step = tf.function(self._distributed_step)
+        self._steps = tf.function(self._several_steps)
+
+    def run(self, iterator: Any, count: int) -> tuple:
+        """Runs up to `count` steps, fewer if a term is no longer finite.
+
+        Returns the number of steps, each term's sum over them, the terms and the `source` of the
+        last step.
+        """
+        if not self._names:
+            # Tracing alone tells the terms' names, which the compiled loop needs.
+            terms, _ = self._step.get_concrete_function(iterator).structured_outputs
+            self._names = sorted(terms)
+        return self._steps(iterator, tf.constant(count))
+
+    def _distributed_step(self, iterator: Any) -> tuple:
+        batch = next(iterator)
+        # Steps have no Python control flow over tensors; unconverted they trace faster.
+        train_step = tf.autograph.experimental.do_not_convert(self.system.train_step)
+        terms = self.strategy.run(train_step, args=(batch,))
+        means = {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
+            for name, value in terms.items()
+        }
+        sources = self.strategy.experimental_local_results(batch["source"])
+        return means, tf.concat(sources, axis=0)
+
+    def _several_steps(self, iterator: Any, count: tf.Tensor) -> tuple:
+        sums = {name: tf.constant(0.0) for name in self._names}
+        last = dict(sums)
+        source = tf.zeros([0, 0], tf.int32)
+        done, finite = tf.constant(0), tf.constant(True)
+        while tf.logical_and(done < count, finite):
+            tf.autograph.experimental.set_loop_options(
+                shape_invariants=[(source, tf.TensorShape(None))]
+            )
+            last, source = self._step(iterator)
+            sums = {name: sums[name] + last[name] for name in sums}
+            finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(last.values()))))
+            done += 1
+        return done, sums, last, source
+
+
 class Trainer:
     """Trains one system to the end of its schedule.
 
@@ -73,6 +128,7 @@ class Trainer:
         strategy: the distribution strategy.
         describe_source: names the cases behind a batch's `source` numbers, for error messages.
         pictures: returns uint8 pictures [H,W,3] by name, drawn from fixed inputs.
+        compiled: the inner loop of an earlier trainer of the same system; compiling takes seconds.
     """
 
     def __init__(
@@ -85,6 +141,7 @@ class Trainer:
         strategy: tf.distribute.Strategy,
         describe_source: Callable[[np.ndarray], str],
         pictures: Optional[Pictures] = None,
+        compiled: Optional[CompiledSteps] = None,
     ):
         self.system = system
         self.stage = stage
@@ -95,9 +152,7 @@ class Trainer:
         self.describe_source = describe_source
         self.pictures = pictures
         self.checkpoints = Checkpoints(system, run.checkpoints(stage), writes=run.writes)
-        self._names: list = []  # of the terms, known after tracing
-        self._step = tf.function(self._distributed_step)
-        self._steps = tf.function(self._several_steps)
+        self.compiled = compiled or CompiledSteps(system, strategy)
 
     def fit(self, batches: Callable[[int], Iterable]) -> None:
         """Trains from the restored step to the last.
@@ -163,11 +218,7 @@ class Trainer:
 
     def _advance(self, iterator: Any, count: int, step: int) -> tuple:
         """Runs up to `count` steps; returns how many ran and each term's mean."""
-        if not self._names:
-            # Tracing alone tells the terms' names, which the compiled loop needs.
-            terms, _ = self._step.get_concrete_function(iterator).structured_outputs
-            self._names = sorted(terms)
-        done, sums, last, source = self._steps(iterator, tf.constant(count))
+        done, sums, last, source = self.compiled.run(iterator, count)
         done = int(done)
         bad = sorted(name for name, value in last.items() if not np.isfinite(value))
         if bad:
@@ -177,33 +228,6 @@ class Trainer:
                 "a new run with a smaller learning rate or --precision float32"
             )
         return done, {name: float(value) / done for name, value in sums.items()}
-
-    def _distributed_step(self, iterator: Any) -> tuple:
-        batch = next(iterator)
-        # Steps have no Python control flow over tensors; unconverted they trace faster.
-        train_step = tf.autograph.experimental.do_not_convert(self.system.train_step)
-        terms = self.strategy.run(train_step, args=(batch,))
-        means = {
-            name: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None)
-            for name, value in terms.items()
-        }
-        sources = self.strategy.experimental_local_results(batch["source"])
-        return means, tf.concat(sources, axis=0)
-
-    def _several_steps(self, iterator: Any, count: tf.Tensor) -> tuple:
-        sums = {name: tf.constant(0.0) for name in self._names}
-        last = dict(sums)
-        source = tf.zeros([0, 0], tf.int32)
-        done, finite = tf.constant(0), tf.constant(True)
-        while tf.logical_and(done < count, finite):
-            tf.autograph.experimental.set_loop_options(
-                shape_invariants=[(source, tf.TensorShape(None))]
-            )
-            last, source = self._step(iterator)
-            sums = {name: sums[name] + last[name] for name in sums}
-            finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(last.values()))))
-            done += 1
-        return done, sums, last, source
 
     def _summary_writer(self) -> tf.summary.SummaryWriter:
         if not self.run.writes:
