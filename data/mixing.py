@@ -139,15 +139,20 @@ def mixed_batches(
     first = first_step * batch_size
     base_seed = np.array([derive_seed(enhancement_seed, part) for part in "ab"], np.int32)
 
+    enhanced = any(file.tag for phase in phases for file in phase.files)
+
+    def copy_seed(copy: tf.Tensor, example: dict[str, tf.Tensor]) -> tf.Tensor:
+        subject, axial = tf.unstack(example["source"])
+        return fold_in(fold_in(fold_in(tf.constant(base_seed), copy), subject), axial)
+
     def decode(element: dict) -> dict[str, tf.Tensor]:
         record, copy = element["record"]
         example = parse_record(record, size)
-        key = fold_in(fold_in(tf.constant(base_seed), copy), example["source"][0])
+        if not enhanced:
+            return example
         images, label = tf.cond(
             copy > 0,
-            lambda: enhance(
-                example["images"], example["label"], fold_in(key, example["source"][1])
-            ),
+            lambda: enhance(example["images"], example["label"], copy_seed(copy, example)),
             lambda: (example["images"], example["label"]),
         )
         return {**example, "images": images, "label": label}

@@ -1,0 +1,64 @@
+"""Configuration of Table 5: the thesis' settings and two small presets."""
+
+from dataclasses import dataclass, field, replace
+
+from data.mixing import SubsetRule
+from experiments.configs import brats
+from models.structure_gan.config import SegmentationConfig
+from models.structure_gan.segmentation import Inputs
+from utils.errors import at_least, check_fields
+from utils.trainer import Schedule
+
+
+@dataclass(frozen=True)
+class Table5Config:
+    """Everything that determines a row's result beside the main run and the row itself.
+
+    Args:
+        seed: of initial weights, orders, parts of the real data, and bootstrap.
+        inputs: per_modality trains a U-Net for each modality; four_channel a single one for all,
+            with which the early code has the class weights 1,15,85,85,85.
+        subset: how a part of the real data is chosen: slices of all patients, or whole patients.
+        max_draws: synthetic samples drawn at most, as a multiple of those needed, when the main
+            run's selection rejects some.
+        evaluation_batch_size: slices per forward pass.
+        resamples: of the bootstrap.
+        segmentation: the segmenter.
+        schedule: length of every row's training; `epochs` are passes over all real slices.
+    """
+
+    seed: int = 0
+    inputs: Inputs = "per_modality"
+    subset: SubsetRule = "slices"
+    max_draws: int = 4
+    evaluation_batch_size: int = 8
+    resamples: int = 10000
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    schedule: Schedule = field(default_factory=lambda: Schedule(epochs=100))
+
+    def __post_init__(self) -> None:
+        counts = ("max_draws", "evaluation_batch_size", "resamples")
+        check_fields(self, "--", **dict.fromkeys(counts, at_least(1)))
+
+
+THESIS = Table5Config()
+
+# The main run's segmenter: width and learning rate for minutes on a CPU.
+DEMO = replace(
+    THESIS,
+    evaluation_batch_size=40,
+    segmentation=brats.DEMO.segmentation,
+    # 9 passes over the phantom's 800 training slices, in some 45 s.
+    schedule=Schedule(
+        steps=900, batch_size=8, steps_per_call=10, log_every=50, checkpoint_minutes=1.0
+    ),
+)
+
+TINY = replace(
+    DEMO,
+    resamples=200,
+    segmentation=brats.TINY.segmentation,
+    schedule=replace(DEMO.schedule, steps=20, batch_size=4, log_every=20),
+)
+
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

@@ -1,0 +1,95 @@
+"""The chart of Table 5: Dice against the share of synthetic data, one line per family of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from utils.charts import OKABE_ITO, new_figure, save_figure
+
+
+class Family(NamedTuple):
+    """Rows that belong together, and how they are drawn."""
+
+    label: str
+    rows: tuple[str, ...]
+    colour: str
+    marker: str
+    line: str
+
+
+FAMILIES = (
+    Family(
+        "synthetic added to real", ("1", "12", "13", "14", "15", "16", "17"), OKABE_ITO[0], "o", "-"
+    ),
+    Family(
+        "enhanced added to real", ("1", "18", "19", "20", "21", "22", "23"), OKABE_ITO[1], "s", "--"
+    ),
+    Family("synthetic replacing real", ("1", "11", "10", "9", "3"), OKABE_ITO[2], "^", "-."),
+    Family("synthetic alone, x1 to x3", ("3", "4", "5"), OKABE_ITO[4], "v", ":"),
+    Family("synthetic first, then 10 % real", ("c10", "6", "7", "8"), OKABE_ITO[3], "D", "-"),
+    Family("real : synthetic 1 : 1, by order", ("24", "15", "25"), OKABE_ITO[6], "X", ":"),
+    Family("part of the real data alone", ("c10", "c20", "2", "1"), OKABE_ITO[5], "P", ":"),
+)
+
+
+def draw_table5(table: pd.DataFrame, path: Path, data_note: str) -> None:
+    """Draws this run beside the thesis; bars are the standard deviation over repeats.
+
+    Args:
+        table: see `summarise`.
+        path: of the PNG file.
+        data_note: what the data is.
+    """
+    figure = new_figure(13.5, 6.5)
+    axes = figure.subplots(1, 2)
+    repeats = int(table["seeds"].max())
+    ours = "This run: " + data_note.partition(" (")[0]
+    _panel(axes[0], table, "dice", "dice_std", f"{ours}, {repeats} repeat(s)")
+    _panel(axes[1], table, "thesis_dice", None, "Thesis: BRATS 2015")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(
+        "Table 5: test Dice by training data (numbers: rows; bars: standard deviation over repeats)"
+    )
+    save_figure(figure, path)
+
+
+def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], title: str) -> None:
+    rows = table.set_index("no")
+    extra = rows["synthetic"] + rows["enhanced"]
+    share = 100 * extra / (rows["real"] + extra)
+    for family in FAMILIES:
+        names = [no for no in family.rows if no in rows.index and pd.notna(rows.loc[no, score])]
+        if not names or (names == ["1"] and family is not FAMILIES[0]):  # nothing of its own
+            continue
+        errors = rows.loc[names, spread].fillna(0) if spread else None
+        axes.errorbar(
+            share[names],
+            rows.loc[names, score],
+            yerr=errors,
+            label=family.label,
+            color=family.colour,
+            marker=family.marker,
+            linestyle=family.line,
+            markersize=7,
+            capsize=3,
+        )
+    for no in rows.index[rows[score].notna()]:
+        left = share[no] > 80  # labels stay inside the frame
+        axes.annotate(
+            no,
+            (share[no], rows.loc[no, score]),
+            xytext=(-6 if left else 6, 5),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            fontsize=8,
+        )
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel("share of synthetic (or enhanced) slices in the training set, %")
+    axes.set_ylabel("index Dice on real held-out slices (1 = perfect)")
+    axes.set_xlim(-4, 104)
+    axes.grid(alpha=0.3)

@@ -1,0 +1,194 @@
+"""The thesis' five claims about synthetic data, each put to the test by paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Optional
+
+import numpy as np
+import pandas as pd
+
+from utils.metrics.resampling import Interval, paired_bootstrap
+from utils.seeding import derive_seed
+
+FEW_PATIENTS = 10
+SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
+UNDECIDED, NOT_RUN = "undecided", "not run"
+
+
+class Contrast(NamedTuple):
+    """A difference of index Dice, left minus right, averaged over the pairs of rows that were run.
+
+    Attributes:
+        words: what is compared.
+        pairs: numbers of the rows, left and right.
+        sign: 1 if the claim expects the left to be better, -1 if worse.
+    """
+
+    words: str
+    pairs: Sequence[tuple[str, str]]
+    sign: int
+
+
+class Claim(NamedTuple):
+    """One statement of the thesis; all of its contrasts have to hold."""
+
+    letter: str
+    text: str
+    contrasts: Sequence[Contrast]
+
+
+CLAIMS = (
+    Claim(
+        "a",
+        "Synthetic data alone is worse than real data.",
+        [Contrast("synthetic alone - real", [("3", "1"), ("4", "1"), ("5", "1")], -1)],
+    ),
+    Claim(
+        "b",
+        "Synthetic data first, then 10 % of the real data, is better than that 10 % alone.",
+        [
+            Contrast(
+                "synthetic first, then 10 % real - 10 % real alone",
+                [("6", "c10"), ("7", "c10"), ("8", "c10")],
+                1,
+            )
+        ],
+    ),
+    Claim(
+        "c",
+        "A modest share of synthetic data helps.",
+        [Contrast("17 to 33 % synthetic - real alone", [("11", "1"), ("12", "1"), ("13", "1")], 1)],
+    ),
+    Claim(
+        "d",
+        "Of the orders of 1:1 real and synthetic, synthetic first is best and real first worst.",
+        [
+            Contrast("synthetic first - random", [("25", "15")], 1),
+            Contrast("real first - random", [("24", "15")], -1),
+        ],
+    ),
+    Claim(
+        "e",
+        "Synthetic data helps more than as much enhanced data.",
+        [
+            Contrast(
+                "synthetic added - enhanced added",
+                [(str(no), str(no + 6)) for no in range(12, 18)],
+                1,
+            )
+        ],
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a run says about a contrast.
+
+    Attributes:
+        contrast: the contrast.
+        pairs: the pairs that were run.
+        interval: the difference with its interval; None if nothing was run.
+        repeats: the difference in each repeat that has all pairs of rows.
+        patients: number of held-out patients.
+    """
+
+    contrast: Contrast
+    pairs: Sequence[tuple[str, str]] = ()
+    interval: Optional[Interval] = None
+    repeats: Sequence[float] = ()
+    patients: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """Supported or not when the interval lies on one side of 0; else undecided, or not run."""
+        if self.interval is None:
+            return NOT_RUN
+        if self.patients < 2:
+            return UNDECIDED
+        low, high = sorted(self.contrast.sign * limit for limit in self.interval[1:])
+        return SUPPORTED if low > 0 else NOT_SUPPORTED if high < 0 else UNDECIDED
+
+
+def examine(contrast: Contrast, results: pd.DataFrame, resamples: int, seed: int) -> Finding:
+    """Returns what results (see `read_results`) say about a contrast.
+
+    A patient's difference is the mean over pairs of its mean over the repeats that both rows of the
+    pair have; patients count by their slices.
+    """
+    scores = results.pivot_table("dice", ["no", "repeat"], "patient", sort=True)
+    differences = {}
+    for left, right in contrast.pairs:
+        if {left, right} <= set(scores.index.get_level_values("no")):
+            difference = (scores.loc[left] - scores.loc[right]).dropna(how="all")
+            if len(difference):
+                differences[left, right] = difference
+    if not differences:
+        return Finding(contrast)
+    per_patient = sum(d.mean() for d in differences.values()) / len(differences)
+    weights = results.groupby("patient")["slices"].first().loc[per_patient.index]
+    shared = set.intersection(*(set(d.index) for d in differences.values()))
+    repeats = [
+        float(np.mean([np.average(d.loc[repeat], weights=weights) for d in differences.values()]))
+        for repeat in sorted(shared)
+    ]
+    interval = paired_bootstrap(per_patient.to_numpy(), weights.to_numpy(), resamples, seed)
+    return Finding(contrast, list(differences), interval, repeats, len(per_patient))
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Returns a claim's verdict: supported if all contrasts are, not supported if one is not."""
+    verdicts = [finding.verdict for finding in findings]
+    for decisive in (NOT_SUPPORTED, NOT_RUN, UNDECIDED):
+        if decisive in verdicts:
+            return decisive
+    return SUPPORTED
+
+
+def claims_text(results: pd.DataFrame, resamples: int, seed: int) -> str:
+    """Returns the five claims with this run's answers and how they were found, as Markdown."""
+    lines = [
+        "Differences of index Dice on real held-out patients: paired by patient, averaged over the "
+        "repeats that both rows have; 95 % interval by bootstrap over patients, "
+        f"{resamples} resamples. An interval wholly on the claimed side of 0 supports a claim, one "
+        "wholly on the other side does not, any other leaves it undecided. The interval covers the "
+        "choice of patients, not the chance in training, which the repeats show.",
+        "",
+        *_caution(results["patient"].nunique()),
+    ]
+    for claim in CLAIMS:
+        findings = [
+            examine(contrast, results, resamples, derive_seed(seed, "bootstrap", claim.letter, i))
+            for i, contrast in enumerate(claim.contrasts)
+        ]
+        lines.append(f"- ({claim.letter}) {claim.text} **{verdict(findings).capitalize()}.**")
+        lines += [f"  - {_sentence(finding)}" for finding in findings]
+    return "\n".join(lines) + "\n"
+
+
+def _caution(patients: int) -> list[str]:
+    """Returns what few patients mean for the verdicts, as lines of Markdown."""
+    if patients >= FEW_PATIENTS:
+        return []
+    if patients == 1:
+        return ["A single patient was held out: there is no interval, nothing is decided.", ""]
+    chance = 100 * 0.5 ** (patients - 1)
+    return [
+        f"Only {patients} patients were held out: an interval excludes 0 whenever all of them agree "
+        f"in sign, which chance alone brings about in {chance:.3g} % of cases.",
+        "",
+    ]
+
+
+def _sentence(finding: Finding) -> str:
+    contrast = finding.contrast
+    if finding.interval is None:
+        wanted = " or ".join(f"{left} and {right}" for left, right in contrast.pairs)
+        return f"{contrast.words}: needs rows {wanted}."
+    mean, low, high = finding.interval
+    rows = ", ".join(f"{left} - {right}" for left, right in finding.pairs)
+    repeats = ", ".join(f"{value:+.3f}" for value in finding.repeats)
+    interval = f"interval {low:+.3f} to {high:+.3f}; " if finding.patients > 1 else ""
+    return f"{contrast.words} (rows {rows}): {mean:+.3f}, {interval}by repeat {repeats or '-'}."
