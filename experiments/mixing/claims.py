@@ -176,8 +176,8 @@ def _caution(patients: int) -> list[str]:
         return ["A single patient was held out: there is no interval, nothing is decided.", ""]
     chance = 100 * 0.5 ** (patients - 1)
     return [
-        f"Only {patients} patients were held out: an interval excludes 0 whenever all of them agree "
-        f"in sign, which chance alone brings about in {chance:.3g} % of cases.",
+        f"Only {patients} patients were held out: an interval excludes 0 whenever all agree in "
+        f"sign, which chance alone brings about in {chance:.3g} % of cases.",
         "",
     ]
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from data.pipeline import number_of_slices
 from experiments.configs.table5 import Table5Config
+from experiments.launch import Launch
 from experiments.mixing.chart import draw_table5
 from experiments.mixing.claims import claims_text
 from experiments.mixing.rows import ROWS
@@ -32,12 +33,12 @@ chosen part of the real data. Amounts are multiples of the real training set; ev
 equally many slices. Rows c10 and c20 are controls that the thesis lacks."""
 
 
-def write_results(run: RunDirectory, config: Table5Config, context: Context, command: str) -> None:
+def write_results(run: RunDirectory, launch: Launch, context: Context) -> None:
     """Writes table5.csv, .md and .png, claims.md and metrics of all rows with a result.
 
     Raises UserError if no row has one.
     """
-    results = read_results(run.path / "rows", ROWS)
+    config, results = launch.config, read_results(run.path / "rows", ROWS)
     if results.empty:
         raise UserError(f"No row of {run.path} is finished; run it with --stages rows,table")
     table = summarise(results)
@@ -54,7 +55,7 @@ def write_results(run: RunDirectory, config: Table5Config, context: Context, com
             "## The thesis' claims",
             "",
             claims,
-            f"Command: `{command}`",
+            f"Command: `{_command(launch, results)}`",
             "",
         ]
     )
@@ -62,6 +63,16 @@ def write_results(run: RunDirectory, config: Table5Config, context: Context, com
     write_text(run.path / "claims.md", f"# The claims of Table 5\n\n{claims}")
     draw_table5(table, run.path / "table5.png", context.data_note)
     run.update_metrics(flat_metrics(table))
+
+
+def _command(launch: Launch, results: pd.DataFrame) -> str:
+    """Returns the command that gives these rows, however many starts it took."""
+    rows = [row.no for row in ROWS if (results["no"] == row.no).any()]
+    words = ["python experiments/table5_mixing.py", f"--preset {launch.preset}"]
+    words += ["--run RUN"] if launch.source else []
+    words += ["--data DIR"] if launch.data else []
+    chosen = "all" if len(rows) == len(ROWS) else ",".join(rows)
+    return " ".join([*words, f"--rows {chosen} --seeds {results['repeat'].nunique()}"])
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
