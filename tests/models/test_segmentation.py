@@ -78,3 +78,14 @@ def test_labels_are_the_most_probable_classes(untrained):
     assert labels.shape == (2, 32, 24, 4) and labels.dtype == tf.int32
     expected = untrained.networks["G_l2"](images[..., 2:3]).numpy().argmax(-1)
     np.testing.assert_array_equal(labels[..., 2], expected)
+
+
+def test_one_network_may_see_all_modalities():
+    system = Segmentation(tiny_segmentation().config, "four_channel")
+    (network,) = system.networks.values()
+    batch = random_batch()
+    scores = system.class_scores(batch["images"])
+    np.testing.assert_array_equal(scores[:, 0], network(batch["images"]))
+    labels = system.synthesize(batch)["labels"]
+    assert scores.shape == (2, 1, 32, 24, 5) and labels.shape == (2, 32, 24, 1)
+    assert set(system.train_step(batch)) == {"loss/G", "G/lesion_0", "gradient_norm/G"}

@@ -1,0 +1,231 @@
+"""Table 5 without training: rows, synthetic files, claims on made-up results, table and chart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from data.mixing import Sources, kept, subset_ranks
+from data.pipeline import RecordFile
+from data.shards import parse_record
+from data.synthetic import SyntheticConfig
+from experiments.configs.table5 import PRESETS, THESIS
+from experiments.mixing import synthetic as synthetic_module
+from experiments.mixing.chart import FAMILIES, draw_table5
+from experiments.mixing.claims import CLAIMS, claims_text, examine, verdict
+from experiments.mixing.rows import ROWS, choose_rows
+from experiments.mixing.scores import TestSet, read_results, result_path, score
+from experiments.mixing.synthetic import draw_selected, record_files
+from experiments.mixing.table import CSV_COLUMNS, flat_metrics, printed, summarise
+from utils.errors import UserError
+from utils.files import write_json, write_text
+
+BY_NO = {row.no: row for row in ROWS}
+
+
+def results(scores: dict, patients=("p", "q", "r"), step: float = 0.0) -> pd.DataFrame:
+    """Made-up results: {row: Dice of each repeat}; a row's patients differ by `step`."""
+    lines = [
+        {"no": no, "repeat": i, "patient": name, "slices": 10, "dice": dice + step * k, "mse": 0.1}
+        for no, repeats in scores.items()
+        for i, dice in enumerate(repeats)
+        for k, name in enumerate(patients)
+    ]
+    return pd.DataFrame(lines).assign(dice_wt=0.5)
+
+
+def test_the_rows_are_those_of_the_thesis():
+    assert [row.no for row in ROWS] == [*map(str, range(1, 26)), "c10", "c20"]
+    printed_rows = {
+        "2": (0.5, 0, 0, "-", 0.032, 0.902),
+        "8": (0.1, 3, 0, "synthetic first", 0.030, 0.907),
+        "9": (0.2, 0.8, 0, "random", 0.041, 0.850),
+        "13": (1, 0.5, 0, "random", 0.023, 0.939),
+        "23": (1, 0, 3, "random", 0.036, 0.885),
+        "24": (1, 1, 0, "real first", 0.195, 0.795),
+        "25": (1, 1, 0, "synthetic first", 0.021, 0.940),
+        "c10": (0.1, 0, 0, "-", None, None),
+    }
+    for no, expected in printed_rows.items():
+        row = BY_NO[no]
+        amounts = (row.real, row.synthetic, row.enhanced)
+        assert (*amounts, row.mode, row.thesis_mse, row.thesis_dice) == expected
+    assert BY_NO["7"].describe() == "10 % real + 200 % synthetic, synthetic first"
+
+
+def test_rows_are_chosen_by_number():
+    assert [row.no for row in choose_rows("c10, 3,1")] == ["1", "3", "c10"]
+    assert choose_rows("all") == list(ROWS)
+    for words in ("26", "1,x", ""):
+        with pytest.raises(UserError, match="give all, or some of 1,2,"):
+            choose_rows(words)
+
+
+def test_every_row_presents_equally_many_slices():
+    files = [RecordFile(f"{i}", np.ones(50, bool)) for i in range(4)]
+    drawn = [RecordFile(f"s{i}", np.ones(50, bool)) for i in range(12)]
+    sources = Sources(files, drawn, subset_ranks([50] * 4, "slices", 0))
+    for row in ROWS:
+        phases = row.phases(sources, 8000)
+        assert sum(phase.examples for phase in phases) == 8000
+        amounts = 200 * (row.real + row.synthetic + row.enhanced)
+        assert sum(kept(phase.files) for phase in phases) == round(amounts)
+    switch = {no: BY_NO[no].phases(sources, 8000)[0].examples for no in ("6", "8", "24", "25")}
+    assert switch == {"6": 7200, "8": 7200, "24": 4000, "25": 4000}
+    assert kept(BY_NO["24"].phases(sources, 10)[0].files) == 200
+    assert str(BY_NO["25"].phases(sources, 10)[0].files[0].path) == "s0"
+
+
+def test_the_thesis_trains_a_hundred_passes_over_the_real_data():
+    assert THESIS.schedule.total_steps(15070) == 100 * 15070 // 4
+    assert THESIS.segmentation.width == 64 and list(PRESETS) == ["tiny", "demo", "thesis"]
+    with pytest.raises(UserError, match="--max_draws is 0; give 1 or more"):
+        replace(THESIS, max_draws=0)
+
+
+def draw(monkeypatch, directory, share: float, log: list) -> SimpleNamespace:
+    """A main run whose every 1/share-th sample is selected."""
+
+    def draw_set(context, folder, config):
+        log.append(config.samples)
+        for i in range(config.samples):
+            images = np.full((8, 8, 4), i / 100, np.float32)
+            np.savez(folder / f"{i}.npz", images=images, label=np.full((8, 8), i % 5, np.uint8))
+        numbers = range(config.samples)
+        table = pd.DataFrame({"sample": numbers, "file": [f"{i}.npz" for i in numbers]})
+        table["selected"] = [i % round(1 / share) == 0 for i in numbers]
+        write_text(folder / "samples.csv", table.to_csv(index=False))
+        write_json(folder / "manifest.json", {"samples": config.samples})
+
+    directory.mkdir(exist_ok=True)
+    monkeypatch.setattr(synthetic_module, "draw_set", draw_set)
+    return SimpleNamespace(config=SimpleNamespace(dataset=SyntheticConfig()))
+
+
+def test_samples_are_drawn_until_enough_are_selected(monkeypatch, tmp_path):
+    log: list = []
+    context = draw(monkeypatch, tmp_path, 0.5, log)
+    draw_selected(context, tmp_path, 10, max_draws=3)
+    assert log == [10, 22]
+    draw_selected(context, tmp_path, 5, max_draws=3)
+    assert len(log) == 2  # enough of them
+    with pytest.raises(UserError, match="need 60 synthetic slices, but only 30 of 60 drawn .*0.95"):
+        draw_selected(context, tmp_path, 60, max_draws=1)
+
+
+def test_selected_samples_become_records_once(monkeypatch, tmp_path):
+    context = draw(monkeypatch, tmp_path, 0.5, [])
+    draw_selected(context, tmp_path, 60, max_draws=3)
+    files = record_files(tmp_path, 60, subject=4)
+    assert [len(file.keep) for file in files] == [50, 10]
+    written = {file.path: file.path.stat().st_mtime_ns for file in files}
+    records = tf.data.TFRecordDataset([str(file.path) for file in files])
+    parsed = list(records.map(lambda r: parse_record(r, (8, 8))).as_numpy_iterator())
+    assert [record["source"].tolist() for record in parsed] == [[4, 2 * i] for i in range(60)]
+    np.testing.assert_allclose(parsed[9]["images"], 0.18, atol=1e-5)
+    assert (parsed[9]["label"] == 18 % 5).all()
+    again = record_files(tmp_path, 55, subject=4)
+    assert again[0].path.stat().st_mtime_ns == written[again[0].path]
+    assert [len(file.keep) for file in again] == [50, 5]
+
+
+def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
+    label = np.zeros((3, 4, 4), np.int32)
+    label[:2, 0, :2] = 2
+    found = np.repeat(label[..., None], 2, -1)
+    found[0, ..., 1] = 0  # one network misses the first slice
+    test = TestSet(np.zeros((3, 4, 4, 4)), label, np.array(["a", "a", "b"]))
+    scored = score(lambda images: found, test)
+    assert scored["patients"]["a"]["slices"] == 2
+    assert scored["patients"]["a"]["dice"] == pytest.approx((1 + 1 + 1 + 0) / 4, abs=1e-5)
+    assert scored["patients"]["a"]["mse"] == pytest.approx(8 / 16 / 4)
+    assert scored["patients"]["b"] == {"slices": 1, "dice": 1.0, "mse": 0.0, "dice_wt": None}
+    assert scored["figures"]["dice_wt"] == pytest.approx(0.75)
+    write_json(result_path(tmp_path, BY_NO["7"], 1), {"no": "7", "repeat": 1, **scored})
+    frame = read_results(tmp_path, ROWS)
+    assert frame["repeat"].tolist() == [1, 1] and frame["no"].tolist() == ["7", "7"]
+    assert summarise(frame)["dice"].tolist() == pytest.approx([(0.75 * 2 + 1) / 3], abs=1e-5)
+    assert summarise(frame)["dice_wt"].tolist() == [0.75]  # of the patient that has one
+
+
+def verdicts(scores: dict, **options) -> dict[str, str]:
+    frame = results(scores, **options)
+    return {
+        claim.letter: verdict([examine(contrast, frame, 200, 0) for contrast in claim.contrasts])
+        for claim in CLAIMS
+    }
+
+
+def test_claims_follow_the_results():
+    thesis = {row.no: [row.thesis_dice] for row in ROWS if row.thesis_dice}
+    found = verdicts({**thesis, "c10": [0.85]})
+    assert found == dict.fromkeys("abcde", "supported")
+    inverted = {no: [1 - dice[0]] for no, dice in thesis.items()}
+    assert verdicts({**inverted, "c10": [0.9]}) == dict.fromkeys("abcde", "not supported")
+    some = verdicts({"1": [0.8], "3": [0.8], "13": [0.9], "25": [0.9]})
+    assert some == {
+        "a": "undecided",
+        "b": "not run",
+        "c": "supported",
+        "d": "not run",
+        "e": "not run",
+    }
+    assert verdicts({"1": [0.9], "3": [0.2]}, patients=("p",))["a"] == "undecided"
+
+
+def test_one_failing_contrast_is_enough():
+    assert verdicts({"25": [0.9], "15": [0.8], "24": [0.85]})["d"] == "not supported"
+    assert verdicts({"25": [0.9], "15": [0.8]})["d"] == "not run"
+
+
+def test_differences_are_paired_by_patient_and_repeat():
+    frame = pd.concat([results({"1": [0.5, 0.6]}), results({"3": [0.4, 0.3, 0.0]}, step=0.05)])
+    finding = examine(CLAIMS[0].contrasts[0], frame, 500, 0)
+    assert finding.pairs == [("3", "1")] and finding.patients == 3
+    np.testing.assert_allclose(finding.repeats, [-0.05, -0.25])  # the third repeat has no partner
+    assert finding.interval.mean == pytest.approx(-0.15)
+    assert -0.201 <= finding.interval.low < finding.interval.high <= -0.099
+
+
+def test_the_text_answers_every_claim_and_warns_of_few_patients():
+    text = claims_text(results({"1": [0.9, 0.8], "3": [0.2, 0.3]}), 100, 0)
+    assert "(a) Synthetic data alone is worse than real data. **Supported.**" in text
+    assert "(rows 3 - 1): -0.600, interval -0.600 to -0.600; by repeat -0.700, -0.500." in text
+    assert text.count("**Not run.**") == 4 and "needs rows 25 and 15." in text
+    assert "Only 3 patients" in text and "25 % of cases" in text
+    many = claims_text(results({"1": [0.9]}, patients=tuple("abcdefghij")), 100, 0)
+    assert "held out" not in many.replace("held-out", "")
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    thesis = {row.no: [row.thesis_dice - 0.1, row.thesis_dice] for row in ROWS[:25]}
+    return summarise(results({**thesis, "c10": [0.7]}))
+
+
+def test_the_table_has_means_and_spreads(table):
+    assert set(CSV_COLUMNS) <= set(table.columns) and len(table) == 26
+    line = table.set_index("no").loc["13"]
+    assert line["dice"] == pytest.approx(0.889) and line["seeds"] == 2
+    assert line["dice_std"] == pytest.approx(0.1 / np.sqrt(2))
+    shown = printed(table).set_index("no")
+    assert shown.loc["13", "Dice"] == "0.889 ± 0.071" and shown.loc["c10", "Dice"] == "0.700"
+    assert shown.loc["13", "difference"] == pytest.approx(-0.05)
+    assert np.isnan(shown.loc["c10", "thesis"])
+    metrics = flat_metrics(table)
+    assert metrics["table5/row_07/dice"] == pytest.approx(0.857)
+    assert "table5/row_c10/dice" in metrics and "table5/row_c10/dice_std" not in metrics
+
+
+def test_the_chart_shows_every_row(table, tmp_path):
+    assert {no for family in FAMILIES for no in family.rows} == set(BY_NO)
+    assert len({(f.colour, f.marker) for f in FAMILIES}) == len(FAMILIES)
+    draw_table5(table, tmp_path / "table5.png", "phantom (not medical)")
+    picture = cv2.imread(str(tmp_path / "table5.png"))
+    assert picture.shape[1] > 1000 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
