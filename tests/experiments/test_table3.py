@@ -1,0 +1,108 @@
+"""One tiny run of Table 3, its stages and what it refuses."""
+
+from __future__ import annotations
+
+import shutil
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from experiments import table3_quality
+from experiments.launch import main
+from experiments.source_run import open_source
+from experiments.stages.baselines import generator_phases, same_length
+from experiments.stages.quality_table import TITLES
+from utils.run_directory import RunDirectory
+
+BASELINES = ("skrgan_star", "gan_sharp")
+
+
+def run(*words: object) -> int:
+    argv = [str(word) for word in words]
+    return main(lambda: table3_quality.read(argv), table3_quality.execute)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_run, tmp_path_factory):
+    """A run in two goes: the baselines, then the rest; two updates instead of thirty."""
+    out = tmp_path_factory.mktemp("table3") / "out"
+    words = ("--out", out, "--samples", 9, "--steps", 2)
+    assert run("--run", tiny_run, *words, "--stages", "baselines") == 0
+    assert not (out / "table3.md").exists()
+    assert run("--out", out, "--resume", "--stages", "sets,table") == 0
+    return RunDirectory(out, writes=False)
+
+
+def test_the_table_compares_equally_many_slices(finished, tiny_run):
+    frame = pd.read_csv(finished.path / "table3.csv")
+    assert set(frame["system"]) == set(TITLES.values())
+    assert set(frame[~frame["system"].str.contains("tumour")]["images"]) == {9}
+    assert frame.drop(columns=["thesis_ms_ssim", "thesis_fid"]).notna().all(axis=None)
+    text = (finished.path / "table3.md").read_text()
+    assert "SkrGAN* and GAN# 2 updates with batches of 4" in text and "phantom" in text
+    assert "Ours 20 updates with batches of 4 + 10 updates with batches of 2" in text
+    metrics = finished.read_metrics()
+    assert metrics["table3/updates"] == 2 and "table3/gan_sharp/T1c/kernel_texture" in metrics
+    assert cv2.imread(str(finished.path / "table3.png")).shape[1] > 1000
+    assert (finished.path / "splits.json").read_text() == (tiny_run / "splits.json").read_text()
+
+
+def test_a_larger_set_begins_with_the_main_runs(finished, tiny_run):
+    names = sorted(path.name for path in (tiny_run / "synthetic/samples").glob("*.npz"))
+    assert len(names) == 8
+    for name in names:
+        first, second = (
+            np.load(path / "synthetic/samples" / name)["label"]
+            for path in (tiny_run, finished.path)
+        )
+        np.testing.assert_array_equal(first, second)
+
+
+def test_the_baselines_are_watched_and_kept(finished):
+    steps = {(row["stage"], row["step"]) for row in finished.read_history()}
+    assert steps == {(name, 2) for name in BASELINES}
+    for name in BASELINES:
+        assert list(finished.tensorboard(name).iterdir())
+        assert (finished.samples / f"{name}_samples_0000002.png").exists()
+        images = np.load(finished.path / f"sets/{name}.npz")["images"]
+        assert images.shape == (9, 32, 24, 4) and images.dtype == np.float32
+        assert len(np.unique(images[:, 10, 10, 0])) == 9  # one seed or map each
+
+
+def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished.path, tmp_path / "again")
+    monkeypatch.setattr(table3_quality.BaselineRun, "trained", pytest.fail)
+    before = (tmp_path / "again/table3.csv").read_text()
+    assert run("--out", tmp_path / "again", "--resume", "--stages", "table") == 0
+    assert (tmp_path / "again/table3.csv").read_text() == before
+
+
+def test_sets_need_trained_baselines(tiny_run, tmp_path, capsys):
+    assert run("--run", tiny_run, "--out", tmp_path / "out", "--stages", "sets") == 2
+    assert "skrgan_star stands at step 0 of 30; add baselines to" in capsys.readouterr().err
+
+
+def test_missing_inception_weights_are_told_before_anything_is_made(tmp_path, capsys):
+    out = tmp_path / "out"
+    for words in (["--inception-weights", tmp_path / "w.h5"], [f"--inception-weights={tmp_path}"]):
+        assert run("--preset", "tiny", "--out", out, *words) == 2
+        assert "Inception weights must be a file of MD5" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_dry_run_prints_the_plan(tmp_path, capsys):
+    assert run("--dry-run", "--out", tmp_path / "out", "--gan_sharp.real", "7") == 0
+    printed = capsys.readouterr().out
+    assert "real: 7.0" in printed and "baselines -> sets -> table" in printed
+    assert not (tmp_path / "out").exists()
+
+
+def test_baselines_are_trained_as_long_as_the_generator(tiny_run):
+    words = ["--run", str(tiny_run)]
+    source = open_source(table3_quality.read(words), tf.distribute.get_strategy())
+    assert [phase.steps for phase in generator_phases(source)] == [20, 10]
+    assert (same_length(source).steps, same_length(source).batch_size) == (30, 4)
+    assert same_length(source, 7).steps == 7
