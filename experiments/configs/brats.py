@@ -146,6 +146,7 @@ DEMO = replace(
         keep_encoder=1.0,  # so few steps do not overfit
         initializer="he_normal",  # as in _CPU_UNET
         constant_stddev=0.5,  # with 0 half of the random codes decode to rubble
+        prior="fitted",  # so few steps leave the codes far from N(0, I), whose maps look alike
         learning_rate=1e-3,
         discriminator_learning_rate=2e-4,  # at 1e-3 D_s wins before G_s draws anything
         # Random codes decode to maps only if the codes of real maps fill N(0, I).

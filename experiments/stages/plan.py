@@ -41,4 +41,4 @@ def _print_networks(system: GANSystem) -> None:
     groups = {net: group for group, nets in system.groups.items() for net in nets}
     for name, network in system.networks.items():
         count = sum(int(tf.size(variable)) for variable in network.trainable_variables)
-        print(f"{name:<10}{count:>14,}   {type(system).__name__} {groups[name]}")
+        print(f"{name:<10}{count:>14,}   {type(system).__name__} {groups.get(name, '')}")

@@ -33,6 +33,7 @@ CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Activation = Literal["capped_relu", "leaky_relu"]
 Fusion = Literal["concat", "weighted", "noise"]
 OutsideChannels = Literal["line", "both"]
+Prior = Literal["standard", "fitted"]
 SegmentationLoss = Literal["squared_error", "cross_entropy"]
 
 _ONE_PER_CLASS = Rule(
@@ -111,6 +112,8 @@ class StructureConfig:
             term alone ("trained alone"); otherwise the lines outside the organ train it too.
         initializer: kernel initialiser of G_m.
         constant_stddev: spread of the initial biases of G_s' last dense layer; 0 as in the thesis.
+        prior: where random codes are drawn from after training: standard, N(0, I) as in the thesis,
+            or fitted, the Gaussian of the training codes.
         learning_rate: Adam's, for E_s, G_s and G_m.
         discriminator_learning_rate: Adam's, for D_z and D_s.
         weights: loss weights.
@@ -129,6 +132,7 @@ class StructureConfig:
     separate_mask_optimizer: bool = False
     initializer: str = "mean_filter"
     constant_stddev: float = 0.0
+    prior: Prior = "standard"
     learning_rate: float = 1e-5
     discriminator_learning_rate: float = 1e-5
     weights: StructureWeights = field(default_factory=StructureWeights)
@@ -149,6 +153,7 @@ class StructureConfig:
             outside_channels=one_of(get_args(OutsideChannels)),
             initializer=one_of(KERNEL_INITIALIZERS),
             constant_stddev=NOT_NEGATIVE,
+            prior=one_of(get_args(Prior)),
             learning_rate=POSITIVE,
             discriminator_learning_rate=POSITIVE,
         )

@@ -155,3 +155,43 @@ class CodeDiscriminator(tf.keras.Model):
         for unit in self.units:
             x = unit(x)
         return tf.cast(self.score(x), tf.float32)
+
+
+class CodePrior(tf.keras.Model):
+    """The Gaussian N(m, C) of the training codes, kept as a moving average of their moments.
+
+    Few training steps leave the codes of real maps far from N(0, I); codes drawn from their own
+    Gaussian decode to more varied maps (ex-post density estimation, Ghosh et al., ICLR 2020).
+
+    Args:
+        latent_size: length of a code, L.
+        decay: share of the average that one update keeps.
+    """
+
+    def __init__(self, latent_size: int, decay: float, name: str = "code_prior"):
+        super().__init__(name=name)
+        self.decay = decay
+        self.mean = self._average("mean", tf.zeros([latent_size]))
+        self.second_moment = self._average("second_moment", tf.eye(latent_size))
+
+    @staticmethod
+    def _average(name: str, start: tf.Tensor) -> tf.Variable:
+        return tf.Variable(
+            start, trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN
+        )
+
+    def update(self, codes: tf.Tensor) -> None:
+        """Moves the averages towards the moments of codes [B,L]; call it in replica context."""
+        batch_size = tf.cast(tf.shape(codes)[0], tf.float32)
+        moments = {
+            self.mean: tf.reduce_mean(codes, axis=0),
+            self.second_moment: tf.matmul(codes, codes, transpose_a=True) / batch_size,
+        }
+        for average, moment in moments.items():
+            average.assign(self.decay * average + (1.0 - self.decay) * tf.stop_gradient(moment))
+
+    def call(self, z: tf.Tensor) -> tf.Tensor:
+        """Returns m + C^(1/2) z [B,L], distributed as N(m, C), for z ~ N(0, I) [B,L]."""
+        covariance = self.second_moment - self.mean[:, None] * self.mean[None, :]
+        jitter = 1e-4 * tf.eye(self.mean.shape[0])  # rounding must not make it indefinite
+        return self.mean + tf.matmul(z, tf.linalg.cholesky(covariance + jitter), transpose_b=True)

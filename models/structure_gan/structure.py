@@ -9,12 +9,13 @@ from losses.structure import line_sparsity
 from models.networks.discriminator import Discriminator
 from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import StructureConfig
-from models.structure_gan.map_networks import CodeDiscriminator, MapDecoder, MapEncoder
+from models.structure_gan.map_networks import CodeDiscriminator, CodePrior, MapDecoder, MapEncoder
 from models.system import Batch, GANSystem, Terms
 from utils.distribute import apply_gradients
 from utils.images import resize_nearest_tf1
 from utils.seeding import dropout, normal
 
+PRIOR_DECAY = 0.998  # averages over some 500 steps, a whole pass over a small data set
 LINE = 1  # channel of the structure maps, and "outside" channel of the masks
 
 
@@ -45,6 +46,8 @@ class StructureGAN(GANSystem):
             "D_z": CodeDiscriminator(width, config.latent_size),
             "D_s": Discriminator(width, 1, 2, "D_s", config.discriminator),
         }
+        if config.prior == "fitted":
+            networks["code_prior"] = CodePrior(config.latent_size, PRIOR_DECAY)
         networks["E_s"](tf.zeros([1, *size, 1]))
         networks["G_s"](tf.zeros([1, config.latent_size]))
         networks["D_z"](tf.zeros([1, config.latent_size]))
@@ -102,6 +105,8 @@ class StructureGAN(GANSystem):
             )
             for group, loss in losses.items()
         }
+        if "code_prior" in self.networks:
+            self.networks["code_prior"].update(real["code"])
         report = {f"loss/{group}": loss for group, loss in losses.items()}
         for named in terms.values():
             report.update(named)
@@ -150,7 +155,7 @@ class StructureGAN(GANSystem):
         }
 
     def random_maps(self, seeds: tf.Tensor, size: tuple) -> dict[str, tf.Tensor]:
-        """Decodes z ~ N(0, I), one per row of seeds [B,2], to 0/1 maps and masks [B,*size,1].
+        """Decodes random codes, one per row of seeds [B,2], to 0/1 maps and masks [B,*size,1].
 
         `score` [B] is the mean of D_s' patch scores, towards 1 for maps that look extracted.
         """
@@ -158,7 +163,10 @@ class StructureGAN(GANSystem):
         keep_mask, keep_score = 1.0, 1.0
         if config.dropout_at_generation:
             keep_mask, keep_score = config.keep_mask, config.keep_discriminator
-        s_g = self.networks["G_s"](normal(seeds, "z", (config.latent_size,)))
+        z = normal(seeds, "z", (config.latent_size,))
+        if "code_prior" in self.networks:
+            z = self.networks["code_prior"](z)
+        s_g = self.networks["G_s"](z)
         m_g = self.networks["G_m"](dropout(s_g, keep_mask, seeds, "G_m"))
         scores = self.networks["D_s"](dropout(s_g, keep_score, seeds, "D_s"))
         return {

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from models.structure_gan.map_networks import (
     CodeDiscriminator,
+    CodePrior,
     MapDecoder,
     MapEncoder,
     base_size,
@@ -183,3 +184,19 @@ def test_impossible_halvings_are_refused(size, halvings):
 def test_code_that_is_no_square_is_refused():
     with pytest.raises(ValueError, match="latent_size is 20; D_z needs a square number"):
         CodeDiscriminator(2, 20)
+
+
+def test_the_fitted_prior_starts_as_a_standard_normal_and_follows_the_codes():
+    rng = np.random.default_rng(0)
+    prior, z = CodePrior(3, decay=0.5), rng.standard_normal((4000, 3)).astype(np.float32)
+    np.testing.assert_allclose(prior(z), z, atol=1e-3)
+    batches = rng.standard_normal((2, 5, 3)).astype(np.float32) * (1, 2, 3) + (0, 1, -1)
+    for codes in batches.astype(np.float32):
+        prior.update(tf.constant(codes))
+    first, second = batches
+    mean = 0.25 * first.mean(0) + 0.5 * second.mean(0)
+    moment = 0.25 * np.eye(3) + 0.25 * first.T @ first / 5 + 0.5 * second.T @ second / 5
+    drawn = prior(z).numpy()
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=0.15)
+    np.testing.assert_allclose(np.cov(drawn.T), moment - np.outer(mean, mean), rtol=0.1, atol=0.2)
+    assert not prior.trainable_variables

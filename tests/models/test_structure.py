@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models.structure_gan.config import StructureConfig, StructureWeights
-from models.structure_gan.structure import StructureGAN, to_binary, two_channels
+from models.structure_gan.structure import PRIOR_DECAY, StructureGAN, to_binary, two_channels
 from tests.models.toys import assert_step_equals, calm, mse, random_batch
 from utils.errors import UserError
 from utils.seeding import dropout, normal
@@ -169,6 +169,20 @@ def test_random_maps_need_no_input_but_seeds():
     assert np.any(maps["structure"][0] != maps["structure"][1])
     scores = system.networks["D_s"](s_g).numpy()  # as they are, without dropout
     np.testing.assert_allclose(maps["score"], scores.mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_random_codes_come_from_the_fitted_prior():
+    system, batch = tiny_structure(prior="fitted"), small_batch()
+    code = system.reconstruct(batch, training=True)["code"].numpy()
+    system.train_step(batch)
+    prior = system.networks["code_prior"]
+    np.testing.assert_allclose(prior.mean, (1 - PRIOR_DECAY) * code.mean(0), rtol=1e-4)
+    prior.mean.assign(2 + 0 * prior.mean)
+    prior.second_moment.assign(4 + 0.25 * np.eye(16, dtype=np.float32))
+    found = system.random_maps(batch["seed"], SIZE)["structure"]
+    z = 2 + 0.5 * normal(batch["seed"], "z", (16,))
+    expected = to_binary(system.networks["G_s"](z))
+    assert np.mean(found.numpy() != expected.numpy()) < 0.01
 
 
 def test_dropout_at_generation():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.structure_gan.map_networks import CodePrior
 from tests.devices import mirrored_strategy
 from tests.models.test_registration import tiny_registration
 from tests.models.test_structure import tiny_structure
@@ -84,6 +85,18 @@ def test_two_devices_equal_one_with_the_double_batch(mirrored, make, rate):
     moved, error = all_values(one) - start, all_values(two) - all_values(one)
     assert np.linalg.norm(moved) > 1e-3
     assert np.linalg.norm(error) < 1e-3 * np.linalg.norm(moved)
+
+
+def test_the_fitted_prior_sees_the_codes_of_all_devices(mirrored):
+    one = CodePrior(3, decay=0.9)
+    with mirrored.scope():
+        two = CodePrior(3, decay=0.9)
+    codes = {"codes": tf.random.stateless_normal([4, 3], [1, 2])}
+    one.update(codes["codes"])
+    mirrored.run(lambda batch: two.update(batch["codes"]), args=(shards(mirrored, codes),))
+    assert np.any(values(one.variables)[0] != 0)
+    for found, expected in zip(values(two.variables), values(one.variables)):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_optimiser_equals_adam_by_hand():
