@@ -183,11 +183,11 @@ class CodePrior(tf.keras.Model):
     def update(self, codes: tf.Tensor) -> None:
         """Moves the averages towards the moments of codes [B,L]; call it in replica context."""
         batch_size = tf.cast(tf.shape(codes)[0], tf.float32)
-        moments = {
-            self.mean: tf.reduce_mean(codes, axis=0),
-            self.second_moment: tf.matmul(codes, codes, transpose_a=True) / batch_size,
-        }
-        for average, moment in moments.items():
+        second_moment = tf.matmul(codes, codes, transpose_a=True) / batch_size
+        for average, moment in (
+            (self.mean, tf.reduce_mean(codes, axis=0)),
+            (self.second_moment, second_moment),
+        ):
             average.assign(self.decay * average + (1.0 - self.decay) * tf.stop_gradient(moment))
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
