@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
 from skimage.segmentation import find_boundaries
 
 from utils.errors import UserError
+from utils.files import replacing
 
 # Background, then labels 1..4: yellow, blue, green, magenta; each stands out from black and white.
 PALETTE = ((0, 0, 0), (245, 195, 0), (40, 145, 240), (0, 185, 110), (240, 40, 130))
@@ -70,7 +72,10 @@ def label_picture(label: np.ndarray) -> np.ndarray:
 
 
 def grid(
-    rows: Sequence[Sequence[np.ndarray]], gap: int = 2, titles: Sequence[str] = ()
+    rows: Sequence[Sequence[np.ndarray]],
+    gap: int = 2,
+    titles: Sequence[str] = (),
+    headers: Sequence[str] = (),
 ) -> np.ndarray:
     """Places pictures in rows on white paper; a short row leaves its end empty.
 
@@ -80,12 +85,14 @@ def grid(
         rows: pictures uint8 [H,W,3] or [H,W].
         gap: pixels between cells.
         titles: one text per row, written on its left (ASCII); none by default.
+        headers: one text per column, written above it (ASCII); none by default.
 
     Returns:
         uint8 [height,width,3].
 
     Raises:
-        UserError: no picture, a wrong type, sizes that do not fit, or a wrong number of titles.
+        UserError: no picture, a wrong type, sizes that do not fit, or a wrong number of titles or
+            headers.
     """
     cells = [np.asarray(cell) for row in rows for cell in row]
     if not cells or (titles and len(titles) != len(rows)):
@@ -107,7 +114,26 @@ def grid(
         scale = _font_scale(height)
         middle = i * (height + gap) + height // 2 + round(10 * scale)
         cv2.putText(sheet, title, (4, middle), FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
-    return sheet
+    lefts = [margin + j * (width + gap) for j in range(columns)]
+    return _add_headers(sheet, headers, lefts, width) if headers else sheet
+
+
+def _add_headers(
+    sheet: np.ndarray, headers: Sequence[str], lefts: Sequence[int], width: int
+) -> np.ndarray:
+    """Returns the sheet below a band with a text in the middle of every column."""
+    if len(headers) != len(lefts):
+        raise UserError(
+            f"grid needs a header for every column or none, found {len(headers)} headers for "
+            f"{len(lefts)} columns."
+        )
+    scale = min(max(width / 180, 0.4), 0.6)
+    band = np.full((round(40 * scale) + 6, *sheet.shape[1:]), PAPER, np.uint8)
+    for text, left in zip(headers, lefts):
+        length = cv2.getTextSize(text, FONT, scale, 1)[0][0]
+        place = (max(0, left + (width - length) // 2), len(band) - round(12 * scale))
+        cv2.putText(band, text, place, FONT, scale, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate([band, sheet])
 
 
 def _check_label(label: np.ndarray, num_classes: int) -> None:
@@ -142,3 +168,9 @@ def _font_scale(height: int) -> float:
 def _title_margin(titles: Sequence[str], height: int) -> int:
     widths = [cv2.getTextSize(title, FONT, _font_scale(height), 1)[0][0] for title in titles]
     return max(widths) + 12 if titles else 0
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Writes a picture uint8 [H,W,3] or [H,W] as a PNG file, whole or not at all."""
+    with replacing(path) as temporary:
+        cv2.imwrite(str(temporary), _as_colour(picture)[..., ::-1])

@@ -37,7 +37,7 @@ def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None
     build_synthetic_set(
         directory,
         decode=map_decoder(context),
-        render=_renderer(context),
+        render=image_renderer(context),
         labels=lesion_labels(context.prepared, context.split.train),
         config=config,
         seed=derive_seed(context.config.seed, "dataset"),
@@ -46,7 +46,8 @@ def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None
     )
 
 
-def _renderer(context: Context) -> Callable[..., np.ndarray]:
+def image_renderer(context: Context) -> Callable[..., np.ndarray]:
+    """Returns (structure, outside, label [B,H,W,1], seeds [B,2]) -> images [B,H,W,4] of G."""
     system = context.trained("synthesis")
     batch_size = context.config.dataset.batch_size
 

@@ -46,7 +46,7 @@ def evaluate(context: Context) -> None:
                 slices.label,
                 f"segmentation/{name}",
             ),
-            **_registration(context, slices, f"registration/{name}"),
+            **overlap_figures(context, slices, f"registration/{name}"),
             **_per_modality(
                 outside_share(slices.images, slices.outside).mean(axis=0),
                 f"outside/{name}",
@@ -122,8 +122,11 @@ def segmentation_figures(found: np.ndarray, label: np.ndarray, prefix: str) -> d
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 
-def _registration(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
-    """Overlap of each modality's structure map with the other three, lesions removed."""
+def overlap_figures(context: Context, slices: SliceSet, prefix: str) -> dict[str, float]:
+    """Returns the overlap of each modality's structure map with the other three, lesions removed.
+
+    Keys are `<prefix>/<modality>/overlap` and `<prefix>/overlap`; 1 for perfect registration.
+    """
     count = min(len(slices.images), context.config.evaluation.overlap_slices)
     chosen = np.linspace(0, len(slices.images) - 1, count).astype(int)  # evenly, all patients
     images, label = slices.images[chosen], slices.label[chosen, ..., None]

@@ -44,13 +44,16 @@ def train_registration(context: Context) -> None:
     _train(context, "registration", unpaired=not context.config.registration.registered)
 
 
-def train_synthesis(context: Context) -> None:
-    """Trains G: optionally on extracted maps first, then adversarially on generated maps."""
+def train_synthesis(context: Context, match: bool = True) -> None:
+    """Trains G: optionally on extracted maps first, then adversarially on generated maps.
+
+    Without `match` the labels of the latter need not lie inside the mask (Table 1).
+    """
     initialise = None
     if context.config.pretrain:
         pretraining = _train(context, "pretraining")
         initialise = functools.partial(_copy_generator, pretraining)
-    maps = generated_maps(context)
+    maps = dataclasses.replace(generated_maps(context), match=match)
     _train(context, "synthesis", initialise, unpaired=True, random_maps=maps)
 
 

@@ -1,0 +1,188 @@
+"""Table 1 as files: figures per arm, what they say, bar chart (Fig. 13), strip (Fig. 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from data.contract import MODALITIES
+from experiments.stages.ablation_measures import MEASURES
+from experiments.stages.arms import LETTERS, ORDERS, arm_config
+from experiments.stages.evaluation import SliceSet
+from models.structure_gan.config import SynthesisConfig
+from utils.charts import grouped_bars, new_figure
+from utils.pictures import draw_contour, enlarge, grid, to_uint8
+from utils.tables import markdown_table
+
+ORDER_TITLES = {
+    "thesis": "the thesis' order (Table 1)",
+    "released": "the released code's order",
+}
+REAL = "real"
+# Each step of an order, what it adds, and the figure that the thesis' text says it improves.
+CLAIMS = {
+    "thesis": (
+        ("A", "B", "structure map", "frechet_texture"),
+        ("B", "C", "label inside the mask", "lesion_outside"),
+        ("C", "D", "noise fusion", "frechet_texture"),
+        ("D", "E", "registration loss", "overlap"),
+        ("E", "F", "lesion loss", "dice_wt"),
+    ),
+    "released": (
+        ("A", "B", "structure map", "frechet_texture"),
+        ("B", "C", "noise fusion", "frechet_texture"),
+        ("C", "D", "registration loss", "overlap"),
+        ("D", "E", "label and lesion loss", "dice_wt"),
+        ("E", "F", "label inside the mask", "lesion_outside"),
+    ),
+}
+Figures = Mapping[str, Mapping[str, Mapping[str, float]]]  # order -> arm or "real" -> figure
+LOG_SPAN = 100  # largest / smallest bar from which a panel is logarithmic
+SCALE = 2  # pixels of the strip per pixel of a slice
+
+
+def ablation_frame(figures: Figures) -> pd.DataFrame:
+    """Returns one row per order and arm, real slices last: order, arm, description, figures."""
+    rows = []
+    for order, arms in figures.items():
+        described = {arm.letter: arm.description for arm in ORDERS[order]}
+        rows += [
+            {"order": order, "arm": letter, "description": described[letter], **values}
+            for letter, values in arms.items()
+            if letter != REAL
+        ]
+    real = next(iter(figures.values()))[REAL]
+    return pd.DataFrame([*rows, {"order": "", "arm": REAL, "description": "real slices", **real}])
+
+
+def settings_frame(order: str) -> pd.DataFrame:
+    """Returns Table 1 of an order, read from its arms: what each of them has."""
+    rows = []
+    for arm in ORDERS[order]:
+        config = arm_config(arm, SynthesisConfig())
+        map_input, label = arm.reads_map, arm.sees_label
+        rows.append(
+            {
+                "arm": arm.letter,
+                "structure map": map_input,
+                "label inside mask": label and arm.match,
+                "noise fusion": map_input and config.noise != (0.0, 0.0),
+                "L_reg": config.registration > 0,
+                "L_les": config.lesion > 0,
+                "label input": {"concat": "beside", "weighted": "weighted sum"}[config.fusion]
+                if label
+                else "none",
+            }
+        )
+    return pd.DataFrame(rows).replace({True: "yes", False: "no"})
+
+
+def findings(figures: Figures) -> list[str]:
+    """Returns a sentence per claim of the thesis on the arms that were measured, and the orders."""
+    texts = []
+    for order, arms in figures.items():
+        for before, after, what, name in CLAIMS[order]:
+            if before in arms and after in arms:
+                old, new = arms[before][name], arms[after][name]
+                gain = (new - old) * MEASURES[name].better
+                verdict = "better" if gain > 0 else "not better"
+                texts.append(
+                    f"{order} {before} to {after} ({what}): {MEASURES[name].title} {old:.3f} to "
+                    f"{new:.3f}, {verdict}."
+                )
+        letters = [letter for letter in arms if letter != REAL]
+        for name, measure in MEASURES.items():
+            values = {x: arms[x][name] for x in letters if np.isfinite(arms[x][name])}
+            ranked = sorted(values, key=lambda letter: values[letter] * -measure.better)
+            if len(ranked) > 1:
+                numbers = ", ".join(f"{letter} {values[letter]:.3f}" for letter in ranked)
+                texts.append(f"{order}, {measure.title}, best to worst: {numbers}.")
+    return texts
+
+
+def table_text(figures: Figures, notes: Sequence[str]) -> str:
+    """Returns table1.md: settings, figures, what was found, notes and definitions."""
+    parts = ["# Table 1: ablation of the main system"]
+    frame = ablation_frame(figures)
+    for order in figures:
+        parts += [f"## Arms in {ORDER_TITLES[order]}", markdown_table(settings_frame(order))]
+    parts += ["## Figures", markdown_table(frame), "## What was found", _bullets(findings(figures))]
+    arrows = {1: "higher is better", -1: "lower is better"}
+    definitions = [
+        f"`{name}`: {measure.definition}; {arrows[measure.better]}."
+        for name, measure in MEASURES.items()
+    ]
+    parts += ["## How", _bullets(notes), "## Definitions", _bullets(definitions)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    return "\n".join(f"* {text}" for text in texts)
+
+
+def bar_chart(figures: Figures, note: str) -> Figure:
+    """Draws one panel per figure: bars are arms, a series per order, a line for real slices."""
+    figure = new_figure(13, 7)
+    real = next(iter(figures.values()))[REAL]
+    letters = [letter for letter in LETTERS if any(letter in arms for arms in figures.values())]
+    for axes, (name, measure) in zip(figure.subplots(2, 3).flat, MEASURES.items()):
+        series = {
+            f"{order} order": [arms.get(letter, {}).get(name, np.nan) for letter in letters]
+            for order, arms in figures.items()
+        }
+        grouped_bars(axes, letters, series)
+        if len(series) > 1:  # values of two bars side by side would overlap
+            for text in axes.texts:
+                text.set_rotation(90)
+            axes.margins(y=0.3)
+        heights = [value for row in (*series.values(), [real[name]]) for value in row if value > 0]
+        if max(heights, default=1) > LOG_SPAN * min(heights, default=1):
+            axes.set_yscale("log")
+        if np.isfinite(real[name]):
+            axes.axhline(real[name], color="black", linestyle="--", label="real slices")
+        better = {1: "higher is better", -1: "lower is better"}[measure.better]
+        axes.set_title(f"{measure.title}\n{better}", fontsize=10)
+        axes.set_xlabel("arm")
+        handles = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(f"Table 1, ablation. {note}", fontsize=11)
+    return figure
+
+
+def strip(
+    sets: Mapping[str, SliceSet], maps: Mapping[str, np.ndarray], examples: Sequence[int]
+) -> np.ndarray:
+    """Returns Fig. 12 as uint8 [H,W,3]: a row per arm, per example what G saw and four modalities.
+
+    Args:
+        sets: slices of each arm, by its title at the left.
+        maps: what each arm's G saw instead of or as structure map, [N,H,W] in [0,1].
+        examples: numbers of the slices.
+    """
+    rows = []
+    for title, slices in sets.items():
+        row = []
+        for k in examples:
+            row.append(enlarge(to_uint8(maps[title][k]), SCALE))
+            row += [
+                draw_contour(slices.images[k, ..., i], slices.label[k], scale=SCALE)
+                for i in range(len(MODALITIES))
+            ]
+        rows.append(row)
+    headers = ("map", *MODALITIES) * len(examples)
+    return grid(rows, titles=list(sets), headers=headers)
+
+
+def striking(matched: SliceSet, any_labels: np.ndarray, count: int) -> list[int]:
+    """Returns the slices whose matched lesion is large and whose other label leaves the organ.
+
+    The product of both areas ranks them, so that one strip shows what the mask filter and the
+    lesion loss do.
+    """
+    inside = np.count_nonzero(matched.label, axis=(1, 2))
+    crossing = np.count_nonzero((any_labels > 0) & (matched.outside > 0), axis=(1, 2))
+    return np.argsort(-(inside + 1.0) * (crossing + 1.0), kind="stable")[:count].tolist()
