@@ -149,8 +149,8 @@ DEMO = replace(
         prior="fitted",  # so few steps leave the codes far from N(0, I), whose maps look alike
         learning_rate=1e-3,
         discriminator_learning_rate=2e-4,  # at 1e-3 D_s wins before G_s draws anything
-        # Random codes decode to maps only if the codes of real maps fill N(0, I).
-        weights=StructureWeights(kl=1.0, code_adversarial=1.0, moments=1.0, map_adversarial=1.0),
+        # Random codes decode to maps only if the codes of real maps form one dense cloud.
+        weights=StructureWeights(kl=0.25, code_adversarial=1.0, moments=1.0, map_adversarial=1.0),
     ),
     segmentation=SegmentationConfig(
         width=8,
@@ -170,14 +170,15 @@ DEMO = replace(
         outside=25.0,  # as in pre-training, for the random maps
         # The background is dark within minutes only if its haze costs more than its share.
         pretraining=PretrainingConfig(outside=25.0, learning_rate=2e-3),
-        learning_rate=1e-4,  # refines what the pre-training learned at 2e-3
+        learning_rate=5e-5,  # refines what the pre-training learned at 2e-3; more blurs tissue
+        discriminator_learning_rate=2e-3,  # D starts from nothing and has a hundred steps
         **_CPU_UNET,
     ),
     schedule=Schedules(
         structure=_steps(1100, 4),
         segmentation=_steps(1200, 4),
         registration=_steps(200, 2),
-        pretraining=_steps(900, 4),
+        pretraining=_steps(1500, 4),
         synthesis=_steps(100, 2),
     ),
     # Some random maps have blobs at the brain's rim that the contour test lets pass. Segmenters of

@@ -316,7 +316,8 @@ class SynthesisConfig:
         reconstruction: eq. 18 kept during adversarial training, factor; 0 = off as in the thesis.
         outside: squared intensity outside the random map's organ, each modality; 0 = off as in the
             thesis, 1.5 in the paper's code.
-        learning_rate: Adam's.
+        learning_rate: Adam's, for G.
+        discriminator_learning_rate: Adam's, for D.
         pretraining: the self-supervised phase.
     """
 
@@ -343,6 +344,7 @@ class SynthesisConfig:
     reconstruction: float = 0.0
     outside: float = 0.0
     learning_rate: float = 1e-5
+    discriminator_learning_rate: float = 1e-5
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
 
     def __post_init__(self) -> None:
@@ -352,6 +354,7 @@ class SynthesisConfig:
             "--synthesis.",
             **_CONDITIONAL_GAN,
             discriminator_width=at_least(1),
+            discriminator_learning_rate=POSITIVE,
             label_scale=FINITE,
             label_offset=FINITE,
             noise=ASCENDING,

@@ -147,7 +147,7 @@ class Synthesis(GANSystem):
                 config.activation,
             ),
         }
-        rates = dict.fromkeys("GD", config.learning_rate)
+        rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
         super().__init__(networks, {"G": ["G"], "D": ["D"]}, rates)
 
     def train_step(self, batch: Batch) -> Terms:

@@ -198,8 +198,9 @@ def test_guides_without_weight_are_left_out():
 
 
 def test_groups_and_images_of_the_random_maps():
-    system, batch = tiny_synthesis(learning_rate=0.25), random_batch()
-    assert [float(o.learning_rate) for o in system.optimizers.values()] == [0.25, 0.25]
+    rates = {"learning_rate": 0.25, "discriminator_learning_rate": 0.5}
+    system, batch = tiny_synthesis(**rates), random_batch()
+    assert [float(o.learning_rate) for o in system.optimizers.values()] == [0.25, 0.5]
     assert system.groups == {"G": ["G"], "D": ["D"]} and set(system.networks) == {"G", "D"}
     found = system.synthesize(batch)["images"]
     expected = generated(system.networks["G"], *maps(batch, "random_"))
