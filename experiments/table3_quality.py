@@ -189,11 +189,14 @@ def _crop_jobs(
 
 
 def _with_lesion(slices: Slices) -> Slices:
-    """Returns the slices with a large lesion first, if they have labels."""
+    """Returns slices with a large lesion, each of another patient; all if they have no labels."""
     if slices.label is None:
         return slices
     size = np.count_nonzero(slices.label, axis=(1, 2))
-    return slices.choose(np.argsort(-(size > np.median(size)).astype(int), kind="stable"))
+    large = slices.choose(np.flatnonzero(size >= np.median(size)))
+    if large.subjects is None:
+        return large
+    return large.choose(np.sort(np.unique(large.subjects, return_index=True)[1]))
 
 
 def _notes(launch: Launch, source: Context) -> list[str]:

@@ -36,8 +36,9 @@ Sizes = Mapping[str, tuple[int, int]]  # system -> numbers of slices measured, o
 
 DEFINITIONS = {
     "similarity": "MS-SSIM of random pairs of a slice of the set and a held-out slice, both drawn "
-    "independently; higher is nearer, the mark to meet is the real row. The thesis' figure: it "
-    "pairs two directory listings.",
+    "independently. The thesis' figure (it pairs two directory listings); there, higher is better. "
+    "The mark to meet is the real row; smooth slices, or a collapsed set of typical ones, can "
+    "exceed it.",
     "diversity": "MS-SSIM of random pairs of different slices of the set (real: of different "
     "patients, if there are several); lower is more diverse, the mark to meet is the real row.",
     "frechet_texture": "Frechet distance of texture features to held-out slices (not FID), lower "
@@ -173,20 +174,25 @@ def strip(sets: Mapping[str, np.ndarray], examples: int = 2) -> Figure:
         examples: slices per set, the first ones; a set with fewer leaves gaps.
     """
     height, width = next(iter(sets.values())).shape[1:3]
-    columns = examples * len(MODALITIES)
+    columns = examples * (len(MODALITIES) + 1) - 1  # a narrow gap between examples
+    widths = ([1] * len(MODALITIES) + [0.1]) * examples
     cell = 1.25  # inches
-    figure = new_figure(columns * cell + 1, len(sets) * (cell * height / width + 0.05) + 0.3)
-    axes = figure.subplots(len(sets), columns, squeeze=False)
+    figure = new_figure(
+        sum(widths[:-1]) * cell + 1, len(sets) * (cell * height / width + 0.05) + 0.3
+    )
+    axes = figure.subplots(
+        len(sets), columns, squeeze=False, gridspec_kw={"width_ratios": widths[:-1]}
+    )
     for row, (title, images) in zip(axes, sets.items()):
         for j, axis in enumerate(row):
-            example, modality = divmod(j, len(MODALITIES))
+            example, modality = divmod(j, len(MODALITIES) + 1)
             axis.set_xticks([])
             axis.set_yticks([])
-            if example < len(images):
+            if example < len(images) and modality < len(MODALITIES):
                 axis.imshow(images[example, ..., modality], cmap="gray", vmin=0, vmax=1)
             else:
                 axis.axis("off")
         row[0].set_ylabel(title, fontsize=10)
-    for j, axis in enumerate(axes[0]):
-        axis.set_title(MODALITIES[j % len(MODALITIES)], fontsize=10)
+    for axis, modality in zip(axes[0], (*MODALITIES, "") * examples):
+        axis.set_title(modality, fontsize=10)
     return figure
