@@ -12,27 +12,55 @@ from utils.charts import OKABE_ITO, new_figure, save_figure
 
 
 class Family(NamedTuple):
-    """Rows that belong together, and how they are drawn."""
+    """Rows that belong together, and how they are drawn.
+
+    Attributes:
+        number: where the rows' numbers stand: 1 or -1 for right or left, above or below.
+    """
 
     label: str
     rows: tuple[str, ...]
     colour: str
     marker: str
     line: str
+    number: tuple[int, int] = (1, 1)
 
 
 FAMILIES = (
+    Family("synthetic added to real", tuple("1 12 13 14 15 16 17".split()), OKABE_ITO[0], "o", "-"),
     Family(
-        "synthetic added to real", ("1", "12", "13", "14", "15", "16", "17"), OKABE_ITO[0], "o", "-"
+        "enhanced added to real",
+        tuple("1 18 19 20 21 22 23".split()),
+        OKABE_ITO[1],
+        "s",
+        "--",
+        number=(1, -1),
     ),
     Family(
-        "enhanced added to real", ("1", "18", "19", "20", "21", "22", "23"), OKABE_ITO[1], "s", "--"
+        "synthetic replacing real",
+        tuple("1 11 10 9 3".split()),
+        OKABE_ITO[2],
+        "^",
+        "-.",
+        number=(-1, -1),
     ),
-    Family("synthetic replacing real", ("1", "11", "10", "9", "3"), OKABE_ITO[2], "^", "-."),
-    Family("synthetic alone, x1 to x3", ("3", "4", "5"), OKABE_ITO[4], "v", ":"),
-    Family("synthetic first, then 10 % real", ("c10", "6", "7", "8"), OKABE_ITO[3], "D", "-"),
-    Family("real : synthetic 1 : 1, by order", ("24", "15", "25"), OKABE_ITO[6], "X", ":"),
-    Family("part of the real data alone", ("c10", "c20", "2", "1"), OKABE_ITO[5], "P", ":"),
+    Family(
+        "synthetic alone, x1 to x3",
+        tuple("3 4 5".split()),
+        OKABE_ITO[4],
+        "v",
+        ":",
+        number=(-1, 1),
+    ),
+    Family(
+        "synthetic first, then 10 % real",
+        tuple("c10 6 7 8".split()),
+        OKABE_ITO[3],
+        "D",
+        "-",
+    ),
+    Family("real : synthetic 1 : 1, by order", tuple("24 15 25".split()), OKABE_ITO[6], "X", ":"),
+    Family("part of the real data alone", tuple("c10 c20 2 1".split()), OKABE_ITO[5], "P", ":"),
 )
 
 
@@ -79,13 +107,14 @@ def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], t
             capsize=3,
         )
     for no in rows.index[rows[score].notna()]:
-        left = share[no] > 80  # labels stay inside the frame
+        # Rows of one share lie close together: each family has its own side for the numbers.
+        right, up = next(family.number for family in FAMILIES if no in family.rows)
         axes.annotate(
             no,
             (share[no], rows.loc[no, score]),
-            xytext=(-6 if left else 6, 5),
+            xytext=(7 * right, 5 if up > 0 else -12),
             textcoords="offset points",
-            ha="right" if left else "left",
+            ha="left" if right > 0 else "right",
             fontsize=8,
         )
     axes.set_title(title, fontsize=11)
