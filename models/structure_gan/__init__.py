@@ -41,6 +41,8 @@ Choices where the sources are silent or disagree
   "trained alone" is `separate_mask_optimizer`.
 * Random maps are judged by their contours; the released script also takes those that D_s scores
   0.55 or more (`min_map_score` of the synthetic set), and keeps the best by score, not by contour.
+* Random codes are drawn from N(0, I); `prior="fitted"` draws them from the Gaussian of the training
+  codes (no source has it), for trainings too short to bring the codes there.
 * Codes' moments are taken per sample, which is what four GPUs with one image each compute.
 * Dropout acts on network inputs in training only; the released graphs also kept it at generation
   (`dropout_at_generation`).
@@ -59,9 +61,9 @@ Known deviations
   redraws for ever). The set builder tries 100 and then draws another map.
 * Samples are selected by whole-tumour Dice >= 0.95 (the paper: index Dice > 0.95).
 * Options of the sources that are not offered: leaky ReLU and bare outputs in the structure stage,
-  input dropout outside of it, initial spread 0.2 for E_s, G_s, D_z and D_s, the paper's label
-  fusion, a soft-max class head, jointly trained segmenters, adversarial steps of G on extracted
-  maps or registered modalities, z-scores, the leak, the demand that a selected set scores 0.98.
+  input dropout outside of it, initial spread 0.2 for E_s, G_s, D_z and D_s, a soft-max class head,
+  jointly trained segmenters, adversarial steps of G on extracted maps or registered modalities,
+  z-scores, the leak, the demand that a selected set scores 0.98.
   The older weight sets are a matter of the weights' fields.
 * With mixed precision the casts swallow the mean filter's 1e-6 noise: choose he_normal with it.
 * Weights of the original (TensorFlow 1) cannot be loaded; random streams differ.
