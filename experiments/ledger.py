@@ -1,0 +1,205 @@
+"""Write experiments/ledger.md: what the papers print beside what finished runs measured.
+
+    python experiments/ledger.py RUN [RUN ...]       # run directories of table scripts
+    python experiments/ledger.py                     # only adds rows for new experiments
+
+A row is replaced by the last run given that holds one of its numbers; the others stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import REPOSITORY, prepare_tensorflow, require_supported_versions
+
+require_supported_versions()
+prepare_tensorflow()
+
+import pandas as pd
+
+from experiments.ledger_rows import ROWS, Cell, LedgerRow
+from utils.errors import UserError
+from utils.files import read_json, write_text
+from utils.tables import MISSING, markdown_table
+
+LEDGER = REPOSITORY / "experiments" / "ledger.md"
+COLUMNS = (
+    *("experiment", "paper", "command", "data", "seeds", "time"),
+    *("paper value", "our value", "commit"),
+)
+NOT_RUN = "not run"
+SMALL = 1e-3  # numbers below are written with an exponent
+INTRODUCTION = """# Ledger: the papers' numbers beside ours
+
+Written by `python experiments/ledger.py RUN ...` from the runs' files; do not edit by hand.
+
+The phantom is a demonstration object made from MNI152 templates, not medical data: numbers on it
+say whether the pipeline works and nothing about BRATS 2015, on which the papers' numbers stand.
+RUN is a finished main run. A commit with + had changes that were not committed.
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run directory says about itself.
+
+    Attributes:
+        metrics: metrics.json.
+        start: config.json.
+        environment: environment.json.
+        data: the main run's data folder, None for the phantom, "" if unknown.
+    """
+
+    metrics: Mapping[str, float]
+    start: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    data: Optional[str]
+
+
+def read_run(path: Path) -> Run:
+    """Returns a run's small files; UserError if one is missing or unreadable."""
+    try:
+        names = ("metrics", "config", "environment")
+        metrics, start, environment = (read_json(path / f"{name}.json") for name in names)
+        return Run(metrics, start, environment, _data(path, start))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not the run directory of a finished table script ({error!r}); give folders "
+            "with metrics.json, config.json and environment.json"
+        ) from error
+
+
+def _data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
+    """The data of the main run behind a run, which may have been deleted since."""
+    main = Path(start["run"]) if start.get("run") else path / "main"
+    if start["data"] is not None:
+        return start["data"]
+    return read_json(main / "config.json")["data"] if (main / "config.json").exists() else ""
+
+
+def ledger_line(row: LedgerRow, run: Run) -> Optional[dict[str, str]]:
+    """Returns a row as texts by column, or None if the run measured none of its numbers."""
+    found = [(cell, _value(cell, run.metrics)) for cell in row.cells]
+    if all(value is None for _, value in found):
+        return None
+    words = [f"python {row.script} --preset {run.start['preset']} --run RUN"]
+    words += [row.options] if row.options else []
+    words += ["--data DIR"] if run.data else []
+    names = {None: "phantom", "": "unknown (the main run is gone)"}
+    git = run.environment["git"]
+    return {
+        **empty_line(row),
+        "command": f"`{' '.join(words)}`",
+        "data": names.get(run.data) or f"real ({Path(run.data).name})",
+        "seeds": _seeds(row, run),
+        "time": _time(run.metrics.get(f"{row.experiment}/seconds")),
+        "our value": _join((cell.name, value) for cell, value in found),
+        "commit": f"{git['commit'][:8]}{'+' * bool(git['modified'])}" if git["commit"] else MISSING,
+    }
+
+
+def empty_line(row: LedgerRow) -> dict[str, str]:
+    """Returns the texts of a row that no run has filled."""
+    paper = _join((cell.name, cell.paper) for cell in row.cells)
+    line = dict.fromkeys(COLUMNS, MISSING)
+    filled = {"experiment": row.experiment, "paper": row.place, "our value": NOT_RUN}
+    return {**line, **filled, "paper value": paper or row.paper}
+
+
+def _value(cell: Cell, metrics: Mapping[str, float]) -> Optional[float]:
+    return next((metrics[key] for key in metrics if fnmatchcase(key, cell.key)), None)
+
+
+def _join(pairs: Any) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in pairs if value is not None)
+
+
+def _number(value: float) -> str:
+    if value and not SMALL <= abs(value) < 1e4:
+        return f"{value:.2e}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def _seeds(row: LedgerRow, run: Run) -> str:
+    """How many repeats a row rests on, and the first seed where the script has one of its own."""
+    group = row.cells[0].key.rpartition("/")[0]
+    repeats, first = run.metrics.get(f"{group}/seeds", 1), run.start["config"].get("seed")
+    return f"{repeats:.0f}" if first is None else f"{repeats:.0f} (from {first})"
+
+
+def _time(seconds: Optional[float]) -> str:
+    return MISSING if seconds is None else f"{max(seconds / 60, 0.1):.1f} min (whole table)"
+
+
+def read_ledger(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Returns the lines of a ledger by experiment and paper row; none if there is no file.
+
+    Raises UserError for a table with other columns.
+    """
+    if not path.exists():
+        return {}
+    lines = [x for x in path.read_text(encoding="utf-8").splitlines() if x.startswith("| ")]
+    cells = [line.strip("|").split(" | ") for line in lines]
+    table = [[cell.strip() for cell in row] for row in cells]
+    if table and (tuple(table[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in table)):
+        raise UserError(
+            f"{path} has a table with other columns than {', '.join(COLUMNS)}; delete the file and "
+            "write it anew from all runs"
+        )
+    return {(row[0], row[1]): dict(zip(COLUMNS, row)) for row in table[2:]}
+
+
+def merge(old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[Run]) -> list[dict]:
+    """Returns the ledger's lines: from the last of the runs that fills a row, else as before."""
+    lines = []
+    for row in ROWS:
+        line = old.get((row.experiment, row.place)) or empty_line(row)
+        for run in runs:
+            line = ledger_line(row, run) or line
+        lines.append(line)
+    return lines
+
+
+def update(path: Path, folders: Sequence[Path]) -> list[dict]:
+    """Rewrites a ledger file with the numbers of run directories; returns its lines.
+
+    Raises UserError for a folder that holds no number of any table.
+    """
+    runs = [read_run(folder) for folder in folders]
+    for folder, run in zip(folders, runs):
+        if not any(ledger_line(row, run) for row in ROWS):
+            raise UserError(f"{folder} holds no number of a table; give runs of table scripts")
+    lines = merge(read_ledger(path), runs)
+    table = markdown_table(pd.DataFrame(lines, columns=COLUMNS))
+    write_text(path, f"{INTRODUCTION}\n{table}")
+    return lines
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command; returns exit code 0, or 2 for a folder that is no run."""
+    parser = argparse.ArgumentParser(
+        prog="python experiments/ledger.py", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("runs", nargs="*", type=Path, help="run directories of table scripts")
+    parser.add_argument("--out", type=Path, default=LEDGER, help="default: experiments/ledger.md")
+    options = parser.parse_args(argv)
+    try:
+        lines = update(options.out, options.runs)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    missing = sum(line["our value"] == NOT_RUN for line in lines)
+    print(f"{options.out}: {len(lines)} rows, {missing} not run")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,108 @@
+"""The rows of experiments/ledger.md as data: which metrics belong to which cells of a paper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from experiments.mixing.rows import ROWS as MIXTURES
+from experiments.stages.ablation_measures import MEASURES
+from experiments.stages.arms import ORDERS
+from experiments.stages.quality_table import THESIS as QUALITY
+from experiments.stages.quality_table import TITLES as SYSTEMS
+from experiments.table4_lesion_validity import THESIS as VALIDITY
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a row.
+
+    Attributes:
+        name: of the metric.
+        key: in metrics.json; `*` stands for any characters.
+        paper: the paper's value, None if it prints none.
+    """
+
+    name: str
+    key: str
+    paper: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One row of the ledger: cells of a paper's table that one experiment fills.
+
+    Attributes:
+        experiment: prefix of the keys, such as table5.
+        script: that makes it, from the repository on.
+        place: the paper's table and row.
+        cells: its numbers.
+        options: words that its command needs besides preset and run.
+        paper: words in place of the paper's numbers, where it prints none.
+    """
+
+    experiment: str
+    script: str
+    place: str
+    cells: tuple[Cell, ...]
+    options: str = ""
+    paper: str = "-"
+
+
+def _table1() -> list[LedgerRow]:
+    orders = {"thesis": ("", ""), "released": (" of the code's order", "--order released")}
+    return [
+        LedgerRow(
+            "table1",
+            "experiments/table1_ablation.py",
+            f"thesis Table 1, {arm.letter}{orders[order][0]}",
+            tuple(Cell(name, f"table1/{order}/{arm.letter}/{name}") for name in MEASURES),
+            orders[order][1],
+            "bars without numbers (Fig. 13)",
+        )
+        for order, arms in ORDERS.items()
+        for arm in arms
+    ]
+
+
+def _table3() -> list[LedgerRow]:
+    rows = []
+    for system, (similarity, fid) in QUALITY.items():
+        prefix = f"table3/{system}"
+        cells = (
+            Cell("MS-SSIM", f"{prefix}/ms_ssim_*_similarity", similarity),
+            Cell("FID", f"{prefix}/frechet_inception", fid),
+            Cell("Frechet texture distance", f"{prefix}/frechet_texture"),
+        )
+        place = f"thesis Table 3, BRATS MRI, {SYSTEMS[system]}"
+        rows.append(LedgerRow("table3", "experiments/table3_quality.py", place, cells))
+    return rows
+
+
+def _table4() -> list[LedgerRow]:
+    rows = []
+    for data, (error, dice) in VALIDITY.items():
+        cells = (
+            Cell("MSE", f"table4/{data}/legacy_mse", error),
+            Cell("Dice", f"table4/{data}/legacy_dice", dice),
+        )
+        script = "experiments/table4_lesion_validity.py"
+        rows.append(LedgerRow("table4", script, f"thesis Table 4, {data}", cells))
+    return rows
+
+
+def _table5() -> list[LedgerRow]:
+    rows = []
+    for mixture in MIXTURES:
+        prefix = f"table5/{mixture.name}"
+        cells = (
+            Cell("MSE", f"{prefix}/mse", mixture.thesis_mse),
+            Cell("Dice", f"{prefix}/dice", mixture.thesis_dice),
+        )
+        place = f"thesis Table 5, {mixture.no}: {mixture.describe()}"
+        options = f"--rows {mixture.no}"
+        rows.append(LedgerRow("table5", "experiments/table5_mixing.py", place, cells, options))
+    return rows
+
+
+ROWS = (*_table1(), *_table3(), *_table4(), *_table5())

@@ -1,0 +1,132 @@
+"""The ledger: a row for every table, merging of runs, and what a run says about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from experiments import ledger
+from experiments.ledger import COLUMNS, NOT_RUN, main, read_ledger, update
+from experiments.ledger_rows import ROWS
+from utils.environment import REPOSITORY
+from utils.errors import UserError
+from utils.files import write_json
+
+FIRST = ("table5", "thesis Table 5, 1: 100 % real")
+SEVENTH = ("table5", "thesis Table 5, 7: 10 % real + 200 % synthetic, synthetic first")
+OURS = ("table3", "thesis Table 3, BRATS MRI, Ours")
+
+
+def write_run(folder: Path, metrics: dict, data=None, modified=False, **start) -> Path:
+    """A run directory of a table script, with the main run that it made."""
+    write_json(folder / "metrics.json", metrics)
+    config = {"preset": "demo", "data": None, "config": {"seed": 3}, **start}
+    write_json(folder / "config.json", config)
+    write_json(folder / "main" / "config.json", {"data": data})
+    git = {"commit": "0123456789abcdef", "modified": modified}
+    write_json(folder / "environment.json", {"git": git})
+    return folder
+
+
+def test_every_table_script_has_a_row_and_every_row_a_script():
+    scripts = {
+        f"experiments/{file.name}" for file in (REPOSITORY / "experiments").glob("table*.py")
+    }
+    assert scripts == {row.script for row in ROWS} and scripts
+    for row in ROWS:
+        assert row.script.startswith(f"experiments/{row.experiment}_")
+        assert all(cell.key.startswith(f"{row.experiment}/") for cell in row.cells)
+    assert len({(row.experiment, row.place) for row in ROWS}) == len(ROWS)
+
+
+def test_the_papers_numbers_stand_there_without_a_run(tmp_path):
+    update(tmp_path / "ledger.md", [])
+    lines = read_ledger(tmp_path / "ledger.md")
+    assert list(lines) == [(row.experiment, row.place) for row in ROWS]
+    assert {line["our value"] for line in lines.values()} == {NOT_RUN}
+    assert lines[FIRST]["paper value"] == "MSE 0.026, Dice 0.915"
+    assert lines[OURS]["paper value"] == "MS-SSIM 0.727, FID 22.27"
+    assert lines["table4", "thesis Table 4, synthetic"]["paper value"] == "MSE 0.043, Dice 0.838"
+    assert lines["table1", "thesis Table 1, F"]["paper value"] == "bars without numbers (Fig. 13)"
+
+
+def test_a_run_fills_its_rows_and_leaves_the_others(tmp_path):
+    path = tmp_path / "ledger.md"
+    metrics = {f"table5/row_01/{name}": value for name, value in (("dice", 0.5), ("mse", 0.25))}
+    first = write_run(tmp_path / "a", {**metrics, "table5/row_01/seeds": 2, "table5/seconds": 90})
+    update(path, [first])
+    line = read_ledger(path)[FIRST]
+    assert line == {
+        "experiment": "table5",
+        "paper": FIRST[1],
+        "command": "`python experiments/table5_mixing.py --preset demo --run RUN --rows 1`",
+        "data": "phantom",
+        "seeds": "2 (from 3)",
+        "time": "1.5 min (whole table)",
+        "paper value": "MSE 0.026, Dice 0.915",
+        "our value": "MSE 0.250, Dice 0.500",
+        "commit": "01234567",
+    }
+    second = {"table5/row_07/dice": 0.75, "table3/ours/ms_ssim_4_similarity": 0.5}
+    update(path, [write_run(tmp_path / "b", second, data="/x/BRATS2015", modified=True)])
+    lines = read_ledger(path)
+    assert lines[FIRST] == line
+    assert lines[SEVENTH]["our value"] == "Dice 0.750"
+    assert (
+        lines[SEVENTH]["data"] == "real (BRATS2015)" and "--data DIR" in lines[SEVENTH]["command"]
+    )
+    assert (lines[OURS]["our value"], lines[OURS]["commit"]) == ("MS-SSIM 0.500", "01234567+")
+    assert lines[OURS]["time"] == "-" and lines[OURS]["seeds"] == "1 (from 3)"
+    text = path.read_text()
+    update(path, [])
+    assert path.read_text() == text
+
+
+def test_the_last_run_wins(tmp_path):
+    folders = [
+        write_run(tmp_path / str(value), {"table4/real/legacy_dice": value})
+        for value in (0.25, 0.5, 12345.0)
+    ]
+    update(tmp_path / "ledger.md", folders[:2])
+    row = ("table4", "thesis Table 4, real")
+    assert read_ledger(tmp_path / "ledger.md")[row]["our value"] == "Dice 0.500"
+    update(tmp_path / "ledger.md", folders)
+    assert read_ledger(tmp_path / "ledger.md")[row]["our value"] == "Dice 1.23e+04"
+
+
+def test_the_main_run_tells_the_data(tmp_path):
+    main_run = write_run(tmp_path / "main_run", {}, data="/y/real")
+    write_json(main_run / "config.json", {"data": "/y/real"})
+    values = {"table4/real/legacy_mse": 0.5}
+    named = write_run(tmp_path / "a", values, run=str(main_run), config={})
+    lost = write_run(tmp_path / "b", values, run=str(tmp_path / "gone"), config={})
+    row = ("table4", "thesis Table 4, real")
+    for folder, data in ((named, "real (real)"), (lost, "unknown (the main run is gone)")):
+        update(tmp_path / "ledger.md", [folder])
+        line = read_ledger(tmp_path / "ledger.md")[row]
+        assert (line["data"], line["seeds"]) == (data, "1")
+
+
+def test_what_is_no_run_is_refused(tmp_path, capsys):
+    out = ("--out", str(tmp_path / "ledger.md"))
+    assert main([str(tmp_path / "none"), *out]) == 2
+    assert "none is not the run directory of a finished table script" in capsys.readouterr().err
+    other = write_run(tmp_path / "other", {"segmentation/real/dice_wt": 0.5})
+    assert main([str(other), *out]) == 2
+    assert "other holds no number of a table" in capsys.readouterr().err
+    assert not (tmp_path / "ledger.md").exists()
+    assert main(list(out)) == 0
+    assert f"{len(ROWS)} rows, {len(ROWS)} not run" in capsys.readouterr().out
+
+
+def test_another_table_in_the_file_is_refused(tmp_path):
+    (tmp_path / "ledger.md").write_text("| a | b |\n| --- | --- |\n| 1 | 2 |\n")
+    with pytest.raises(UserError, match="table with other columns than experiment, paper, command"):
+        update(tmp_path / "ledger.md", [])
+
+
+def test_the_ledger_of_the_repository_is_complete():
+    lines = read_ledger(ledger.LEDGER)
+    assert list(lines) == [(row.experiment, row.place) for row in ROWS]
+    assert all(tuple(line) == COLUMNS for line in lines.values())
