@@ -37,7 +37,7 @@ from experiments.stages.ablation_table import (
     strip,
     table_text,
 )
-from experiments.stages.arms import LETTERS, ORDERS, Arm, first_twin
+from experiments.stages.arms import LETTERS, NOISE, ORDERS, Arm, arm_run_config, first_twin
 from experiments.stages.evaluation import SliceSet
 from experiments.stages.evidence import Stopwatch, command, open_evidence
 from utils.charts import save_figure
@@ -139,8 +139,9 @@ def _strip(
 
 def _notes(launch: Launch, ablation: Ablation, matched: SliceSet) -> list[str]:
     source, table = ablation.source, ablation.table
-    config = ablation.context("thesis", ORDERS["thesis"][-1]).config
-    noise = ablation.context("thesis", ORDERS["thesis"][0]).config
+    config, noise = (
+        arm_run_config(arm, source.config, table) for arm in (ORDERS["thesis"][-1], NOISE)
+    )
     phases = "no pre-training"
     if config.pretrain:
         pretraining = config.schedule.pretraining

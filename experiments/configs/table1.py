@@ -18,7 +18,8 @@ class Table1Config:
         examples: maps in the strip of pictures.
         pretraining_steps: updates of each pre-training; 0 = those of the main run.
         steps: adversarial updates of each arm; 0 = those of the main run.
-        noise_learning_rate: of arm A where the others are pre-trained; 0 = that of the others.
+        noise_learning_rate: of G and D of arm A where the others are pre-trained; 0 = those of the
+            others.
     """
 
     seed: int = 0
@@ -43,7 +44,7 @@ class Table1Config:
 
 
 THESIS = Table1Config()
-# The demo refines at 1e-4 what it learned at 2e-3; A has nothing to refine.
+# The demo's adversarial steps refine slowly what it learned at 2e-3; A has nothing to refine.
 DEMO = replace(THESIS, samples=200, pairs=1000, noise_learning_rate=1e-3)
 TINY = replace(DEMO, samples=8, pairs=20, pretraining_steps=4, steps=2)
 

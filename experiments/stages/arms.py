@@ -114,8 +114,9 @@ def arm_run_config(arm: Arm, config: BratsConfig, table: Table1Config) -> BratsC
     pretrain = config.pretrain and arm.reads_map
     if config.pretrain and not arm.reads_map:
         adversarial = _both_phases(pretraining, adversarial)
-        rate = table.noise_learning_rate or synthesis.learning_rate
-        synthesis = replace(synthesis, learning_rate=rate)
+        if table.noise_learning_rate:
+            rate = table.noise_learning_rate
+            synthesis = replace(synthesis, learning_rate=rate, discriminator_learning_rate=rate)
     return replace(
         config,
         seed=table.seed,
