@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.pictures import PALETTE, draw_contour, grid, label_picture, to_uint8
+from utils.pictures import PALETTE, draw_contour, grid, label_picture, to_uint8, write_png
 
 GREY = np.full((4, 4), 100, np.uint8)
 
@@ -104,3 +105,25 @@ def test_grid_writes_titles_beside_their_rows():
 def test_grid_refuses_what_does_not_fit(rows, titles, message):
     with pytest.raises(UserError, match=message):
         grid(rows, titles=titles)
+
+
+def test_headers_stand_above_their_columns():
+    cell = np.zeros((40, 60), np.uint8)
+    plain = grid([[cell, cell]], gap=4)
+    sheet = grid([[cell, cell]], gap=4, headers=("", "map"))
+    band = len(sheet) - len(plain)
+    np.testing.assert_array_equal(sheet[band:], plain)
+    dark = np.flatnonzero((sheet[:band] < 200).any(axis=(0, 2)))
+    assert dark.min() > 64 and abs((dark.min() + dark.max()) / 2 - 94) < 4  # middle of the second
+    with pytest.raises(UserError, match="found 1 headers for 2 columns"):
+        grid([[cell, cell]], headers=("map",))
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3)])
+def test_a_written_picture_reads_back(tmp_path, shape):
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    write_png(tmp_path / "a.png", picture)
+    found = cv2.imread(str(tmp_path / "a.png"))[..., ::-1]
+    expected = picture if picture.ndim == 3 else picture[..., None].repeat(3, -1)
+    np.testing.assert_array_equal(found, expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
