@@ -1,0 +1,118 @@
+"""What Table 1 says about its figures, its chart and its strip of pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.stages.ablation_measures import MEASURES
+from experiments.stages.ablation_table import (
+    CLAIMS,
+    REAL,
+    ablation_frame,
+    bar_chart,
+    findings,
+    striking,
+    strip,
+    table_text,
+)
+from experiments.stages.arms import LETTERS, ORDERS
+from experiments.stages.evaluation import SliceSet
+
+
+def figures(**orders) -> dict:
+    """Every figure of arm k is (k + 1) / 10 in the order given, of real slices 1."""
+    return {
+        order: {
+            **{x: dict.fromkeys(MEASURES, (i + 1) / 10) for i, x in enumerate(letters)},
+            REAL: dict.fromkeys(MEASURES, 1.0),
+        }
+        for order, letters in orders.items()
+    }
+
+
+def test_the_frame_has_a_row_per_arm_and_one_of_real_slices():
+    frame = ablation_frame(figures(thesis="AF", released="AB"))
+    assert frame["arm"].tolist() == ["A", "F", "A", "B", REAL]
+    assert frame["order"].tolist() == ["thesis"] * 2 + ["released"] * 2 + [""]
+    assert frame["description"].tolist()[1] == "+ lesion loss (complete)"
+    assert frame["overlap"].tolist() == [0.1, 0.2, 0.1, 0.2, 1.0]
+
+
+def test_claims_follow_the_orders():
+    for order, claims in CLAIMS.items():
+        assert [(a, b) for a, b, *_ in claims] == list(zip(LETTERS, LETTERS[1:]))
+        assert all(name in MEASURES for *_, name in claims)
+        assert order in ORDERS
+
+
+def test_findings_say_what_got_better_and_rank_the_arms():
+    found = findings(figures(thesis="ABCDEF"))
+    claims = found[: len(CLAIMS["thesis"])]
+    assert [text.endswith(", better.") for text in claims] == [False, False, False, True, True]
+    assert claims[3] == (
+        "thesis D to E (registration loss): overlap of the modalities' maps (Dice) 0.400 to 0.500, "
+        "better."
+    )
+    ranks = {text.split(", ")[1]: text for text in found[len(claims) :]}
+    assert ranks["whole-tumour Dice of segmenters"].endswith(
+        "best to worst: F 0.600, E 0.500, D 0.400, C 0.300, B 0.200, A 0.100."
+    )
+    assert ranks["Frechet texture distance"].endswith("D 0.400, E 0.500, F 0.600.")
+
+
+def test_figures_that_do_not_exist_are_left_out_of_the_ranking():
+    values = figures(released="BEF")
+    values["released"]["B"]["lesion_outside"] = np.nan
+    (rank,) = [x for x in findings(values) if "lesion pixels" in x and "best to worst" in x]
+    assert rank.endswith("best to worst: E 0.200, F 0.300.")
+
+
+def test_the_text_holds_settings_figures_notes_and_definitions():
+    text = table_text(figures(thesis="AF"), ["phantom, seed 7"])
+    assert "| A | no | no | no | no | no | none |" in text
+    assert "| F | yes | yes | yes | yes | yes | beside |" in text
+    assert "* phantom, seed 7" in text and "released" not in text
+    assert all(f"`{name}`" in text for name in MEASURES)
+
+
+@pytest.mark.parametrize("orders", [{"thesis": "AF"}, {"thesis": "AB", "released": "AF"}])
+def test_the_chart_has_a_panel_per_figure_with_all_bars(orders):
+    values = figures(**orders)
+    values["thesis"]["A"]["frechet_texture"] = 1e4
+    chart = bar_chart(values, "phantom")
+    assert len(chart.axes) == len(MEASURES)
+    letters = sorted(set("".join(orders.values())))
+    for axes in chart.axes:
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == letters
+        assert len(axes.containers) == len(orders) and len(axes.lines) == 1
+    assert [axes.get_yscale() for axes in chart.axes] == ["linear", "log", *["linear"] * 4]
+    (legend,) = chart.legends
+    assert len(legend.get_texts()) == len(orders) + 1
+
+
+def slices(label: np.ndarray, outside: np.ndarray) -> SliceSet:
+    images = np.full((*label.shape, 4), 0.5, np.float32)
+    return SliceSet(images, label, outside, 1 - outside, np.arange(len(label)))
+
+
+def test_striking_slices_have_large_lesions_and_labels_that_leave_the_organ():
+    label, outside, other = np.zeros((3, 3, 4, 4), int)
+    outside[:, 2:] = 1
+    label[:, 0, :1], label[1, 0], label[2, 0] = 1, 1, 1
+    other[0, 2:], other[2, 2] = 1, 1  # the second one's other label stays inside
+    assert striking(slices(label, outside), other, 2) == [2, 0]
+
+
+def test_the_strip_has_a_row_per_arm_and_five_columns_per_example():
+    label, outside = np.zeros((2, 2, 8, 6), int)
+    label[1, 2:5, 2:5] = 4
+    sets = {"A": slices(0 * label, outside), "F": slices(label, outside)}
+    maps = {"A": np.zeros(label.shape), "F": np.ones(label.shape)}
+    sheet = strip(sets, maps, [1])
+    rows, columns = sheet.shape[0] - 2 * 16 - 2, sheet.shape[1] - 5 * 12 - 4 * 2
+    assert rows > 0 < columns  # headers and titles
+    first, second = sheet[rows : rows + 16, columns:], sheet[rows + 18 :, columns:]
+    assert (first[:, :12] == 0).all() and (second[:, :12] == 255).all()
+    magenta = [(part == (240, 40, 130)).all(axis=-1).any() for part in (first, second)]
+    assert magenta == [False, True]
