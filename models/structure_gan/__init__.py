@@ -17,6 +17,7 @@ Paper -> code
 | eq. 6-11 (structure maps and masks) | `structure.StructureGAN` |
 | eq. 12 (noise fusion) | `synthesis.fuse_noise` |
 | eq. 13-17 (images, lesion, registration) | `synthesis.Synthesis` |
+| Table 1 (inputs of the ablation's arms) | `synthesis.generator_input` |
 | eq. 18 (self-supervised pre-training) | `synthesis.Pretraining` |
 | eq. 19-21 (modality translator) | `registration.Registration` |
 | eq. 22 (lesion segmenters) | `segmentation.Segmentation` |
