@@ -49,6 +49,11 @@ class Option:
     default: Any
     help: str
 
+    @property
+    def field(self) -> str:
+        """The name under which the parser keeps the value."""
+        return self.name.replace("-", "_")
+
 
 @dataclass(frozen=True)
 class Script:
@@ -89,7 +94,7 @@ class Launch:
         dry_run: only print.
         debug: show tracebacks.
         command: the words that repeat this run with `--resume`.
-        options: values of the script's own options by name.
+        options: values of the script's own options by `Option.field`.
     """
 
     preset: str
@@ -215,10 +220,10 @@ def _command(parser: Parser, options: Any, script: Script) -> str:
     """Returns the command that continues a run on the same devices, with the same cache."""
     words = [sys.executable, str(REPOSITORY / script.path), "--out", str(options.out), "--resume"]
     moved = ("data",) if options.resume else ()  # a new run's config.json holds the folder
-    own = tuple(option.name for option in script.options)
+    own = tuple(option.field for option in script.options)
     for name in ("stages", "devices", "precision", "cache", *own, *moved):
         if options[name] != parser.get_default(name):
-            words += [f"--{name}", str(options[name])]
+            words += [f"--{name.replace('_', '-')}", str(options[name])]
     return shlex.join(words)
 
 
@@ -288,7 +293,7 @@ def _launch(options: Any, preset: str, config: Any, command: str, script: Script
         dry_run=options.dry_run,
         debug=options.debug,
         command=command,
-        options={option.name: options[option.name] for option in script.options},
+        options={option.field: options[option.field] for option in script.options},
     )
 
 

@@ -59,7 +59,6 @@ from utils.metrics.features import check_inception_weights, inception_features, 
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
-WEIGHTS = "inception_weights"
 SCRIPT = Script(
     "experiments/table3_quality.py",
     __doc__.split("\n")[0],
@@ -67,21 +66,19 @@ SCRIPT = Script(
     stages=("baselines", "sets", "table"),
     reads_run=True,
     options=(
-        Option(WEIGHTS, Optional[Path], None, "Keras' InceptionV3 without top, a file, for FID"),
+        Option(
+            "inception-weights",
+            Optional[Path],
+            None,
+            "file of Keras' InceptionV3, for FID",
+        ),
     ),
 )
 
 
-def read(argv: Sequence[str]) -> Launch:
-    """Returns the launch of a command line; `--inception-weights` may be written with a dash."""
-    dashed = f"--{WEIGHTS.replace('_', '-')}"
-    words = [f"--{WEIGHTS}{w[len(dashed) :]}" if w.startswith(dashed) else w for w in argv]
-    return parse(words, SCRIPT)
-
-
 def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Runs the chosen stages in order, or prints the plan."""
-    weights = launch.options[WEIGHTS]
+    weights = launch.options["inception_weights"]
     if weights is not None:
         check_inception_weights(weights)  # told before anything is trained
     if launch.dry_run:
@@ -148,7 +145,7 @@ def write_table(
     jobs = {name: (part, held_out) for name, part in sets.items()}
     jobs.update(_crop_jobs(sets, held_out, config.quality))
     extractors = {TEXTURE: texture_features}
-    weights = launch.options[WEIGHTS]
+    weights = launch.options["inception_weights"]
     if weights is not None:
         extractors["inception"] = functools.partial(inception_features, weights=weights)
     seed = derive_seed(config.seed, "quality")
@@ -227,4 +224,4 @@ def _notes(launch: Launch, source: Context) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(lambda: read(sys.argv[1:]), execute))
+    sys.exit(main(lambda: parse(sys.argv[1:], SCRIPT), execute))

@@ -106,7 +106,8 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     if not isinstance(values, (Mapping, Namespace)):
         raise UserError(f"{kind.__name__} is {values!r}; expected a mapping of {', '.join(types)}")
     values = values.as_dict() if isinstance(values, Namespace) else dict(values)
-    for problem, names in (("unknown", set(values) - set(types)), ("no", set(types) - set(values))):
+    missing, unknown = set(types) - set(values), set(values) - set(types)
+    for problem, names in (("unknown", unknown), ("another version wrote it without the", missing)):
         if names:
             raise UserError(
                 f"{problem} configuration field {', '.join(sorted(names))} of {kind.__name__}; "

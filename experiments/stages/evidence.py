@@ -36,7 +36,7 @@ def command(script: Script, launch: Launch) -> str:
     """Returns the command that repeats a run, with RUN and DIR in place of folders."""
     words = [f"python {script.path} --preset {launch.preset} --run RUN"]
     for option in script.options:
-        value = launch.options[option.name]
+        value = launch.options[option.field]
         if value != option.default:
             words.append(f"--{option.name} {value}")
     if launch.data:

@@ -19,7 +19,10 @@ TABLE = Script(
     PRESETS,
     ("table",),
     reads_run=True,
-    options=(Option("rows", str, "all", "rows"),),
+    options=(
+        Option("rows", str, "all", "rows"),
+        Option("no-more", int, 0, "a dash"),
+    ),
 )
 
 
@@ -28,9 +31,10 @@ def read(*words):
 
 
 def test_a_named_run_gives_preset_data_and_split(tiny_run, tmp_path):
-    launch = read("--run", tiny_run, "--out", tmp_path / "out", "--rows", "1,3")
-    assert (launch.preset, launch.source, launch.options) == ("tiny", tiny_run, {"rows": "1,3"})
-    assert launch.command.endswith("--resume --rows 1,3")
+    launch = read("--run", tiny_run, "--out", tmp_path / "out", "--rows", "1,3", "--no-more", 2)
+    assert (launch.preset, launch.source) == ("tiny", tiny_run)
+    assert launch.options == {"rows": "1,3", "no_more": 2}
+    assert launch.command.endswith("--resume --rows 1,3 --no-more 2")
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
     context = open_source(launch, tf.distribute.get_strategy())
     assert context.split.train and context.config.phantom_subjects == 2

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from experiments import table3_quality
-from experiments.launch import main
+from experiments.launch import main, parse
 from experiments.source_run import open_source
 from experiments.stages.baselines import generator_phases, same_length
 from experiments.stages.quality_table import TITLES
@@ -22,7 +22,7 @@ BASELINES = ("skrgan_star", "gan_sharp")
 
 def run(*words: object) -> int:
     argv = [str(word) for word in words]
-    return main(lambda: table3_quality.read(argv), table3_quality.execute)
+    return main(lambda: parse(argv, table3_quality.SCRIPT), table3_quality.execute)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_dry_run_prints_the_plan(tmp_path, capsys):
 
 def test_baselines_are_trained_as_long_as_the_generator(tiny_run):
     words = ["--run", str(tiny_run)]
-    source = open_source(table3_quality.read(words), tf.distribute.get_strategy())
+    source = open_source(parse(words, table3_quality.SCRIPT), tf.distribute.get_strategy())
     assert [phase.steps for phase in generator_phases(source)] == [20, 10]
     assert (same_length(source).steps, same_length(source).batch_size) == (30, 4)
     assert same_length(source, 7).steps == 7

@@ -145,7 +145,7 @@ def test_nested_mappings_become_the_dataclass():
     values = {"seed": 5, "pretrain": True, "network": network}
     assert from_dict(Settings, values) == Settings(5, True, Network(1, (2, 3), None, Weights(2.0)))
     del network["name"]
-    with pytest.raises(UserError, match="no configuration field name of Network"):
+    with pytest.raises(UserError, match="without the configuration field name of Network"):
         from_dict(Settings, values)
     network.update(name=None, depth=3)
     with pytest.raises(UserError, match="unknown configuration field depth of Network"):
