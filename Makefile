@@ -6,6 +6,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 EXTRAS ?= test
 ARGS ?=
+# Processes that share the tests; compiling graphs keeps one core busy.
+JOBS ?= 2
 
 comma := ,
 BIN := $(VENV)/bin
@@ -29,6 +31,7 @@ help:
 	@echo 'PYTHON=$(PYTHON)  the Python 3.9-3.11 that makes the environment, e.g. PYTHON=python3.11'
 	@echo 'VENV=$(VENV)  where the environment lives'
 	@echo 'CONSTRAINTS=$(CONSTRAINTS)  the exact versions; constraints-lowest.txt has the oldest ones'
+	@echo 'JOBS=$(JOBS)  processes that share the tests of `make test`'
 	@echo 'EXTRAS=$(EXTRAS)  EXTRAS=test,gpu installs the CUDA libraries too'
 
 $(STAMP): setup.py $(CONSTRAINTS)
@@ -42,7 +45,7 @@ demo: $(STAMP)
 	$(BIN)/python experiments/train_brats.py $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow $(ARGS)
