@@ -176,7 +176,7 @@ DEMO = replace(
     ),
     schedule=Schedules(
         structure=_steps(1100, 4),
-        segmentation=_steps(1200, 4),
+        segmentation=_steps(1800, 4),
         registration=_steps(200, 2),
         pretraining=_steps(1500, 4),
         synthesis=_steps(100, 2),
