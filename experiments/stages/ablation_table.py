@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data.contract import MODALITIES
@@ -138,9 +139,7 @@ def bar_chart(figures: Figures, note: str) -> Figure:
             for text in axes.texts:
                 text.set_rotation(90)
             axes.margins(y=0.3)
-        heights = [value for row in (*series.values(), [real[name]]) for value in row if value > 0]
-        if max(heights, default=1) > LOG_SPAN * min(heights, default=1):
-            axes.set_yscale("log")
+        _log_scale(axes, [value for row in (*series.values(), [real[name]]) for value in row])
         if np.isfinite(real[name]):
             axes.axhline(real[name], color="black", linestyle="--", label="real slices")
         better = {1: "higher is better", -1: "lower is better"}[measure.better]
@@ -151,6 +150,15 @@ def bar_chart(figures: Figures, note: str) -> Figure:
     figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(f"Table 1, ablation. {note}", fontsize=11)
     return figure
+
+
+def _log_scale(axes: Axes, heights: Sequence[float]) -> None:
+    """Makes a panel of distances logarithmic if they span much; shares and Dice stay linear."""
+    positive = [value for value in heights if value > 0]
+    span = max(positive, default=1) / min(positive, default=1)
+    if span > LOG_SPAN and max(positive) > 1:
+        axes.set_yscale("log")
+        axes.set_ylim(min(positive) / 3, max(positive) * span**0.5)  # room for the numbers
 
 
 def strip(
