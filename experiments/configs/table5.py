@@ -17,7 +17,7 @@ class Table5Config:
     Args:
         seed: of initial weights, orders, parts of the real data, and bootstrap.
         inputs: per_modality trains a U-Net for each modality; four_channel a single one for all,
-            with which the early code has the class weights 1,15,85,85,85.
+            which the early code weighs --segmentation.class_weights=[1,15,85,85,85].
         subset: how a part of the real data is chosen: slices of all patients, or whole patients.
         max_draws: synthetic samples drawn at most, as a multiple of those needed, when the main
             run's selection rejects some.
@@ -48,8 +48,8 @@ DEMO = replace(
     THESIS,
     evaluation_batch_size=40,
     segmentation=brats.DEMO.segmentation,
-    # Two passes over the phantom's 800 training slices in about 45 s on 2 cores: 27 rows in less
-    # than 45 minutes. Batches of 2: so little time needs many updates more than quiet ones.
+    # 2.25 passes over the phantom's 800 training slices, so that 27 rows fit into 45 minutes on 2
+    # cores. Batches of 2: so little time needs many updates more than quiet ones.
     schedule=Schedule(
         steps=900, batch_size=2, steps_per_call=10, log_every=50, checkpoint_minutes=1.0
     ),

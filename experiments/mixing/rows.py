@@ -65,7 +65,8 @@ ROWS = (
     Row("3", 0, 1, 0, "-", 0.205, 0.708),
     Row("4", 0, 2, 0, RANDOM, 0.206, 0.736),
     Row("5", 0, 3, 0, RANDOM, 0.205, 0.754),
-    # 90 % of the training on synthetic slices: the released code's numbers of epochs.
+    # 90 % of the training on synthetic slices: the released code's numbers of epochs. The thesis'
+    # text divides in proportion to the amounts (91, 95 and 97 %).
     Row("6", 0.1, 1, 0, SYNTHETIC_FIRST, 0.031, 0.908, first_share=0.9),
     Row("7", 0.1, 2, 0, SYNTHETIC_FIRST, 0.028, 0.907, first_share=0.9),
     Row("8", 0.1, 3, 0, SYNTHETIC_FIRST, 0.030, 0.907, first_share=0.9),

@@ -30,7 +30,8 @@ sum b^2 + e) and mean (a - b)^2. They weigh classes by their number and serve th
 the thesis. WT is the Dice of the whole tumour. All are means over slices and over the segmenter's
 networks. "±" is the standard deviation over repeats, which differ in initial weights, order and
 chosen part of the real data. Amounts are multiples of the real training set; every row presents
-equally many slices. Rows c10 and c20 are controls that the thesis lacks."""
+equally many slices. WT leaves out slices without lesion, real or found, and weighs patients by all
+of their slices. Rows c10 and c20 are controls that the thesis lacks."""
 
 
 def write_results(run: RunDirectory, launch: Launch, context: Context) -> None:
@@ -151,7 +152,9 @@ def _conditions(config: Table5Config, context: Context, results: pd.DataFrame) -
         f"Data: {context.data_note}. Trained on {size} slices of {len(split.train)} patients (1 "
         "in the columns real, synthetic, enhanced), tested on "
         f"{number_of_slices(prepared, split.test)} real slices of {len(split.test)} held-out "
-        f"patients. Every row presents {presented} slices. Segmenter: U-Net of width "
+        f"patients. Every row presents {presented} slices, as many as {presented / size:.3g} "
+        "passes over the real ones (100 in the thesis; few mean that no row is trained to its "
+        f"end). Segmenter: U-Net of width "
         f"{config.segmentation.width}, {config.inputs}; parts of the real data by {config.subset}; "
         f"up to {results['repeat'].nunique()} repeat(s)."
     )

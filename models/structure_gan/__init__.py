@@ -43,7 +43,8 @@ Choices where the sources are silent or disagree
 * Random maps are judged by their contours; the released script also takes those that D_s scores
   0.55 or more (`min_map_score` of the synthetic set), and keeps the best by score, not by contour.
 * Random codes are drawn from N(0, I); `prior="fitted"` draws them from the Gaussian of the training
-  codes (no source has it), for trainings too short to bring the codes there.
+  codes (no source has it), for trainings too short to bring the codes there. In training s_g is
+  decoded from N(0, I) with either.
 * Codes' moments are taken per sample, which is what four GPUs with one image each compute.
 * Dropout acts on network inputs in training only; the released graphs also kept it at generation
   (`dropout_at_generation`).

@@ -158,7 +158,9 @@ class CodeDiscriminator(tf.keras.Model):
 
 
 class CodePrior(tf.keras.Model):
-    """The Gaussian N(m, C) of the training codes, kept as a moving average of their moments.
+    """The Gaussian N(m, C) of the training codes, by a moving average of their moments.
+
+    The average starts at N(0, I), of which a share of decay^steps is left.
 
     Few training steps leave the codes of real maps far from N(0, I); codes drawn from their own
     Gaussian decode to more varied maps (ex-post density estimation, Ghosh et al., ICLR 2020).
