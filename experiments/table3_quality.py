@@ -30,11 +30,11 @@ import tensorflow as tf
 
 from data.synthetic import read_synthetic_set
 from experiments.configs.table3 import PRESETS, Table3Config
-from experiments.launch import Launch, Option, Script, main, parse, record_start
-from experiments.source_run import open_source
+from experiments.launch import Launch, Option, Script, main, parse
 from experiments.stages.baselines import BaselineRun, generator_phases, same_length
 from experiments.stages.context import Context
 from experiments.stages.dataset import draw_set
+from experiments.stages.evidence import Stopwatch, open_evidence
 from experiments.stages.quality import (
     TEXTURE,
     QualityConfig,
@@ -52,7 +52,6 @@ from experiments.stages.quality_table import (
 )
 from utils import tables
 from utils.charts import save_figure
-from utils.config import to_yaml
 from utils.errors import UserError
 from utils.files import read_json
 from utils.metrics.features import check_inception_weights, inception_features, texture_features
@@ -81,22 +80,21 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
     weights = launch.options["inception_weights"]
     if weights is not None:
         check_inception_weights(weights)  # told before anything is trained
-    if launch.dry_run:
-        print(f"{to_yaml(launch.config)}\nstages: {' -> '.join(launch.stages)}")
+
+    def check(source: Context) -> None:
+        for baseline in baseline_runs(launch, run, source):
+            baseline.check()
+
+    source = open_evidence(launch, run, strategy, check)
+    if source is None:
         return
-    source = open_source(launch, strategy)
-    baselines = baseline_runs(launch, run, source)
-    for baseline in baselines:
-        baseline.check()
-    record_start(launch, run, strategy)
-    if run.writes:
-        source.split.save(run.splits)
-    if "baselines" in launch.stages:
-        for baseline in baselines:
-            baseline.train()
-    if run.writes:
-        alone = replace(source, strategy=tf.distribute.get_strategy())
-        _evaluate(launch, run, alone)
+    with Stopwatch(run, "table3"):
+        if "baselines" in launch.stages:
+            for baseline in baseline_runs(launch, run, source):
+                baseline.train()
+        if run.writes:
+            alone = replace(source, strategy=tf.distribute.get_strategy())
+            _evaluate(launch, run, alone)
 
 
 def baseline_runs(launch: Launch, run: RunDirectory, source: Context) -> list[BaselineRun]:

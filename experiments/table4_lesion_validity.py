@@ -28,12 +28,11 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from data.contract import MODALITIES
-from experiments.launch import Launch, Script, main, parse, record_start
-from experiments.source_run import open_source
+from experiments.launch import Launch, Script, main, parse
 from experiments.stages.context import Context
 from experiments.stages.evaluation import find_labels, held_out, segmentation_figures, synthetic
+from experiments.stages.evidence import Stopwatch, open_evidence
 from utils.charts import grouped_bars, new_figure, save_figure
-from utils.config import to_yaml
 from utils.errors import at_least, check_fields
 from utils.run_directory import RunDirectory
 from utils.tables import markdown_table, write_table
@@ -85,17 +84,13 @@ SCRIPT = Script(
 
 def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Writes table4.{csv,md,png} and the keys `table4/...` of metrics.json."""
-    if launch.dry_run:
-        print(f"{to_yaml(launch.config)}\nstages: {' -> '.join(launch.stages)}")
+    source = open_evidence(launch, run, strategy)
+    if source is None or not run.writes:
         return
-    source = open_source(launch, strategy)
-    record_start(launch, run, strategy)
-    if not run.writes:
-        return
-    source.split.save(run.splits)
     source = replace(source, strategy=tf.distribute.get_strategy())
-    metrics = measure(source, launch.config.batch_size)
-    run.update_metrics(metrics)
+    with Stopwatch(run, "table4"):
+        metrics = measure(source, launch.config.batch_size)
+        run.update_metrics(metrics)
     frame = lesion_frame(metrics)
     text = lesion_text(frame, metrics, launch, source)
     write_table(run.path / "table4", frame, text)

@@ -27,13 +27,13 @@ import tensorflow as tf
 
 from data.pipeline import RecordFile, number_of_slices
 from experiments.configs.table5 import PRESETS, Table5Config
-from experiments.launch import Launch, Option, Script, main, parse, record_start
+from experiments.launch import Launch, Option, Script, main, parse
 from experiments.mixing.rows import Row, choose_rows
 from experiments.mixing.synthetic import draw_selected, record_files
 from experiments.mixing.table import write_results
 from experiments.mixing.training import Bench, train_rows
-from experiments.source_run import open_source
 from experiments.stages.context import Context
+from experiments.stages.evidence import Stopwatch, open_evidence
 from utils.config import to_yaml
 from utils.distribute import wait_for_all_workers
 from utils.errors import UserError
@@ -66,13 +66,11 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
     if launch.dry_run:
         _print_plan(config, rows, seeds)
         return
-    context = open_source(launch, strategy)
-    if run.writes and not run.splits.exists():
-        context.split.save(run.splits)
-    record_start(launch, run, strategy)
+    context = open_evidence(launch, run, strategy)
     if "rows" in launch.stages:
-        synthetic = _synthetic(config, context, run, rows)
-        train_rows(Bench(config, context, run, synthetic), rows, seeds)
+        with Stopwatch(run, "table5"):
+            synthetic = _synthetic(config, context, run, rows)
+            train_rows(Bench(config, context, run, synthetic), rows, seeds)
     if "table" in launch.stages and run.writes:
         write_results(run, launch, context)
         print(f"table: {run.path / 'table5.md'}")

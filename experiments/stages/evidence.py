@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Optional
+from typing import Callable, Optional
 
 import tensorflow as tf
 
@@ -16,16 +16,21 @@ from utils.run_directory import RunDirectory
 
 
 def open_evidence(
-    launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy
+    launch: Launch,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    check: Callable[[Context], None] = lambda source: None,
 ) -> Optional[Context]:
     """Returns the main run, having recorded the start and its split; on `--dry-run` prints, None.
 
-    Raises UserError if there is no finished main run.
+    Raises UserError if there is no finished main run, or `check` refuses it: then nothing is
+    recorded.
     """
     if launch.dry_run:
         print(f"{to_yaml(launch.config)}\nstages: {' -> '.join(launch.stages)}")
         return None
     source = open_source(launch, strategy)
+    check(source)
     record_start(launch, run, strategy)
     if run.writes:
         source.split.save(run.splits)
