@@ -265,7 +265,7 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
     try:
         saved = read_json(out / "config.json")
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
-        return {**start, "run": saved.get("run")}
+        return {**start, **{name: saved.get(name) for name in ("run", "fingerprint")}}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
@@ -338,26 +338,32 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
         return 2 if isinstance(error, UserError) else 1
     finally:
         if run and run.writes and not run.config.exists():
-            _remove_start(run, had_split)
+            remove_start(run, had_split)
 
 
-def record_start(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+def record_start(
+    launch: Launch,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    fingerprint: Optional[str] = None,
+) -> None:
     """Writes a new run's config.json, and environment.json of the latest start.
 
-    Of a resumed run's config.json only the data folder can change. A script calls this when the
-    data has been found: until then a mistake must not occupy `--out`.
+    Of a resumed run's config.json only the folders of data and main run, the script's own options
+    and what was not known before can change. A script calls this when the data has been found:
+    until then a mistake must not occupy `--out`.
     """
     if not run.writes:
         return
-    data = str(launch.data) if launch.data else None
-    saved = read_json(run.config) if run.config.exists() else None
-    if saved is None:
-        start = {"preset": launch.preset, "data": data, "precision": launch.precision}
-        if launch.source is not None:
-            start["run"] = str(launch.source)
-        write_json(run.config, {**start, "config": dataclasses.asdict(launch.config)})
-    elif saved["data"] != data:
-        write_json(run.config, {**saved, "data": data})
+    saved = read_json(run.config) if run.config.exists() else {}
+    start = saved or {"preset": launch.preset, "data": None, "precision": launch.precision}
+    start = {**start, "data": str(launch.data) if launch.data else None}
+    options = {name: _plain(value) for name, value in launch.options.items()}
+    known = {"run": launch.source and str(launch.source), "fingerprint": fingerprint}
+    start.update({key: value for key, value in {**known, "options": options}.items() if value})
+    if start != saved:
+        config = saved.get("config") or dataclasses.asdict(launch.config)
+        write_json(run.config, {**start, "config": config})
     devices = {
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
         "replicas": strategy.num_replicas_in_sync,
@@ -366,7 +372,11 @@ def record_start(launch: Launch, run: RunDirectory, strategy: tf.distribute.Stra
     write_json(run.environment, {**environment_record(), **devices})
 
 
-def _remove_start(run: RunDirectory, keep_split: bool) -> None:
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def remove_start(run: RunDirectory, keep_split: bool) -> None:
     """Leaves nothing of a start that ended before it was recorded."""
     if not keep_split:
         run.splits.unlink(missing_ok=True)

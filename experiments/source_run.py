@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from experiments import train_brats
 from experiments.configs.brats import PRESETS, BratsConfig
-from experiments.launch import Launch, saved_run
+from experiments.launch import Launch, remove_start, saved_run
 from experiments.stages.context import Context, open_context
 from utils.config import from_dict
 from utils.distribute import is_chief
@@ -48,8 +48,12 @@ def _make(launch: Launch, path: Path, strategy: tf.distribute.Strategy) -> None:
     config = PRESETS[launch.preset]
     if resume:
         config = from_dict(BratsConfig, saved_run(path, "OUT/main needs")["config"])
-    main_run = replace(
-        launch, config=config, out=path, stages=tuple(train_brats.STAGES), resume=resume
-    )
+    stages = tuple(train_brats.STAGES)
+    main_run = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
+    had_split = (path / "splits.json").exists()
     run = RunDirectory(path, writes=is_chief(strategy))
-    train_brats.execute(main_run, run, strategy)
+    try:
+        train_brats.execute(main_run, run, strategy)
+    finally:
+        if run.writes and not run.config.exists():
+            remove_start(run, had_split)

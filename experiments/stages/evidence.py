@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from types import TracebackType
 from typing import Callable, Optional
 
 import tensorflow as tf
 
-from experiments.launch import Launch, Script, record_start
+from experiments.launch import Launch, Script, record_start, saved_run
 from experiments.source_run import open_source
 from experiments.stages.context import Context
+from experiments.train_brats import COLLECTIVE
+from utils.checkpoints import saved_step
 from utils.config import to_yaml
+from utils.errors import UserError
+from utils.files import read_json
 from utils.run_directory import RunDirectory
 
 
@@ -29,12 +35,58 @@ def open_evidence(
     if launch.dry_run:
         print(f"{to_yaml(launch.config)}\nstages: {' -> '.join(launch.stages)}")
         return None
-    source = open_source(launch, strategy)
-    check(source)
-    record_start(launch, run, strategy)
+    source = _main_run(launch, run, strategy, check)
+    record_start(launch, run, strategy, fingerprint(source))
     if run.writes:
         source.split.save(run.splits)
     return source
+
+
+def _main_run(
+    launch: Launch,
+    run: RunDirectory,
+    strategy: tf.distribute.Strategy,
+    check: Callable[[Context], None],
+) -> Context:
+    """Returns the main run that is named, or made while the start is already recorded.
+
+    A start that comes to nothing is taken back; then the same command can be given again.
+    """
+    new = not run.config.exists()
+    if new and launch.source is None:
+        record_start(launch, run, strategy)
+    try:
+        source = open_source(launch, strategy)
+        _refuse_other(launch, run, source)
+        check(source)
+        return source
+    except BaseException as error:
+        begun = (run.path / "main" / "config.json").exists()
+        if new and run.writes and (isinstance(error, UserError) or not begun):
+            for file in (run.config, run.environment):
+                file.unlink(missing_ok=True)
+        raise
+
+
+def _refuse_other(launch: Launch, run: RunDirectory, source: Context) -> None:
+    """Raises UserError if a run continues on another main run than the one it began with."""
+    if not launch.resume:
+        return
+    saved = saved_run(run.path, "--resume needs --out with")["fingerprint"]
+    if saved not in (None, fingerprint(source)):
+        raise UserError(
+            f"{run.path} began with another main run than {source.run.path}, or that one has been "
+            "changed; name its own with --run or start a new --out"
+        )
+
+
+def fingerprint(source: Context) -> str:
+    """Returns a hash of what a main run was made with and how far; its folder may move."""
+    steps = {stage: saved_step(source.run.checkpoints(stage)) for stage in COLLECTIVE}
+    files = (source.run.config, source.run.splits, source.run.synthetic / "manifest.json")
+    config, split, manifest = map(read_json, files)
+    text = json.dumps([config["config"], split, manifest, steps], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def command(script: Script, launch: Launch) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
 from experiments import train_brats
 from experiments.configs.brats import PRESETS, TINY
-from experiments.launch import Option, Script, default_cache, parse
+from experiments.launch import Option, Script, default_cache, main, parse
 from experiments.source_run import open_source
+from experiments.stages import evidence
 from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.run_directory import RunDirectory
+from utils.signals import Interrupted
 
 TABLE = Script(
     "experiments/table0.py",
@@ -67,3 +73,62 @@ def test_a_main_run_is_made_once_and_then_continued(tmp_path, monkeypatch):
         open_source(launch, tf.distribute.get_strategy())
     main = tmp_path / "out" / "main"
     assert seen == [(main, TINY, tuple(train_brats.STAGES), False, main)]
+
+
+def run(*words) -> int:
+    return main(lambda: read(*words), evidence.open_evidence)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted("structure, step 3")])
+def test_a_stop_while_the_main_run_is_made_can_be_resumed(tmp_path, monkeypatch, capsys, stop):
+    seen = []
+
+    def train(launch, folder, strategy):
+        seen.append((launch.preset, launch.resume, launch.config.seed))
+        config = dataclasses.asdict(launch.config)
+        start = {"preset": launch.preset, "data": None, "precision": "float32"}
+        write_json(folder.config, {**start, "config": config})
+        raise stop
+
+    monkeypatch.setattr(train_brats, "execute", train)
+    out = tmp_path / "out"
+    assert run("--preset", "tiny", "--out", out, "--rows", "1,3") == 130
+    assert "what is finished is saved; continue with: " in capsys.readouterr().err
+    assert read_json(out / "config.json")["options"] == {"rows": "1,3", "no_more": 0}
+    assert run("--resume", "--out", out) == 130
+    assert seen == [("tiny", False, 0), ("tiny", True, 0)]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), UserError("No data.")])
+def test_a_main_run_that_never_began_leaves_nothing(tmp_path, monkeypatch, failure):
+    def fail(*arguments):
+        raise failure
+
+    monkeypatch.setattr(train_brats, "execute", fail)
+    assert run("--preset", "tiny", "--out", tmp_path / "out") in (2, 130)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_main_run_is_refused_and_a_moved_one_continues(tmp_path, monkeypatch, capsys):
+    def source(launch, strategy):
+        split = SimpleNamespace(save=lambda path: None)
+        return SimpleNamespace(run=RunDirectory(launch.source, writes=False), split=split)
+
+    def finished(name, seed):
+        config = dataclasses.asdict(dataclasses.replace(TINY, seed=seed))
+        start = {"preset": "tiny", "data": None, "precision": "float32", "config": config}
+        write_json(tmp_path / name / "config.json", start)
+        write_json(tmp_path / name / "splits.json", {"train": ["a"], "test": ["b"]})
+        write_json(tmp_path / name / "synthetic" / "manifest.json", {"samples": 8})
+        return tmp_path / name
+
+    monkeypatch.setattr(evidence, "open_source", source)
+    out = tmp_path / "out"
+    assert run("--run", finished("one", 0), "--out", out) == 0
+    assert run("--resume", "--out", out, "--run", finished("other", 1)) == 2
+    assert "began with another main run than" in capsys.readouterr().err
+    moved = (tmp_path / "one").rename(tmp_path / "moved")
+    assert run("--resume", "--out", out, "--run", moved) == 0
+    assert read_json(out / "config.json")["run"] == str(moved)
+    write_json(moved / "synthetic" / "manifest.json", {"samples": 9})
+    assert run("--resume", "--out", out) == 2
