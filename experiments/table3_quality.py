@@ -34,7 +34,7 @@ from experiments.launch import Launch, Option, Script, main, parse
 from experiments.stages.baselines import BaselineRun, generator_phases, same_length
 from experiments.stages.context import Context
 from experiments.stages.dataset import draw_set
-from experiments.stages.evidence import Stopwatch, open_evidence
+from experiments.stages.evidence import Stopwatch, command, open_evidence
 from experiments.stages.quality import (
     TEXTURE,
     QualityConfig,
@@ -199,13 +199,12 @@ def _notes(launch: Launch, source: Context) -> list[str]:
     phases = generator_phases(source)
     own = " + ".join(f"{p.steps} updates with batches of {p.batch_size}" for p in phases)
     baselines = same_length(source, config.steps)
-    data = " --data DIR" if launch.data else ""
     return [
         f"Data: {source.data_note}; {len(source.split.train)} training and "
         f"{len(source.split.test)} held-out patients; slices of "
         f"{'x'.join(map(str, source.prepared.size))} pixels.",
-        f"Command: `python {SCRIPT.path} --preset {launch.preset} --run RUN{data}`; seed "
-        f"{config.seed}, that of the main run {source.config.seed}; one run of each system.",
+        f"Command: `{command(SCRIPT, launch)}`; seed {config.seed}, that of the main run "
+        f"{source.config.seed}; one run of each system.",
         f"Training: the generator of Ours {own}; of SkrGAN* and GAN# {baselines.steps} updates "
         f"with batches of {baselines.batch_size}. Ours also has guides (translator, segmenters) "
         "that were trained before.",

@@ -31,7 +31,7 @@ from data.contract import MODALITIES
 from experiments.launch import Launch, Script, main, parse
 from experiments.stages.context import Context
 from experiments.stages.evaluation import find_labels, held_out, segmentation_figures, synthetic
-from experiments.stages.evidence import Stopwatch, open_evidence
+from experiments.stages.evidence import Stopwatch, command, open_evidence
 from utils.charts import grouped_bars, new_figure, save_figure
 from utils.errors import at_least, check_fields
 from utils.run_directory import RunDirectory
@@ -170,12 +170,11 @@ def lesion_text(
     """Returns table4.md: the table, what was found, where it comes from, and the definitions."""
     means = frame[frame["modality"] == MEAN].drop(columns="modality")
     rest = frame[frame["modality"] != MEAN][["data", "modality", "slices", *FIGURES]]
-    data = " --data DIR" if launch.data else ""
     notes = (
         f"Data: {source.data_note}; {len(source.split.train)} training and "
         f"{len(source.split.test)} held-out patients.",
-        f"Command: `python {SCRIPT.path} --preset {launch.preset} --run RUN{data}`; seed of the "
-        f"main run {source.config.seed}; one run.",
+        f"Command: `{command(SCRIPT, launch)}`; seed of the main run {source.config.seed}; one "
+        "run.",
     )
     parts = [
         "# Table 4: lesions of real and synthetic slices found by segmenters of real ones",

@@ -72,7 +72,7 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
             synthetic = _synthetic(config, context, run, rows)
             train_rows(Bench(config, context, run, synthetic), rows, seeds)
     if "table" in launch.stages and run.writes:
-        write_results(run, launch, context)
+        write_results(run, SCRIPT, launch, context)
         print(f"table: {run.path / 'table5.md'}")
 
 

@@ -9,12 +9,13 @@ import pandas as pd
 
 from data.pipeline import number_of_slices
 from experiments.configs.table5 import Table5Config
-from experiments.launch import Launch
+from experiments.launch import Launch, Script
 from experiments.mixing.chart import draw_table5
 from experiments.mixing.claims import claims_text
 from experiments.mixing.rows import ROWS
 from experiments.mixing.scores import SCORES, read_results
 from experiments.stages.context import Context
+from experiments.stages.evidence import command
 from utils.errors import UserError
 from utils.files import write_text
 from utils.run_directory import RunDirectory
@@ -34,7 +35,7 @@ equally many slices. WT leaves out slices without lesion, real or found, and wei
 of their slices. Rows c10 and c20 are controls that the thesis lacks."""
 
 
-def write_results(run: RunDirectory, launch: Launch, context: Context) -> None:
+def write_results(run: RunDirectory, script: Script, launch: Launch, context: Context) -> None:
     """Writes table5.csv, .md and .png, claims.md and metrics of all rows with a result.
 
     Raises UserError if no row has one.
@@ -56,7 +57,7 @@ def write_results(run: RunDirectory, launch: Launch, context: Context) -> None:
             "## The thesis' claims",
             "",
             claims,
-            f"Command: `{_command(launch, results)}`",
+            f"Command: `{_command(script, launch, results)}`",
             "",
         ]
     )
@@ -66,14 +67,11 @@ def write_results(run: RunDirectory, launch: Launch, context: Context) -> None:
     run.update_metrics(flat_metrics(table))
 
 
-def _command(launch: Launch, results: pd.DataFrame) -> str:
+def _command(script: Script, launch: Launch, results: pd.DataFrame) -> str:
     """Returns the command that gives these rows, however many starts it took."""
     rows = [row.no for row in ROWS if (results["no"] == row.no).any()]
-    words = ["python experiments/table5_mixing.py", f"--preset {launch.preset}"]
-    words += ["--run RUN"] if launch.source else []
-    words += ["--data DIR"] if launch.data else []
     chosen = "all" if len(rows) == len(ROWS) else ",".join(rows)
-    return " ".join([*words, f"--rows {chosen} --seeds {results['repeat'].nunique()}"])
+    return command(script, launch, rows=chosen, seeds=results["repeat"].nunique())
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:

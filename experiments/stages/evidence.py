@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import shlex
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Callable, Optional
+from typing import Any, Callable, Optional, get_args
 
 import tensorflow as tf
 
@@ -15,7 +19,7 @@ from experiments.source_run import open_source
 from experiments.stages.context import Context
 from experiments.train_brats import COLLECTIVE
 from utils.checkpoints import saved_step
-from utils.config import to_yaml
+from utils.config import flatten, to_yaml
 from utils.errors import UserError
 from utils.files import read_json
 from utils.run_directory import RunDirectory
@@ -89,16 +93,44 @@ def fingerprint(source: Context) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def command(script: Script, launch: Launch) -> str:
-    """Returns the command that repeats a run, with RUN and DIR in place of folders."""
-    words = [f"python {script.path} --preset {launch.preset} --run RUN"]
+def command(script: Script, launch: Launch, **options: Any) -> str:
+    """Returns the command that repeats a run; `options` replace those of its last start."""
+    options = {**launch.options, **options}
+    config = dataclasses.asdict(launch.config)
+    named = launch.source is not None
+    return spell(script, launch.preset, config, options, named, launch.data is not None)
+
+
+def spell(
+    script: Script,
+    preset: str,
+    config: Mapping[str, Any],
+    options: Mapping[str, Any],
+    named: bool = True,
+    real: bool = False,
+) -> str:
+    """Returns a command line with everything that differs from a preset.
+
+    Args:
+        script: whose command it is.
+        preset: of the configuration.
+        config: nested mapping, as in config.json.
+        options: values of the script's own options; those left out have their default.
+        named: the main run is named, as RUN; else the command makes one.
+        real: the command names a data folder, as DIR.
+    """
+    words = ["python", script.path, "--preset", preset, *(["--run", "RUN"] if named else [])]
     for option in script.options:
-        value = launch.options[option.field]
+        value = options.get(option.field, option.default)
         if value != option.default:
-            words.append(f"--{option.name} {value}")
-    if launch.data:
-        words.append("--data DIR")
-    return " ".join(words)
+            is_path = Path in (option.type, *get_args(option.type))
+            words += [f"--{option.name}", "FILE" if is_path else str(value)]
+    usual = flatten(dataclasses.asdict(script.presets[preset]))
+    for name, value in flatten(config).items():
+        if json.dumps(value) != json.dumps(usual.get(name)):
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            words.append(f"--{name}={text}")
+    return shlex.join([*words, *(["--data", "DIR"] if real else [])])
 
 
 class Stopwatch:

@@ -12,10 +12,11 @@ from experiments import (
     figure15_latent_walk,
     figure16_samples,
     table1_ablation,
+    table3_quality,
 )
 from experiments.launch import main, parse
 from experiments.stages.ablation_measures import MEASURES
-from experiments.stages.evidence import Stopwatch
+from experiments.stages.evidence import Stopwatch, command
 from utils.files import read_json
 from utils.run_directory import RunDirectory
 
@@ -43,7 +44,9 @@ def test_the_ablation_writes_table_chart_strip_and_metrics(ablation, tiny_run):
     assert table["arm"].tolist() == ["B", "F", "real"]
     assert list(table)[3:] == list(MEASURES)
     text = (ablation / "table1.md").read_text()
-    assert "phantom" in text and "--preset tiny --run RUN --arms B,F`; seed 0" in text
+    assert "phantom" in text and "seed 0" in text
+    words = "--arms B,F --pretraining_steps=0 --steps=0"
+    assert f"--preset tiny --run RUN {words}`" in text
     assert "20 updates of pre-training" in text and "10 of" not in text
     metrics = read_json(ablation / "metrics.json")
     for letter, expected in zip("BF", table.to_dict("records")):
@@ -135,3 +138,18 @@ def test_a_stopwatch_adds_up_also_when_stopped(tmp_path):
     with pytest.raises(KeyboardInterrupt), Stopwatch(folder, "table0"):
         raise KeyboardInterrupt
     assert 100 < folder.read_metrics()["table0/seconds"] < 101
+
+
+def test_a_printed_command_repeats_the_run(tmp_path):
+    words = ["--preset", "tiny", "--samples", "9", "--gan_sharp.learning_rate", "1e-5"]
+    words += ["--skrgan_star.initializer", "glorot_uniform", "--inception-weights", "a b"]
+    launch = parse([*words, "--out", str(tmp_path)], table3_quality.SCRIPT)
+    text = command(table3_quality.SCRIPT, launch)
+    assert text == (
+        "python experiments/table3_quality.py --preset tiny --inception-weights FILE --samples=9 "
+        "--skrgan_star.initializer=glorot_uniform --gan_sharp.learning_rate=1e-05"
+    )
+    again = parse([*text.split()[2:], "--out", str(tmp_path)], table3_quality.SCRIPT)
+    assert again.config == launch.config
+    arms = parse(["--arms=A,B", "--seed=3"], table1_ablation.SCRIPT)
+    assert command(table1_ablation.SCRIPT, arms, arms="all").endswith("--preset demo --seed=3")
