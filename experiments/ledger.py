@@ -26,6 +26,7 @@ prepare_tensorflow()
 import pandas as pd
 
 from experiments.ledger_rows import ROWS, Cell, LedgerRow
+from experiments.stages.evidence import spell
 from utils.errors import UserError
 from utils.files import read_json, write_text
 from utils.tables import MISSING, markdown_table
@@ -43,7 +44,8 @@ Written by `python experiments/ledger.py RUN ...` from the runs' files; do not e
 
 The phantom is a demonstration object made from MNI152 templates, not medical data: numbers on it
 say whether the pipeline works and nothing about BRATS 2015, on which the papers' numbers stand.
-RUN is a finished main run. A commit with + had changes that were not committed.
+RUN is a finished main run (without --run a command makes one), DIR the folder of the data. A commit
+with + had changes that were not committed.
 """
 
 
@@ -90,20 +92,31 @@ def ledger_line(row: LedgerRow, run: Run) -> Optional[dict[str, str]]:
     found = [(cell, _value(cell, run.metrics)) for cell in row.cells]
     if all(value is None for _, value in found):
         return None
-    words = [f"python {row.script} --preset {run.start['preset']} --run RUN"]
-    words += [row.options] if row.options else []
-    words += ["--data DIR"] if run.data else []
     names = {None: "phantom", "": "unknown (the main run is gone)"}
     git = run.environment["git"]
     return {
         **empty_line(row),
-        "command": f"`{' '.join(words)}`",
+        "command": f"`{_command(row, run)}`",
         "data": names.get(run.data) or f"real ({Path(run.data).name})",
         "seeds": _seeds(row, run),
         "time": _time(run.metrics.get(f"{row.experiment}/seconds")),
         "our value": _join((cell.name, value) for cell, value in found),
         "commit": f"{git['commit'][:8]}{'+' * bool(git['modified'])}" if git["commit"] else MISSING,
     }
+
+
+def _command(row: LedgerRow, run: Run) -> str:
+    """The command that gives a row's numbers as its run did."""
+    options = {**run.start.get("options", {}), **row.options}
+    repeats = run.metrics.get(f"{_group(row)}/seeds")
+    if repeats is not None:
+        options["seeds"] = int(repeats)
+    preset, config = run.start["preset"], run.start["config"]
+    return spell(row.script, preset, config, options, bool(run.start.get("run")), bool(run.data))
+
+
+def _group(row: LedgerRow) -> str:
+    return row.cells[0].key.rpartition("/")[0]
 
 
 def empty_line(row: LedgerRow) -> dict[str, str]:
@@ -130,8 +143,8 @@ def _number(value: float) -> str:
 
 def _seeds(row: LedgerRow, run: Run) -> str:
     """How many repeats a row rests on, and the first seed where the script has one of its own."""
-    group = row.cells[0].key.rpartition("/")[0]
-    repeats, first = run.metrics.get(f"{group}/seeds", 1), run.start["config"].get("seed")
+    repeats = run.metrics.get(f"{_group(row)}/seeds", 1)
+    first = run.start["config"].get("seed")
     return f"{repeats:.0f}" if first is None else f"{repeats:.0f} (from {first})"
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Optional
 
+from experiments import table1_ablation, table3_quality, table4_lesion_validity, table5_mixing
+from experiments.launch import Script
 from experiments.mixing.rows import ROWS as MIXTURES
 from experiments.stages.ablation_measures import MEASURES
 from experiments.stages.arms import ORDERS
 from experiments.stages.quality_table import THESIS as QUALITY
 from experiments.stages.quality_table import TITLES as SYSTEMS
-from experiments.table4_lesion_validity import THESIS as VALIDITY
 
 
 @dataclass(frozen=True)
@@ -34,30 +37,30 @@ class LedgerRow:
 
     Attributes:
         experiment: prefix of the keys, such as table5.
-        script: that makes it, from the repository on.
+        script: that makes it.
         place: the paper's table and row.
         cells: its numbers.
-        options: words that its command needs besides preset and run.
+        options: values of the script's own options that give this row.
         paper: words in place of the paper's numbers, where it prints none.
     """
 
     experiment: str
-    script: str
+    script: Script
     place: str
     cells: tuple[Cell, ...]
-    options: str = ""
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     paper: str = "-"
 
 
 def _table1() -> list[LedgerRow]:
-    orders = {"thesis": ("", ""), "released": (" of the code's order", "--order released")}
+    places = {"thesis": "", "released": " of the code's order"}
     return [
         LedgerRow(
             "table1",
-            "experiments/table1_ablation.py",
-            f"thesis Table 1, {arm.letter}{orders[order][0]}",
+            table1_ablation.SCRIPT,
+            f"thesis Table 1, {arm.letter}{places[order]}",
             tuple(Cell(name, f"table1/{order}/{arm.letter}/{name}") for name in MEASURES),
-            orders[order][1],
+            {"order": order, "arms": arm.letter},
             "bars without numbers (Fig. 13)",
         )
         for order, arms in ORDERS.items()
@@ -75,18 +78,18 @@ def _table3() -> list[LedgerRow]:
             Cell("Frechet texture distance", f"{prefix}/frechet_texture"),
         )
         place = f"thesis Table 3, BRATS MRI, {SYSTEMS[system]}"
-        rows.append(LedgerRow("table3", "experiments/table3_quality.py", place, cells))
+        rows.append(LedgerRow("table3", table3_quality.SCRIPT, place, cells))
     return rows
 
 
 def _table4() -> list[LedgerRow]:
     rows = []
-    for data, (error, dice) in VALIDITY.items():
+    for data, (error, dice) in table4_lesion_validity.THESIS.items():
         cells = (
             Cell("MSE", f"table4/{data}/legacy_mse", error),
             Cell("Dice", f"table4/{data}/legacy_dice", dice),
         )
-        script = "experiments/table4_lesion_validity.py"
+        script = table4_lesion_validity.SCRIPT
         rows.append(LedgerRow("table4", script, f"thesis Table 4, {data}", cells))
     return rows
 
@@ -99,9 +102,15 @@ def _table5() -> list[LedgerRow]:
             Cell("MSE", f"{prefix}/mse", mixture.thesis_mse),
             Cell("Dice", f"{prefix}/dice", mixture.thesis_dice),
         )
-        place = f"thesis Table 5, {mixture.no}: {mixture.describe()}"
-        options = f"--rows {mixture.no}"
-        rows.append(LedgerRow("table5", "experiments/table5_mixing.py", place, cells, options))
+        words = {"rows": mixture.no}
+        place, paper = f"thesis Table 5, {mixture.no}: {mixture.describe()}", LedgerRow.paper
+        if mixture.thesis_dice is None:
+            place, paper = (
+                f"control {mixture.no}: {mixture.describe()}",
+                "control, not in the thesis",
+            )
+        row = LedgerRow("table5", table5_mixing.SCRIPT, place, cells, words, paper)
+        rows.append(row)
     return rows
 
 

@@ -33,9 +33,9 @@ def test_every_table_script_has_a_row_and_every_row_a_script():
     scripts = {
         f"experiments/{file.name}" for file in (REPOSITORY / "experiments").glob("table*.py")
     }
-    assert scripts == {row.script for row in ROWS} and scripts
+    assert scripts == {row.script.path for row in ROWS} and scripts
     for row in ROWS:
-        assert row.script.startswith(f"experiments/{row.experiment}_")
+        assert row.script.path.startswith(f"experiments/{row.experiment}_")
         assert all(cell.key.startswith(f"{row.experiment}/") for cell in row.cells)
     assert len({(row.experiment, row.place) for row in ROWS}) == len(ROWS)
 
@@ -48,6 +48,7 @@ def test_the_papers_numbers_stand_there_without_a_run(tmp_path):
     assert lines[FIRST]["paper value"] == "MSE 0.026, Dice 0.915"
     assert lines[OURS]["paper value"] == "MS-SSIM 0.727, FID 22.27"
     assert lines["table4", "thesis Table 4, synthetic"]["paper value"] == "MSE 0.043, Dice 0.838"
+    assert lines["table5", "control c10: 10 % real"]["paper value"] == "control, not in the thesis"
     assert lines["table1", "thesis Table 1, F"]["paper value"] == "bars without numbers (Fig. 13)"
 
 
@@ -60,7 +61,8 @@ def test_a_run_fills_its_rows_and_leaves_the_others(tmp_path):
     assert line == {
         "experiment": "table5",
         "paper": FIRST[1],
-        "command": "`python experiments/table5_mixing.py --preset demo --run RUN --rows 1`",
+        "command": "`python experiments/table5_mixing.py --preset demo --rows 1 --seeds 2 "
+        "--seed=3`",
         "data": "phantom",
         "seeds": "2 (from 3)",
         "time": "1.5 min (whole table)",
@@ -99,13 +101,15 @@ def test_the_main_run_tells_the_data(tmp_path):
     main_run = write_run(tmp_path / "main_run", {}, data="/y/real")
     write_json(main_run / "config.json", {"data": "/y/real"})
     values = {"table4/real/legacy_mse": 0.5}
-    named = write_run(tmp_path / "a", values, run=str(main_run), config={})
+    named = write_run(tmp_path / "a", values, run=str(main_run), config={"batch_size": 2})
     lost = write_run(tmp_path / "b", values, run=str(tmp_path / "gone"), config={})
     row = ("table4", "thesis Table 4, real")
     for folder, data in ((named, "real (real)"), (lost, "unknown (the main run is gone)")):
         update(tmp_path / "ledger.md", [folder])
         line = read_ledger(tmp_path / "ledger.md")[row]
         assert (line["data"], line["seeds"]) == (data, "1")
+        assert " --preset demo --run RUN" in line["command"]
+        assert ("--batch_size=2 --data DIR" in line["command"]) == (folder == named)
 
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
