@@ -52,7 +52,6 @@ from experiments.stages.quality_table import (
 )
 from utils import tables
 from utils.charts import save_figure
-from utils.errors import UserError
 from utils.files import read_json
 from utils.metrics.features import check_inception_weights, inception_features, texture_features
 from utils.run_directory import RunDirectory
@@ -153,7 +152,13 @@ def write_table(
     }
     sizes = {name: (len(part), len(reference)) for name, (part, reference) in jobs.items()}
     frame = quality_frame(figures, sizes)
-    text = table_text(frame, figures, sizes, _notes(launch, source))
+    notes = _notes(launch, source)
+    if "ours_tumour" not in jobs:
+        notes.append(
+            "The rows of tumour crops are left out: fewer than 2 slices of a set hold a lesion of "
+            "that size; lower --quality.smallest_lesion or raise --samples."
+        )
+    text = table_text(frame, figures, sizes, notes)
     tables.write_table(run.path / "table3", frame, text)
     rows = {TITLES[name].split(" (")[0]: _with_lesion(part).images for name, part in sets.items()}
     save_figure(strip(rows), run.path / "table3.png")
@@ -171,14 +176,14 @@ def _real(source: Context, subjects: Sequence[str], config: Table3Config) -> Sli
 def _crop_jobs(
     sets: Mapping[str, Slices], held_out: Slices, quality: QualityConfig
 ) -> dict[str, tuple[Slices, Slices]]:
-    """Returns equally many tumour crops of real and own slices, each with held-out ones."""
+    """Returns equally many tumour crops of real and own slices, each with held-out ones.
+
+    Empty if a set has fewer than 2, which no figure can be made of.
+    """
     crops = [lesion_crops(part, quality) for part in (held_out, sets["real"], sets["ours"])]
     count = min(map(len, crops))
     if count < 2:
-        raise UserError(
-            f"Fewer than 2 slices of a set hold a lesion of {quality.smallest_lesion} or more "
-            "pixels; lower --quality.smallest_lesion or raise --samples"
-        )
+        return {}
     reference, real, ours = (part.take(count) for part in crops)
     return {"real_tumour": (real, reference), "ours_tumour": (ours, reference)}
 

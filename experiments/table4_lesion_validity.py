@@ -35,7 +35,7 @@ from experiments.stages.evidence import Stopwatch, command, open_evidence
 from utils.charts import grouped_bars, new_figure, save_figure
 from utils.errors import at_least, check_fields
 from utils.run_directory import RunDirectory
-from utils.tables import markdown_table, write_table
+from utils.tables import bullets, markdown_table, write_table
 
 MEAN = "mean"
 TITLES = {
@@ -143,7 +143,8 @@ def findings(metrics: Mapping[str, float]) -> list[str]:
         for figure in FIGURES
     }
     sentences = []
-    for figure, thesis in (("legacy_dice", 0.838 / 0.915), ("dice_wt", None)):
+    share = THESIS["synthetic"][1] / THESIS["real"][1]
+    for figure, thesis in (("legacy_dice", share), ("dice_wt", None)):
         real, fake, control = (value[name, figure] for name in TITLES)
         quoted = f" (thesis: {thesis:.0%})" if thesis else ""
         sentences.append(
@@ -181,11 +182,11 @@ def lesion_text(
         markdown_table(means),
         "The thesis' numbers are of BRATS 2015; differences are ours - thesis.",
         "## What was found",
-        "\n".join(f"* {text}" for text in findings(metrics)),
+        bullets(findings(metrics)),
         "## How",
-        "\n".join(f"* {text}" for text in notes),
+        bullets(notes),
         "## Definitions",
-        "\n".join(f"* {text}" for text in DEFINITIONS),
+        bullets(DEFINITIONS),
         "## Per modality",
         markdown_table(rest),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,11 @@ def _cell(value: Any, digits: int) -> str:
     if isinstance(value, (float, np.floating)):
         return f"{value:.3g}" if abs(value) >= LARGE else f"{value:.{digits}f}"
     return " ".join(str(value).replace("|", "\\|").split())
+
+
+def bullets(texts: Iterable[str]) -> str:
+    """Returns texts as a Markdown list."""
+    return "\n".join(f"* {text}" for text in texts)
 
 
 def write_table(path: Path, frame: pd.DataFrame, text: str) -> None:

@@ -16,7 +16,7 @@ from experiments.stages.evaluation import SliceSet
 from models.structure_gan.config import SynthesisConfig
 from utils.charts import grouped_bars, new_figure
 from utils.pictures import draw_contour, enlarge, grid, to_uint8
-from utils.tables import markdown_table
+from utils.tables import bullets, markdown_table
 
 ORDER_TITLES = {
     "thesis": "the thesis' order (Table 1)",
@@ -110,18 +110,14 @@ def table_text(figures: Figures, notes: Sequence[str]) -> str:
     frame = ablation_frame(figures)
     for order in figures:
         parts += [f"## Arms in {ORDER_TITLES[order]}", markdown_table(settings_frame(order))]
-    parts += ["## Figures", markdown_table(frame), "## What was found", _bullets(findings(figures))]
+    parts += ["## Figures", markdown_table(frame), "## What was found", bullets(findings(figures))]
     arrows = {1: "higher is better", -1: "lower is better"}
     definitions = [
         f"`{name}`: {measure.definition}; {arrows[measure.better]}."
         for name, measure in MEASURES.items()
     ]
-    parts += ["## How", _bullets(notes), "## Definitions", _bullets(definitions)]
+    parts += ["## How", bullets(notes), "## Definitions", bullets(definitions)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def _bullets(texts: Sequence[str]) -> str:
-    return "\n".join(f"* {text}" for text in texts)
 
 
 def bar_chart(figures: Figures, note: str) -> Figure:

@@ -11,8 +11,13 @@ from matplotlib.figure import Figure
 from data.contract import MODALITIES
 from utils.charts import new_figure
 from utils.metrics.distributions import is_rank_deficient
-from utils.metrics.features import INCEPTION_EXTRACTOR, TEXTURE_EXTRACTOR, TEXTURE_FEATURE_NAMES
-from utils.tables import markdown_table
+from utils.metrics.features import (
+    INCEPTION_EXTRACTOR,
+    INCEPTION_WIDTH,
+    TEXTURE_EXTRACTOR,
+    TEXTURE_FEATURE_NAMES,
+)
+from utils.tables import bullets, markdown_table
 
 TITLES = {
     "real": "real (training patients)",
@@ -31,6 +36,8 @@ THESIS = {
     "ours_tumour": (0.738, 21.15),
 }
 MEAN = "mean"
+# Number of features of each extractor.
+WIDTHS = {"texture": len(TEXTURE_FEATURE_NAMES), "inception": INCEPTION_WIDTH}
 Figures = Mapping[str, Mapping[str, np.ndarray]]  # system -> figure -> per modality [4]
 Sizes = Mapping[str, tuple[int, int]]  # system -> numbers of slices measured, of real slices
 
@@ -59,7 +66,7 @@ def quality_frame(figures: Figures, sizes: Sizes) -> pd.DataFrame:
     the rows of the mean). A figure that a system does not have is NaN.
     """
     rows = []
-    for system, title in TITLES.items():
+    for system in (name for name in TITLES if name in figures):
         thesis = THESIS.get(system, (np.nan, np.nan))
         for i, modality in enumerate((MEAN, *MODALITIES)):
             values = {
@@ -67,7 +74,7 @@ def quality_frame(figures: Figures, sizes: Sizes) -> pd.DataFrame:
                 for name, v in figures[system].items()
             }
             numbers = dict(zip(("images", "held_out"), sizes[system]))
-            rows.append({"system": title, "modality": modality, **numbers, **values})
+            rows.append({"system": TITLES[system], "modality": modality, **numbers, **values})
             if modality == MEAN:
                 rows[-1].update(zip(("thesis_ms_ssim", "thesis_fid"), thesis))
     frame = pd.DataFrame(rows)
@@ -138,11 +145,11 @@ def table_text(frame: pd.DataFrame, figures: Figures, sizes: Sizes, notes: Seque
         "The thesis' columns are MS-SSIM (to real) and FID of BRATS 2015 at another size and with "
         "another extractor: compare the order, not the values.",
         "## What was found",
-        _bullets(findings(figures)),
+        bullets(findings(figures)),
         "## How",
-        _bullets(notes),
+        bullets(notes),
         "## Definitions",
-        _bullets(definitions(figures)),
+        bullets(definitions(figures)),
         "## Per modality",
         markdown_table(rest),
     ]
@@ -151,19 +158,16 @@ def table_text(frame: pd.DataFrame, figures: Figures, sizes: Sizes, notes: Seque
 
 def _warnings(figures: Figures, sizes: Sizes) -> list[str]:
     texts = []
-    width, fewest = len(TEXTURE_FEATURE_NAMES), min(min(pair) for pair in sizes.values())
-    if is_rank_deficient(fewest, width):
-        texts.append(
-            f"Caution: {fewest} slices are fewer than {width} texture features need; their Frechet "
-            "distances rest on singular covariances and are too large."
-        )
-    if not any("inception" in name for name in figures["ours"]):
+    fewest = min(min(pair) for pair in sizes.values())
+    for extractor, width in WIDTHS.items():
+        if f"frechet_{extractor}" in figures["ours"] and is_rank_deficient(fewest, width):
+            texts.append(
+                f"Caution: {fewest} slices are fewer than {width} {extractor} features need; their "
+                "Frechet distances rest on singular covariances and are too large."
+            )
+    if "frechet_inception" not in figures["ours"]:
         texts.append("FID is absent: it needs `--inception-weights FILE`.")
     return texts
-
-
-def _bullets(texts: Sequence[str]) -> str:
-    return "\n".join(f"* {text}" for text in texts)
 
 
 def strip(sets: Mapping[str, np.ndarray], examples: int = 2) -> Figure:

@@ -24,6 +24,7 @@ from experiments.stages.quality_table import (
     strip,
     table_text,
 )
+from experiments.table3_quality import _crop_jobs
 from utils.errors import UserError
 from utils.metrics.distributions import frechet_distance, kernel_distance
 from utils.metrics.features import standardise
@@ -136,6 +137,7 @@ VALUES = {  # similarity, diversity, distance
     "real_tumour": (0.6, 0.60, 2.0),
     "ours_tumour": (0.5, 0.70, 4.0),
 }
+FEW = Slices(noise(4, 11, 11, 4))
 NAMES = ("ms_ssim_3_similarity", "ms_ssim_3_diversity", "frechet_texture")
 FIGURES = {
     system: {name: v + np.array([-0.1, 0.1, 0, 0]) for name, v in zip(NAMES, values)}
@@ -171,6 +173,29 @@ def test_the_table_has_means_modalities_and_the_thesis():
     few = {**SIZES, "ours_tumour": (19, 50)}
     assert "19 slices are fewer than 19" not in table_text(frame, FIGURES, SIZES, [])
     assert "singular" in table_text(frame, FIGURES, few, [])
+
+
+def test_too_few_slices_are_told_for_each_extractor():
+    def text(count: int, names: tuple) -> str:
+        figures = {
+            system: {**values, **dict.fromkeys(names, np.ones(4))}
+            for system, values in FIGURES.items()
+        }
+        sizes = dict.fromkeys(figures, (count, count))
+        return table_text(quality_frame(figures, sizes), figures, sizes, [])
+
+    names = tuple(quality_figures(FEW, FEW, {"inception": means}, CONFIG, seed=0))
+    assert "frechet_inception" in names
+    few, caution = text(2048, names), "fewer than 2048 inception features need"
+    assert caution in few and "texture features need" not in few and "FID is absent" not in few
+    assert caution not in text(2049, names) and caution not in text(2048, ())
+
+
+def test_without_crops_the_other_rows_remain():
+    whole = {system: FIGURES[system] for system in FIGURES if "tumour" not in system}
+    slices = Slices(FEW.images, np.zeros((4, 11, 11), int))
+    assert not _crop_jobs({"real": slices, "ours": slices}, slices, CONFIG)
+    assert len(quality_frame(whole, SIZES)) == 4 * 5
 
 
 def test_metrics_have_a_key_per_system_and_modality():
