@@ -6,11 +6,17 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 
 from experiments.configs.table1 import Table1Config
 from experiments.stages.context import Context
-from experiments.stages.dataset import lesion_scorer
-from experiments.stages.evaluation import SliceSet, held_out, overlap_figures
+from experiments.stages.evaluation import (
+    SliceSet,
+    find_labels,
+    held_out,
+    overlap_figures,
+    segmentation_figures,
+)
 from experiments.stages.quality import (
     TEXTURE,
     QualityConfig,
@@ -18,7 +24,6 @@ from experiments.stages.quality import (
     quality_figures,
     real_slices,
 )
-from models.structure_gan.segmentation import Segmentation
 from utils.metrics.features import texture_features
 from utils.metrics.images import outside_share
 from utils.seeding import derive_seed
@@ -89,8 +94,7 @@ class Judge:
         self.seed = derive_seed(table.seed, "pairs")
         self.samples = table.samples
         segmenters = source.trained("segmentation")
-        assert isinstance(segmenters, Segmentation)
-        self.score = lesion_scorer(segmenters)
+        self.find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
         self.reference = self._real(source.split.test)
 
     def _real(self, subjects: list[str]) -> Slices:
@@ -123,17 +127,12 @@ class Judge:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
             overlap = overlap_figures(self.source, slices, "all")["all/overlap"]
-            dice = float(np.nanmean(self._dice(slices)))
+        found = find_labels(self.find, slices.images, self.source.config.evaluation.batch_size)
+        scores = segmentation_figures(found, slices.label, "all")
         crossing = np.count_nonzero(lesion & (slices.outside > 0))
         return {
             "overlap": overlap,
-            "dice_wt": dice,
+            "dice_wt": scores.get("all/dice_wt", np.nan),
             "outside_share": float(outside_share(slices.images, slices.outside).mean()),
             "lesion_outside": crossing / max(1, np.count_nonzero(lesion)),
         }
-
-    def _dice(self, slices: SliceSet) -> np.ndarray:
-        size, label = self.source.config.evaluation.batch_size, slices.label[..., None]
-        starts = range(0, len(label), size)
-        parts = [self.score(slices.images[i : i + size], label[i : i + size]) for i in starts]
-        return np.concatenate(parts)
