@@ -30,6 +30,7 @@ from experiments.launch import Launch, Option, Script, main, parse
 from experiments.stages.ablation import Ablation, judged_slices
 from experiments.stages.ablation_measures import Judge
 from experiments.stages.ablation_table import (
+    DEVIATIONS,
     REAL,
     ablation_frame,
     bar_chart,
@@ -87,7 +88,25 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
                 ablation.train(order, arm)
         if run.writes and "table" in launch.stages:
             alone = replace(source, strategy=tf.distribute.get_strategy())
-            write_outputs(launch, replace(ablation, source=alone), arms)
+            ablation = replace(ablation, source=alone)
+            write_outputs(launch, ablation, table_arms(ablation, arms))
+
+
+def table_arms(ablation: Ablation, chosen: Sequence[tuple[str, Arm]]) -> list[tuple[str, Arm]]:
+    """Returns the chosen arms and all that are finished of their orders and of earlier tables."""
+    earlier = ablation.run.read_metrics()
+    orders = {order for order, _ in chosen}
+    orders |= {x for x in ORDERS if any(key.startswith(f"table1/{x}/") for key in earlier)}
+    pairs = [(order, arm) for order in ORDERS if order in orders for arm in ORDERS[order]]
+    return [pair for pair in pairs if pair in chosen or ablation.finished(*pair)]
+
+
+def _command(launch: Launch, arms: Sequence[tuple[str, Arm]]) -> str:
+    """Returns the command that gives these arms, however many starts it took."""
+    orders, letters = ({pair[0] for pair in arms}, {arm.letter for _, arm in arms})
+    chosen = "all" if letters == set(LETTERS) else ",".join(sorted(letters))
+    order = BOTH if len(orders) > 1 else min(orders)
+    return command(SCRIPT, launch, order=order, arms=chosen)
 
 
 def write_outputs(launch: Launch, ablation: Ablation, arms: Sequence[tuple[str, Arm]]) -> None:
@@ -107,7 +126,7 @@ def write_outputs(launch: Launch, ablation: Ablation, arms: Sequence[tuple[str, 
         sets.setdefault(order, []).append((arm, slices))
     for values in figures.values():
         values[REAL] = real
-    text = table_text(figures, _notes(launch, ablation, matched))
+    text = table_text(figures, _notes(launch, ablation, matched, arms))
     write_table(run.path / "table1", ablation_frame(figures), text)
     save_figure(bar_chart(figures, ablation.source.data_note), run.path / "table1.png")
     examples = striking(matched, ablation.any_labels(matched), table.examples)
@@ -137,7 +156,9 @@ def _strip(
     return strip(sets, maps, examples)
 
 
-def _notes(launch: Launch, ablation: Ablation, matched: SliceSet) -> list[str]:
+def _notes(
+    launch: Launch, ablation: Ablation, matched: SliceSet, arms: Sequence[tuple[str, Arm]]
+) -> list[str]:
     source, table = ablation.source, ablation.table
     config, noise = (
         arm_run_config(arm, source.config, table) for arm in (ORDERS["thesis"][-1], NOISE)
@@ -149,7 +170,7 @@ def _notes(launch: Launch, ablation: Ablation, matched: SliceSet) -> list[str]:
     return [
         f"Data: {source.data_note}; {len(source.split.train)} training and "
         f"{len(source.split.test)} held-out patients.",
-        f"Command: `{command(SCRIPT, launch)}`; seed {table.seed}; one training per arm, so small "
+        f"Command: `{_command(launch, arms)}`; seed {table.seed}; one training per arm, so small "
         "differences are noise.",
         f"Training of each arm: {phases}, {_length(config.schedule.synthesis)} of adversarial "
         f"training with batches of {config.schedule.synthesis.batch_size}. A has no pre-training, "
@@ -160,11 +181,8 @@ def _notes(launch: Launch, ablation: Ablation, matched: SliceSet) -> list[str]:
         f"All arms were judged on the same {len(matched.label)} generated maps, unfiltered by "
         "lesion; arms without mask filter with labels that were drawn without looking at the mask. "
         "Arms that see no label are scored against labels they never saw, A also against masks.",
-        "A to F differ in nothing but the table's columns: where the released code pre-trains B to "
-        "E without its background term, it stays on here, as do the main run's other additions.",
-        "The thesis' table ticks L_les for B; the code of that order has no lesion loss before F, "
-        "which is followed. The code's own order uses no label input at all; here E and F are the "
-        "main system's. Its A has four separate networks; here one, conditioned like the others.",
+        *(DEVIATIONS["both"]),
+        *(text for x in ORDERS if any(x == order for order, _ in arms) for text in DEVIATIONS[x]),
         "MS-SSIM and Frechet distance of real slices compare training with held-out patients: what "
         "a perfect set would reach.",
     ]

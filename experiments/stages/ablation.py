@@ -76,6 +76,10 @@ class Ablation:
         run = ArmRun(folder / name, self.run.writes, elsewhere)
         return replace(self.source, config=config, run=run)
 
+    def finished(self, order: str, arm: Arm) -> bool:
+        """Returns whether an arm has been trained to its end."""
+        return self.context(order, arm).finished("synthesis")
+
     def train(self, order: str, arm: Arm) -> None:
         """Brings an arm to the end of its schedule, from wherever its checkpoints stand."""
         context = self.context(order, arm)

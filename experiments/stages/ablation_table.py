@@ -40,6 +40,27 @@ CLAIMS = {
         ("E", "F", "label inside the mask", "lesion_outside"),
     ),
 }
+# Where the arms are not those of the thesis or its code, on purpose.
+DEVIATIONS = {
+    "both": (
+        "A to F differ in nothing but the table's columns: where the released code pre-trains B to "
+        "E without its background term, it stays on here, as do the main run's other additions.",
+    ),
+    "thesis": (
+        "The thesis' table ticks L_les for B; the code of that order has no lesion loss before F, "
+        "which is followed.",
+        "The code's arms of the thesis' order weigh D's real, D's fake and G's loss with 100, 70 "
+        "and 70, their class terms with 100, and have a learning rate of 1e-4 and a label scale of "
+        "0.18; here these are the main run's.",
+    ),
+    "released": (
+        "The code's own order uses no label input at all; here E and F are the main system's. Its "
+        "E takes the label of the slice that the map is from; here any label.",
+        "The code's A of its own order weighs D's real, D's fake and G's loss with 100, 70 and 70 "
+        "and has four separate generators; here the weights are the main run's and the generator "
+        "is one, conditioned like the others.",
+    ),
+}
 Figures = Mapping[str, Mapping[str, Mapping[str, float]]]  # order -> arm or "real" -> figure
 LOG_SPAN = 100  # largest / smallest bar from which a panel is logarithmic
 SCALE = 2  # pixels of the strip per pixel of a slice

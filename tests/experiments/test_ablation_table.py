@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from experiments.stages.ablation_measures import MEASURES
+from experiments.stages import ablation_measures
+from experiments.stages.ablation_measures import MEASURES, Judge
 from experiments.stages.ablation_table import (
     CLAIMS,
     REAL,
@@ -18,6 +21,8 @@ from experiments.stages.ablation_table import (
 )
 from experiments.stages.arms import LETTERS, ORDERS
 from experiments.stages.evaluation import SliceSet
+from experiments.table1_ablation import chosen_arms, table_arms
+from utils.run_directory import RunDirectory
 
 
 def figures(**orders) -> dict:
@@ -89,6 +94,33 @@ def test_the_chart_has_a_panel_per_figure_with_all_bars(orders):
     assert [axes.get_yscale() for axes in chart.axes] == ["linear", "log", *["linear"] * 4]
     (legend,) = chart.legends
     assert len(legend.get_texts()) == len(orders) + 1
+
+
+def test_the_table_gathers_what_is_finished(tmp_path):
+    trained = {("thesis", "B"), ("released", "A"), ("thesis", "F"), ("released", "F")}
+    run = RunDirectory(tmp_path)
+    ablation = SimpleNamespace(run=run, finished=lambda order, arm: (order, arm.letter) in trained)
+
+    def gathered(*words: str) -> list[str]:
+        return [f"{order} {arm.letter}" for order, arm in table_arms(ablation, chosen_arms(*words))]
+
+    assert gathered("thesis", "C") == ["thesis B", "thesis C", "thesis F"]
+    assert gathered("released", "B") == ["released A", "released B", "released F"]
+    run.update_metrics({"table1/thesis/B/overlap": 0.5})
+    assert gathered("released", "A") == ["thesis B", "thesis F", "released A", "released F"]
+
+
+def test_one_undefined_modality_does_not_drop_a_slice(monkeypatch):
+    label = np.zeros((2, 8, 8), np.int32)
+    label[0, 2:5, 2:5] = 1
+    found = np.repeat(label[..., None], 4, axis=-1)
+    found[1, 0, 0, 0] = 1  # the first segmenter alone sees a lesion in the empty slice
+    judge = object.__new__(Judge)
+    judge.find = lambda batch: {"labels": found[: len(batch["images"])]}
+    judge.source = SimpleNamespace(config=SimpleNamespace(evaluation=SimpleNamespace(batch_size=2)))
+    monkeypatch.setattr(ablation_measures, "overlap_figures", lambda *_: {"all/overlap": 1.0})
+    dice = judge._content(slices(label, 0 * label))["dice_wt"]
+    assert dice == pytest.approx((0.5 + 1 + 1 + 1) / 4)
 
 
 def slices(label: np.ndarray, outside: np.ndarray) -> SliceSet:
