@@ -57,8 +57,11 @@ class Ablation:
     run: RunDirectory
     table: Table1Config
 
-    def context(self, order: str, arm: Arm) -> Context:
-        """Returns the run of one arm: its own generator and discriminator, all else borrowed."""
+    def context(self, order: str, arm: Arm, writes: bool = True) -> Context:
+        """Returns the run of one arm: its own generator and discriminator, all else borrowed.
+
+        Without `writes` no folder is made for it.
+        """
         config = arm_run_config(arm, self.source.config, self.table)
         folder, name = self.run.path / "arms", first_twin(order, arm)
         elsewhere = {
@@ -73,12 +76,12 @@ class Ablation:
             elsewhere["pretraining"] = folder / twin / "checkpoints" / "pretraining"
         if as_main and name == first_twin("thesis", COMPLETE):
             elsewhere["synthesis"] = self.source.run.checkpoints("synthesis")
-        run = ArmRun(folder / name, self.run.writes, elsewhere)
+        run = ArmRun(folder / name, writes and self.run.writes, elsewhere)
         return replace(self.source, config=config, run=run)
 
     def finished(self, order: str, arm: Arm) -> bool:
         """Returns whether an arm has been trained to its end."""
-        return self.context(order, arm).finished("synthesis")
+        return self.context(order, arm, writes=False).finished("synthesis")
 
     def train(self, order: str, arm: Arm) -> None:
         """Brings an arm to the end of its schedule, from wherever its checkpoints stand."""
