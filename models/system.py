@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from utils.distribute import make_optimizer
+from utils.distribute import apply_gradients, make_optimizer
 
 Batch = dict[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
@@ -37,6 +37,17 @@ class GANSystem(abc.ABC):
     def variables(self, group: str) -> list[tf.Variable]:
         """Returns the variables that the optimiser `group` updates."""
         return [v for name in self.groups[group] for v in self.networks[name].trainable_variables]
+
+    def descend(self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]) -> Terms:
+        """Updates each group's networks by the gradient of its loss; call it in replica context.
+
+        Returns `loss/<group>` and `gradient_norm/<group>`.
+        """
+        report = {f"loss/{group}": loss for group, loss in losses.items()}
+        for group, loss in losses.items():
+            variables, optimizer = self.variables(group), self.optimizers[group]
+            report[f"gradient_norm/{group}"] = apply_gradients(tape, loss, variables, optimizer)
+        return report
 
     @abc.abstractmethod
     def train_step(self, batch: Batch) -> Terms:

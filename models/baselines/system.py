@@ -10,7 +10,6 @@ from models.baselines.config import BaselineConfig
 from models.networks.discriminator import Discriminator
 from models.networks.unet import UNetSpec, build_unet
 from models.system import Batch, GANSystem, Terms
-from utils.distribute import apply_gradients
 from utils.seeding import normal
 
 MODALITIES = "xyzw"  # T1, T2, T1c, Flair in the released code
@@ -56,14 +55,7 @@ class Baseline(GANSystem):
             generated = self.synthesize(batch)["images"]
             terms_g, terms_d = self._terms(batch["images"], generated)
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        norms = {
-            f"gradient_norm/{group}": apply_gradients(
-                tape, loss, self.variables(group), self.optimizers[group]
-            )
-            for group, loss in losses.items()
-        }
-        totals = {f"loss/{group}": loss for group, loss in losses.items()}
-        return {**totals, **terms_g, **terms_d, **norms}
+        return {**self.descend(tape, losses), **terms_g, **terms_d}
 
     def _terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms]:
         """Terms of G and of D for real and generated images [B,H,W,4]."""

@@ -21,7 +21,6 @@ from models.structure_gan.modalities import (
     translate_to_others,
 )
 from models.system import Batch, GANSystem, Terms
-from utils.distribute import apply_gradients
 
 
 class Registration(GANSystem):
@@ -80,14 +79,7 @@ class Registration(GANSystem):
                 error = mean_squared_error(from_rows(x_t, count), targets)
                 terms_g["G/supervised"] = config.supervised * count * error
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        norms = {
-            f"gradient_norm/{group}": apply_gradients(
-                tape, loss, self.variables(group), self.optimizers[group]
-            )
-            for group, loss in losses.items()
-        }
-        totals = {f"loss/{group}": loss for group, loss in losses.items()}
-        return {**totals, **terms_g, **terms_d, **norms}
+        return {**self.descend(tape, losses), **terms_g, **terms_d}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `translations` [B,12,H,W,1] of the batch's images."""

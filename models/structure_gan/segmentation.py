@@ -10,7 +10,6 @@ from losses.segmentation import class_weighted_cross_entropy, class_weighted_squ
 from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SegmentationConfig
 from models.system import Batch, GANSystem, Terms
-from utils.distribute import apply_gradients
 
 # Each loss with the function that ends the network; the soft-max is inside the cross-entropy.
 LOSSES = {
@@ -64,8 +63,7 @@ class Segmentation(GANSystem):
         with tf.GradientTape() as tape:
             terms = lesion_terms(self, batch["images"], batch["label"], self.config.class_weights)
             loss = tf.add_n(list(terms.values()))
-        norm = apply_gradients(tape, loss, self.variables("G"), self.optimizers["G"])
-        return {"loss/G": loss, **terms, "gradient_norm/G": norm}
+        return {**self.descend(tape, {"G": loss}), **terms}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `labels` [B,H,W,K], int32: the arg-max class of each network."""

@@ -11,7 +11,6 @@ from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import StructureConfig
 from models.structure_gan.map_networks import CodeDiscriminator, CodePrior, MapDecoder, MapEncoder
 from models.system import Batch, GANSystem, Terms
-from utils.distribute import apply_gradients
 from utils.images import resize_nearest_tf1
 from utils.seeding import dropout, normal
 
@@ -99,18 +98,12 @@ class StructureGAN(GANSystem):
             if config.separate_mask_optimizer:
                 terms["M"] = {"M/mask": terms_g.pop("G/mask")}
             losses = {group: tf.add_n(list(named.values())) for group, named in terms.items()}
-        norms = {
-            f"gradient_norm/{group}": apply_gradients(
-                tape, loss, self.variables(group), self.optimizers[group]
-            )
-            for group, loss in losses.items()
-        }
+        report = self.descend(tape, losses)
         if "code_prior" in self.networks:
             self.networks["code_prior"].update(real["code"])
-        report = {f"loss/{group}": loss for group, loss in losses.items()}
         for named in terms.values():
             report.update(named)
-        return {**report, **norms}
+        return report
 
     def _discriminator_terms(self, real_code, fake_code, real_map, fake_map) -> Terms:
         w = self.config.weights

@@ -24,7 +24,6 @@ from models.structure_gan.modalities import (
 from models.structure_gan.registration import Registration, adversarial_terms
 from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.system import Batch, GANSystem, Terms
-from utils.distribute import apply_gradients
 from utils.seeding import normal, uniform
 
 
@@ -111,8 +110,7 @@ class Pretraining(GANSystem):
             generated = self.synthesize(batch)["images"]
             terms = reconstruction_terms(batch["images"], generated, batch["outside"], self.config)
             loss = tf.add_n(list(terms.values()))
-        norm = apply_gradients(tape, loss, self.variables("G"), self.optimizers["G"])
-        return {"loss/G": loss, **terms, "gradient_norm/G": norm}
+        return {**self.descend(tape, {"G": loss}), **terms}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `images` [B,H,W,4] for the batch's maps and labels."""
@@ -171,14 +169,7 @@ class Synthesis(GANSystem):
             terms_g.update(self._outside_term(x_g, batch["random_outside"]))
             terms_g.update(self._kept_reconstruction(batch))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        norms = {
-            f"gradient_norm/{group}": apply_gradients(
-                tape, loss, self.variables(group), self.optimizers[group]
-            )
-            for group, loss in losses.items()
-        }
-        totals = {f"loss/{group}": loss for group, loss in losses.items()}
-        return {**totals, **terms_g, **terms_d, **norms}
+        return {**self.descend(tape, losses), **terms_g, **terms_d}
 
     def _registration_terms(self, rows: tf.Tensor) -> Terms:
         """Eq. 16 on rows [B*4,H,W,1], and the agreement of the translations to one target."""
