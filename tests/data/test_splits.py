@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from data.splits import Split, patient_of, split_subjects
+from data.splits import Split, ThreeWaySplit, patient_of, split_subjects, split_three_ways
 from utils.errors import UserError
 
 IDS = [f"BraTS20_Training_{number:03d}" for number in range(100)]
@@ -82,9 +82,9 @@ def test_a_saved_split_comes_back(tmp_path):
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (["a", "b"], ["b"], "the patients b on both sides"),
-        (["brats_tcia_pat100_0001"], ["brats_tcia_pat100_0002"], "brats_tcia_pat100 on both"),
-        (["a"], [], "an empty side"),
+        (["a", "b"], ["b"], "the patients b in both train and test"),
+        (["brats_tcia_pat100_0001"], ["brats_tcia_pat100_0002"], "brats_tcia_pat100 in both"),
+        (["a"], [], "no case in test"),
     ],
 )
 def test_a_leaking_or_empty_split_is_refused(tmp_path, train, test, message):
@@ -102,6 +102,81 @@ def test_other_cases_than_those_of_the_split_are_named(tmp_path):
         split.check_subjects("ex", path)
     with pytest.raises(UserError, match=r"found 1 new \(x\); restore"):
         split.check_subjects("abcdex", path)
+
+
+def sizes(split: ThreeWaySplit) -> tuple[int, int, int]:
+    return len(split.gan), len(split.train), len(split.test)
+
+
+@pytest.mark.parametrize(
+    ("patients", "expected"),
+    [
+        (285, (100, 100, 85)),  # the paper's numbers
+        (20, (7, 7, 6)),  # shares 7.02, 7.02, 5.96
+        (100, (35, 35, 30)),
+        (4, (2, 1, 1)),  # shares 1.4, 1.4, 1.2: the first of a tie
+        (3, (1, 1, 1)),
+    ],
+)
+def test_three_parts_keep_the_paper_s_shares(patients, expected):
+    ids = [f"case {number}" for number in range(patients)]
+    split = split_three_ways(reversed(ids), seed=5)
+    assert sizes(split) == expected and split == split_three_ways(ids, seed=5)
+    assert sorted(split.gan + split.train + split.test) == sorted(ids)
+    assert patients < 20 or split != split_three_ways(ids, seed=6)
+
+
+def test_other_shares_leave_a_patient_for_every_part():
+    split = split_three_ways(IDS[:5], {"gan": 100, "train": 1, "test": 1}, seed=0)
+    assert sizes(split) == (3, 1, 1)
+    for shares in ({"train": 1, "test": 1}, {"gan": 0, "train": 1, "test": 1}):
+        with pytest.raises(UserError, match="shares of a split must .* found"):
+            split_three_ways(IDS, shares, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scans_of_one_patient_stay_in_one_of_three_parts(seed):
+    split = split_three_ways(TIME_POINTS, seed=seed)
+    patients = [{name.rsplit("_", 1)[0] for name in part} for part in vars(split).values()]
+    assert sorted(map(len, patients)) == [6, 7, 7] and len(set.union(*patients)) == 20
+    assert sizes(split) == (14, 14, 12)
+
+
+def test_both_ways_to_split_hold_out_the_same_first_patients():
+    three, two = split_three_ways(IDS, seed=2), split_subjects(IDS, 0.3, seed=2)
+    assert three.test == two.test  # 30 patients either way
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], TIME_POINTS[:4], []])
+def test_three_parts_need_three_patients(ids):
+    with pytest.raises(UserError, match="at least 3 patients, found"):
+        split_three_ways(ids, seed=0)
+
+
+def test_a_file_of_three_parts_comes_back_only_as_such(tmp_path):
+    path = tmp_path / "splits.json"
+    split = split_three_ways(IDS, seed=0)
+    split.save(path)
+    assert ThreeWaySplit.load(path) == split
+    assert set(json.loads(path.read_text())) == {"gan", "train", "test"}
+    split.check_subjects(IDS, path)
+    with pytest.raises(UserError, match="found 1 missing"):
+        split.check_subjects(set(IDS) - {split.gan[0]}, path)
+    with pytest.raises(UserError, match="lists train and test; delete"):
+        Split.load(path)
+    split_subjects(IDS, seed=0).save(path)
+    with pytest.raises(UserError, match="lists train and test and gan; delete"):
+        ThreeWaySplit.load(path)
+
+
+@pytest.mark.parametrize("pair", [("gan", "train"), ("gan", "test"), ("train", "test")])
+def test_a_patient_in_two_of_three_parts_is_refused(tmp_path, pair):
+    parts = {name: [f"brats_tcia_pat{i}00_0001"] for i, name in enumerate(("gan", "train", "test"))}
+    for number, name in enumerate(pair):
+        parts[name].append(f"brats_tcia_pat777_000{number}")
+    (tmp_path / "splits.json").write_text(json.dumps(parts))
+    with pytest.raises(UserError, match=rf"pat777 in both ({pair[0]}|{pair[1]}) and"):
+        ThreeWaySplit.load(tmp_path / "splits.json")
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"train": ["a"]}', '{"train": 1, "test": 2}'])
