@@ -100,6 +100,7 @@ def training_batches(
     *,
     batch_size: int,
     first_step: int = 0,
+    mirror: bool = False,
     unpaired: bool = False,
     random_maps: Optional[RandomMaps] = None,
     shard: tuple[int, int, int] = (0, 1, 1),
@@ -118,6 +119,7 @@ def training_batches(
         seed: of order and randomness.
         batch_size: examples per step over all replicas.
         first_step: where to start.
+        mirror: swap left and right in half of the slices, drawn anew in every pass.
         unpaired: add independently shuffled modalities.
         random_maps: add generated maps with fitting labels.
         shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
@@ -142,6 +144,8 @@ def training_batches(
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         example = parse_record(element["record"], prepared.size)
         example["seed"] = fold_in(base_seed, element["index"])
+        if mirror:
+            example.update(_mirrored_by_chance(example))
         example["structure"], example["outside"] = _cut_maps(example, maps)
         if unpaired:
             example["unpaired_images"] = _mix(element["unpaired"], prepared.size)
@@ -276,6 +280,14 @@ def _cut_maps(example: dict, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
     label = example["label"][None] if maps.remove_tumour else None
     structure, outside = structure_and_outside(image[None], label, maps.constants)
     return structure[0], outside[0]
+
+
+def _mirrored_by_chance(example: dict) -> dict[str, tf.Tensor]:
+    draw = tf.random.stateless_uniform([], fold_in(example["seed"], "mirror"))
+    return {
+        name: tf.where(draw < 0.5, tf.reverse(example[name], axis=[1]), example[name])
+        for name in ("images", "label")
+    }
 
 
 def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -67,6 +67,7 @@ class BratsConfig:
         seed: of initial weights, order, noise and split.
         phantom_subjects: size of the built-in phantom (used without --data).
         test_fraction: share of patients held out.
+        mirror: swap left and right in half of the training slices.
         pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         random_maps: generated maps that feed the adversarial steps.
         slicing: range, crop and size of the slices.
@@ -83,6 +84,7 @@ class BratsConfig:
     seed: int = 0
     phantom_subjects: int = 20
     test_fraction: float = 0.1
+    mirror: bool = False
     pretrain: bool = False
     random_maps: int = 2000
     slicing: SliceConfig = field(default_factory=SliceConfig)
@@ -131,6 +133,7 @@ def _steps(steps: int, batch_size: int) -> Schedule:
 DEMO = replace(
     THESIS,
     test_fraction=0.2,  # 4 of 20 phantom subjects: 2 would make the held-out figures a lottery
+    mirror=True,  # few patients: twice the anatomies
     pretrain=True,  # few slices: the thesis recommends it for small sets
     random_maps=400,  # the adversarial steps see 200
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
@@ -155,6 +158,7 @@ DEMO = replace(
     segmentation=SegmentationConfig(
         width=8,
         initializer="he_normal",
+        output_norm=False,  # a norm gives small and large lesions one spread of logits
         # Logits of the classes' shares: from 0 the first thousand steps only learn these.
         output_offset=(2.0, -3.0, -4.0, -4.0, -4.0),
         learning_rate=2e-3,

@@ -13,9 +13,11 @@ from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.pipeline import evaluation_batches
 from data.structure_maps import extract_outside, structure_and_outside
 from data.synthetic import read_synthetic_set
+from data.volumes import SPACING
 from experiments.stages.context import Context
 from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap
 from utils.metrics.segmentation import segmentation_metrics
+from utils.metrics.surface import hausdorff95_batch
 from utils.seeding import derive_seed
 
 
@@ -40,12 +42,10 @@ def evaluate(context: Context) -> None:
     segmenters = context.trained("segmentation")
     find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
     for name, slices in (("real", held_out(context)), ("synthetic", synthetic(context))):
+        found = find_labels(find, slices.images, context.config.evaluation.batch_size)
         metrics = {
-            **segmentation_figures(
-                find_labels(find, slices.images, context.config.evaluation.batch_size),
-                slices.label,
-                f"segmentation/{name}",
-            ),
+            **segmentation_figures(found, slices.label, f"segmentation/{name}"),
+            **surface_figures(context, found, slices.label, f"segmentation/{name}"),
             **overlap_figures(context, slices, f"registration/{name}"),
             **_per_modality(
                 outside_share(slices.images, slices.outside).mean(axis=0),
@@ -119,6 +119,25 @@ def segmentation_figures(found: np.ndarray, label: np.ndarray, prefix: str) -> d
     }
     for key in per_modality[0]:
         figures[f"{prefix}/{key}"] = float(np.mean([values[key] for values in per_modality]))
+    return {key: value for key, value in figures.items() if np.isfinite(value)}
+
+
+def surface_figures(
+    context: Context, found: np.ndarray, label: np.ndarray, prefix: str
+) -> dict[str, float]:
+    """Returns the whole tumour's HD95 per slice in mm of labels [N,H,W,4] against [N,H,W].
+
+    Keys are those of `segmentation_figures` with `hd95_wt`, and with `hd95_wt_one_empty` for the
+    number of slices that have no distance because only one of the two masks is empty.
+    """
+    spacing = [SPACING * context.config.slicing.downsample] * 2
+    distances = [
+        hausdorff95_batch(found[..., i] > 0, label > 0, spacing) for i in range(len(MODALITIES))
+    ]
+    figures = {
+        **_per_modality(np.array([d.mean for d in distances]), prefix, "hd95_wt"),
+        **_per_modality(np.array([d.one_empty for d in distances]), prefix, "hd95_wt_one_empty"),
+    }
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 

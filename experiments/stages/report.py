@@ -96,6 +96,8 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
         "enhancing-tumour Dice (higher is better)": "segmentation/{}/dice_et",
         "whole-tumour sensitivity (higher is better)": "segmentation/{}/sensitivity_wt",
         "whole-tumour specificity (higher is better)": "segmentation/{}/specificity_wt",
+        "whole-tumour HD95 per slice, mm (lower is better)": "segmentation/{}/hd95_wt",
+        "slices without HD95, one mask is empty": "segmentation/{}/hd95_wt_one_empty",
         "legacy index Dice (higher is better)": "segmentation/{}/legacy_dice",
         "legacy index MSE (lower is better)": "segmentation/{}/legacy_mse",
         "overlap of the modalities' structure maps (higher is better)": "registration/{}/overlap",

@@ -79,6 +79,7 @@ def _train(
         "subject_ids": context.split.train,
         "maps": config.maps,
         "seed": derive_seed(config.seed, stage, "data"),
+        "mirror": config.mirror,
         **pipeline,
     }
     synthesize = tf.function(system.synthesize, autograph=False)

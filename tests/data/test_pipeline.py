@@ -93,8 +93,27 @@ def test_examples_are_the_prepared_slices(prepared, records):
             np.testing.assert_array_equal(label, records[source]["label"])
 
 
+def test_mirrored_slices_keep_their_labels_and_their_maps(prepared, records):
+    batches = take(prepared, 16, mirror=True)
+    mirrored = 0
+    for batch in batches:
+        structure, _ = structure_and_outside(
+            batch["images"][..., :1], batch["label"], MAPS.constants
+        )
+        np.testing.assert_array_equal(batch["structure"], structure)
+        for image, label, source in zip(batch["images"], batch["label"], sources([batch])):
+            record = records[source]
+            turned = not np.array_equal(image, record["images"])
+            step = -1 if turned else 1
+            np.testing.assert_array_equal(image, record["images"][:, ::step])
+            np.testing.assert_array_equal(label, record["label"][:, ::step])
+            mirrored += turned
+    assert 12 <= mirrored <= 36  # of 48: half, within 3.5 standard deviations
+    assert sources(batches) == sources(take(prepared, 16))
+
+
 def test_starting_later_equals_skipping(prepared):
-    options = {"maps": replace(MAPS, modality="random"), "unpaired": True}
+    options = {"maps": replace(MAPS, modality="random"), "mirror": True, "unpaired": True}
     options["random_maps"] = replace(half_maps(), augment=True)
     whole = take(prepared, 8, **options)
     for first in (2, 6):  # a pass holds 8 slices: in the first pass, and in the third

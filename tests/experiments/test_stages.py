@@ -17,7 +17,7 @@ from experiments.stages import context as context_module
 from experiments.stages import training
 from experiments.stages.context import check_sizes, open_context
 from experiments.stages.dataset import build_dataset, lesion_scorer
-from experiments.stages.evaluation import held_out
+from experiments.stages.evaluation import held_out, surface_figures
 from experiments.stages.pictures import plain_row, slice_rows
 from experiments.stages.report import segmentation_table, summary_table
 from experiments.stages.training import (
@@ -289,6 +289,19 @@ def test_held_out_slices_are_those_of_the_test_patients(context):
     np.testing.assert_array_equal(slices.images, [record["images"] for record in expected])
     np.testing.assert_array_equal(slices.label, [record["label"][..., 0] for record in expected])
     assert slices.outside.shape == (4, 24, 16) and set(np.unique(slices.outside)) <= {0, 1}
+
+
+def test_surface_distances_are_millimetres_of_the_slices_grid(context):
+    label, found = np.zeros((2, 24, 16), int), np.zeros((2, 24, 16, 4), int)
+    label[0, 4, 4], found[0, 4, 7] = 4, 1  # three pixels apart in every modality
+    found[1, 0, 0, 0] = 2  # T1's segmenter finds a lesion where there is none
+    halved = replace(context.config, slicing=replace(SLICING, downsample=2))
+    for config, millimetres in ((context.config, 3.0), (halved, 6.0)):
+        figures = surface_figures(replace(context, config=config), found, label, "x")
+        assert figures["x/T1/hd95_wt"] == millimetres
+        assert figures["x/T2/hd95_wt"] == millimetres / 2  # two empty masks have the distance 0
+        assert figures["x/hd95_wt"] == pytest.approx(millimetres * (1 + 3 / 2) / 4)
+        assert figures["x/T1/hd95_wt_one_empty"] == 1 and figures["x/T2/hd95_wt_one_empty"] == 0
 
 
 def test_rows_of_slices_are_enlarged_and_outlined():
