@@ -6,6 +6,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | metric            | definition                                      | better | empty   | spacing |
 | ----------------- | ----------------------------------------------- | ------ | ------- | ------- |
 | dice_<class>      | 2 |P and R| / (|P| + |R|), mean over images     | 1      | (1)     | -       |
+| dice, smoothed    | (2 |P and R| + 1) / (|P| + |R| + 1) per image   | 1      | both: 1 | -       |
 | dice_<region>     | the same of several labels, such as wt, tc, et  | 1      | (1)     | -       |
 | sensitivity_<r.>  | |P and R| / |R| of a region, mean over images   | 1      | (2)     | -       |
 | specificity_<r.>  | |not P and not R| / |not R|, mean over images   | 1      | (2)     | -       |
@@ -16,6 +17,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | pairwise_overlap  | Dice, mean over all pairs of a sample's maps    | 1      | (1)     | -       |
 | psnr              | 10 log10(1 / MSE), full frame, peak 1, in dB    | high   | error   | -       |
 | paired_ssim       | SSIM of an image and its true image             | 1      | error   | -       |
+| uniform_ssim      | the same, 7x7 uniform window, range 1 or 2 (9)  | 1      | error   | -       |
 | multi_scale_ssim  | MS-SSIM of the same, named ms_ssim_<scales> (5) | 1      | error   | -       |
 | diversity_ssim    | SSIM or MS-SSIM (5), mean over random pairs     | (6)    | error   | -       |
 | similarity_ssim   | the same between a set and real images          | (8)    | error   | -       |
@@ -31,6 +33,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 (7) The mark to meet is `distributions.lower_anchor`. Name the extractor of the features and both N;
     standardise texture features first. Fewer samples enlarge the Frechet distance, not the other.
 (8) Higher is nearer; the mark to meet is the value of other real images, which is far below 1.
+(9) Range 1 is that of the intensities; 2 is for TC-MGAN's published figures. They do not compare.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.

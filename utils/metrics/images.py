@@ -7,12 +7,14 @@ from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
+from skimage.metrics import structural_similarity
 
 from utils.errors import UserError
 from utils.metrics.segmentation import dice, mean_and_count
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
+UNIFORM_SSIM_WINDOW = 7
 # One weight per scale, the full resolution's first; Wang et al., Asilomar 2003.
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 PAIRS_PER_CHUNK = 32
@@ -139,6 +141,36 @@ def paired_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """
     images, reference = _check_pairs("paired_ssim", images, reference, SSIM_WINDOW)
     return _in_chunks(_ssim, images, reference)
+
+
+def uniform_ssim(images: np.ndarray, reference: np.ndarray, data_range: float = 1.0) -> np.ndarray:
+    """Returns the SSIM by scikit-image's defaults; higher is better, 1 for equal images.
+
+    Wang et al., IEEE TIP 13(4), 2004, with K 0.01 and 0.03, a 7x7 uniform window, sample covariance
+    and only windows that lie inside the image. Values do not compare with `paired_ssim`, nor across
+    data ranges: 1 is the range of the intensities; 2, scikit-image's former default for floating
+    point numbers, is probably behind the published figures of TC-MGAN.
+
+    Args:
+        images: [N,H,W,M] in [0,1], H and W of 7 or more.
+        reference: [N,H,W,M] in [0,1], the true image of each.
+        data_range: above 0; a larger one gives values nearer to 1.
+
+    Returns:
+        float64 [N,M] in [-1,1].
+
+    Raises:
+        UserError: the shapes differ, `check_images` refuses, or a range that is not above 0.
+    """
+    images, reference = _check_pairs("uniform_ssim", images, reference, UNIFORM_SSIM_WINDOW)
+    if not 0 < data_range < np.inf:
+        raise UserError(f"uniform_ssim needs a data range above 0, found {data_range}; give 1 or 2")
+    settings = {"win_size": UNIFORM_SSIM_WINDOW, "data_range": data_range}
+    scores = np.empty((len(images), images.shape[-1]))
+    for n, m in np.ndindex(*scores.shape):
+        pair = (array[n, ..., m].astype(np.float64) for array in (images, reference))
+        scores[n, m] = structural_similarity(*pair, **settings)
+    return scores
 
 
 def scales_for(height: int, width: int) -> int:

@@ -11,25 +11,28 @@ from utils.errors import UserError
 LEGACY_SMOOTHING = 1e-5
 
 
-def dice(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Returns the Dice coefficient 2 |P and R| / (|P| + |R|) of each image; higher is better.
+def dice(prediction: np.ndarray, reference: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
+    """Returns the Dice coefficient (2 |P and R| + s) / (|P| + |R| + s) of each image.
 
-    Empty rule: NaN if prediction and reference are both empty (`mean_and_count` leaves it out),
-    0 if only one of them is.
+    Higher is better. Empty rule without smoothing: NaN if prediction and reference are both empty
+    (`mean_and_count` leaves it out), 0 if only one of them is. With it, two empty ones score 1.
 
     Args:
         prediction: [N,...] bool or 0/1.
         reference: [N,...] bool or 0/1, same shape.
+        smoothing: s, 0 or more; the released code of TC-MGAN has 1.
 
     Returns:
         float64 [N] in [0,1] or NaN.
 
     Raises:
-        UserError: the shapes differ.
+        UserError: the shapes differ, or a negative smoothing.
     """
     _check_shapes(prediction, reference)
+    if not 0 <= smoothing < np.inf:
+        raise UserError(f"The smoothing of dice must be 0 or more, found {smoothing}; correct it.")
     both = _count(np.logical_and(prediction, reference))
-    return _share(2 * both, _count(prediction) + _count(reference))
+    return _share(2 * both + smoothing, _count(prediction) + _count(reference) + smoothing)
 
 
 def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:

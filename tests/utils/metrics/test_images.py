@@ -23,6 +23,7 @@ from utils.metrics.images import (
     psnr,
     scales_for,
     similarity_ssim,
+    uniform_ssim,
 )
 
 
@@ -100,6 +101,35 @@ def test_paired_ssim_is_per_image_and_modality_beyond_a_chunk():
         assert found[n, m] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("data_range", [1, 2])
+def test_uniform_ssim_by_its_definition(data_range):
+    images, reference = noise(4, 9, 8, 2).reshape(2, 2, 9, 8, 2)
+    found = uniform_ssim(images, reference, data_range)
+    assert found.shape == (2, 2) and found.dtype == np.float64
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    for n, m in np.ndindex(2, 2):
+        local = []
+        for row, column in np.ndindex(3, 2):  # the 7x7 windows inside 9x8
+            window = (n, slice(row, row + 7), slice(column, column + 7), m)
+            x, y = (array[window].ravel().astype(np.float64) for array in (images, reference))
+            (vx, cov), (_, vy) = np.cov(x, y)  # divided by 48
+            means = (2 * x.mean() * y.mean() + c1) / (x.mean() ** 2 + y.mean() ** 2 + c1)
+            local.append(means * (2 * cov + c2) / (vx + vy + c2))
+        assert found[n, m] == pytest.approx(np.mean(local), abs=1e-9)
+
+
+def test_uniform_ssim_of_equal_images_and_its_refusals():
+    images = noise(2, 7, 9, 1)
+    np.testing.assert_allclose(uniform_ssim(images, images), 1)
+    wider = uniform_ssim(images, 1 - images, 2)
+    assert (wider > uniform_ssim(images, 1 - images)).all()  # constants weigh more
+    for data_range in (0, -1, np.nan):
+        with pytest.raises(UserError, match="data range above 0"):
+            uniform_ssim(images, images, data_range)
+    with pytest.raises(UserError, match="at least 7 pixels"):
+        uniform_ssim(images[:, :6], images[:, :6])
+
+
 def test_scales_keep_the_window_inside_the_smallest_image():
     sides = (11, 21, 22, 43, 44, 87, 88, 175, 176, 1000)
     assert [scales_for(side, 1000) for side in sides] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
@@ -158,7 +188,7 @@ def test_diversity_ms_ssim_draws_the_pairs_of_diversity_ssim():
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("metric", [psnr, paired_ssim, multi_scale_ssim])
+@pytest.mark.parametrize("metric", [psnr, paired_ssim, uniform_ssim, multi_scale_ssim])
 def test_pairs_need_one_shape_and_the_unit_range(metric):
     images = noise(2, 12, 12, 1)
     for wrong, message in (

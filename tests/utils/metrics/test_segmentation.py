@@ -41,6 +41,16 @@ def test_dice_counts_each_image_on_its_own():
         dice(images[0], images[1][:1])
 
 
+def test_smoothed_dice_by_hand():
+    prediction = np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]])
+    reference = np.array([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0]])
+    found = dice(prediction, reference, smoothing=1)
+    np.testing.assert_allclose(found, [(2 * 1 + 1) / (2 + 2 + 1), 1, 1 / (0 + 3 + 1), 1])
+    for smoothing in (-1, np.nan):
+        with pytest.raises(UserError, match="smoothing"):
+            dice(prediction, reference, smoothing)
+
+
 def test_sensitivity_and_specificity_by_hand():
     prediction = np.array([[1, 1, 0, 0, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 0]])
     reference = np.array([[1, 0, 1, 0, 0], [0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1]])
