@@ -4,7 +4,7 @@ Keys of every batch (B batch, H x W the slice, M = 4 modalities):
 
 | key | shape | type | content |
 | --- | --- | --- | --- |
-| images | [B,H,W,M] | float32 | [0,1], min-max per volume; order `MODALITIES` |
+| images | [B,H,W,M] | float32 | [0,1], scaled per volume or slice; order `MODALITIES` |
 | label | [B,H,W,1] | int32 | 0..4, BRATS 2015 meaning (`LABEL_NAMES`) |
 | structure | [B,H,W,1] | float32 | 0/1, Algorithm 1 |
 | outside | [B,H,W,1] | float32 | 1 = outside the organ, Algorithm 2 |

@@ -26,6 +26,9 @@ from utils.errors import UserError
 
 FORMAT_VERSION = 2
 INDEX = "index.json"
+# Settings that came later are part of a key only where they differ from their default, so that
+# they leave older caches valid.
+_FIRST_SETTINGS = ("slices", "rows", "columns", "downsample", "label_scheme")
 _SCALE = 65535  # intensities are stored as 16-bit fixed point: rounding moves them by at most 8e-6
 
 
@@ -74,9 +77,10 @@ def prepare_shards(
 ) -> PreparedSlices:
     """Returns the cached slices of `subjects`, preparing them first where there are none.
 
-    Slices without signal (every modality constant) are left out and counted in the index. Processes
-    may build the same cache at once: the first to finish wins, the others use its result. A killed
-    one leaves a hidden folder `.slices-...` that may be deleted.
+    Slices without signal (every modality constant) or enough brain (`config.min_brain_pixels`) are
+    left out and counted in the index. Processes may build the same cache at once: the first to
+    finish wins, the others use its result. A killed one leaves a hidden folder `.slices-...` that
+    may be deleted.
 
     Args:
         subjects: the cases; their order gives the subject index of the records.
@@ -149,7 +153,7 @@ def _write_shard(
     folder: Path, number: int, subject: Subject, config: SliceConfig, scheme: str
 ) -> dict[str, object]:
     """Writes the slices of one subject and returns its row of the index."""
-    images, label = prepare_subject(subject, config, scheme)
+    images, label, axial = prepare_subject(subject, config, scheme)
     kept = np.flatnonzero(np.ptp(images, axis=(1, 2)).any(axis=-1))
     if not kept.size:
         raise UserError(
@@ -159,14 +163,13 @@ def _write_shard(
     path = folder / f"{number:04d}_{subject.id}.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for i in kept:
-            source = (number, config.slices[0] + int(i))
-            writer.write(serialize_record(images[i], label[i], source))
+            writer.write(serialize_record(images[i], label[i], (number, int(axial[i]))))
     return {
         "id": subject.id,
         "file": path.name,
         "bytes": path.stat().st_size,
         "slices": len(kept),
-        "empty_slices_skipped": len(images) - len(kept),
+        "empty_slices_skipped": config.slices[1] - config.slices[0] - len(kept),
     }
 
 
@@ -200,7 +203,12 @@ def _key(subjects: Sequence[Subject], config: SliceConfig, scheme: str) -> str:
         for subject, files in zip(subjects, paths)
     ]
     # A scheme given by hand and the same one implied by the names share a cache.
-    settings = asdict(replace(config, label_scheme=scheme))
+    defaults, settings = asdict(SliceConfig()), asdict(replace(config, label_scheme=scheme))
+    settings = {
+        name: value
+        for name, value in settings.items()
+        if name in _FIRST_SETTINGS or value != defaults[name]
+    }
     text = json.dumps([FORMAT_VERSION, settings, sources], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
