@@ -95,7 +95,7 @@ class RandomMaps:
 def training_batches(
     prepared: PreparedSlices,
     subject_ids: Iterable[str],
-    maps: MapConfig,
+    maps: Optional[MapConfig],
     seed: int,
     *,
     batch_size: int,
@@ -115,7 +115,7 @@ def training_batches(
     Args:
         prepared: the cached slices.
         subject_ids: the subjects to use.
-        maps: how structure maps are cut.
+        maps: how structure maps are cut; None leaves `structure` and `outside` out of the batch.
         seed: of order and randomness.
         batch_size: examples per step over all replicas.
         first_step: where to start.
@@ -146,7 +146,8 @@ def training_batches(
         example["seed"] = fold_in(base_seed, element["index"])
         if mirror:
             example.update(_mirrored_by_chance(example))
-        example["structure"], example["outside"] = _cut_maps(example, maps)
+        if maps is not None:
+            example["structure"], example["outside"] = _cut_maps(example, maps)
         if unpaired:
             example["unpaired_images"] = _mix(element["unpaired"], prepared.size)
         if random_maps is not None:

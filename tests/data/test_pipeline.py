@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.contract import MODALITIES, check_batch
 from data.pipeline import (
     MapConfig,
     RandomMaps,
@@ -84,6 +84,16 @@ def test_batches_keep_the_contract(prepared):
     for name in ("structure", "outside", "random_structure", "random_outside"):
         assert set(np.unique(batch[name])) <= {0, 1}
     assert set(np.unique(batch["label"])) == {0, 1, 2, 4}
+
+
+def test_without_maps_none_are_cut(prepared):
+    (whole,), (batch,) = take(prepared, 1, mirror=True), take(prepared, 1, maps=None, mirror=True)
+    assert set(whole) - set(batch) == {"structure", "outside"}
+    for name, array in batch.items():
+        np.testing.assert_array_equal(array, whole[name], err_msg=name)
+    check_batch(batch, ("images", "label", "seed", "source"))
+    with pytest.raises(UserError, match="structure is missing"):
+        check_batch(batch)
 
 
 def test_examples_are_the_prepared_slices(prepared, records):
