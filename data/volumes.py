@@ -43,6 +43,19 @@ class Volume:
     direction: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class StoredGrid:
+    """The grid as a file stores it, in the file's own order of axes; see `write_on_grid`.
+
+    `size` counts voxels; `spacing`, `origin` and `direction` are as in `Volume`.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+
 def read_volume(path: Path) -> Volume:
     """Reads a three-dimensional scan in the file's own voxel type, its axes brought to LPS.
 
@@ -52,6 +65,15 @@ def read_volume(path: Path) -> Volume:
     Raises:
         UserError: a missing, damaged or unreadable file, one that is not three-dimensional with one
             value per voxel, or one that holds NaN or infinity.
+    """
+    return read_volume_and_grid(path)[0]
+
+
+def read_volume_and_grid(path: Path) -> tuple[Volume, StoredGrid]:
+    """Reads a scan as `read_volume` does, with what `write_on_grid` needs to go back.
+
+    Raises:
+        UserError: as `read_volume`.
     """
     path = Path(path)
     if not path.is_file():
@@ -70,6 +92,7 @@ def read_volume(path: Path) -> Volume:
             f"{image.GetSize()} and {image.GetNumberOfComponentsPerPixel()} values; split it into "
             "one file per modality."
         )
+    grid = StoredGrid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     image = sitk.DICOMOrient(image, "LPS")
     array = sitk.GetArrayFromImage(image)
     invalid = array.size - np.count_nonzero(np.isfinite(array))
@@ -77,7 +100,7 @@ def read_volume(path: Path) -> Volume:
         raise UserError(
             f"The volume {path} holds {invalid} NaN or infinite voxels; repair or remove it."
         )
-    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection()), grid
 
 
 def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
@@ -144,6 +167,28 @@ def write_volume(
         raise UserError(
             f"Cannot write the volume {path}; check its suffix, the folder's rights and disk space."
         ) from error
+
+
+def write_on_grid(path: Path, array: np.ndarray, grid: StoredGrid) -> None:
+    """Writes an LPS array in the axis order and geometry of the file that `grid` was read from.
+
+    Args:
+        path: target file; its suffix chooses the format, its folder is created.
+        array: [D,H,W] voxels of the size of `read_volume_and_grid`'s array.
+        grid: of the file to match.
+
+    Raises:
+        UserError: an array of another size, or a file that cannot be written.
+    """
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction)
+    image = sitk.DICOMOrient(sitk.GetImageFromArray(array), code)  # an array on its own is LPS
+    if image.GetSize() != tuple(grid.size):
+        raise UserError(
+            f"The voxels for {path} must fill a grid of {grid.size}, found {image.GetSize()}; pass "
+            "the array that was read, or one of its shape."
+        )
+    stored = sitk.GetArrayViewFromImage(image)
+    write_volume(path, stored, grid.spacing, grid.origin, grid.direction)
 
 
 def _check_nifti(path: Path) -> None:

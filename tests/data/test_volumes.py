@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data.volumes import Volume, check_same_geometry, check_spacing, read_volume, write_volume
+from data.volumes import (
+    Volume,
+    check_same_geometry,
+    check_spacing,
+    read_volume,
+    read_volume_and_grid,
+    write_on_grid,
+    write_volume,
+)
 from utils.errors import UserError
 
 ARRAY = np.random.default_rng(0).integers(0, 900, (6, 12, 10)).astype(np.int16)
@@ -53,6 +61,42 @@ def test_every_storage_order_gives_the_same_volume(tmp_path, suffix, kind):
     np.testing.assert_array_equal(volume.array, ARRAY)
     np.testing.assert_allclose(volume.origin, (0, 0, 0), atol=1e-5)
     np.testing.assert_allclose(volume.direction, np.eye(3).ravel(), atol=1e-5)
+
+
+TILTED_BACK = (0.8, 0.0, 0.6, 0.6, 0.0, -0.8, 0.0, -1.0, 0.0)  # oblique, permuted and flipped
+DIRECTIONS = {**{name: row[2] for name, row in STORED.items()}, "tilted": TILTED_BACK}
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
+def test_an_lps_array_goes_back_to_the_grid_of_its_file(tmp_path, suffix, dtype, direction):
+    first, second, array = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}", ARRAY.astype(dtype)
+    write_volume(first, array, (0.7, 1.3, 2.1), (-12.3456789, 5.0, 81.1), direction)
+    volume, grid = read_volume_and_grid(first)
+    assert grid.size == (10, 12, 6) and volume.array.dtype == dtype
+    changed = volume.array.copy()
+    changed[1, 2, 3] += 1
+    write_on_grid(second, changed, grid)
+    before, after = (sitk.ReadImage(str(path)) for path in (first, second))
+    for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection", "GetPixelID"):
+        assert getattr(before, name)() == getattr(after, name)(), name
+    # One voxel differs in the file, and it is the one of the LPS array.
+    difference = sitk.GetArrayFromImage(after) - array
+    assert np.count_nonzero(difference) == 1
+    np.testing.assert_array_equal(read_volume(second).array, changed)
+    if suffix != ".mha":
+        affines = [nibabel.load(path).affine for path in (first, second)]
+        np.testing.assert_array_equal(*affines)
+
+
+def test_an_array_of_another_size_does_not_fit_the_grid(tmp_path):
+    array, origin, direction = STORED["sagittal"]
+    write_volume(tmp_path / "a.mha", array, origin=origin, direction=direction)
+    volume, grid = read_volume_and_grid(tmp_path / "a.mha")
+    with pytest.raises(UserError, match=r"grid of \(12, 6, 10\), found \(12, 5, 10\)"):
+        write_on_grid(tmp_path / "b.mha", volume.array[1:], grid)
+    assert not (tmp_path / "b.mha").exists()
 
 
 def test_compression_makes_the_file_smaller(tmp_path):
