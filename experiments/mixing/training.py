@@ -16,7 +16,7 @@ from experiments.configs.table5 import Table5Config
 from experiments.mixing.rows import Row
 from experiments.mixing.scores import load_test_set, result_path, score
 from experiments.stages.context import Context
-from experiments.stages.training import check_first_batch
+from experiments.stages.fitting import check_first_batch
 from models.structure_gan.segmentation import Segmentation
 from utils.checkpoints import Checkpoints
 from utils.distribute import wait_for_all_workers

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +10,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.contract import MODALITIES
-from data.pipeline import distributed, number_of_slices, training_batches
+from data.pipeline import number_of_slices
 from experiments.stages.context import Context
+from experiments.stages.fitting import Synthesize, fit
 from experiments.stages.pictures import plain_row
-from experiments.stages.training import PICTURE_EXAMPLES, check_first_batch
 from models.baselines.config import BaselineConfig
 from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
@@ -25,7 +23,7 @@ from utils.files import replacing
 from utils.pictures import grid
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
-from utils.trainer import Schedule, Trainer, check_batch_size
+from utils.trainer import Schedule, check_batch_size
 
 
 @dataclass(frozen=True)
@@ -66,36 +64,14 @@ class BaselineRun:
 
     def train(self) -> None:
         """Brings the baseline to the end of its schedule, from wherever its checkpoint stands."""
-        source, system = self.source, self._build()
+        source = self.source
         arguments: dict[str, Any] = {
             "prepared": source.prepared,
             "subject_ids": source.split.train,
             "maps": source.config.maps,
             "seed": derive_seed(self.seed, self.name, "data"),
         }
-        synthesize = tf.function(system.synthesize, autograph=False)
-
-        @functools.cache
-        def examples() -> dict[str, tf.Tensor]:
-            return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
-
-        def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
-            size = self.schedule.batch_size
-            dataset = distributed(self.strategy, size, first_step=step, **arguments)
-            check_first_batch(dataset, self.strategy)
-            return dataset
-
-        with self.strategy.scope():
-            Trainer(
-                system,
-                self.name,
-                self.run,
-                self.schedule,
-                self.schedule.steps,
-                self.strategy,
-                source.describe_source,
-                pictures=lambda: {"samples": _draw(synthesize(examples())["images"].numpy())},
-            ).fit(batches)
+        fit(self._build(), self.name, self.schedule, source, self.run, _draw, arguments)
 
     def trained(self) -> Baseline:
         """Returns the trained baseline; UserError if it has not been trained to its end."""
@@ -138,9 +114,10 @@ class BaselineRun:
         return np.concatenate(parts)[: len(maps)]
 
 
-def _draw(images: np.ndarray) -> np.ndarray:
+def _draw(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    images = synthesize(examples)["images"].numpy()
     rows = [plain_row(images[..., i]) for i in range(len(MODALITIES))]
-    return grid(rows, titles=MODALITIES)
+    return {"samples": grid(rows, titles=MODALITIES)}
 
 
 def generator_phases(source: Context) -> list[Schedule]:

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.pipeline import evaluation_batches
+from data.slices import pixel_size
 from data.structure_maps import extract_outside, structure_and_outside
 from data.synthetic import read_synthetic_set
-from data.volumes import SPACING
 from experiments.stages.context import Context
 from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap
 from utils.metrics.segmentation import segmentation_metrics
@@ -130,7 +130,7 @@ def surface_figures(
     Keys are those of `segmentation_figures` with `hd95_wt`, and with `hd95_wt_one_empty` for the
     number of slices that have no distance because only one of the two masks is empty.
     """
-    spacing = [SPACING * context.config.slicing.downsample] * 2
+    spacing = [pixel_size(context.config.slicing)] * 2
     distances = [
         hausdorff95_batch(found[..., i] > 0, label > 0, spacing) for i in range(len(MODALITIES))
     ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Callable
-
 import numpy as np
 
 from data.contract import MODALITIES
+from experiments.stages.fitting import Synthesize
 from utils.pictures import draw_contour, grid, label_picture, to_uint8
 
-Synthesize = Callable[[dict], dict]
 SCALE = 2  # contours are drawn on enlarged slices
 
 

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
 from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from data.contract import REQUIRED_KEYS, check_batch
-from data.pipeline import (
-    RandomMaps,
-    distributed,
-    lesion_labels,
-    training_batches,
-)
+from data.pipeline import RandomMaps, lesion_labels
 from data.synthetic import random_maps
 from experiments.stages.context import Context
+from experiments.stages.fitting import train_stage
 from experiments.stages.pictures import DRAW
 from models.system import GANSystem
 from utils.distribute import wait_for_all_workers
-from utils.files import replacing, write_json
+from utils.files import replacing
 from utils.seeding import derive_seed
-from utils.trainer import Trainer
-
-PICTURE_EXAMPLES = 6
 
 
 def train_structure(context: Context) -> None:
@@ -70,60 +61,13 @@ def _train(
     **pipeline: Any,
 ) -> GANSystem:
     """Brings one system to the end of its schedule, from wherever its checkpoint stands."""
-    config, schedule = context.config, getattr(context.config.schedule, stage)
+    config = context.config
     system = context.build(stage)
     if initialise is not None:
         initialise(system)  # a checkpoint of this stage, if any, replaces it below
-    arguments = {
-        "prepared": context.prepared,
-        "subject_ids": context.split.train,
-        "maps": config.maps,
-        "seed": derive_seed(config.seed, stage, "data"),
-        "mirror": config.mirror,
-        **pipeline,
-    }
-    synthesize = tf.function(system.synthesize, autograph=False)
-
-    @functools.cache
-    def examples() -> dict[str, tf.Tensor]:
-        return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
-
-    def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
-        dataset = distributed(context.strategy, schedule.batch_size, first_step=step, **arguments)
-        check_first_batch(dataset, context.strategy)
-        return dataset
-
-    settings = context.run.checkpoints(stage) / "config.json"
-    if context.run.writes and not settings.exists():
-        write_json(settings, dataclasses.asdict(config))
-    with context.strategy.scope():
-        trainer = Trainer(
-            system,
-            stage,
-            context.run,
-            schedule,
-            context.total_steps(stage),
-            context.strategy,
-            context.describe_source,
-            pictures=lambda: DRAW[stage](synthesize, examples()),
-        )
-        trainer.fit(batches)
+    pipeline = {"maps": config.maps, "mirror": config.mirror, **pipeline}
+    train_stage(context, stage, system, DRAW[stage], **pipeline)
     return system
-
-
-def check_first_batch(
-    dataset: Iterable[dict[str, tf.Tensor]],
-    strategy: tf.distribute.Strategy,
-    required: Sequence[str] = REQUIRED_KEYS,
-) -> None:
-    """Raises UserError if any replica's part of the first batch breaks the contract.
-
-    A distributed data set starts anew for every iterator: the batch is also the first to train on.
-    """
-    batch = next(iter(dataset))
-    parts = {name: strategy.experimental_local_results(value) for name, value in batch.items()}
-    for values in zip(*parts.values()):
-        check_batch(dict(zip(parts, values)), required)
 
 
 def generated_maps(context: Context) -> RandomMaps:

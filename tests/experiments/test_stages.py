@@ -13,16 +13,15 @@ from data.shards import parse_record
 from data.slices import SliceConfig
 from data.splits import Split
 from experiments.configs.brats import TINY as PRESET
-from experiments.stages import context as context_module
-from experiments.stages import training
+from experiments.stages import fitting, run_context, training
 from experiments.stages.context import check_sizes, open_context
 from experiments.stages.dataset import build_dataset, lesion_scorer
 from experiments.stages.evaluation import held_out, surface_figures
+from experiments.stages.fitting import check_first_batch
 from experiments.stages.pictures import plain_row, slice_rows
 from experiments.stages.report import segmentation_table, summary_table
 from experiments.stages.training import (
     _copy_generator,
-    check_first_batch,
     generated_maps,
     map_decoder,
     train_segmentation,
@@ -86,7 +85,7 @@ def test_the_split_is_written_once_and_kept(tmp_path):
 def test_data_that_changed_since_the_split_is_refused_at_once(tmp_path, monkeypatch):
     context_of(tmp_path)
     write_tree(tmp_path / "flat2015", "flat2015", count=3)
-    monkeypatch.setattr(context_module, "prepare_shards", pytest.fail)
+    monkeypatch.setattr(run_context, "prepare_shards", pytest.fail)
     with pytest.raises(UserError, match=r"2 cases of .*splits\.json, found 1 new \(.*pat0003_1\)"):
         context_of(tmp_path)
 
@@ -207,7 +206,7 @@ def test_a_stage_checks_its_data_at_every_start(context, tmp_path, monkeypatch, 
         starts.append(first_step)
         return tf.data.Dataset.from_tensors({"images": tf.zeros([batch_size, 24, 16, 4])})
 
-    monkeypatch.setattr(training, "distributed", broken)
+    monkeypatch.setattr(fitting, "distributed", broken)
     with pytest.raises(UserError, match="Batch key label is missing"):
         train_segmentation(context)
     assert starts == [step] and not list(tmp_path.rglob("*.png"))
