@@ -112,8 +112,10 @@ THESIS = BratsConfig()
 _CPU_UNET = {
     "initializer": "he_normal",  # mean-filter kernels need days before their filters differ
     "condition": "conditional_instance_norm",  # concatenated codes are cancelled by instance norm
-    "output_scale": 3.0,  # the sigmoid spans dark background and bright tissue from the start;
-    "output_offset": -3.0,  # the thesis' 1 and 0 would take thousands of steps to get there
+    # As in the thesis' text; the code's norm gives every slice one mean and spread, so that haze
+    # fills the background of those with much tissue.
+    "output_norm": False,
+    "output_offset": -3.0,  # dark, as most of a slice is; from 0 it would take thousands of steps
 }
 
 
@@ -158,7 +160,7 @@ DEMO = replace(
     segmentation=SegmentationConfig(
         width=8,
         initializer="he_normal",
-        output_norm=False,  # a norm gives small and large lesions one spread of logits
+        output_norm=False,  # as above: it makes lesions of all sizes alike
         # Logits of the classes' shares: from 0 the first thousand steps only learn these.
         output_offset=(2.0, -3.0, -4.0, -4.0, -4.0),
         learning_rate=2e-3,

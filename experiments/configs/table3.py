@@ -37,8 +37,8 @@ _CPU = {
     "width": 16,  # that of the main system's demo
     "discriminator_width": 16,
     "initializer": "he_normal",  # mean-filter kernels need days before their filters differ
-    "output_scale": 3.0,  # as in the main system's demo: dark background and bright tissue from
-    "output_offset": -3.0,  # the start
+    "output_norm": False,  # as in the main system's demo: dark from the start, and free to be as
+    "output_offset": -3.0,  # bright as a slice needs
 }
 
 DEMO = replace(
