@@ -34,7 +34,7 @@ def open_source(launch: Launch, strategy: tf.distribute.Strategy) -> Context:
         raise UserError(f"The run {path} was made with {data}, which is gone; name it with --data")
     config = from_dict(BratsConfig, saved["config"])
     context = open_context(config, RunDirectory(path, writes=False), strategy, data, launch.cache)
-    missing = [stage for stage in train_brats.STAGES if not context.finished(stage)]
+    missing = [stage for stage in train_brats.JOB.stages if not context.finished(stage)]
     if missing:
         raise UserError(
             f"The run {path} has not finished {', '.join(missing)}; continue it with "
@@ -48,12 +48,12 @@ def _make(launch: Launch, path: Path, strategy: tf.distribute.Strategy) -> None:
     config = PRESETS[launch.preset]
     if resume:
         config = from_dict(BratsConfig, saved_run(path, "OUT/main needs")["config"])
-    stages = tuple(train_brats.STAGES)
+    stages = tuple(train_brats.JOB.stages)
     main_run = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
     had_split = (path / "splits.json").exists()
     run = RunDirectory(path, writes=is_chief(strategy))
     try:
-        train_brats.execute(main_run, run, strategy)
+        train_brats.JOB.execute(main_run, run, strategy)
     finally:
         if run.writes and not run.config.exists():
             remove_start(run, had_split)

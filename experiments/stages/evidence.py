@@ -17,7 +17,7 @@ import tensorflow as tf
 from experiments.launch import Launch, Script, record_start, saved_run
 from experiments.source_run import open_source
 from experiments.stages.context import Context
-from experiments.train_brats import COLLECTIVE
+from experiments.train_brats import JOB
 from utils.checkpoints import saved_step
 from utils.config import flatten, to_yaml
 from utils.errors import UserError
@@ -86,7 +86,7 @@ def _refuse_other(launch: Launch, run: RunDirectory, source: Context) -> None:
 
 def fingerprint(source: Context) -> str:
     """Returns a hash of what a main run was made with and how far; its folder may move."""
-    steps = {stage: saved_step(source.run.checkpoints(stage)) for stage in COLLECTIVE}
+    steps = {stage: saved_step(source.run.checkpoints(stage)) for stage in JOB.trainings}
     files = (source.run.config, source.run.splits, source.run.synthetic / "manifest.json")
     config, split, manifest = map(read_json, files)
     text = json.dumps([config["config"], split, manifest, steps], sort_keys=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,25 +16,45 @@ from models.system import GANSystem
 from utils.config import to_yaml
 
 
-def print_plan(config: BratsConfig, stages: Sequence[str]) -> None:
-    """Prints the configuration (with loss weights and schedule), the stages and the networks."""
-    print(to_yaml(config))
-    print(f"stages: {' -> '.join(stages)}\n")
-    print(f"{'network':<10}{'parameters':>14}   optimiser group")
+def print_brats_plan(config: BratsConfig, stages: Sequence[str]) -> None:
+    """Prints the plan of the main system."""
     segmenters, translator = Segmentation(config.segmentation), Registration(config.registration)
-    for system in (
+    systems = (
         StructureGAN(config.structure),
         segmenters,
         translator,
         Synthesis(config.synthesis, translator, segmenters),
-    ):
+    )
+    left_out = {} if config.pretrain else {"pretraining": "pretrain is false"}
+    print_plan(config, stages, systems, TRAININGS, left_out)
+
+
+def print_plan(
+    config: Any,
+    stages: Sequence[str],
+    systems: Sequence[GANSystem],
+    trainings: Sequence[str],
+    left_out: Mapping[str, str],
+) -> None:
+    """Prints the configuration (with loss weights and schedule), the stages and the networks.
+
+    Args:
+        config: with `schedule`, which has a `Schedule` of each training.
+        stages: in order.
+        systems: freshly built.
+        trainings: names in `config.schedule`.
+        left_out: by training that will not take place, the reason.
+    """
+    print(to_yaml(config))
+    print(f"stages: {' -> '.join(stages)}\n")
+    print(f"{'network':<10}{'parameters':>14}   optimiser group")
+    for system in systems:
         _print_networks(system)
     print("\nlength of each training")
-    for name in TRAININGS:
+    for name in trainings:
         schedule = getattr(config.schedule, name)
         length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
-        skipped = "  (left out: pretrain is false)" if name == "pretraining" else ""
-        skipped = "" if config.pretrain else skipped
+        skipped = f"  (left out: {left_out[name]})" if name in left_out else ""
         print(f"  {name:<14}{length} of batch {schedule.batch_size}{skipped}")
 
 

@@ -19,7 +19,7 @@ from utils.environment import REPOSITORY
 from utils.run_directory import RunDirectory
 
 SCRIPT = "experiments/train_brats.py"
-STAGES = list(train_brats.STAGES)
+STAGES = list(train_brats.JOB.stages)
 # One phantom patient to train on and one held out; every run makes use of the same two.
 TINY = ("--preset", "tiny", "--phantom_subjects", "2")
 
@@ -35,7 +35,7 @@ def _same_process_afterwards():
 
 def train(*words: str) -> int:
     """Run the script in this process and return its exit code."""
-    return main(lambda: parse(words, train_brats.SCRIPT), train_brats.execute)
+    return main(lambda: parse(words, train_brats.SCRIPT), train_brats.JOB.execute)
 
 
 def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: str):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
 from experiments.launch import Script, default_cache, main, parse, record_start
-from experiments.train_brats import NEEDS, check_stages
+from experiments.train_brats import JOB
 from tests.experiments.conftest import SCRIPT, train
 from tests.experiments.conftest import STAGES as ALL_STAGES
 from utils.environment import REPOSITORY
@@ -246,11 +246,11 @@ def test_a_mistake_in_the_data_or_stages_leaves_no_run(tmp_path, capsys):
 
 def test_stages_need_what_is_neither_chosen_nor_finished():
     done = ["segmentation", "dataset"]
-    check_stages(["structure", "evaluate", "report"], done.__contains__)
+    JOB.check_stages(["structure", "evaluate", "report"], done.__contains__)
     with pytest.raises(UserError, match="has synthesis, which needs structure, registration,"):
-        check_stages(["synthesis"], done.__contains__)
+        JOB.check_stages(["synthesis"], done.__contains__)
     place = ALL_STAGES.index
-    assert all(place(name) < place(stage) for stage, names in NEEDS.items() for name in names)
+    assert all(place(name) < place(stage) for stage, names in JOB.needs.items() for name in names)
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):

@@ -14,6 +14,7 @@ from experiments.configs.brats import PRESETS, TINY
 from experiments.launch import Option, Script, default_cache, main, parse
 from experiments.source_run import open_source
 from experiments.stages import evidence
+from experiments.stages.job import TrainingJob
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.run_directory import RunDirectory
@@ -67,12 +68,12 @@ def test_a_main_run_is_made_once_and_then_continued(tmp_path, monkeypatch):
         seen.append((launch.out, launch.config, launch.stages, launch.resume, run.path))
         raise UserError("stop here")
 
-    monkeypatch.setattr(train_brats, "execute", record)
+    monkeypatch.setattr(TrainingJob, "execute", staticmethod(record))
     launch = read("--preset", "tiny", "--out", tmp_path / "out", "--cache", default_cache())
     with pytest.raises(UserError, match="stop here"):
         open_source(launch, tf.distribute.get_strategy())
     main = tmp_path / "out" / "main"
-    assert seen == [(main, TINY, tuple(train_brats.STAGES), False, main)]
+    assert seen == [(main, TINY, tuple(train_brats.JOB.stages), False, main)]
 
 
 def run(*words) -> int:
@@ -90,7 +91,7 @@ def test_a_stop_while_the_main_run_is_made_can_be_resumed(tmp_path, monkeypatch,
         write_json(folder.config, {**start, "config": config})
         raise stop
 
-    monkeypatch.setattr(train_brats, "execute", train)
+    monkeypatch.setattr(TrainingJob, "execute", staticmethod(train))
     out = tmp_path / "out"
     assert run("--preset", "tiny", "--out", out, "--rows", "1,3") == 130
     assert "what is finished is saved; continue with: " in capsys.readouterr().err
@@ -104,7 +105,7 @@ def test_a_main_run_that_never_began_leaves_nothing(tmp_path, monkeypatch, failu
     def fail(*arguments):
         raise failure
 
-    monkeypatch.setattr(train_brats, "execute", fail)
+    monkeypatch.setattr(TrainingJob, "execute", staticmethod(fail))
     assert run("--preset", "tiny", "--out", tmp_path / "out") in (2, 130)
     assert not (tmp_path / "out").exists()
 

@@ -1,0 +1,72 @@
+"""A training script's stages: their order, what each needs, and how a run goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import tensorflow as tf
+
+from experiments.launch import Launch, record_start
+from experiments.stages.run_context import RunContext
+from utils.errors import UserError
+from utils.run_directory import RunDirectory
+
+OpenContext = Callable[
+    [Any, RunDirectory, tf.distribute.Strategy, Optional[Path], Path], RunContext
+]
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What distinguishes one training script from another.
+
+    Attributes:
+        stages: by name, in order, what runs a stage on the run's context.
+        trainings: names of those that train; every worker takes part in them.
+        needs: by stage, the stages whose results it reads.
+        check: refuses sizes that do not fit, from (configuration, strategy), before data is read.
+        plan: prints what a configuration and stages would do.
+        open_context: finds data and split, from (configuration, run, strategy, data, cache).
+    """
+
+    stages: Mapping[str, Callable[[Any], None]]
+    trainings: Sequence[str]
+    needs: Mapping[str, Sequence[str]]
+    check: Callable[[Any, tf.distribute.Strategy], None]
+    plan: Callable[[Any, Sequence[str]], None]
+    open_context: OpenContext
+
+    def check_stages(self, stages: Sequence[str], finished: Callable[[str], bool]) -> None:
+        """Raises UserError if a chosen stage needs one that is neither chosen nor finished."""
+        for stage in stages:
+            needed = [name for name in self.needs.get(stage, ()) if name not in stages]
+            missing = [name for name in needed if not finished(name)]
+            if missing:
+                raise UserError(
+                    f"--stages has {stage}, which needs {', '.join(missing)}, neither chosen nor "
+                    "finished in --out; add to --stages or continue another run with --resume"
+                )
+
+    def execute(self, launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+        """Runs the chosen stages in order, or prints the plan."""
+        self.check(launch.config, strategy)
+        if launch.dry_run:
+            self.plan(launch.config, launch.stages)
+            return
+        if not launch.resume:  # told before the slices of all volumes are cut
+            self.check_stages(launch.stages, lambda stage: False)
+        context = self.open_context(launch.config, run, strategy, launch.data, launch.cache)
+        self.check_stages(launch.stages, context.finished)
+        record_start(launch, run, strategy)
+        # Building networks under `strategy` would wait for the other workers.
+        alone = replace(context, strategy=tf.distribute.get_strategy())
+        for stage in launch.stages:
+            if stage in self.trainings:
+                self.stages[stage](context)
+            elif run.writes:
+                self.stages[stage](alone)
+        if run.writes and "report" in launch.stages:
+            print(f"report: {run.report}")
