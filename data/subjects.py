@@ -76,6 +76,27 @@ def find_subjects(root: Path) -> list[Subject]:
         UserError: no such folder, nothing recognised, or a case in which a modality or the label
             is missing or occurs twice.
     """
+    return [_subject(case_id, *found) for case_id, found in sorted(_find_cases(root).items())]
+
+
+def find_scans(root: Path, modality: str) -> dict[str, Path]:
+    """Finds the scans of one modality below `root` by case id, whatever else a case has.
+
+    Raises:
+        UserError: no such folder, nothing recognised, or a case in which a scan occurs twice.
+    """
+    cases = sorted(_find_cases(root).items())
+    scans = {case_id: files[modality] for case_id, (files, _) in cases if modality in files}
+    if not scans:
+        raise UserError(
+            f"None of the {len(cases)} cases in {root} has a {modality} scan; add it, or name a "
+            "file instead of the folder."
+        )
+    return scans
+
+
+def _find_cases(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
+    """Returns by case id the files of each kind and the name of their naming."""
     root = Path(root).expanduser().resolve()
     if not root.is_dir():
         raise UserError(f"The data folder {root} does not exist or is not a folder; check --data.")
@@ -100,11 +121,13 @@ def find_subjects(root: Path) -> list[Subject]:
             f"names such as {examples}; check --data."
         )
     occurrences = Counter(name for _, name in cases)
-    subjects = []
-    for (grade, name), files in cases.items():
-        case_id = f"{grade}_{name}" if grade and occurrences[name] > 1 else name
-        subjects.append(_subject(case_id, files, namings[grade, name]))
-    return sorted(subjects, key=lambda subject: subject.id)
+    return {
+        f"{grade}_{name}" if grade and occurrences[name] > 1 else name: (
+            files,
+            namings[grade, name],
+        )
+        for (grade, name), files in cases.items()
+    }
 
 
 def _subject(case_id: str, files: Mapping[str, Path], naming: str) -> Subject:

@@ -309,36 +309,51 @@ Execute = Callable[[Launch, RunDirectory, tf.distribute.Strategy], None]
 
 
 def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
-    """Runs a script's work and returns its exit code; user mistakes become one sentence."""
-    debug = "--debug" in sys.argv
-    # SIGTERM outside of training behaves like Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
-    tf.get_logger().setLevel("ERROR")
+    """Runs a training's or table's work and returns its exit code."""
     launch = run = None
-    try:
+
+    def work() -> None:
+        nonlocal launch, run
         launch = parse_launch()
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
         had_split = (launch.out / "splits.json").exists()
         run = RunDirectory(launch.out, writes=is_chief(strategy) and not launch.dry_run)
-        execute(launch, run, strategy)
+        try:
+            execute(launch, run, strategy)
+        finally:
+            if run.writes and not run.config.exists():
+                remove_start(run, had_split)
+
+    def after_interrupt() -> str:
+        if launch and (launch.out / "config.json").exists():
+            return f"what is finished is saved; continue with: {launch.command}"
+        return "nothing is trained yet; give the same command again"
+
+    return exit_code(work, after_interrupt)
+
+
+def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> int:
+    """Runs a script's work; mistakes of the user become one sentence, `--debug` shows tracebacks.
+
+    `after_interrupt` says after Ctrl-C what is left and how to go on.
+    """
+    # SIGTERM outside of training behaves like Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
+    tf.get_logger().setLevel("ERROR")
+    try:
+        work()
         return 0
     except (KeyboardInterrupt, Interrupted) as stop:
         where = f" ({stop})" if str(stop) else ""
-        again = "nothing is trained yet; give the same command again"
-        if launch and (launch.out / "config.json").exists():
-            again = f"what is finished is saved; continue with: {launch.command}"
-        print(f"\ninterrupted{where}, {again}", file=sys.stderr)
+        print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
         return 130
     except (UserError, NonFiniteError, tf.errors.OpError, OSError) as error:
-        if debug:
+        if "--debug" in sys.argv:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
-    finally:
-        if run and run.writes and not run.config.exists():
-            remove_start(run, had_split)
 
 
 def record_start(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -11,6 +13,7 @@ from experiments.configs.brats import TRAININGS
 from experiments.stages.context import Context
 from experiments.stages.evaluation import SliceSet, held_out, synthetic
 from experiments.stages.pictures import plain_row, slice_rows
+from experiments.stages.run_context import RunContext
 from utils.config import to_yaml
 from utils.files import read_json
 from utils.pictures import grid
@@ -41,9 +44,7 @@ def write_report(context: Context) -> None:
         },
         "Counts",
     )
-    _add_curves(report, context)
-    report.add_preformatted("Configuration", to_yaml(context.config))
-    report.add_preformatted("Environment", context.run.environment.read_text(encoding="utf-8"))
+    add_trainings(report, context, TRAININGS)
     report.write(context.run.report)
 
 
@@ -73,9 +74,10 @@ def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
     report.add_picture("Structure maps and masks", legend, picture)
 
 
-def _add_curves(report: Report, context: Context) -> None:
+def add_trainings(report: Report, context: RunContext, trainings: Sequence[str]) -> None:
+    """Adds curves and the last pictures of each training, the configuration, the environment."""
     history = context.run.read_history()
-    for stage in TRAININGS:
+    for stage in trainings:
         rows = [row for row in history if row["stage"] == stage]
         if not rows:
             continue
@@ -86,6 +88,8 @@ def _add_curves(report: Report, context: Context) -> None:
         if pictures:
             picture = tf.io.decode_png(tf.io.read_file(str(pictures[-1]))).numpy()
             report.add_picture(pictures[-1].stem, "", picture)
+    report.add_preformatted("Configuration", to_yaml(context.config))
+    report.add_preformatted("Environment", context.run.environment.read_text(encoding="utf-8"))
 
 
 def summary_table(metrics: dict[str, float]) -> pd.DataFrame:

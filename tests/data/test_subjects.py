@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data.contract import MODALITIES
-from data.subjects import find_subjects
+from data.subjects import find_scans, find_subjects
 from tests.data.trees import LAYOUTS, case_files
 from utils.errors import UserError
 
@@ -142,3 +142,24 @@ def test_an_empty_root_says_what_was_searched_and_an_absent_one_is_named(tmp_pat
     assert "BraTS20_Training_001_t1ce.nii.gz" in str(error.value)
     with pytest.raises(UserError, match="does not exist"):
         find_subjects(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_scans_of_one_modality_need_nothing_else(tmp_path, layout):
+    first, second = (case_files(tmp_path, layout, number) for number in (1, 2))
+    touch(first["T2"], second["T2"], second["T1"])
+    scans = find_scans(tmp_path, "T2")
+    assert list(scans.values()) == [first["T2"], second["T2"]]
+    assert list(find_scans(tmp_path, "T1").values()) == [second["T1"]]
+
+
+def test_scans_of_one_number_in_two_grades_are_two_cases(tmp_path):
+    files = [case_files(tmp_path, "brats2013", 1, grade)["T2"] for grade in ("HGG", "LGG")]
+    touch(*files)
+    assert find_scans(tmp_path, "T2") == dict(zip(("HG_0001", "LG_0001"), files))
+
+
+def test_a_folder_without_the_modality_is_refused(tmp_path):
+    touch(case_files(tmp_path, "brats2020")["T1"])
+    with pytest.raises(UserError, match="None of the 1 cases .* has a T2 scan"):
+        find_scans(tmp_path, "T2")
