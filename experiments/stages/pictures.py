@@ -14,11 +14,11 @@ SCALE = 2  # contours are drawn on enlarged slices
 def slice_rows(images: np.ndarray, label: np.ndarray) -> list[list[np.ndarray]]:
     """Returns one row of pictures per modality, lesion outlined.
 
-    images is [N,H,W,4] in [0,1], label [N,H,W] in 0..4.
+    images is [N,H,W,M] in [0,1], label [N,H,W] in 0..4.
     """
     return [
         [draw_contour(image[..., i], mask, scale=SCALE) for image, mask in zip(images, label)]
-        for i in range(len(MODALITIES))
+        for i in range(images.shape[-1])
     ]
 
 

@@ -1,0 +1,110 @@
+"""Configuration of TC-MGAN on BraTS-like data: the paper's settings, two small presets."""
+
+from dataclasses import dataclass, field, fields, replace
+
+from data.slices import SLICE_MAXIMUM, SliceConfig, output_size
+from models.tc_mgan.config import VARIANTS, SegmenterConfig, TCMGANConfig, Variant
+from utils.errors import UserError, at_least, check_fields
+from utils.trainer import Schedule
+
+
+@dataclass(frozen=True)
+class TCMGANSchedules:
+    """Length and intervals of each training.
+
+    Args:
+        segmenter: the conditional segmenter S, before the GAN.
+        gan: generator and critic, for tc_mgan_bw also S.
+    """
+
+    segmenter: Schedule = field(default_factory=Schedule)
+    gan: Schedule = field(default_factory=Schedule)
+
+
+TRAININGS = tuple(training.name for training in fields(TCMGANSchedules))
+
+
+@dataclass(frozen=True)
+class TranslationConfig:
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, targets and split.
+        phantom_subjects: size of the built-in phantom (used without --data).
+        batch_size: slices per forward pass of the evaluation.
+        slicing: range, size and scaling of the slices.
+        segmenter: the conditional segmenter S.
+        gan: variant, networks and loss weights.
+        schedule: length of each training.
+    """
+
+    seed: int = 0
+    phantom_subjects: int = 20
+    batch_size: int = 8
+    slicing: SliceConfig = SliceConfig(
+        slices=(0, 155),
+        rows=(0, 240),
+        columns=(0, 240),
+        resize=128,
+        min_brain_pixels=2000,
+        scaling=SLICE_MAXIMUM,
+    )
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    gan: TCMGANConfig = field(default_factory=TCMGANConfig)
+    schedule: TCMGANSchedules = field(default_factory=TCMGANSchedules)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--", phantom_subjects=at_least(3), batch_size=at_least(1))
+        if output_size(self.slicing) != tuple(self.gan.image_size):
+            height, width = output_size(self.slicing)
+            raise UserError(
+                f"--gan.image_size is {self.gan.image_size} but --slicing gives slices of "
+                f"{height}x{width} pixels; give the same, such as --gan.image_size "
+                f"'[{height},{width}]'"
+            )
+
+    @property
+    def variant(self) -> Variant:
+        """What the chosen variant consists of."""
+        return VARIANTS[self.gan.variant]
+
+
+def _epochs(epochs: int) -> Schedule:
+    return Schedule(epochs=epochs, batch_size=64)
+
+
+# The paper's Adam, 100 epochs of batch 64; S before it for 30.
+THESIS = TranslationConfig(schedule=TCMGANSchedules(_epochs(30), _epochs(100)))
+
+
+def _steps(steps: int, batch_size: int) -> Schedule:
+    return Schedule(
+        steps=steps,
+        batch_size=batch_size,
+        steps_per_call=10,
+        log_every=20,
+        picture_every=max(steps // 4, 20),
+        checkpoint_minutes=1.0,
+    )
+
+
+# Widths of a quarter of the paper's, batches of 4 and rates of ten times the paper's: minutes on
+# two cores.
+DEMO = replace(
+    THESIS,
+    segmenter=replace(THESIS.segmenter, width=16, learning_rate=1e-3),
+    gan=replace(THESIS.gan, width=16, critic_width=16, learning_rate=1e-3),
+    schedule=TCMGANSchedules(segmenter=_steps(600, 8), gan=_steps(1500, 4)),
+)
+
+TINY = replace(
+    DEMO,
+    phantom_subjects=3,
+    # A quarter of the resolution and 10 of the 155 slices: seconds instead of minutes.
+    slicing=replace(DEMO.slicing, slices=(75, 85), resize=32),
+    segmenter=replace(DEMO.segmenter, width=4),
+    gan=replace(DEMO.gan, image_size=(32, 32), width=4, critic_width=4),
+    schedule=TCMGANSchedules(segmenter=_steps(10, 4), gan=_steps(10, 4)),
+)
+
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

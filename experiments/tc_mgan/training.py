@@ -1,0 +1,58 @@
+"""The training stages of TC-MGAN: segmenter, gan."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from experiments.stages.fitting import Synthesize, train_stage
+from experiments.stages.pictures import label_row, plain_row, slice_rows
+from experiments.tc_mgan.context import TranslationContext
+from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
+from utils.pictures import grid
+
+
+def train_segmenter(context: TranslationContext) -> None:
+    """Trains the conditional segmenter S on real slices; a variant without S skips it."""
+    if not context.config.variant.tumour:
+        print(f"segmenter: left out, {context.config.gan.variant} has none")
+        return
+    system = context.build("segmenter")
+    train_stage(context, "segmenter", system, draw_lesions, maps=None)
+
+
+def train_gan(context: TranslationContext) -> None:
+    """Trains the generator and the critic."""
+    train_stage(context, "gan", context.build("gan"), draw_translations, maps=None)
+
+
+def draw_lesions(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """The label, and the probability of tumour that S finds in a random target modality."""
+    found = synthesize(examples)["probabilities"].numpy()[..., 0]
+    rows = [label_row(examples["label"].numpy()[..., 0]), plain_row(found)]
+    return {"lesions": grid(rows, titles=("label", "tumour found"))}
+
+
+def draw_translations(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """T2, and each target modality real above translated, lesion outlined."""
+    images = synthesize(examples)["images"].numpy()
+    return {
+        "translations": translation_grid(
+            examples["images"].numpy(), images, examples["label"].numpy()[..., 0]
+        )
+    }
+
+
+def translation_grid(real: np.ndarray, translated: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Returns a picture of slices side by side: T2, then each target real above translated.
+
+    Args:
+        real: [N,H,W,4] in [0,1], order `data.contract.MODALITIES`.
+        translated: [N,H,W,3] in [0,1], order `TARGETS`.
+        label: [N,H,W], 0..4.
+    """
+    originals, translations = slice_rows(real, label), slice_rows(translated, label)
+    rows, titles = [originals[SOURCE_CHANNEL]], ["T2"]
+    for i, (name, channel) in enumerate(zip(TARGETS, TARGET_CHANNELS)):
+        rows += [originals[channel], translations[i]]
+        titles += [f"{name} real", f"{name} from T2"]
+    return grid(rows, titles=titles)

@@ -1,0 +1,129 @@
+"""Translate T2 volumes to Flair, T1c and T1 with a trained TC-MGAN.
+
+    python experiments/translate.py --run RUN --input CASE_T2.nii.gz --out DIR
+    python experiments/translate.py --run RUN --input FOLDER_OF_CASES --out DIR
+
+RUN is a finished run of experiments/train_tc_mgan.py. The input is skull-stripped, on the 1 mm grid
+of BraTS. Each output has the input's geometry and format. Its unit is a thousandth of the brightest
+value that the network can show in that slice: slices and patients do not compare.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Callable
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import prepare_tensorflow, require_supported_versions
+
+require_supported_versions()
+prepare_tensorflow()
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from data.slices import SliceConfig
+from data.subjects import find_scans
+from data.translation import predicted_volume, source_slices
+from data.volumes import check_spacing, read_volume_and_grid, write_on_grid
+from experiments.configs.tc_mgan import TranslationConfig
+from experiments.launch import exit_code, saved_run
+from models.tc_mgan.gan import TCMGAN
+from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
+from utils.checkpoints import load_networks
+from utils.config import Parser, from_dict
+from utils.errors import UserError
+from utils.run_directory import RunDirectory
+
+SUFFIXES = (".nii.gz", ".nii", ".mha")
+Translate = Callable[[tf.Tensor], tf.Tensor]  # T2 slices [B,h,w] -> the targets [B,h,w,3]
+
+
+def main() -> None:
+    """Translates every input that the command line names."""
+    parser = Parser(prog="python experiments/translate.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--run", type=Path, required=True, help="finished run of train_tc_mgan.py")
+    parser.add_argument("--input", type=Path, required=True, help="T2 volume, or folder of cases")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the new volumes")
+    parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args()
+    if options.batch_size < 1:
+        raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
+    inputs = find_inputs(options.input)
+    config = from_dict(TranslationConfig, saved_run(options.run, "--run needs")["config"])
+    translate = load_translator(config, RunDirectory(options.run, writes=False))
+    targets = {case: output_paths(path, options.out, case) for case, path in inputs.items()}
+    for case, path in inputs.items():
+        translate_file(path, targets[case], translate, config.slicing, options.batch_size)
+
+
+def find_inputs(path: Path) -> dict[str, Path]:
+    """Returns the T2 volumes that `--input` names, by case; of a single file the case is ""."""
+    return {"": path} if path.is_file() else find_scans(path, "T2")
+
+
+def output_paths(path: Path, out: Path, case: str) -> dict[str, Path]:
+    """Returns by modality where the translations of a volume go: OUT/<case>/<name>_<modality>.
+
+    Raises UserError for a suffix that cannot be written, or a file that exists.
+    """
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise UserError(f"--input {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
+    stem = path.name[: -len(suffix)]
+    paths = {name: out / case / f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
+    for target in paths.values():
+        if target.exists():
+            raise UserError(f"{target} exists; remove it or choose another --out")
+    return paths
+
+
+def load_translator(config: TranslationConfig, run: RunDirectory) -> Translate:
+    """Returns the compiled generator of a run; UserError if it has not been trained."""
+    # What S did is in the generator's weights: the generator alone is that of the variant mgan.
+    variant = "mgan" if config.variant.labelled else "pix2pix"
+    system = TCMGAN(replace(config.gan, variant=variant), None, total_steps=1)
+    load_networks(system, run.checkpoints("gan"))
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def translate(slices: tf.Tensor) -> tf.Tensor:
+        images = tf.repeat(slices[..., None], NUM_MODALITIES, axis=-1)  # only T2 is read
+        return system.synthesize({"images": images})["images"]
+
+    return translate
+
+
+def translate_file(
+    path: Path,
+    targets: Mapping[str, Path],
+    translate: Translate,
+    slicing: SliceConfig,
+    batch_size: int,
+) -> None:
+    """Reads one T2 volume and writes its translations; none is written unless all are there.
+
+    Raises UserError for a volume that is damaged, not on the 1 mm grid, or holds no brain.
+    """
+    volume, grid = read_volume_and_grid(path)
+    check_spacing(path, volume)
+    slices, axial = source_slices(volume.array, slicing, path)
+    starts = tqdm(range(0, len(slices), batch_size), desc=path.name, unit="batch")
+    images = np.concatenate([translate(tf.constant(slices[i : i + batch_size])) for i in starts])
+    for i, name in enumerate(TARGETS):
+        array = predicted_volume(images[..., i], axial, volume.array, slicing)
+        write_on_grid(targets[name], array, grid)
+        print(targets[name])
+
+
+def _after_interrupt() -> str:
+    return "the volumes named above are whole; remove them or choose another --out"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, _after_interrupt))
