@@ -1,10 +1,17 @@
-"""Least-squares adversarial terms (Mao et al. 2017; thesis eq. 8-11, 13-14, 20-21)."""
+"""Adversarial terms: least squares, and the Wasserstein critic with gradient penalty.
+
+Sources: Mao et al. 2017, thesis eq. 8-11, 13-14, 20-21; Gulrajani et al. 2017, TC-MGAN eq. 5-7.
+"""
 
 from __future__ import annotations
+
+from typing import Callable
 
 import tensorflow as tf
 
 REAL, FAKE = 1.0, 0.0
+# Inside the root: at a gradient of zero its derivative is infinite. The norm is 1e-6 there.
+SAFE = 1e-12
 
 
 def least_squares(scores: tf.Tensor, target: float) -> tf.Tensor:
@@ -15,3 +22,38 @@ def least_squares(scores: tf.Tensor, target: float) -> tf.Tensor:
         target: `REAL` or `FAKE`. D's terms take (real, REAL) and (fake, FAKE), G's (fake, REAL).
     """
     return tf.reduce_mean(tf.math.squared_difference(scores, target))
+
+
+def critic_score_sum(scores: tf.Tensor) -> tf.Tensor:
+    """Returns the mean over the batch of the *sum* over each score map (TC-MGAN's released code).
+
+    The critic minimises it on generated images and its negative on real ones; the generator
+    minimises the negative on generated ones.
+
+    Args:
+        scores: linear patch scores [B,h,w,1], float32.
+    """
+    return tf.reduce_mean(tf.reduce_sum(scores, axis=[1, 2, 3]))
+
+
+def gradient_penalty_of_sum(
+    critic: Callable[[tf.Tensor], tf.Tensor], real: tf.Tensor, fake: tf.Tensor, share: tf.Tensor
+) -> tf.Tensor:
+    """Returns the batch's mean of (norm of the score's gradient - 1)^2 (TC-MGAN eq. 5).
+
+    The gradient is that of the *sum* over the score map with respect to share * real +
+    (1 - share) * fake, and its norm runs over all pixels of a sample.
+
+    Args:
+        critic: from images to linear patch scores [B,h,w,1], each sample on its own; what else it
+            sees is held fixed.
+        real, fake: images [B,H,W,C], float32.
+        share: of the real image, [B,1,1,1] in [0,1].
+    """
+    mixed = share * real + (1.0 - share) * fake
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(mixed)
+        scores = tf.reduce_sum(critic(mixed))
+    gradient = tape.gradient(scores, mixed)
+    norm = tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3]) + SAFE)
+    return tf.reduce_mean(tf.square(norm - 1.0))

@@ -1,4 +1,4 @@
-"""The class term of the modality head (thesis eq. 13, 14, 20, 21)."""
+"""The class term of the modality head (thesis eq. 13, 14, 20, 21; TC-MGAN eq. 2, 3)."""
 
 from __future__ import annotations
 
@@ -14,3 +14,16 @@ def class_index_regression(scores: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """
     target = tf.cast(index, tf.float32)[:, None, None, None]
     return tf.reduce_mean(tf.math.squared_difference(scores, target))
+
+
+def sigmoid_cross_entropy_sum(logits: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+    """Returns the mean over the batch of the *sum* over the classes of binary cross-entropies.
+
+    Each class is a yes or no of its own (TC-MGAN's released code), not a soft-max.
+
+    Args:
+        logits: [B,K], float32.
+        one_hot: class of each sample [B,K], float32.
+    """
+    entropies = tf.nn.sigmoid_cross_entropy_with_logits(one_hot, logits)
+    return tf.reduce_mean(tf.reduce_sum(entropies, axis=1))

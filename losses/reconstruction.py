@@ -1,4 +1,4 @@
-"""Pixel-wise terms; each is the *mean* over all elements of batch, space and channels."""
+"""Pixel-wise terms: the *mean* over all elements of batch, space and channels, or a named sum."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ def mean_squared_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 def mean_absolute_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns mean(|a - b|) of two tensors of one shape."""
     return tf.reduce_mean(tf.abs(a - b))
+
+
+def absolute_error_sum(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Returns the mean over the batch of the *sum* of |a - b| over a sample's pixels and channels.
+
+    TC-MGAN's weight of 0.1 belongs to this sum, 16384 pixels of [B,H,W,C], in its released code.
+    """
+    return tf.reduce_mean(tf.reduce_sum(tf.abs(a - b), axis=[1, 2, 3]))
 
 
 def masked_squared_error(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

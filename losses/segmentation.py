@@ -1,4 +1,7 @@
-"""The lesion term (original code, 2.3): squared error of sigmoids, or soft-max cross-entropy."""
+"""The lesion terms: class-weighted squared error or cross-entropy, and soft Dice.
+
+Sources: original code, 2.3; TC-MGAN's released code for the last.
+"""
 
 from __future__ import annotations
 
@@ -36,3 +39,21 @@ def class_weighted_cross_entropy(
     """
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(label[..., 0], logits)
     return tf.reduce_mean(entropy * tf.gather(tf.constant(weights, tf.float32), label[..., 0]))
+
+
+def soft_dice_per_sample(
+    probabilities: tf.Tensor, mask: tf.Tensor, smoothing: float = 1.0
+) -> tf.Tensor:
+    """Returns the batch's mean of 1 - (2 sum(p m) + smoothing) / (sum(p) + sum(m) + smoothing).
+
+    The sums run over one sample; without lesion and without any probability its loss is 0.
+
+    Args:
+        probabilities: [B,H,W,1] in [0,1], float32.
+        mask: [B,H,W,1], 0 or 1, float32.
+        smoothing: pixels.
+    """
+    axes = [1, 2, 3]
+    overlap = 2.0 * tf.reduce_sum(probabilities * mask, axes)
+    sizes = tf.reduce_sum(probabilities, axes) + tf.reduce_sum(mask, axes)
+    return tf.reduce_mean(1.0 - (overlap + smoothing) / (sizes + smoothing))

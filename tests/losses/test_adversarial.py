@@ -1,11 +1,18 @@
-"""Least-squares terms on four patch scores of two samples, by hand."""
+"""Adversarial terms on four patch scores of two samples, and the penalty of known gradients."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from losses.adversarial import FAKE, REAL, least_squares
+from losses.adversarial import (
+    FAKE,
+    REAL,
+    critic_score_sum,
+    gradient_penalty_of_sum,
+    least_squares,
+)
 
 SCORES = tf.reshape(tf.constant([0.0, 1.0, 2.0, 3.0]), [2, 2, 1, 1])
 
@@ -13,3 +20,47 @@ SCORES = tf.reshape(tf.constant([0.0, 1.0, 2.0, 3.0]), [2, 2, 1, 1])
 @pytest.mark.parametrize("target, expected", [(REAL, 1.5), (FAKE, 3.5)])
 def test_least_squares(target, expected):
     assert float(least_squares(SCORES, target)) == pytest.approx(expected)
+
+
+def test_critic_score_sums_a_map_and_averages_samples():
+    assert float(critic_score_sum(SCORES)) == pytest.approx((1.0 + 5.0) / 2)
+
+
+def pair() -> list:
+    """Real and generated images [2,4,4,1] and the share [2,1,1,1] of the real one."""
+    rng = np.random.default_rng(0)
+    shapes = [(2, 4, 4, 1), (2, 4, 4, 1), (2, 1, 1, 1)]
+    return [tf.constant(rng.random(shape), tf.float32) for shape in shapes]
+
+
+def test_penalty_of_a_linear_critic():
+    """Every score of the 2x2 map is the sum of four pixels with weights w: the gradient is w."""
+    w = np.arange(1.0, 5.0).reshape(2, 2, 1, 1)
+    penalty = gradient_penalty_of_sum(lambda x: tf.nn.conv2d(x, w, 2, "VALID"), *pair())
+    norm = np.sqrt(4 * (w**2).sum())  # four patches
+    assert float(penalty) == pytest.approx((norm - 1) ** 2, rel=1e-5)
+
+
+def test_penalty_is_taken_between_the_images_of_each_sample():
+    real, fake, share = pair()
+    mixed = share * real + (1 - share) * fake
+    # The gradient of the sum of x^2 is 2 x.
+    norms = np.sqrt((4 * mixed.numpy() ** 2).sum((1, 2, 3)))
+    penalty = gradient_penalty_of_sum(tf.square, real, fake, share)
+    assert float(penalty) == pytest.approx(((norms - 1) ** 2).mean(), rel=1e-5)
+
+
+def test_gradient_of_the_penalty_is_finite_where_the_critic_is_flat():
+    w = tf.Variable(tf.zeros([4, 4, 1]))
+    with tf.GradientTape() as tape:
+        penalty = gradient_penalty_of_sum(lambda x: x * w, *pair())
+    assert float(penalty) == pytest.approx(1.0, rel=1e-5)
+    assert np.all(np.isfinite(tape.gradient(penalty, w)))
+
+
+def test_gradient_of_the_penalty_reaches_the_critic():
+    """The derivative of (|w| - 1)^2 is 2 (|w| - 1) w / |w|."""
+    w = tf.Variable(tf.fill([4, 4, 1], 0.5))  # norm 2
+    with tf.GradientTape() as tape:
+        penalty = gradient_penalty_of_sum(lambda x: x * w, *pair())
+    np.testing.assert_allclose(tape.gradient(penalty, w), np.full((4, 4, 1), 0.5), rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Pixel-wise means over batch, space and channels, by hand."""
+"""Pixel-wise means over batch, space and channels, and sums over space, by hand."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from losses.reconstruction import (
+    absolute_error_sum,
     masked_energy,
     masked_squared_error,
     mean_absolute_error,
@@ -29,3 +30,13 @@ def test_masked_terms_divide_by_all_pixels():
     loss = masked_squared_error(A, tf.ones_like(A), MASK)
     assert float(loss) == pytest.approx(22.0 / 8)
     assert float(masked_energy(A, MASK)) == pytest.approx((1.0 + 4.0 + 1.0 + 16.0) / 8)
+
+
+def test_absolute_error_sums_pixels_and_averages_samples():
+    assert float(absolute_error_sum(A, B)) == pytest.approx(15.0 / 2)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_constant_difference_counts_once_for_every_pixel(samples):
+    a = tf.fill([samples, 128, 128, 1], 0.75)
+    assert float(absolute_error_sum(a, a - 0.5)) == pytest.approx(16384 * 0.5)

@@ -1,13 +1,18 @@
-"""The class-weighted lesion losses on four pixels of two samples."""
+"""The lesion losses on four pixels of two samples."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from losses.segmentation import class_weighted_cross_entropy, class_weighted_squared_error
+from losses.segmentation import (
+    class_weighted_cross_entropy,
+    class_weighted_squared_error,
+    soft_dice_per_sample,
+)
 
 LABEL = tf.reshape(tf.constant([0, 2, 2, 1]), [2, 1, 2, 1])
 PROBABILITIES = tf.reshape(
@@ -26,3 +31,16 @@ def test_class_weighted_cross_entropy():
     loss = class_weighted_cross_entropy(200.0 * PROBABILITIES, LABEL, (2.0, 10.0, 100.0))
     # Sure and right, twice; wrong by a logit of 200 (class 2); undecided between two (class 1).
     assert float(loss) == pytest.approx((100.0 * 200.0 + 10.0 * math.log(2)) / 4, rel=1e-6)
+
+
+def test_soft_dice_is_a_ratio_of_each_sample():
+    rng = np.random.default_rng(0)
+    p, m = rng.random((3, 4, 4, 1)), (rng.random((3, 4, 4, 1)) < 0.5).astype(float)
+    p[2] = m[2] = 0.0  # nothing there and nothing found
+    overlap, sizes = (2 * (p * m).sum((1, 2, 3)), (p + m).sum((1, 2, 3)))
+    expected = 1 - (overlap + 1) / (sizes + 1)
+    assert expected[2] == 0
+    loss = soft_dice_per_sample(tf.constant(p), tf.constant(m))
+    assert float(loss) == pytest.approx(expected.mean(), rel=1e-6)
+    alone = soft_dice_per_sample(tf.constant(p[:1]), tf.constant(m[:1]), smoothing=0.0)
+    assert float(alone) == pytest.approx(1 - overlap[0] / sizes[0], rel=1e-6)
