@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from typing import Union
 
 import tensorflow as tf
 
@@ -11,6 +12,7 @@ from utils.distribute import apply_gradients, make_optimizer
 
 Batch = dict[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
+LearningRate = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]
 
 
 class GANSystem(abc.ABC):
@@ -20,18 +22,26 @@ class GANSystem(abc.ABC):
         networks: every network of the system by its name in the paper.
         optimizers: one optimiser per loss group ("G", "D").
         groups: for each optimiser the names of the networks that it updates.
+
+    Args:
+        networks, groups: as above.
+        learning_rates: of each optimiser; a schedule counts the optimiser's own updates, which a
+            checkpoint holds.
+        beta_1: Adam's, of all optimisers.
     """
 
     def __init__(
         self,
         networks: dict[str, tf.keras.Model],
         groups: dict[str, list[str]],
-        learning_rates: Mapping[str, float],
+        learning_rates: Mapping[str, LearningRate],
+        beta_1: float = 0.5,
     ):
         self.networks = networks
         self.groups = groups
         self.optimizers = {
-            group: make_optimizer(learning_rates[group], self.variables(group)) for group in groups
+            group: make_optimizer(learning_rates[group], self.variables(group), beta_1)
+            for group in groups
         }
 
     def variables(self, group: str) -> list[tf.Variable]:

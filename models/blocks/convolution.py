@@ -1,44 +1,59 @@
-"""The convolution unit that all networks are made of, and the table row that describes one."""
+"""The convolution unit that all networks are made of, and the table row that describes one.
+
+A table of rows is run from top to bottom by `run_units`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional, Union
 
 import tensorflow as tf
 
-from models.blocks.normalization import InstanceNormalization
+from models.blocks.normalization import NORMS, InstanceNormalization
 
 RELU_CAP = 100.0
 LEAK = 0.2
+SLIGHT_LEAK = 0.01
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a layer table: [resample] -> convolution -> instance norm -> activation.
+    """One row of a layer table: [activation, resample] -> convolution -> norm -> activation.
 
     Attributes:
         name: the layer's name in the original code.
         filters: output channels in units of the base width.
-        kernel: side of the square kernel, pixels.
-        stride: 2 halves height and width (SAME padding).
-        resample: "up" doubles the size (nearest) before, "pool" halves it (maximum) after.
-        activation: a key of `ACTIVATIONS`; "" is a bare convolution without norm.
+        kernel: side of the square kernel, or height and width, pixels.
+        stride: 2 halves height and width.
+        resample: "up" doubles the size (nearest) before, "pool" halves it (maximum) after;
+            "transposed" is a transposed convolution, which the stride enlarges.
+        activation: a key of `ACTIVATIONS`; "" is linear, and without norm by `plain_unit`.
         fan_in: channels the mean-filter initialiser assumes, in units of the base width; 0 = one.
         join: name of the skip that is concatenated in front of the input.
         keep: name under which the output is kept as a skip.
+        before: activation in front of the convolution.
+        padding: "same" (of an odd sum, the larger half at the end), "valid" (none), or "symmetric":
+            (kernel - 1) / 2 pixels on all sides. Transposed, symmetric is for 3x3 kernels and
+            drops the first row and column, as PyTorch's padding 1 with output padding 1.
+        norm: a key of `NORMS`, read by `table_unit`.
+        bias: whether the convolution has a bias.
     """
 
     name: str
     filters: int
-    kernel: int = 3
+    kernel: Union[int, tuple[int, int]] = 3
     stride: int = 1
     resample: str = ""
     activation: str = "capped_relu"
     fan_in: int = 1
     join: str = ""
     keep: str = ""
+    before: str = ""
+    padding: str = "same"
+    norm: str = ""
+    bias: bool = True
 
 
 @tf.custom_gradient
@@ -56,8 +71,10 @@ def capped_relu(x: tf.Tensor) -> tuple:
 ACTIVATIONS = {
     "capped_relu": capped_relu,
     "leaky_relu": lambda x: tf.nn.leaky_relu(x, LEAK),
+    "leaky_relu_0.01": lambda x: tf.nn.leaky_relu(x, SLIGHT_LEAK),
     "relu": tf.nn.relu,
     "sigmoid": lambda x: tf.sigmoid(tf.cast(x, tf.float32)),
+    "tanh": lambda x: tf.tanh(tf.cast(x, tf.float32)),
     "logits": lambda x: tf.cast(x, tf.float32),
     "": tf.identity,
 }
@@ -79,8 +96,11 @@ def upsample(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(doubled, [rows, 2 * height, 2 * width, channels])
 
 
+Norm = Union[InstanceNormalization, tf.keras.layers.BatchNormalization]
+
+
 class ConvUnit(tf.keras.layers.Layer):
-    """[up-sampling] -> convolution (bias) -> instance norm -> activation [-> max-pooling].
+    """[activation, up-sampling] -> convolution -> norm -> activation [-> max-pooling].
 
     Args:
         row: the layer; `row.filters` is multiplied by `width`.
@@ -95,35 +115,80 @@ class ConvUnit(tf.keras.layers.Layer):
         row: Row,
         width: int,
         initializer: tf.keras.initializers.Initializer,
-        norm: Optional[InstanceNormalization] = None,
+        norm: Optional[Norm] = None,
         bias: Union[float, tuple[float, ...]] = 0.0,
     ):
         super().__init__(name=row.name)
         self.row = row
-        self.convolution = tf.keras.layers.Conv2D(
+        transposed = row.resample == "transposed"
+        kind = tf.keras.layers.Conv2DTranspose if transposed else tf.keras.layers.Conv2D
+        self.convolution = kind(
             row.filters * width,
             row.kernel,
             row.stride,
-            padding="same",
+            padding="same" if row.padding == "same" else "valid",
+            use_bias=row.bias,
             kernel_initializer=initializer,
             bias_initializer=tf.keras.initializers.Constant(bias),
             name="conv",
         )
         self.norm = norm
+        self.before = ACTIVATIONS[row.before]
         self.activation = ACTIVATIONS[row.activation]
 
-    def call(self, x: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """Maps x [B,H,W,C] to [B,H',W',filters]; condition [B,K] feeds a conditional norm."""
+    def call(
+        self, x: tf.Tensor, condition: Optional[tf.Tensor] = None, training: bool = False
+    ) -> tf.Tensor:
+        """Maps x [B,H,W,C] to [B,H',W',filters].
+
+        Condition [B,K] feeds a conditional norm; in training a batch norm uses the batch.
+        """
+        x = self.before(x)
         if self.row.resample == "up":
             x = upsample(x)
-        x = self.convolution(x)
-        if self.norm is not None:
-            x = self.norm(x, condition) if self.norm.num_conditions else self.norm(x)
-        x = self.activation(x)
+        x = self.activation(self._normalise(self._convolve(x), condition, training))
         return tf.nn.max_pool2d(x, 2, 2, "SAME") if self.row.resample == "pool" else x
+
+    def _convolve(self, x: tf.Tensor) -> tf.Tensor:
+        if self.row.padding != "symmetric":
+            return self.convolution(x)
+        if self.row.resample == "transposed":
+            return self.convolution(x)[:, 1:, 1:]
+        margin = (self.row.kernel - 1) // 2
+        return self.convolution(tf.pad(x, [[0, 0], [margin] * 2, [margin] * 2, [0, 0]]))
+
+    def _normalise(self, x: tf.Tensor, condition: Optional[tf.Tensor], training: bool) -> tf.Tensor:
+        if self.norm is None:
+            return x
+        if isinstance(self.norm, tf.keras.layers.BatchNormalization):
+            return self.norm(x, training=training)
+        return self.norm(x, condition) if self.norm.num_conditions else self.norm(x)
 
 
 def plain_unit(row: Row, width: int, initializer: tf.keras.initializers.Initializer) -> ConvUnit:
     """Returns a unit with plain instance norm, or a bare convolution if the row is linear."""
     norm = InstanceNormalization(name="norm") if row.activation else None
     return ConvUnit(row, width, initializer, norm)
+
+
+def table_unit(row: Row, width: int, initializer: tf.keras.initializers.Initializer) -> ConvUnit:
+    """Returns a unit with the norm that its row tells."""
+    return ConvUnit(row, width, initializer, NORMS[row.norm]())
+
+
+def run_units(
+    units: Iterable[ConvUnit],
+    x: tf.Tensor,
+    skips: Optional[Mapping[str, tf.Tensor]] = None,
+    condition: Optional[tf.Tensor] = None,
+    training: bool = False,
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """Returns the last output and all skips: those given and those that the rows keep."""
+    skips = dict(skips or {})
+    for unit in units:
+        if unit.row.join:
+            x = tf.concat([skips[unit.row.join], x], axis=-1)
+        x = unit(x, condition, training)
+        if unit.row.keep:
+            skips[unit.row.keep] = x
+    return x, skips

@@ -1,4 +1,6 @@
-"""Kernel initialisers of the structure-map system (original code, section 1.2 of the fact sheet).
+"""Kernel initialisers: those of the structure-map system, and PyTorch's.
+
+Source of the former: original code, section 1.2 of the fact sheet.
 
 `mean_filter` starts a convolution as a box filter: every weight is 1 / (k*k*F) up to a tiny noise.
 The noise (1e-6) is all that tells a layer's filters apart, so kernels have to be made in float32.
@@ -52,3 +54,16 @@ def kernel_initializer(name: str, fan_in_channels: int) -> tf.keras.initializers
 def discriminator_normal(stddev: float = 0.02) -> tf.keras.initializers.Initializer:
     """Returns Normal(0, stddev); 0.02 in every version of the code, 0.2 in the early paper."""
     return tf.keras.initializers.RandomNormal(mean=0.0, stddev=stddev)
+
+
+def he_normal_untruncated() -> tf.keras.initializers.Initializer:
+    """Returns Normal(0, sqrt(2 / inputs)), He's initialiser as PyTorch has it; Keras cuts tails."""
+    return tf.keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+def transposed_uniform() -> tf.keras.initializers.Initializer:
+    """Returns U(-b, b) with b = 1 / sqrt(kernel area * *output* channels).
+
+    This is PyTorch's default for transposed convolutions.
+    """
+    return tf.keras.initializers.VarianceScaling(1.0 / 3.0, "fan_in", "uniform")

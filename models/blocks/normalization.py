@@ -1,4 +1,4 @@
-"""Instance normalisation with statistics in float32, plain and conditional.
+"""Normalisations: instance norm with statistics in float32, plain, conditional or bare; batch norm.
 
 Our own small layers: tensorflow-addons and Keras cast the statistics back to float16 (overflow)
 and use epsilon 1e-3 and constant scales; the original code has epsilon 1e-5, scales ~ N(1, 0.02).
@@ -25,6 +25,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
         num_conditions: rows of the scale/offset tables, or None for the plain layer.
         scale: mean of the initial scale (its spread is 0.02).
         offset: initial offset, one number or one per channel.
+        affine: False normalises alone: the layer has no scale and no offset.
     """
 
     def __init__(
@@ -32,15 +33,20 @@ class InstanceNormalization(tf.keras.layers.Layer):
         num_conditions: Optional[int] = None,
         scale: float = 1.0,
         offset: Union[float, tuple[float, ...]] = 0.0,
+        affine: bool = True,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.num_conditions = num_conditions
         self.initial_scale = scale
         self.initial_offset = offset
+        self.affine = affine
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Creates scale and offset, [channels] or [num_conditions, channels]."""
+        """Creates scale and offset, [channels] or [num_conditions, channels], if there are any."""
+        super().build(input_shape)
+        if not self.affine:
+            return
         rows = () if self.num_conditions is None else (self.num_conditions,)
         shape = (*rows, input_shape[-1])
         normal = tf.keras.initializers.RandomNormal(self.initial_scale, SCALE_STDDEV)
@@ -49,11 +55,13 @@ class InstanceNormalization(tf.keras.layers.Layer):
         options = {"dtype": tf.float32, "experimental_autocast": False}
         self.scale = self.add_weight("scale", shape, initializer=normal, **options)
         self.offset = self.add_weight("offset", shape, initializer=constant, **options)
-        super().build(input_shape)
 
     def call(self, x: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Returns the normalised x [B,H,W,C] in x's type; condition is one-hot [B,K]."""
-        scale, offset = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.offset)
+        if self.affine:
+            scale, offset = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.offset)
+        else:
+            scale, offset = tf.ones(x.shape[-1:]), tf.zeros(x.shape[-1:])
         if self.num_conditions is not None:
             condition = tf.cast(condition, tf.float32)
             scale, offset = tf.matmul(condition, scale), tf.matmul(condition, offset)
@@ -69,6 +77,7 @@ class InstanceNormalization(tf.keras.layers.Layer):
             "num_conditions": self.num_conditions,
             "scale": self.initial_scale,
             "offset": self.initial_offset,
+            "affine": self.affine,
         }
 
 
@@ -99,3 +108,12 @@ def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tuple:
         return x_gradient, scale_gradient, offset_gradient
 
     return centred * (scale * inverse) + offset, gradient
+
+
+# What a table row may ask for, with PyTorch's defaults. Batch norm's running mean and variance move
+# by a tenth per step, the variance unbiased (as the fused kernel has it).
+NORMS = {
+    "": lambda: None,
+    "instance": lambda: InstanceNormalization(affine=False, name="norm"),
+    "batch": lambda: tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=EPSILON, name="norm"),
+}

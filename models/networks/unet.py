@@ -22,7 +22,7 @@ from typing import Optional, Union
 
 import tensorflow as tf
 
-from models.blocks.convolution import ConvUnit, Row, plain_unit, with_activation
+from models.blocks.convolution import ConvUnit, Row, plain_unit, run_units, with_activation
 from models.blocks.initializers import kernel_initializer
 from models.blocks.normalization import InstanceNormalization
 from utils.errors import UserError
@@ -52,7 +52,8 @@ DECODER = (
     Row("add3_conv1", 1, fan_in=2, join="C"),
     Row("add3_conv2", 1, fan_in=1),
 )
-SIZE_MULTIPLE = 8
+HALVINGS = 3
+SIZE_MULTIPLE = 2**HALVINGS
 
 Codes = tuple[tf.Tensor, dict[str, tf.Tensor]]  # bottleneck [B,H/8,W/8,4n], skips by name
 
@@ -87,12 +88,14 @@ class UNetSpec:
     output_activation: str = "sigmoid"
 
 
-def check_sides(what: str, size: Sequence[Optional[int]]) -> None:
-    """Raises UserError unless height and width can be halved three times; None is any size."""
-    if any(side is not None and side % SIZE_MULTIPLE for side in size):
+def check_sides(
+    what: str, size: Sequence[Optional[int]], halvings: int = HALVINGS, network: str = "the U-Net"
+) -> None:
+    """Raises UserError unless height and width can be halved `halvings` times; None is any size."""
+    if any(side is not None and side % 2**halvings for side in size):
         raise UserError(
             f"{what} has {size[0]}x{size[1]} pixels; both sides must be divisible by "
-            f"{SIZE_MULTIPLE}, which the U-Net halves three times"
+            f"{2**halvings}, which {network} halves {halvings} times"
         )
 
 
@@ -136,12 +139,7 @@ class UNet(tf.keras.Model):
     def encode(self, image: tf.Tensor) -> Codes:
         """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""
         check_sides(f"The input of {self.name}", image.shape[1:3])
-        x, skips = image, {}
-        for unit in self.encoder:
-            x = unit(x)
-            if unit.row.keep:
-                skips[unit.row.keep] = x
-        return x, skips
+        return run_units(self.encoder, image)
 
     def decode(self, codes: Codes, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Maps codes of B samples to images [B*k,H,W,outputs].
@@ -155,10 +153,7 @@ class UNet(tf.keras.Model):
             x, skips = tf.nest.map_structure(lambda code: tf.repeat(code, rows, axis=0), codes)
             if self.norm_conditions is None:
                 x = tf.concat([x, tile_condition(condition, x)], axis=-1)
-        for unit in self.decoder:
-            if unit.row.join:
-                x = tf.concat([skips[unit.row.join], x], axis=-1)
-            x = unit(x, condition)
+        x, _ = run_units(self.decoder, x, skips, condition)
         return self.output_unit(x, condition)
 
     def call(self, image: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:

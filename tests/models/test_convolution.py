@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.blocks.convolution import ConvUnit, Row, capped_relu, upsample, with_activation
+from models.blocks.convolution import (
+    ConvUnit,
+    Row,
+    capped_relu,
+    run_units,
+    table_unit,
+    upsample,
+    with_activation,
+)
+from models.blocks.normalization import InstanceNormalization
+from tests.models.toys import random_image, torch_convolution, torch_transposed
 
 ONES = tf.ones([1, 4, 4, 1])
 
@@ -39,8 +49,20 @@ def test_a_leak_replaces_the_capped_relu_only():
 
 
 def test_unknown_activation_is_refused():
-    with pytest.raises(KeyError, match="tanh"):
-        bare(Row("conv", 1, activation="tanh"))
+    with pytest.raises(KeyError, match="swish"):
+        bare(Row("conv", 1, activation="swish"))
+
+
+def test_activations_by_name():
+    x = tf.reshape([-5.0, 0.0, 1.0, 200.0], [1, 2, 2, 1])
+    slight = bare(Row("conv", 1, kernel=1, activation="leaky_relu_0.01"))(x)
+    np.testing.assert_allclose(plane(slight), [[-0.05, 0], [1, 200]], rtol=1e-6)
+    tanh = bare(Row("conv", 1, kernel=1, activation="tanh"))(x)
+    np.testing.assert_allclose(plane(tanh), np.tanh([[-5, 0], [1, 200]]), rtol=1e-5)
+    before = bare(Row("conv", 1, kernel=1, before="relu", activation="leaky_relu"), "zeros")
+    before.convolution.build((None, 2, 2, 1))
+    before.convolution.kernel.assign(-tf.ones([1, 1, 1, 1]))  # relu, sign, leak
+    np.testing.assert_allclose(plane(before(x)), [[0, 0], [-0.2, -40]], rtol=1e-6)
 
 
 def test_upsample_gradient_sums_the_copies():
@@ -62,3 +84,50 @@ def test_pooling_takes_the_maximum_after_the_activation():
     x = tf.reshape([-1.0, -2.0, 3.0, 4.0, -5.0, -6.0, 7.0, 200.0], [1, 2, 4, 1])
     found = bare(Row("conv", 1, kernel=1, resample="pool"))(x)
     np.testing.assert_array_equal(plane(found), [[0, 100]])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row("conv", 2, stride=2, padding="symmetric", activation=""),
+        Row("conv", 2, kernel=5, stride=2, padding="symmetric", activation=""),
+        Row("conv", 2, kernel=4, stride=2, activation=""),
+        Row("conv", 2, stride=2, padding="symmetric", resample="transposed", activation=""),
+        Row("conv", 2, kernel=4, stride=2, resample="transposed", activation=""),
+    ],
+)
+def test_pixels_stand_where_pytorch_puts_them(row):
+    """All with padding (kernel - 1) // 2; the transposed ones double the size."""
+    unit, x = bare(row, "normal"), random_image(2, 6, 8, 3)
+    rule = torch_transposed if row.resample else torch_convolution
+    found = unit(x)
+    np.testing.assert_allclose(found, rule(x, unit.convolution), rtol=1e-4, atol=1e-5)
+    size = (12, 16) if row.resample else (3, 4)
+    assert found.shape == (2, *size, 2)
+
+
+def test_a_valid_kernel_covers_what_it_is_told_to():
+    row = Row("conv", 3, kernel=(4, 5), padding="valid", activation="", bias=False)
+    unit = bare(row)
+    assert unit(tf.ones([1, 4, 5, 1])).numpy().tolist() == [[[[20.0] * 3]]]
+    assert [v.name.rpartition("/")[2] for v in unit.variables] == ["kernel:0"]
+
+
+def test_a_row_tells_its_norm():
+    norms = [table_unit(Row("a", 1, norm=name), 1, None).norm for name in ("", "instance", "batch")]
+    assert norms[0] is None
+    assert isinstance(norms[1], InstanceNormalization) and not norms[1].affine
+    assert isinstance(norms[2], tf.keras.layers.BatchNormalization)
+    assert (norms[2].momentum, norms[2].epsilon) == (0.9, 1e-5)
+    with pytest.raises(KeyError, match="layer"):
+        table_unit(Row("a", 1, norm="layer"), 1, None)
+
+
+def test_a_table_joins_its_skips_in_front():
+    rows = [Row("a", 1, kernel=1, keep="A"), Row("b", 1, kernel=1, join="A")]
+    units, x = [bare(row) for row in rows], tf.fill([1, 1, 1, 1], 2.0)
+    y, skips = run_units(units, x, {"old": x})
+    assert float(y) == 4.0 and set(skips) == {"old", "A"}
+    assert units[1].convolution.kernel.shape == (1, 1, 2, 1)
+    units[1].convolution.kernel.assign(tf.reshape([1.0, 0.0], [1, 1, 2, 1]))
+    assert float(run_units(units[1:], x, {"A": 3 * x})[0]) == 6.0

@@ -7,8 +7,10 @@ import pytest
 
 from models.blocks.initializers import (
     discriminator_normal,
+    he_normal_untruncated,
     kernel_initializer,
     mean_filter,
+    transposed_uniform,
 )
 
 SHAPE = (3, 3, 16, 16)
@@ -33,6 +35,8 @@ def drawn(initializer) -> np.ndarray:
         (kernel_initializer("mean_filter_exact", 1), 1 / (9 * 16), 1e-6),  # the kernel's own 16
         (kernel_initializer("he_normal", 16), 0.0, (2 / 144) ** 0.5),
         (kernel_initializer("glorot_uniform", 16), 0.0, (2 / 288) ** 0.5),
+        (he_normal_untruncated(), 0.0, (2 / 144) ** 0.5),
+        (transposed_uniform(), 0.0, 1 / (3 * 144) ** 0.5),
     ],
 )
 def test_mean_and_spread(initializer, mean, stddev):
@@ -44,3 +48,10 @@ def test_mean_and_spread(initializer, mean, stddev):
 def test_unknown_initialiser_is_refused():
     with pytest.raises(ValueError, match="initializer is 'xavier'; expected one of mean_filter"):
         kernel_initializer("xavier", 1)
+
+
+def test_pytorch_cuts_no_tails_and_counts_the_outputs_of_transposed_kernels():
+    values = drawn(he_normal_untruncated()) / (2 / 144) ** 0.5
+    assert np.mean(np.abs(values) > 2.4) > 0.01  # 1.6 % of a normal; Keras' ends at 2.27
+    kernel = transposed_uniform()((3, 3, 4, 100)).numpy()  # [height, width, outputs, inputs]
+    assert 0.95 / 6 < np.abs(kernel).max() <= 1 / 6

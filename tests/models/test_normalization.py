@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.blocks.normalization import InstanceNormalization, instance_norm
+from models.blocks.normalization import NORMS, InstanceNormalization, instance_norm
 
 
 def image(seed: int = 0) -> np.ndarray:
@@ -152,6 +152,29 @@ def test_gradients_are_finite_in_float16(policy):
     found = tape.gradient(loss, layer.trainable_variables)
     assert len(found) == 2
     assert all(np.all(np.isfinite(g)) and np.any(g) for g in found)
+
+
+def test_without_scale_and_offset_it_only_normalises():
+    layer = InstanceNormalization(affine=False)
+    np.testing.assert_allclose(layer(image()), normalised(image()), rtol=1e-4, atol=1e-5)
+    assert layer.weights == []
+    copy = InstanceNormalization.from_config(layer.get_config())
+    assert not copy.affine
+
+
+def test_batch_norm_counts_like_pytorch():
+    """A tenth of the new statistics enters the running ones, the variance unbiased."""
+    layer, x = NORMS["batch"](), image()
+    found = layer(x, training=True)
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    expected = (x - mean) / np.sqrt(variance + 1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    count = x[..., 0].size
+    unbiased = variance * count / (count - 1)
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * mean, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-4)
+    still = (x - 0.1 * mean) / np.sqrt(0.9 + 0.1 * unbiased + 1e-5)
+    np.testing.assert_allclose(layer(x, training=False), still, rtol=1e-3, atol=1e-4)
 
 
 def test_configuration_round_trip():

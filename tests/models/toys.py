@@ -43,8 +43,8 @@ def record_units(monkeypatch) -> list:
     rows, call = [], ConvUnit.call
 
     @functools.wraps(call)
-    def recording(self, x, condition=None):
-        y = call(self, x, condition)
+    def recording(self, x, condition=None, training=False):
+        y = call(self, x, condition, training)
         conv = self.convolution
         norm = self.norm is not None
         rows.append((self.name, conv.kernel_size[0], conv.strides[0], tuple(y.shape[1:]), norm))
@@ -54,16 +54,44 @@ def record_units(monkeypatch) -> list:
     return rows
 
 
-def random_batch(samples: int = 2, seed: int = 0) -> dict:
-    """Every key that a system may ask for: 32x24 pixels of noise, masks, labels and seeds."""
+def torch_convolution(x, layer) -> np.ndarray:
+    """PyTorch's convolution with stride 2 and padding (k - 1) // 2, one kernel pixel at a time."""
+    x, kernel = np.asarray(x, np.float64), layer.kernel.numpy()
+    samples, height, width, _ = x.shape
+    k = kernel.shape[0]
+    margin = (k - 1) // 2
+    padded = np.pad(x, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
+    y = np.zeros((samples, height // 2, width // 2, kernel.shape[3])) + layer.bias.numpy()
+    for a in range(k):
+        for b in range(k):
+            seen = padded[:, a : a + height - 1 : 2, b : b + width - 1 : 2]
+            y += seen @ kernel[a, b]
+    return y
+
+
+def torch_transposed(x, layer) -> np.ndarray:
+    """PyTorch's transposed one: input pixel i goes to 2 i + a - padding for kernel pixels a."""
+    x, kernel = np.asarray(x, np.float64), layer.kernel.numpy()
+    samples, height, width, _ = x.shape
+    margin = (kernel.shape[0] - 1) // 2
+    y = np.zeros((samples, 2 * height, 2 * width, kernel.shape[2])) + layer.bias.numpy()
+    for i, j, a, b in np.ndindex(height, width, *kernel.shape[:2]):
+        row, column = 2 * i + a - margin, 2 * j + b - margin
+        if 0 <= row < 2 * height and 0 <= column < 2 * width:
+            y[:, row, column] += x[:, i, j] @ kernel[a, b].T
+    return y
+
+
+def random_batch(samples: int = 2, seed: int = 0, size: tuple = (32, 24)) -> dict:
+    """Every key that a system may ask for: pixels of noise, masks, labels and seeds."""
     rng = np.random.default_rng(seed)
     batch = {"seed": rng.integers(0, 2**31, (samples, 2)).astype(np.int32)}
     for key in ("images", "unpaired_images"):
-        batch[key] = rng.random((samples, 32, 24, 4)).astype(np.float32)
+        batch[key] = rng.random((samples, *size, 4)).astype(np.float32)
     for key in ("structure", "outside", "random_structure", "random_outside"):
-        batch[key] = rng.integers(0, 2, (samples, 32, 24, 1)).astype(np.float32)
+        batch[key] = rng.integers(0, 2, (samples, *size, 1)).astype(np.float32)
     for key in ("label", "random_label"):
-        batch[key] = rng.integers(0, 5, (samples, 32, 24, 1)).astype(np.int32)
+        batch[key] = rng.integers(0, 5, (samples, *size, 1)).astype(np.int32)
     return {key: tf.constant(value) for key, value in batch.items()}
 
 
