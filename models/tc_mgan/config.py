@@ -1,0 +1,134 @@
+"""Settings of TC-MGAN; the defaults are the paper's, where it is silent the released code's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from models.tc_mgan.networks import check_image_size
+from utils.errors import POSITIVE, Rule, UserError, at_least, check_fields, one_of
+
+_TRAINING = {
+    "learning_rate": POSITIVE,
+    "beta_1": Rule("0 or more and below 1", lambda value: 0 <= value < 1),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What tells one system of the paper from another.
+
+    Attributes:
+        labelled: one generator for all targets, told by a label, against a critic with class head;
+            otherwise a pair of its own for each target.
+        tumour: whether the segmenter S guides the generator.
+        trains_segmenter: whether S learns along; otherwise it is fixed.
+    """
+
+    labelled: bool = True
+    tumour: bool = True
+    trains_segmenter: bool = False
+
+
+VARIANTS = {
+    "pix2pix": Variant(labelled=False, tumour=False),
+    "mgan": Variant(tumour=False),
+    "tc_mgan": Variant(),
+    "tc_mgan_bw": Variant(trains_segmenter=True),
+}
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """The segmenter S; as `EVALUATION` the U-Nets that judge synthetic images.
+
+    Args:
+        width: base width, channels.
+        learning_rate: Adam's.
+        beta_1: Adam's first decay.
+    """
+
+    width: int = 64
+    learning_rate: float = 1e-4
+    beta_1: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--*.", width=at_least(1), **_TRAINING)
+
+
+EVALUATION = SegmenterConfig(learning_rate=1e-3)
+
+
+@dataclass(frozen=True)
+class TCMGANWeights:
+    """Weights of the losses; `l1` and `modality` multiply *sums* over pixels or classes.
+
+    Args:
+        l1: absolute error, summed over an image's pixels.
+        modality: class head, summed over the classes.
+        tumour: soft Dice of S on generated images (tc_mgan and tc_mgan_bw).
+        penalty: gradient penalty of the critic.
+        segmenter_real: soft Dice of real images in S' own loss (tc_mgan_bw).
+        segmenter_fake: soft Dice of generated images in S' own loss (tc_mgan_bw).
+    """
+
+    l1: float = 0.1
+    modality: float = 10.0
+    tumour: float = 50.0
+    penalty: float = 100.0
+    segmenter_real: float = 0.3
+    segmenter_fake: float = 0.7
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--gan.weights.")
+
+
+def _ascending_shares(shares: Sequence[float]) -> bool:
+    ascending = all(a < b for a, b in zip(shares, shares[1:]))
+    return ascending and all(math.isfinite(share) and 0 < share < 1 for share in shares)
+
+
+@dataclass(frozen=True)
+class TCMGANConfig:
+    """Generator against critic, in one of four variants.
+
+    Args:
+        variant: pix2pix, mgan, tc_mgan or tc_mgan_bw.
+        image_size: height and width of the slices, pixels, divisible by 32.
+        width: base width of the generator, channels.
+        critic_width: base width of the critic, channels.
+        learning_rate: Adam's at the start, of all networks.
+        decay_shares: where it falls, shares of the training in ascending order.
+        decay_factors: what it is multiplied by from each of them on, with respect to the start.
+        beta_1: Adam's first decay.
+        weights: loss weights.
+    """
+
+    variant: str = "tc_mgan"
+    image_size: tuple[int, int] = (128, 128)
+    width: int = 64
+    critic_width: int = 64
+    learning_rate: float = 2e-4
+    decay_shares: tuple[float, ...] = (0.3, 0.6, 0.9)
+    decay_factors: tuple[float, ...] = (0.5, 0.25, 0.05)
+    beta_1: float = 0.9
+    weights: TCMGANWeights = field(default_factory=TCMGANWeights)
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--gan.",
+            variant=one_of(VARIANTS),
+            width=at_least(1),
+            critic_width=at_least(1),
+            decay_shares=Rule("shares between 0 and 1 in ascending order", _ascending_shares),
+            decay_factors=Rule("numbers above 0", lambda values: all(map(POSITIVE.holds, values))),
+            **_TRAINING,
+        )
+        if len(self.decay_shares) != len(self.decay_factors):
+            raise UserError(
+                f"--gan.decay_factors has {len(self.decay_factors)} numbers; give one for each of "
+                f"the {len(self.decay_shares)} --gan.decay_shares"
+            )
+        check_image_size("--gan.image_size", self.image_size)
