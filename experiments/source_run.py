@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import tensorflow as tf
 
 from experiments import train_brats
 from experiments.configs.brats import PRESETS, BratsConfig
-from experiments.launch import Launch, remove_start, saved_run
+from experiments.launch import Launch, saved_run
 from experiments.stages.context import Context, open_context
 from utils.config import from_dict
-from utils.distribute import is_chief
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 
@@ -27,7 +25,7 @@ def open_source(launch: Launch, strategy: tf.distribute.Strategy) -> Context:
     """
     path = launch.source or launch.out / "main"
     if launch.source is None:
-        _make(launch, path, strategy)
+        train_brats.JOB.make(launch, path, PRESETS[launch.preset], strategy)
     saved = saved_run(path, "--run needs")
     data = launch.data or (Path(saved["data"]) if saved["data"] else None)
     if data is not None and not data.is_dir():
@@ -41,19 +39,3 @@ def open_source(launch: Launch, strategy: tf.distribute.Strategy) -> Context:
             f"python {train_brats.SCRIPT.path} --out {path} --resume"
         )
     return context
-
-
-def _make(launch: Launch, path: Path, strategy: tf.distribute.Strategy) -> None:
-    resume = (path / "config.json").exists()
-    config = PRESETS[launch.preset]
-    if resume:
-        config = from_dict(BratsConfig, saved_run(path, "OUT/main needs")["config"])
-    stages = tuple(train_brats.JOB.stages)
-    main_run = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
-    had_split = (path / "splits.json").exists()
-    run = RunDirectory(path, writes=is_chief(strategy))
-    try:
-        train_brats.JOB.execute(main_run, run, strategy)
-    finally:
-        if run.writes and not run.config.exists():
-            remove_start(run, had_split)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 
 from data.slices import SLICE_MAXIMUM, SliceConfig, output_size
-from models.tc_mgan.config import VARIANTS, SegmenterConfig, TCMGANConfig, Variant
+from models.tc_mgan.config import EVALUATION, VARIANTS, SegmenterConfig, TCMGANConfig, Variant
 from utils.errors import UserError, at_least, check_fields
 from utils.trainer import Schedule
 
@@ -108,3 +108,28 @@ TINY = replace(
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
+
+
+@dataclass(frozen=True)
+class Table2Config:
+    """Table 2: U-Nets that judge what translated modalities are worth.
+
+    Args:
+        unet: of every evaluation U-Net.
+        schedule: length of each one's training.
+        training: of the four variants.
+    """
+
+    unet: SegmenterConfig = EVALUATION
+    schedule: Schedule = field(default_factory=lambda: _epochs(30))
+    training: TranslationConfig = THESIS
+
+
+TABLE2_DEMO = Table2Config(
+    unet=replace(EVALUATION, width=16), schedule=_steps(600, 8), training=DEMO
+)
+TABLE2_PRESETS = {
+    "tiny": Table2Config(replace(EVALUATION, width=4), _steps(10, 4), TINY),
+    "demo": TABLE2_DEMO,
+    "thesis": Table2Config(),
+}

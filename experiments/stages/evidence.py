@@ -124,7 +124,7 @@ def spell(
         value = options.get(option.field, option.default)
         if value != option.default:
             is_path = Path in (option.type, *get_args(option.type))
-            words += [f"--{option.name}", "FILE" if is_path else str(value)]
+            words += [f"--{option.name}", "PATH" if is_path else str(value)]
     usual = flatten(dataclasses.asdict(script.presets[preset]))
     for name, value in flatten(config).items():
         if json.dumps(value) != json.dumps(usual.get(name)):

@@ -9,8 +9,10 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
-from experiments.launch import Launch, record_start
+from experiments.launch import Launch, record_start, remove_start, saved_run
 from experiments.stages.run_context import RunContext
+from utils.config import from_dict
+from utils.distribute import is_chief
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 
@@ -70,3 +72,27 @@ class TrainingJob:
                 self.stages[stage](alone)
         if run.writes and "report" in launch.stages:
             print(f"report: {run.report}")
+
+    def make(
+        self, launch: Launch, path: Path, config: Any, strategy: tf.distribute.Strategy
+    ) -> None:
+        """Makes a run of all stages in `path` for another script, or continues the one there.
+
+        Args:
+            launch: of the other script; data, cache and devices are the same.
+            path: of the run; what it was begun with holds, whatever `config` says.
+            config: of a new run.
+            strategy: the distribution strategy.
+        """
+        resume = (path / "config.json").exists()
+        if resume:
+            config = from_dict(type(config), saved_run(path, "A run begun needs")["config"])
+        stages = tuple(self.stages)
+        part = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
+        had_split = (path / "splits.json").exists()
+        run = RunDirectory(path, writes=is_chief(strategy))
+        try:
+            self.execute(part, run, strategy)
+        finally:
+            if run.writes and not run.config.exists():
+                remove_start(run, had_split)

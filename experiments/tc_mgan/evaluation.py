@@ -47,6 +47,13 @@ def translate_subjects(context: TranslationContext, subjects: tuple[str, ...]) -
     return Translations(real, translated, label[..., 0], source)
 
 
+def lesion_slices(slices: Translations, count: int) -> np.ndarray:
+    """Returns the numbers of up to `count` slices with enhancing tumour, if any, evenly spread."""
+    wanted = np.flatnonzero((slices.label == ENHANCING).any(axis=(1, 2)))
+    wanted = wanted if len(wanted) else np.arange(len(slices.label))
+    return wanted[np.linspace(0, len(wanted) - 1, min(count, len(wanted))).astype(int)]
+
+
 def evaluate_translation(context: TranslationContext) -> None:
     """Adds translation/ and contrast/ figures to metrics.json, once."""
     if context.finished("evaluate"):

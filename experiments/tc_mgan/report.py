@@ -8,7 +8,7 @@ import pandas as pd
 from experiments.configs.tc_mgan import TRAININGS
 from experiments.stages.report import add_trainings
 from experiments.tc_mgan.context import TranslationContext
-from experiments.tc_mgan.evaluation import ENHANCING, translate_subjects
+from experiments.tc_mgan.evaluation import lesion_slices, translate_subjects
 from experiments.tc_mgan.training import translation_grid
 from models.tc_mgan.modalities import TARGETS
 from utils.report import Report
@@ -31,9 +31,7 @@ def write_translation_report(context: TranslationContext) -> None:
     )
     report.add_table(translation_table(context.run.read_metrics()), "Translated against real")
     slices = translate_subjects(context, context.split.test)
-    wanted = np.flatnonzero((slices.label == ENHANCING).any(axis=(1, 2)))
-    wanted = wanted if len(wanted) else np.arange(len(slices.label))
-    chosen = wanted[np.linspace(0, len(wanted) - 1, min(COLUMNS, len(wanted))).astype(int)]
+    chosen = lesion_slices(slices, COLUMNS)
     picture = translation_grid(*(values[chosen] for values in slices[:3]))
     report.add_picture(
         "Held-out slices",

@@ -1,0 +1,168 @@
+"""TC-MGAN Table 1: PSNR and SSIM of T2 translated by the four variants.
+
+    python experiments/table1_tc_mgan.py                       # trains all four on the phantom
+    python experiments/table1_tc_mgan.py --data BraTS2018      # on your data
+    python experiments/table1_tc_mgan.py --variants DIR        # DIR/<variant>: finished runs
+
+Every variant is a run of experiments/train_tc_mgan.py of its own, with the same seed and length.
+Source: Xin, Hu, Zheng, Liao, "Multi-modality generative adversarial networks with tumor consistency
+loss for brain MR image synthesis", section 3.3 and Table 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import prepare_tensorflow, require_supported_versions
+
+require_supported_versions()
+prepare_tensorflow()
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from experiments.configs.tc_mgan import PRESETS
+from experiments.launch import Launch, Script, main, parse, record_start
+from experiments.stages.evidence import Stopwatch, command
+from experiments.stages.pictures import slice_rows
+from experiments.tc_mgan.context import TranslationContext, check_batches
+from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices, translate_subjects
+from experiments.tc_mgan.variants import OPTION, TITLES, finished_runs
+from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
+from utils.config import to_yaml
+from utils.pictures import grid, write_png
+from utils.run_directory import RunDirectory
+from utils.tables import bullets, markdown_table, write_table
+
+FIGURES = ("psnr", *SSIM_RANGES)
+# Means over 85 patients of BraTS 2018, by variant and figure: Flair, T1c, T1.
+PAPER = {
+    "pix2pix": {"psnr": (24.0345, 25.1622, 25.2793), "ssim_range2": (0.9110, 0.9260, 0.9421)},
+    "mgan": {"psnr": (24.6176, 25.7269, 25.8468), "ssim_range2": (0.9256, 0.9389, 0.9520)},
+    "tc_mgan": {"psnr": (24.6416, 25.6822, 25.7784), "ssim_range2": (0.9267, 0.9390, 0.9520)},
+    "tc_mgan_bw": {"psnr": (24.6164, 25.6962, 25.8126), "ssim_range2": (0.9266, 0.9399, 0.9528)},
+}
+DEFINITIONS = (
+    "`psnr`: 10 log10(1 / mean squared error) in dB of intensities in [0,1], per slice on the full "
+    "frame; higher is better.",
+    "`ssim`: structural similarity per slice with a uniform 7x7 window and data range 1; higher is "
+    "better.",
+    "`ssim_range2`: the same with data range 2, which is always higher; the paper does not say "
+    "which it used, its published example fits this one.",
+    "Each is mean +- standard deviation over all slices of the held-out patients.",
+)
+COLUMNS = 6
+SCRIPT = Script(
+    "experiments/table1_tc_mgan.py",
+    __doc__.split("\n")[0],
+    PRESETS,
+    stages=("table",),
+    options=(OPTION,),
+)
+
+
+def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+    """Writes table1_tc_mgan.{csv,md,png} and the keys `table1_tc_mgan/...` of metrics.json."""
+    check_batches(launch.config, strategy)
+    if launch.dry_run:
+        print(f"{to_yaml(launch.config)}\nvariants: {', '.join(TITLES)}")
+        return
+    record_start(launch, run, strategy)
+    with Stopwatch(run, "table1_tc_mgan"):
+        contexts = finished_runs(launch, launch.config, strategy)
+    if not run.writes:
+        return
+    metrics = {
+        f"table1_tc_mgan/{variant}/{key.split('/', 1)[1]}": value
+        for variant, context in contexts.items()
+        for key, value in context.run.read_metrics().items()
+        if key.startswith("translation/")
+    }
+    run.update_metrics(metrics)
+    frame = quality_frame(metrics)
+    text = quality_text(frame, launch, contexts)
+    write_table(run.path / "table1_tc_mgan", frame, text)
+    write_png(run.path / "table1_tc_mgan.png", translation_strip(contexts))
+    print(f"\n{text}\n{run.path / 'table1_tc_mgan.md'}")
+
+
+def quality_frame(metrics: Mapping[str, float]) -> pd.DataFrame:
+    """Returns a row per figure, modality and variant; differences are ours - paper."""
+    rows = []
+    for figure in FIGURES:
+        for i, modality in enumerate(TARGETS):
+            for variant, title in TITLES.items():
+                key = f"table1_tc_mgan/{variant}/{modality}/{figure}"
+                paper = PAPER[variant][figure][i] if figure in PAPER[variant] else np.nan
+                ours, spread = metrics[key], metrics[f"{key}_std"]
+                row = {"figure": figure, "modality": modality, "variant": title, "ours": ours}
+                rows.append({**row, "std": spread, "paper": paper, "difference": ours - paper})
+    return pd.DataFrame(rows)
+
+
+def quality_text(
+    frame: pd.DataFrame, launch: Launch, contexts: Mapping[str, TranslationContext]
+) -> str:
+    """Returns the Markdown page: the table, the order found, where it comes from, definitions."""
+    first = next(iter(contexts.values()))
+    means = frame.groupby(["figure", "variant"])["ours"].mean()
+    orders = []
+    for figure in FIGURES:
+        ranked = means[figure].sort_values(ascending=False)
+        orders.append(f"`{figure}`, mean over modalities: {_ranking(ranked)}.")
+    orders.append("The paper's order by mean PSNR: " + _ranking(_paper_means()) + ".")
+    split = first.split
+    notes = (
+        f"Data: {first.data_note}; {len(split.gan)} patients to learn from, {len(split.test)} held "
+        "out.",
+        f"Command: `{command(SCRIPT, launch)}`; one run of each variant.",
+    )
+    parts = [
+        "# TC-MGAN, Table 1: T2 translated by the four variants",
+        markdown_table(frame),
+        "The paper's numbers are of BraTS 2018; differences are ours - paper.",
+        "## What was found",
+        bullets(orders),
+        "## How",
+        bullets(notes),
+        "## Definitions",
+        bullets(DEFINITIONS),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _ranking(ranked: pd.Series) -> str:
+    return " > ".join(f"{name} {value:.3f}" for name, value in ranked.items())
+
+
+def _paper_means() -> pd.Series:
+    means = {TITLES[variant]: np.mean(values["psnr"]) for variant, values in PAPER.items()}
+    return pd.Series(means).sort_values(ascending=False)
+
+
+def translation_strip(contexts: Mapping[str, TranslationContext]) -> np.ndarray:
+    """Returns held-out slices: T2, then each target real above the variants' translations."""
+    rows, titles = [], []
+    sets = {
+        TITLES[name]: translate_subjects(context, context.split.test)
+        for name, context in contexts.items()
+    }
+    first = next(iter(sets.values()))
+    chosen = lesion_slices(first, COLUMNS)
+    label = first.label[chosen]
+    originals = slice_rows(first.real[chosen], label)
+    rows, titles = [originals[SOURCE_CHANNEL]], ["T2"]
+    made = {title: slice_rows(part.translated[chosen], label) for title, part in sets.items()}
+    for i, (modality, channel) in enumerate(zip(TARGETS, TARGET_CHANNELS)):
+        rows += [originals[channel], *(made[title][i] for title in made)]
+        titles += [f"{modality} real", *(f"{modality} {title}" for title in made)]
+    return grid(rows, titles=titles)
+
+
+if __name__ == "__main__":
+    sys.exit(main(lambda: parse(sys.argv[1:], SCRIPT), execute))
