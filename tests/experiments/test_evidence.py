@@ -146,7 +146,7 @@ def test_a_printed_command_repeats_the_run(tmp_path):
     launch = parse([*words, "--out", str(tmp_path)], table3_quality.SCRIPT)
     text = command(table3_quality.SCRIPT, launch)
     assert text == (
-        "python experiments/table3_quality.py --preset tiny --inception-weights FILE --samples=9 "
+        "python experiments/table3_quality.py --preset tiny --inception-weights PATH --samples=9 "
         "--skrgan_star.initializer=glorot_uniform --gan_sharp.learning_rate=1e-05"
     )
     again = parse([*text.split()[2:], "--out", str(tmp_path)], table3_quality.SCRIPT)
