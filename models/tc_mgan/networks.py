@@ -146,7 +146,8 @@ class Critic(tf.keras.Model):
 
     def call(self, image: tf.Tensor, source: tf.Tensor) -> dict[str, tf.Tensor]:
         """Judges whether `image` is a real modality of `source`, and which one it is."""
-        x, _ = run_units(self.trunk, tf.concat([image, source], axis=-1))
+        pair = tf.concat([image, tf.cast(source, image.dtype)], axis=-1)
+        x, _ = run_units(self.trunk, pair)
         judged = {head.name: head(x) for head in self.heads}
         if "modality" in judged:
             judged["modality"] = tf.squeeze(judged["modality"], [1, 2])

@@ -14,6 +14,7 @@ from tests.devices import mirrored_strategy
 from tests.models.test_registration import tiny_registration
 from tests.models.test_structure import tiny_structure
 from tests.models.test_synthesis import tiny_pretraining, tiny_synthesis
+from tests.models.test_tc_mgan import tiny_tc_mgan
 from tests.models.toys import descend, random_batch, tiny_segmentation, values
 from utils.distribute import (
     apply_gradients,
@@ -68,6 +69,7 @@ def built(make, rate: float):
         (tiny_registration, 1e-5),
         (tiny_pretraining, 1e-3),
         (tiny_synthesis, 1e-6),
+        (tiny_tc_mgan, 1e-3),
     ],
 )
 def test_two_devices_equal_one_with_the_double_batch(mirrored, make, rate):
@@ -77,7 +79,7 @@ def test_two_devices_equal_one_with_the_double_batch(mirrored, make, rate):
     start = all_values(one)
     np.testing.assert_array_equal(all_values(two), start)
     for step in range(3):
-        batch = random_batch(2, seed=step)
+        batch = random_batch(2, seed=step, size=(32, 32))
         expected = one.train_step(batch)
         terms = mirrored.run(two.train_step, args=(shards(mirrored, batch),))
         found = {name: float(mirrored.reduce("MEAN", t, axis=None)) for name, t in terms.items()}
