@@ -1,0 +1,225 @@
+"""The four variants of TC-MGAN: order of the updates, losses and gradients, decay, synthesis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.tc_mgan.config import VARIANTS, SegmenterConfig, TCMGANConfig, TCMGANWeights
+from models.tc_mgan.gan import TCMGAN, learning_rate
+from models.tc_mgan.modalities import TARGETS, draw_targets, pair_of
+from tests.models.test_tc_mgan_segmenter import SIZE, batch_of, plain_dice, tiny_segmenter
+from tests.models.toys import assert_terms_equal, descend, values
+from utils.checkpoints import Checkpoints
+from utils.errors import UserError
+from utils.seeding import uniform
+
+RATE = 1e-3
+
+
+def tiny_tc_mgan(variant: str = "tc_mgan", segmenter=None, **options) -> TCMGAN:
+    small = {"image_size": SIZE, "width": 2, "critic_width": 2}
+    config = TCMGANConfig(variant, **{**small, **options})
+    return TCMGAN(config, segmenter or tiny_segmenter(), total_steps=10)
+
+
+def plain_penalty(D, y, fake, x, share) -> tf.Tensor:
+    """Sample by sample: (norm of the gradient of the summed map - 1)^2."""
+    losses = []
+    for i in range(len(y)):
+        mixed = share[i] * y[i : i + 1] + (1 - share[i]) * fake[i : i + 1]
+        with tf.GradientTape() as tape:
+            tape.watch(mixed)
+            score = tf.reduce_sum(D(mixed, x[i : i + 1])["score"])
+        losses.append((tf.norm(tape.gradient(score, mixed)) - 1) ** 2)
+    return tf.reduce_mean(losses)
+
+
+def plain_entropy(logits, c) -> tf.Tensor:
+    p = tf.sigmoid(logits)
+    return -tf.reduce_sum(c * tf.math.log(p) + (1 - c) * tf.math.log(1 - p)) / len(c)
+
+
+def plain_terms(system: TCMGAN, batch: dict, group: str) -> dict:
+    """The objective of one network at the weights that all have now (paper eq. 4-7)."""
+    net, suffix = system.networks, group[1:]
+    index = [TARGETS.index(suffix[1:])] * 4 if suffix else draw_targets(batch["seed"])
+    x, y, c, tumour = pair_of(batch, tf.constant(index))
+    labelled = system.config.variant != "pix2pix"
+    fake = net[f"G{suffix}"](x, c if labelled else None)
+    if group == "S":
+        S = net["S"]
+        return {
+            "S/fake": 0.7 * plain_dice(S(tf.stop_gradient(fake), c, training=True), tumour),
+            "S/real": 0.3 * plain_dice(S(y, c, training=True), tumour),
+        }
+    D = net[f"D{suffix}"]
+    real_score, fake_score = (tf.reduce_sum(D(image, x)["score"]) / 4 for image in (y, fake))
+    if group[0] == "D":
+        share = uniform(batch["seed"], f"interpolation{suffix}", (1, 1, 1))
+        penalty = plain_penalty(D, y, tf.stop_gradient(fake), x, share)
+        terms = {"real": -real_score, "fake": fake_score, "penalty": 100 * penalty}
+        if labelled:
+            terms["modality"] = 10 * plain_entropy(D(y, x)["modality"], c)
+    else:
+        terms = {"adversarial": -fake_score, "l1": 0.1 * tf.reduce_sum(tf.abs(fake - y)) / 4}
+        if labelled:
+            terms["modality"] = 10 * plain_entropy(D(fake, x)["modality"], c)
+        if system.variant.tumour:
+            found = system.S(fake, c, training=system.variant.trains_segmenter)
+            terms["tumour"] = 50 * plain_dice(found, tumour)
+    return {f"{group}/{name}": term for name, term in terms.items()}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_network_follows_its_gradient_in_turn(variant):
+    """D, then G against the new D, then S on images of the new G."""
+    system, batch = tiny_tc_mgan(variant), batch_of(4)
+    descend(system, RATE)
+    before = {name: values(system.variables(name)) for name in system.groups}
+    report = system.train_step(batch)
+    after = {name: values(system.variables(name)) for name in system.groups}
+    plain, losses = {}, {}
+    for name in system.groups:  # back to the start, and again one by one
+        assign(system, name, before[name])
+    order = ["G", "D", "S"] if variant != "pix2pix" else list(system.groups)
+    for name in sorted((n for n in order if n in before), key=turn):
+        with tf.GradientTape() as tape:
+            plain[name] = plain_terms(system, batch, name)
+            losses[name] = tf.add_n(list(plain[name].values()))
+        gradients = tape.gradient(losses[name], system.variables(name))
+        steps = [(a - b) / RATE for a, b in zip(before[name], after[name])]
+        error = tf.linalg.global_norm([a - b for a, b in zip(steps, gradients)])
+        norm = float(tf.linalg.global_norm(gradients))
+        assert float(error) < 3e-3 * norm
+        assert float(report[f"gradient_norm/{name}"]) == pytest.approx(norm, rel=1e-3)
+        still = [v.name for v, s in zip(system.variables(name), steps) if not np.any(s)]
+        assert all(n.endswith("conv/bias:0") for n in still)  # in front of a norm
+        assign(system, name, after[name])
+    assert_terms_equal(report, plain, losses)
+
+
+def turn(name: str) -> tuple:
+    """Models one after the other, D before G before S."""
+    return name[1:], "DGS".index(name[0])
+
+
+def assign(system, name, arrays):
+    for variable, array in zip(system.variables(name), arrays):
+        variable.assign(array)
+
+
+def test_networks_of_the_variants():
+    names = {variant: set(tiny_tc_mgan(variant).networks) for variant in VARIANTS}
+    assert names.pop("pix2pix") == {f"{net}_{target}" for net in "GD" for target in TARGETS}
+    assert names == {"mgan": {"G", "D"}, "tc_mgan": {"G", "D"}, "tc_mgan_bw": {"G", "D", "S"}}
+
+
+def test_only_bw_trains_its_own_segmenter():
+    batch = batch_of()
+    for variant in ("tc_mgan", "tc_mgan_bw"):
+        segmenter = tiny_segmenter()
+        segmenter.train_step(batch)
+        given = values(segmenter.networks["S"].variables)
+        system = tiny_tc_mgan(variant, segmenter)
+        for a, b in zip(given, values(system.S.variables)):
+            np.testing.assert_array_equal(a, b)
+        system.train_step(batch)
+        for a, b in zip(given, values(segmenter.networks["S"].variables)):
+            np.testing.assert_array_equal(a, b)  # statistics too
+        moved = [np.any(a != b) for a, b in zip(given, values(system.S.variables))]
+        # Biases in front of batch norm have no gradient but rounding errors.
+        assert np.mean(moved) > 0.7 if variant == "tc_mgan_bw" else not any(moved)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_compiled_steps_stay_finite(variant):
+    system, batch = tiny_tc_mgan(variant, learning_rate=1e-3), batch_of()
+    step = tf.function(system.train_step, autograph=False)
+    reports = [step(batch) for _ in range(5)]
+    assert all(np.isfinite(float(v)) for report in reports for v in report.values())
+    l1 = [name for name in reports[0] if name.endswith("/l1")]
+    assert all(float(reports[-1][name]) < float(reports[0][name]) for name in l1)
+
+
+@pytest.mark.parametrize("variant", ["pix2pix", "mgan"])
+def test_synthesis_shows_all_targets_of_t2(variant):
+    system, batch = tiny_tc_mgan(variant), batch_of()
+    for network in system.networks.values():
+        for v in network.trainable_variables:
+            v.assign(np.random.default_rng(v.shape[-1]).normal(0, 0.3, v.shape))
+    images = system.synthesize({"images": batch["images"]})["images"].numpy()
+    assert images.shape == (2, *SIZE, 3) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.01
+    x = 2 * batch["images"][..., 1:2] - 1
+    for i, name in enumerate(TARGETS):
+        if variant == "pix2pix":
+            made = system.networks[f"G_{name}"](x)
+        else:
+            made = system.networks["G"](x, tf.one_hot([i, i], 3))
+        np.testing.assert_allclose(images[..., i : i + 1], (made + 1) / 2, atol=1e-5)
+    if variant == "mgan":
+        assert np.abs(images[..., 0] - images[..., 2]).max() > 0.01
+
+
+def test_learning_rate_falls_by_shares_of_the_training():
+    """The paper's epochs 30, 60 and 90 of 100, in steps of 7 and in a training of 10 steps."""
+    expected = [2e-4] * 30 + [1e-4] * 30 + [5e-5] * 30 + [1e-5] * 10
+    rate = learning_rate(TCMGANConfig(), 700)
+    found = [float(rate(step)) for step in range(700)]
+    np.testing.assert_allclose(found, np.repeat(expected, 7), rtol=1e-6)
+    short = [float(learning_rate(TCMGANConfig(), 10)(step)) for step in range(10)]
+    np.testing.assert_allclose(short, expected[::10], rtol=1e-6)
+    constant = TCMGANConfig(decay_shares=(), decay_factors=())
+    assert learning_rate(constant, 700) == 2e-4
+    adam = tiny_tc_mgan("mgan").optimizers["G"].get_config()
+    names = ("beta_1", "beta_2", "epsilon")
+    assert [adam[name] for name in names] == pytest.approx([0.9, 0.999, 1e-8], rel=1e-6)
+
+
+def test_a_resumed_training_goes_on_exactly(tmp_path):
+    """Also over a fall of the rate, which depends on the updates so far alone."""
+    whole, batches = tiny_tc_mgan("tc_mgan_bw"), [batch_of(2, seed) for seed in range(4)]
+    for step in range(2):
+        whole.train_step(batches[step])
+    Checkpoints(whole, tmp_path).save(2)
+    for step in (2, 3):
+        expected = whole.train_step(batches[step])
+    tf.keras.utils.set_random_seed(1)
+    resumed = tiny_tc_mgan("tc_mgan_bw")
+    assert Checkpoints(resumed, tmp_path).restore() == 2
+    for step in (2, 3):
+        report = resumed.train_step(batches[step])
+    for name, value in expected.items():
+        assert float(report[name]) == pytest.approx(float(value), rel=1e-5), name
+
+
+def test_a_guided_variant_needs_a_segmenter():
+    config = TCMGANConfig(image_size=SIZE, width=1, critic_width=1)
+    with pytest.raises(UserError, match="variant is tc_mgan, which needs a trained segmenter"):
+        TCMGAN(config, None, 10)
+    TCMGAN(replace(config, variant="mgan"), None, 10)
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "named"),
+    [
+        (TCMGANConfig, {"variant": "cyclegan"}, "--gan.variant .* one of pix2pix, mgan, tc_mgan"),
+        (TCMGANConfig, {"image_size": (128, 100)}, "--gan.image_size has 128x100 pixels"),
+        (TCMGANConfig, {"critic_width": 0}, "--gan.critic_width"),
+        (TCMGANConfig, {"learning_rate": 0.0}, "--gan.learning_rate"),
+        (TCMGANConfig, {"beta_1": 1.0}, "--gan.beta_1"),
+        (TCMGANConfig, {"decay_shares": (0.6, 0.3, 0.9)}, "decay_shares .* in ascending order"),
+        (TCMGANConfig, {"decay_shares": (0.3, 0.6, 1.0)}, "decay_shares .* between 0 and 1"),
+        (TCMGANConfig, {"decay_factors": (0.5,)}, "decay_factors has 1 numbers; .* of the 3"),
+        (TCMGANConfig, {"decay_factors": (0.5, 0.0, 1.0)}, "decay_factors .* above 0"),
+        (TCMGANWeights, {"penalty": -1.0}, "--gan.weights.penalty"),
+        (SegmenterConfig, {"width": 0}, "width is 0"),
+    ],
+)
+def test_settings_that_no_training_can_have_are_refused(config, arguments, named):
+    with pytest.raises(UserError, match=named):
+        config(**arguments)
