@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from typing import Union
 
 import tensorflow as tf
 
-from utils.distribute import apply_gradients, make_optimizer
+from utils.distribute import LearningRate, apply_gradients, make_optimizer
 
 Batch = dict[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
-LearningRate = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]
 
 
 class GANSystem(abc.ABC):

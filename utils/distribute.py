@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Optional
+from typing import Optional, Union
 
 import tensorflow as tf
 
@@ -92,10 +92,16 @@ def wait_for_all_workers(strategy: tf.distribute.Strategy) -> None:
     strategy.reduce(tf.distribute.ReduceOp.SUM, arrived, axis=None)
 
 
+LearningRate = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]
+
+
 def make_optimizer(
-    learning_rate: float, variables: list[tf.Variable], beta_1: float = 0.5, epsilon: float = 1e-8
+    learning_rate: LearningRate,
+    variables: list[tf.Variable],
+    beta_1: float = 0.5,
+    epsilon: float = 1e-8,
 ) -> tf.keras.optimizers.Optimizer:
-    """Returns Adam (beta2 0.999, no decay) with all its state created, wrapped for mixed_float16.
+    """Returns Adam (beta2 0.999) with all its state created, wrapped for mixed_float16.
 
     The "legacy" Adam updates a variable with one fused operation, the newer one with thirty: for a
     system with hundreds of variables that is half of the graph and of the time to compile it.
