@@ -57,6 +57,14 @@ borders, where zero padding lets it leak in. With its own initialiser the origin
 the same image for all four codes. `condition="concat"` keeps this (default, as published);
 `"conditional_instance_norm"` looks scale and offset up per modality, and the four contrasts appear.
 
+A finding about the norm before the output
+
+Instance norm in front of the sigmoid gives every slice the same mean and spread of logits, whatever
+share of it is brain or lesion. With bare outputs, as in the thesis' text, the demo's synthetic
+slices have 0.02 % of their intensity outside the mask instead of 0.6 %; its segmenters, then also
+trained on mirrored slices, reach a whole-tumour Dice of 0.84 instead of 0.78 on held-out phantoms.
+`output_norm` stays on by default, as published in code; the demo turns it off.
+
 Known deviations
 
 * In training, 8 labels are tried for a random map; if none fits, the sample has no lesion (the code
