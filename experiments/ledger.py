@@ -27,6 +27,7 @@ import pandas as pd
 
 from experiments.ledger_rows import ROWS, Cell, LedgerRow
 from experiments.stages.evidence import spell
+from utils.config import flatten
 from utils.errors import UserError
 from utils.files import read_json, write_text
 from utils.tables import MISSING, markdown_table
@@ -43,9 +44,10 @@ INTRODUCTION = """# Ledger: the papers' numbers beside ours
 Written by `python experiments/ledger.py RUN ...` from the runs' files; do not edit by hand.
 
 The phantom is a demonstration object made from MNI152 templates, not medical data: numbers on it
-say whether the pipeline works and nothing about BRATS 2015, on which the papers' numbers stand.
-RUN is a finished main run (without --run a command makes one), DIR the folder of the data. A commit
-with + had changes that were not committed.
+say whether the pipeline works and nothing about BRATS 2015 (the thesis) or BraTS 2018 (TC-MGAN), on
+which the papers' numbers stand. RUN is a finished main run (a command of the thesis without --run
+makes one), DIR the folder of the data, PATH a file or folder that the command reads. A + behind a
+commit stands for changes that were not committed.
 """
 
 
@@ -57,13 +59,17 @@ class Run:
         metrics: metrics.json.
         start: config.json.
         environment: environment.json.
-        data: the main run's data folder, None for the phantom, "" if unknown.
+        main_data: the main run's data folder, None for the phantom, "" if unknown.
     """
 
     metrics: Mapping[str, float]
     start: Mapping[str, Any]
     environment: Mapping[str, Any]
-    data: Optional[str]
+    main_data: Optional[str]
+
+    def data(self, row: LedgerRow) -> Optional[str]:
+        """Returns like `main_data` the folder behind a row, whose script may need no main run."""
+        return self.main_data if row.script.reads_run else self.start["data"]
 
 
 def read_run(path: Path) -> Run:
@@ -71,7 +77,7 @@ def read_run(path: Path) -> Run:
     try:
         names = ("metrics", "config", "environment")
         metrics, start, environment = (read_json(path / f"{name}.json") for name in names)
-        return Run(metrics, start, environment, _data(path, start))
+        return Run(metrics, start, environment, _main_data(path, start))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not the run directory of a finished table script ({error!r}); give folders "
@@ -79,7 +85,7 @@ def read_run(path: Path) -> Run:
         ) from error
 
 
-def _data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
+def _main_data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
     """The data of the main run behind a run, which may have been deleted since."""
     main = Path(start["run"]) if start.get("run") else path / "main"
     if start["data"] is not None:
@@ -93,11 +99,11 @@ def ledger_line(row: LedgerRow, run: Run) -> Optional[dict[str, str]]:
     if all(value is None for _, value in found):
         return None
     names = {None: "phantom", "": "unknown (the main run is gone)"}
-    git = run.environment["git"]
+    git, data = run.environment["git"], run.data(row)
     return {
         **empty_line(row),
         "command": f"`{_command(row, run)}`",
-        "data": names.get(run.data) or f"real ({Path(run.data).name})",
+        "data": names.get(data) or f"real ({Path(data).name})",
         "seeds": _seeds(row, run),
         "time": _time(run.metrics.get(f"{row.experiment}/seconds")),
         "our value": _join((cell.name, value) for cell, value in found),
@@ -112,7 +118,8 @@ def _command(row: LedgerRow, run: Run) -> str:
     if repeats is not None:
         options["seeds"] = int(repeats)
     preset, config = run.start["preset"], run.start["config"]
-    return spell(row.script, preset, config, options, bool(run.start.get("run")), bool(run.data))
+    named, real = bool(run.start.get("run")), bool(run.data(row))
+    return spell(row.script, preset, config, options, named, real)
 
 
 def _group(row: LedgerRow) -> str:
@@ -144,7 +151,8 @@ def _number(value: float) -> str:
 def _seeds(row: LedgerRow, run: Run) -> str:
     """How many repeats a row rests on, and the first seed where the script has one of its own."""
     repeats = run.metrics.get(f"{_group(row)}/seeds", 1)
-    first = run.start["config"].get("seed")
+    settings = flatten(run.start["config"])
+    first = settings.get("seed", settings.get("training.seed"))
     return f"{repeats:.0f}" if first is None else f"{repeats:.0f} (from {first})"
 
 

@@ -7,13 +7,21 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Optional
 
-from experiments import table1_ablation, table3_quality, table4_lesion_validity, table5_mixing
+from experiments import (
+    table1_ablation,
+    table1_tc_mgan,
+    table2_tc_mgan,
+    table3_quality,
+    table4_lesion_validity,
+    table5_mixing,
+)
 from experiments.launch import Script
 from experiments.mixing.rows import ROWS as MIXTURES
 from experiments.stages.ablation_measures import MEASURES
 from experiments.stages.arms import ORDERS
 from experiments.stages.quality_table import THESIS as QUALITY
 from experiments.stages.quality_table import TITLES as SYSTEMS
+from models.tc_mgan.modalities import TARGETS
 
 
 @dataclass(frozen=True)
@@ -114,4 +122,35 @@ def _table5() -> list[LedgerRow]:
     return rows
 
 
-ROWS = (*_table1(), *_table3(), *_table4(), *_table5())
+def _table1_tc_mgan() -> list[LedgerRow]:
+    rows = []
+    for variant, figures in table1_tc_mgan.PAPER.items():
+        cells = tuple(
+            Cell(
+                f"{modality} {name}",
+                f"table1_tc_mgan/{variant}/{modality}/{figure}",
+                figures[figure][i],
+            )
+            for i, modality in enumerate(TARGETS)
+            for name, figure in (("PSNR", "psnr"), ("SSIM", "ssim_range2"))
+        )
+        place = f"TC-MGAN Table 1, {table1_tc_mgan.TITLES[variant]} (SSIM with data range 2)"
+        rows.append(LedgerRow("table1_tc_mgan", table1_tc_mgan.SCRIPT, place, cells))
+    return rows
+
+
+def _table2_tc_mgan() -> list[LedgerRow]:
+    rows = []
+    for name, title in table2_tc_mgan.ROWS.items():
+        dice, spread = table2_tc_mgan.PAPER[name]
+        key = f"table2_tc_mgan/{name}/dice"
+        cells = Cell("Dice", key, dice), Cell("standard deviation", f"{key}_std", spread)
+        place = f"TC-MGAN Table 2, {title}"
+        rows.append(LedgerRow("table2_tc_mgan", table2_tc_mgan.SCRIPT, place, cells))
+    return rows
+
+
+ROWS = (
+    *(*_table1(), *_table3(), *_table4(), *_table5()),
+    *(*_table1_tc_mgan(), *_table2_tc_mgan()),
+)

@@ -11,11 +11,13 @@ from experiments.ledger import COLUMNS, NOT_RUN, main, read_ledger, update
 from experiments.ledger_rows import ROWS
 from utils.environment import REPOSITORY
 from utils.errors import UserError
-from utils.files import write_json
+from utils.files import read_json, write_json
 
 FIRST = ("table5", "thesis Table 5, 1: 100 % real")
 SEVENTH = ("table5", "thesis Table 5, 7: 10 % real + 200 % synthetic, synthetic first")
 OURS = ("table3", "thesis Table 3, BRATS MRI, Ours")
+MGAN = ("table1_tc_mgan", "TC-MGAN Table 1, MGAN (SSIM with data range 2)")
+ONLY_T2 = ("table2_tc_mgan", "TC-MGAN Table 2, only T2")
 
 
 def write_run(folder: Path, metrics: dict, data=None, modified=False, **start) -> Path:
@@ -35,7 +37,7 @@ def test_every_table_script_has_a_row_and_every_row_a_script():
     }
     assert scripts == {row.script.path for row in ROWS} and scripts
     for row in ROWS:
-        assert row.script.path.startswith(f"experiments/{row.experiment}_")
+        assert f"{Path(row.script.path).stem}_".startswith(f"{row.experiment}_")
         assert all(cell.key.startswith(f"{row.experiment}/") for cell in row.cells)
     assert len({(row.experiment, row.place) for row in ROWS}) == len(ROWS)
 
@@ -50,6 +52,11 @@ def test_the_papers_numbers_stand_there_without_a_run(tmp_path):
     assert lines["table4", "thesis Table 4, synthetic"]["paper value"] == "MSE 0.043, Dice 0.838"
     assert lines["table5", "control c10: 10 % real"]["paper value"] == "control, not in the thesis"
     assert lines["table1", "thesis Table 1, F"]["paper value"] == "bars without numbers (Fig. 13)"
+    assert lines[MGAN]["paper value"] == (
+        "Flair PSNR 24.62, Flair SSIM 0.926, T1c PSNR 25.73, T1c SSIM 0.939, T1 PSNR 25.85, "
+        "T1 SSIM 0.952"
+    )
+    assert lines[ONLY_T2]["paper value"] == "Dice 0.740, standard deviation 0.360"
 
 
 def test_a_run_fills_its_rows_and_leaves_the_others(tmp_path):
@@ -110,6 +117,35 @@ def test_the_main_run_tells_the_data(tmp_path):
         assert (line["data"], line["seeds"]) == (data, "1")
         assert " --preset demo --run RUN" in line["command"]
         assert ("--batch_size=2 --data DIR" in line["command"]) == (folder == named)
+
+
+def test_a_table_without_a_main_run_tells_its_own_data_and_nested_seed(tmp_path):
+    first = {"table1_tc_mgan/mgan/T1/psnr": 20.0, "table1_tc_mgan/mgan/Flair/ssim_range2": 0.5}
+    second = {"table2_tc_mgan/only_t2/dice": 0.25}
+    folders = [
+        write_run(tmp_path / "a", first, config={"seed": 3}, options={"variants": None}),
+        write_run(
+            tmp_path / "b",
+            second,
+            config={"training": {"seed": 4}},
+            options={"variants": "/z/runs"},
+        ),
+    ]
+    for folder in folders:
+        (folder / "main" / "config.json").unlink()  # such a table has no main run
+    write_json(
+        folders[1] / "config.json", {**read_json(folders[1] / "config.json"), "data": "/x/B"}
+    )
+    update(tmp_path / "ledger.md", folders)
+    lines = read_ledger(tmp_path / "ledger.md")
+    one, two = lines[MGAN], lines[ONLY_T2]
+    assert (one["our value"], one["data"]) == ("Flair SSIM 0.500, T1 PSNR 20.00", "phantom")
+    command = "python experiments/table1_tc_mgan.py --preset demo --seed=3"
+    assert (one["command"], one["seeds"]) == (f"`{command}`", "1 (from 3)")
+    assert (two["our value"], two["data"]) == ("Dice 0.250", "real (B)")
+    words = "--preset demo --variants PATH --training.seed=4 --data DIR"
+    assert two["command"] == f"`python experiments/table2_tc_mgan.py {words}`"
+    assert two["seeds"] == "1 (from 4)"
 
 
 def test_what_is_no_run_is_refused(tmp_path, capsys):
