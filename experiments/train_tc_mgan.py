@@ -25,7 +25,12 @@ prepare_tensorflow()
 from experiments.configs.tc_mgan import PRESETS
 from experiments.launch import Script, main, parse
 from experiments.stages.job import TrainingJob
-from experiments.tc_mgan.context import check_batches, open_translation, print_translation_plan
+from experiments.tc_mgan.context import (
+    check_batches,
+    left_out,
+    open_translation,
+    print_translation_plan,
+)
 from experiments.tc_mgan.evaluation import evaluate_translation
 from experiments.tc_mgan.report import write_translation_report
 from experiments.tc_mgan.training import train_gan, train_segmenter
@@ -42,6 +47,7 @@ JOB = TrainingJob(
     check=check_batches,
     plan=print_translation_plan,
     open_context=open_translation,
+    left_out=left_out,
 )
 SCRIPT = Script(
     "experiments/train_tc_mgan.py", __doc__.split("\n")[0], PRESETS, stages=tuple(JOB.stages)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -32,6 +32,7 @@ class TrainingJob:
         check: refuses sizes that do not fit, from (configuration, strategy), before data is read.
         plan: prints what a configuration and stages would do.
         open_context: finds data and split, from (configuration, run, strategy, data, cache).
+        left_out: the stages that have nothing to do under a configuration.
     """
 
     stages: Mapping[str, Callable[[Any], None]]
@@ -40,6 +41,7 @@ class TrainingJob:
     check: Callable[[Any, tf.distribute.Strategy], None]
     plan: Callable[[Any, Sequence[str]], None]
     open_context: OpenContext
+    left_out: Callable[[Any], Container[str]] = lambda config: ()
 
     def check_stages(self, stages: Sequence[str], finished: Callable[[str], bool]) -> None:
         """Raises UserError if a chosen stage needs one that is neither chosen nor finished."""
@@ -59,7 +61,7 @@ class TrainingJob:
             self.plan(launch.config, launch.stages)
             return
         if not launch.resume:  # told before the slices of all volumes are cut
-            self.check_stages(launch.stages, lambda stage: False)
+            self.check_stages(launch.stages, self.left_out(launch.config).__contains__)
         context = self.open_context(launch.config, run, strategy, launch.data, launch.cache)
         self.check_stages(launch.stages, context.finished)
         record_start(launch, run, strategy)

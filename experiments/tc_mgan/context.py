@@ -47,12 +47,20 @@ class TranslationContext(RunContext):
         Raises UserError if a checkpoint's files are missing or unreadable.
         """
         if stage == "evaluate":
-            return "translation/ssim" in self.run.read_metrics()  # its last figure
+            return evaluated(self.run)
         if stage == "report":
             return self.run.report.exists()
-        if stage == "segmenter" and not self.config.variant.tumour:
-            return True
-        return self.trained_to_the_end(stage)
+        return stage in left_out(self.config) or self.trained_to_the_end(stage)
+
+
+def evaluated(run: RunDirectory) -> bool:
+    """Returns whether a run directory holds the figures of the stage "evaluate"."""
+    return "translation/ssim" in run.read_metrics()  # the last one
+
+
+def left_out(config: TranslationConfig) -> dict[str, str]:
+    """Returns by stage why it has nothing to do."""
+    return {} if config.variant.tumour else {"segmenter": f"{config.gan.variant} has none"}
 
 
 def open_translation(
@@ -82,5 +90,4 @@ def print_translation_plan(config: TranslationConfig, stages: Sequence[str]) -> 
     """Prints the plan of a TC-MGAN run."""
     segmenter = Segmenter(config.segmenter) if config.variant.tumour else None
     systems = [*([segmenter] if segmenter else []), TCMGAN(config.gan, segmenter, 1)]
-    left_out = {} if segmenter else {"segmenter": f"{config.gan.variant} has none"}
-    print_plan(config, stages, systems, TRAININGS, left_out)
+    print_plan(config, stages, systems, TRAININGS, left_out(config))

@@ -6,15 +6,16 @@ import numpy as np
 
 from experiments.stages.fitting import Synthesize, train_stage
 from experiments.stages.pictures import label_row, plain_row, slice_rows
-from experiments.tc_mgan.context import TranslationContext
+from experiments.tc_mgan.context import TranslationContext, left_out
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.pictures import grid
 
 
 def train_segmenter(context: TranslationContext) -> None:
     """Trains the conditional segmenter S on real slices; a variant without S skips it."""
-    if not context.config.variant.tumour:
-        print(f"segmenter: left out, {context.config.gan.variant} has none")
+    reason = left_out(context.config).get("segmenter")
+    if reason:
+        print(f"segmenter: left out, {reason}")
         return
     system = context.build("segmenter")
     train_stage(context, "segmenter", system, draw_lesions, maps=None)
