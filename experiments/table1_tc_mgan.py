@@ -32,7 +32,7 @@ from experiments.stages.evidence import Stopwatch, command
 from experiments.stages.pictures import slice_rows
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices, translate_subjects
-from experiments.tc_mgan.variants import OPTION, TITLES, finished_runs
+from experiments.tc_mgan.variants import OPTION, TITLES, finish_variants, open_variants
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.config import to_yaml
 from utils.pictures import grid, write_png
@@ -72,9 +72,10 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
     if launch.dry_run:
         print(f"{to_yaml(launch.config)}\nvariants: {', '.join(TITLES)}")
         return
+    contexts = open_variants(launch, launch.config, strategy)
     record_start(launch, run, strategy)
     with Stopwatch(run, "table1_tc_mgan"):
-        contexts = finished_runs(launch, launch.config, strategy)
+        finish_variants(launch, contexts, strategy)
     if not run.writes:
         return
     metrics = {

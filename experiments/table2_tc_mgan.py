@@ -34,7 +34,7 @@ from experiments.launch import Launch, Script, main, parse, record_start
 from experiments.stages.evidence import Stopwatch, command
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.unets import judge, translated_slices
-from experiments.tc_mgan.variants import OPTION, TITLES, finished_runs
+from experiments.tc_mgan.variants import OPTION, TITLES, finish_variants, open_variants
 from utils.charts import new_figure, save_figure
 from utils.config import to_yaml
 from utils.run_directory import RunDirectory
@@ -75,9 +75,10 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
     if launch.dry_run:
         print(f"{to_yaml(config)}\nrows: {', '.join(ROWS.values())}")
         return
+    contexts = open_variants(launch, config.training, strategy)
     record_start(launch, run, strategy)
     with Stopwatch(run, "table2_tc_mgan"):
-        contexts = finished_runs(launch, config.training, strategy)
+        finish_variants(launch, contexts, strategy)
         if not run.writes:
             return
         for row in ROWS:

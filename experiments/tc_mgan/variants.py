@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
@@ -31,29 +32,47 @@ OPTION = Option(
 )
 
 
-def finished_runs(
+def open_variants(
     launch: Launch, training: TranslationConfig, strategy: tf.distribute.Strategy
 ) -> dict[str, TranslationContext]:
-    """Returns the run of each variant; those that are missing or unfinished are completed first.
+    """Returns the run of each variant, finished or not; its data is there, nothing is written.
 
-    Raises UserError for a run there that differs from `training` in more than its variant.
+    Raises UserError for bad data, or a run that differs from `training` in more than its variant.
     """
     folder = launch.options[OPTION.field] or launch.out / "variants"
-    contexts = {}
-    for name in VARIANTS:
-        path = folder / name
-        config = replace(training, gan=replace(training.gan, variant=name))
-        if (path / "config.json").exists():
-            _refuse_other(path, config)
-        train_tc_mgan.JOB.make(launch, path, config, strategy)
-        run = RunDirectory(path, writes=False)
-        contexts[name] = open_translation(config, run, strategy, launch.data, launch.cache)
-    return contexts
+    configs = {
+        name: replace(training, gan=replace(training.gan, variant=name)) for name in VARIANTS
+    }
+    for name, config in configs.items():
+        if (folder / name / "config.json").exists():
+            _refuse_other(folder / name, config, launch.precision)
+    return {
+        name: open_translation(
+            config,
+            RunDirectory(folder / name, writes=False),
+            strategy,
+            launch.data,
+            launch.cache,
+        )
+        for name, config in configs.items()
+    }
 
 
-def _refuse_other(path: Path, config: TranslationConfig) -> None:
-    saved = from_dict(TranslationConfig, saved_run(path, "--variants needs")["config"])
-    changes = differences(saved, config)
+def finish_variants(
+    launch: Launch, contexts: Mapping[str, TranslationContext], strategy: tf.distribute.Strategy
+) -> None:
+    """Runs what is missing of the variants' stages; nothing is written to a finished run."""
+    job = train_tc_mgan.JOB
+    for context in contexts.values():
+        if not all(map(context.finished, job.stages)):
+            job.make(launch, context.run.path, context.config, strategy)
+
+
+def _refuse_other(path: Path, config: TranslationConfig, precision: str) -> None:
+    saved = saved_run(path, "--variants needs")
+    changes = differences(from_dict(TranslationConfig, saved["config"]), config)
+    if saved["precision"] != precision:
+        changes.append(f"precision: {saved['precision']} -> {precision}")
     if changes:
         raise UserError(
             f"The run {path} was made with other settings than this table asks for "
