@@ -33,6 +33,8 @@ from data.translation import predicted_volume, source_slices
 from data.volumes import check_spacing, read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
 from experiments.launch import exit_code, saved_run
+from experiments.tc_mgan.context import evaluated
+from experiments.train_tc_mgan import SCRIPT
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
 from utils.checkpoints import load_networks
@@ -56,15 +58,20 @@ def main() -> None:
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     inputs = find_inputs(options.input)
-    config = from_dict(TranslationConfig, saved_run(options.run, "--run needs")["config"])
-    translate = load_translator(config, RunDirectory(options.run, writes=False))
     targets = {case: output_paths(path, options.out, case) for case, path in inputs.items()}
+    config = finished_config(options.run)
+    translate = load_translator(config, RunDirectory(options.run, writes=False))
     for case, path in inputs.items():
         translate_file(path, targets[case], translate, config.slicing, options.batch_size)
 
 
 def find_inputs(path: Path) -> dict[str, Path]:
-    """Returns the T2 volumes that `--input` names, by case; of a single file the case is ""."""
+    """Returns the T2 volumes that `--input` names, by case; of a single file the case is "".
+
+    Raises UserError if there is none.
+    """
+    if not path.exists():
+        raise UserError(f"--input {path} does not exist; give a T2 volume or a folder of cases")
     return {"": path} if path.is_file() else find_scans(path, "T2")
 
 
@@ -73,6 +80,8 @@ def output_paths(path: Path, out: Path, case: str) -> dict[str, Path]:
 
     Raises UserError for a suffix that cannot be written, or a file that exists.
     """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; give a folder for the new volumes")
     suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         raise UserError(f"--input {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
@@ -84,8 +93,23 @@ def output_paths(path: Path, out: Path, case: str) -> dict[str, Path]:
     return paths
 
 
+def finished_config(path: Path) -> TranslationConfig:
+    """Returns the configuration of a finished run; UserError if `--run` names anything else."""
+    saved = saved_run(path, "--run needs")
+    try:
+        config = from_dict(TranslationConfig, saved["config"])
+    except UserError as error:
+        raise UserError(f"--run {path} is no run of {SCRIPT.path}: {error}") from error
+    if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
+        raise UserError(
+            f"The run {path} is not finished; continue it with python {SCRIPT.path} --out {path} "
+            "--resume"
+        )
+    return config
+
+
 def load_translator(config: TranslationConfig, run: RunDirectory) -> Translate:
-    """Returns the compiled generator of a run; UserError if it has not been trained."""
+    """Returns the compiled generator of a run; UserError if its checkpoint is gone."""
     # What S did is in the generator's weights: the generator alone is that of the variant mgan.
     variant = "mgan" if config.variant.labelled else "pix2pix"
     system = TCMGAN(replace(config.gan, variant=variant), None, total_steps=1)
