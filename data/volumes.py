@@ -1,32 +1,21 @@
-"""Reading and writing single medical volumes, with the damage checks the readers leave out.
-
-ITK loads truncated NIfTI files and corrupted compressed MetaImages without an error, so that stale
-memory can appear as voxels; both formats are therefore checked before they are read.
-"""
+"""Reading and writing single medical volumes, with the damage checks the readers leave out."""
 
 from __future__ import annotations
 
-import gzip
-import math
-import re
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
+from data.integrity import check_bytes, damaged
 from utils.errors import UserError
 from utils.files import replacing
 
 GEOMETRY_TOLERANCE = 1e-3  # mm for spacing and origin, cosine for the direction
 SPACING = 1.0  # mm between voxels of the BRATS grid
 SPACING_TOLERANCE = 0.01  # mm
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -75,17 +64,25 @@ def read_volume_and_grid(path: Path) -> tuple[Volume, StoredGrid]:
     Raises:
         UserError: as `read_volume`.
     """
+    volume, grid = read_any_values(path)
+    check_finite(path, volume)
+    return volume, grid
+
+
+def read_any_values(path: Path) -> tuple[Volume, StoredGrid]:
+    """Reads a scan as `read_volume_and_grid` does, NaN and infinity included.
+
+    Raises:
+        UserError: as `read_volume`, except for NaN and infinity.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"The volume {path} does not exist or is not a file.")
-    if path.name.endswith((".nii", ".nii.gz")):
-        _check_nifti(path)
-    elif path.suffix == ".mha":
-        _check_metaimage(path)
+    check_bytes(path)
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise _damaged(path, "it cannot be read as an image") from error
+        raise damaged(path, "it cannot be read as an image") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         raise UserError(
             f"The volume {path} must have 3 dimensions and one value per voxel, found size "
@@ -95,12 +92,16 @@ def read_volume_and_grid(path: Path) -> tuple[Volume, StoredGrid]:
     grid = StoredGrid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
     image = sitk.DICOMOrient(image, "LPS")
     array = sitk.GetArrayFromImage(image)
-    invalid = array.size - np.count_nonzero(np.isfinite(array))
+    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection()), grid
+
+
+def check_finite(path: Path, volume: Volume) -> None:
+    """Raises UserError if a volume holds NaN or infinity; names the file and counts them."""
+    invalid = volume.array.size - np.count_nonzero(np.isfinite(volume.array))
     if invalid:
         raise UserError(
             f"The volume {path} holds {invalid} NaN or infinite voxels; repair or remove it."
         )
-    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection()), grid
 
 
 def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
@@ -111,12 +112,18 @@ def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
     """
     (first_path, first), *others = volumes.items()
     for path, volume in others:
-        if volume.array.shape != first.array.shape:
-            raise _mismatch("shape", first_path, first.array.shape, path, volume.array.shape)
-        for name in ("spacing", "origin", "direction"):
-            expected, found = getattr(first, name), getattr(volume, name)
-            if not np.allclose(expected, found, rtol=0.0, atol=GEOMETRY_TOLERANCE):
-                raise _mismatch(name, first_path, expected, path, found)
+        for name in differing_properties(first, volume):
+            raise mismatch(name, first_path, first, path, volume)
+
+
+def differing_properties(first: Volume, second: Volume) -> Iterator[str]:
+    """Yields in which of shape, spacing, origin and direction two volumes differ."""
+    if first.array.shape != second.array.shape:
+        yield "shape"
+    for name in ("spacing", "origin", "direction"):
+        pair = getattr(first, name), getattr(second, name)
+        if not np.allclose(*pair, rtol=0.0, atol=GEOMETRY_TOLERANCE):
+            yield name
 
 
 def check_spacing(path: Path, volume: Volume) -> None:
@@ -191,37 +198,12 @@ def write_on_grid(path: Path, array: np.ndarray, grid: StoredGrid) -> None:
     write_volume(path, stored, grid.spacing, grid.origin, grid.direction)
 
 
-def _check_nifti(path: Path) -> None:
-    """Decodes the whole file (checksum included) and compares its length with its header."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        voxels = nibabel.load(path).dataobj
-        with opener(path, "rb") as file:
-            found = sum(map(len, iter(lambda: file.read(_CHUNK), b"")))
-    except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
-        raise _damaged(path, "it does not decode as NIfTI") from error
-    expected = voxels.offset + math.prod(voxels.shape) * voxels.dtype.itemsize
-    if found < expected:
-        raise _damaged(path, f"its header promises {expected} bytes and it holds {found}")
-
-
-def _check_metaimage(path: Path) -> None:
-    """Decodes the voxels of a compressed MetaImage, checksum included."""
-    try:
-        parts = re.split(rb"ElementDataFile\s*=\s*LOCAL\r?\n", path.read_bytes(), maxsplit=1)
-        # ITK reports a short uncompressed file itself.
-        if len(parts) == 2 and re.search(rb"CompressedData\s*=\s*True", parts[0]):
-            zlib.decompress(parts[1])
-    except (OSError, zlib.error) as error:
-        raise _damaged(path, "its compressed voxels do not decode") from error
-
-
-def _damaged(path: Path, reason: str) -> UserError:
-    return UserError(f"The volume {path} is damaged or of another type: {reason}; fetch it again.")
-
-
-def _mismatch(name: str, first: Path, expected: tuple, second: Path, found: tuple) -> UserError:
+def mismatch(
+    name: str, first_path: Path, first: Volume, second_path: Path, second: Volume
+) -> UserError:
+    """Returns the error for two volumes of a case that differ in the property `name`."""
+    values = [v.array.shape if name == "shape" else getattr(v, name) for v in (first, second)]
     return UserError(
-        f"The volumes of a case must share one grid, but the {name} of {first} is {expected} and "
-        f"that of {second} is {found}; resample or replace one of them."
+        f"The volumes of a case must share one grid, but the {name} of {first_path} is {values[0]} "
+        f"and that of {second_path} is {values[1]}; resample or replace one of them."
     )
