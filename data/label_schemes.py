@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.subjects import Subject
+from data.subjects import Case, Subject
 from utils.errors import UserError
 
 
@@ -57,17 +57,22 @@ SCHEMES = {
 }
 
 
-def resolve_scheme(subjects: Sequence[Subject], requested: str | None) -> str:
+def check_scheme(requested: str | None) -> None:
+    """Raises UserError for a name that is not in `SCHEMES`."""
+    if requested is not None and requested not in SCHEMES:
+        raise UserError(
+            f"Unknown --slicing.label_scheme {requested}: expected one of {', '.join(SCHEMES)}."
+        )
+
+
+def resolve_scheme(subjects: Sequence[Subject | Case], requested: str | None) -> str:
     """Returns the name of the label scheme of `subjects`; `requested` decides between shared names.
 
     Raises:
         UserError: an unknown scheme, cases of several releases, names shared by two schemes with
             none requested, or a request that contradicts the names.
     """
-    if requested is not None and requested not in SCHEMES:
-        raise UserError(
-            f"Unknown --slicing.label_scheme {requested}: expected one of {', '.join(SCHEMES)}."
-        )
+    check_scheme(requested)
     examples = {subject.naming: subject.id for subject in subjects}
     if len(examples) != 1:
         found = ", ".join(f"{case} ({naming})" for naming, case in sorted(examples.items()))

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.contract import MODALITIES
-from data.slices import SliceConfig, output_size, prepare_subject
+from data.slices import SliceConfig, output_size, prepare_subject, slices_with_signal
 from data.subjects import Subject
 from utils.errors import UserError
 
@@ -93,7 +93,7 @@ def prepare_shards(
         UserError: bad data (see `prepare_subject`), a case without signal in the range, a folder
             that cannot be written, or an incomplete cache directory.
     """
-    directory = Path(cache) / f"slices-{_key(subjects, config, scheme)}"
+    directory = shards_directory(subjects, config, scheme, cache)
     if directory.exists():
         return PreparedSlices.open(directory)
     building = directory.with_name(f".{directory.name}-{uuid.uuid4().hex}")
@@ -121,6 +121,13 @@ def prepare_shards(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return PreparedSlices.open(directory)
+
+
+def shards_directory(
+    subjects: Sequence[Subject], config: SliceConfig, scheme: str, cache: Path
+) -> Path:
+    """Returns where `prepare_shards` keeps these slices; it exists only when they are complete."""
+    return Path(cache) / f"slices-{_key(subjects, config, scheme)}"
 
 
 def parse_record(serialized: tf.Tensor, size: tuple[int, int]) -> dict[str, tf.Tensor]:
@@ -154,12 +161,7 @@ def _write_shard(
 ) -> dict[str, object]:
     """Writes the slices of one subject and returns its row of the index."""
     images, label, axial = prepare_subject(subject, config, scheme)
-    kept = np.flatnonzero(np.ptp(images, axis=(1, 2)).any(axis=-1))
-    if not kept.size:
-        raise UserError(
-            f"Case {subject.id} has no signal in slices {config.slices}, rows {config.rows} and "
-            f"columns {config.columns}; choose another range or remove the case."
-        )
+    kept = slices_with_signal(f"Case {subject.id}", images, config)
     path = folder / f"{number:04d}_{subject.id}.tfrecord"
     with tf.io.TFRecordWriter(str(path)) as writer:
         for i in kept:

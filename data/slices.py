@@ -137,14 +137,7 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> Subje
     case, arrays = f"Case {subject.id}", {path: volumes[path].array for path in paths}
     label = volumes[subject.label].array
     check_crop(f"{case} ({subject.label})", label.shape, config)
-    axial = np.arange(*config.slices)
-    axial = axial[slices_with_brain(arrays, axial, config)]
-    if not axial.size:
-        raise UserError(
-            f"{case} has no slice in {config.slices} with more than {config.min_brain_pixels} "
-            "non-zero pixels in every modality; lower --slicing.min_brain_pixels or remove the "
-            "case."
-        )
+    axial = chosen_slices(case, arrays, config)
     images = scaled_slices(arrays, axial, config)
     label = cut(to_2015(label, scheme, subject.label), axial, config)
     return SubjectSlices(images, _shrunk_label(label, config), axial)
@@ -170,7 +163,7 @@ def scaled_slices(
     Raises:
         UserError: a constant volume, or a negative voxel under `slice_maximum`; names the file.
     """
-    extremes = [_extremes(path, array, config) for path, array in volumes.items()]
+    limits = [extremes(path, array, config) for path, array in volumes.items()]
     frames = [cut(array, axial, config) for array in volumes.values()]
     if config.scaling == SLICE_MAXIMUM:
         stack = _shrunk(np.stack(frames, axis=-1), config).astype(np.float64)
@@ -180,7 +173,7 @@ def scaled_slices(
     # Extremes of the whole volume, so that the slices of a case keep comparable intensities.
     scaled = [
         ((frame.astype(np.float64) - low) / (high - low)).astype(np.float32)
-        for frame, (low, high) in zip(frames, extremes)
+        for frame, (low, high) in zip(frames, limits)
     ]
     return _shrunk(np.stack(scaled, axis=-1), config)
 
@@ -199,6 +192,43 @@ def slices_with_brain(
         return np.full(len(axial), True)
     counts = [np.count_nonzero(cut(v, axial, config), axis=(1, 2)) for v in volumes.values()]
     return np.min(counts, axis=0) > config.min_brain_pixels
+
+
+def chosen_slices(what: str, volumes: Mapping[Path, np.ndarray], config: SliceConfig) -> np.ndarray:
+    """Returns int64 [S]: the slices of the range that have enough brain.
+
+    Args:
+        what: begins the error's sentence, such as "Case 1".
+        volumes: arrays [D,H,W] by file, not smaller than the crop.
+        config: range, crop and `min_brain_pixels`.
+
+    Raises:
+        UserError: no slice has.
+    """
+    axial = np.arange(*config.slices)
+    axial = axial[slices_with_brain(volumes, axial, config)]
+    if not axial.size:
+        raise UserError(
+            f"{what} has no slice in {config.slices} with more than {config.min_brain_pixels} "
+            "non-zero pixels in every modality; lower --slicing.min_brain_pixels or remove the "
+            "case."
+        )
+    return axial
+
+
+def slices_with_signal(what: str, images: np.ndarray, config: SliceConfig) -> np.ndarray:
+    """Returns int64 [K]: the rows of `images` [S,H,W,M] in which a modality is not constant.
+
+    Raises:
+        UserError: there is none; `what` begins the sentence.
+    """
+    kept = np.flatnonzero(np.ptp(images, axis=(1, 2)).any(axis=-1))
+    if not kept.size:
+        raise UserError(
+            f"{what} has no signal in slices {config.slices}, rows {config.rows} and columns "
+            f"{config.columns}; choose another range or remove the case."
+        )
+    return kept
 
 
 def cut(array: np.ndarray, axial: np.ndarray, config: SliceConfig) -> np.ndarray:
@@ -223,7 +253,11 @@ def check_crop(
             )
 
 
-def _extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[float, float]:
+def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[float, float]:
+    """Returns minimum and maximum of a volume; UserError, naming its file, if it cannot be scaled.
+
+    That is a constant volume, or under `slice_maximum` one with values below 0.
+    """
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise UserError(

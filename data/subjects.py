@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from data.contract import MODALITIES
 from utils.errors import UserError
 
 LABEL = "label"
+KINDS = (*MODALITIES, LABEL)
 GRADES = ("HGG", "LGG", "HG", "LG")
 
 
@@ -66,6 +67,45 @@ class Subject:
     naming: str
 
 
+@dataclass(frozen=True)
+class Case:
+    """What lies below a folder of one case, complete or not.
+
+    `files` holds what was found by kind (`MODALITIES`, then `LABEL`), in the order of their paths.
+    """
+
+    id: str
+    files: Mapping[str, tuple[Path, ...]]
+    naming: str
+
+    def problems(self) -> list[UserError]:
+        """Returns an error for each file that occurs twice, and one for all that are missing."""
+        repeated = {kind: paths for kind, paths in self.files.items() if len(paths) > 1}
+        found = [_repeated(self.id, kind, paths) for kind, paths in repeated.items()]
+        missing = [kind for kind in KINDS if kind not in self.files]
+        if missing:
+            found.append(
+                UserError(
+                    f"Case {self.id} has no {' and no '.join(missing)} file (it has "
+                    f"{self.paths[0]} and {len(self.paths) - 1} more); add what is missing or "
+                    "remove the case."
+                )
+            )
+        return found
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, in the order of `files`."""
+        return tuple(path for paths in self.files.values() for path in paths)
+
+    def subject(self) -> Subject:
+        """Returns the case as a subject; UserError if it has a problem."""
+        for problem in self.problems():
+            raise problem
+        images = {modality: self.files[modality][0] for modality in MODALITIES}
+        return Subject(self.id, images, self.files[LABEL][0], self.naming)
+
+
 def find_subjects(root: Path) -> list[Subject]:
     """Finds every case below `root`, sorted by id.
 
@@ -76,17 +116,22 @@ def find_subjects(root: Path) -> list[Subject]:
         UserError: no such folder, nothing recognised, or a case in which a modality or the label
             is missing or occurs twice.
     """
-    return [_subject(case_id, *found) for case_id, found in sorted(_find_cases(root).items())]
+    return [case.subject() for case in find_cases(root)]
 
 
 def find_scans(root: Path, modality: str) -> dict[str, Path]:
     """Finds the scans of one modality below `root` by case id, whatever else a case has.
 
     Raises:
-        UserError: no such folder, nothing recognised, or a case in which a scan occurs twice.
+        UserError: no such folder, nothing recognised, or a case in which the scan occurs twice.
     """
-    cases = sorted(_find_cases(root).items())
-    scans = {case_id: files[modality] for case_id, (files, _) in cases if modality in files}
+    cases = find_cases(root)
+    scans: dict[str, Path] = {}
+    for case in cases:
+        for path in case.files.get(modality, ()):
+            if case.id in scans:
+                raise _repeated(case.id, modality, case.files[modality])
+            scans[case.id] = path
     if not scans:
         raise UserError(
             f"None of the {len(cases)} cases in {root} has a {modality} scan; add it, or name a "
@@ -95,12 +140,16 @@ def find_scans(root: Path, modality: str) -> dict[str, Path]:
     return scans
 
 
-def _find_cases(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
-    """Returns by case id the files of each kind and the name of their naming."""
+def find_cases(root: Path) -> list[Case]:
+    """Finds every case below `root` as `find_subjects` does, incomplete ones too.
+
+    Raises:
+        UserError: no such folder, or nothing recognised.
+    """
     root = Path(root).expanduser().resolve()
     if not root.is_dir():
         raise UserError(f"The data folder {root} does not exist or is not a folder; check --data.")
-    cases: dict[tuple[str, str], dict[str, Path]] = defaultdict(dict)
+    cases: dict[tuple[str, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     namings: dict[tuple[str, str], str] = {}
     for path in _files(root):
         recognised = _recognise(path)
@@ -109,11 +158,7 @@ def _find_cases(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
         naming, name, kind = recognised
         grade = next((part for part in path.relative_to(root).parts if part in GRADES), "")
         namings[grade, name] = naming.name
-        known = cases[grade, name].setdefault(kind, path)
-        if known != path:
-            raise UserError(
-                f"Case {name} has {kind} twice, in {known} and {path}; keep one of the two files."
-            )
+        cases[grade, name][kind].append(path)
     if not cases:
         examples = ", ".join(naming.example for naming in NAMINGS)
         raise UserError(
@@ -121,25 +166,20 @@ def _find_cases(root: Path) -> dict[str, tuple[dict[str, Path], str]]:
             f"names such as {examples}; check --data."
         )
     occurrences = Counter(name for _, name in cases)
-    return {
-        f"{grade}_{name}" if grade and occurrences[name] > 1 else name: (
-            files,
-            namings[grade, name],
-        )
-        for (grade, name), files in cases.items()
-    }
+    found = []
+    for (grade, name), files in cases.items():
+        case_id = f"{grade}_{name}" if grade and occurrences[name] > 1 else name
+        ordered = {kind: tuple(files[kind]) for kind in KINDS if kind in files}
+        found.append(Case(case_id, ordered, namings[grade, name]))
+    return sorted(found, key=lambda case: case.id)
 
 
-def _subject(case_id: str, files: Mapping[str, Path], naming: str) -> Subject:
-    missing = [kind for kind in (*MODALITIES, LABEL) if kind not in files]
-    if missing:
-        example = next(iter(files.values()))
-        raise UserError(
-            f"Case {case_id} has no {' and no '.join(missing)} file (it has {example} and "
-            f"{len(files) - 1} more); add what is missing or remove the case."
-        )
-    images = {modality: files[modality] for modality in MODALITIES}
-    return Subject(case_id, images, files[LABEL], naming)
+def _repeated(case_id: str, kind: str, paths: Sequence[Path]) -> UserError:
+    times = "twice" if len(paths) == 2 else f"{len(paths)} times"
+    return UserError(
+        f"Case {case_id} has {kind} {times}, in {' and '.join(map(str, paths))}; keep one of these "
+        "files."
+    )
 
 
 def _files(root: Path) -> Iterator[Path]:
