@@ -12,6 +12,7 @@ from data.contract import MODALITIES
 from data.pipeline import lesion_labels
 from data.synthetic import SyntheticConfig, build_synthetic_set
 from experiments.stages.context import Context
+from experiments.stages.run_context import PHANTOM_NOTE
 from experiments.stages.training import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from utils.files import read_json
@@ -34,6 +35,9 @@ def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None
 
     Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
     """
+    # The set is for publication: not even the name of the data's folder belongs in it.
+    phantom = context.data_note == PHANTOM_NOTE
+    note = PHANTOM_NOTE if phantom else "slices of the folder that --data named"
     build_synthetic_set(
         directory,
         decode=map_decoder(context),
@@ -42,7 +46,7 @@ def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None
         config=config,
         seed=derive_seed(context.config.seed, "dataset"),
         score=lesion_scorer(context.trained("segmentation")),
-        notes={"training data": context.data_note, "modalities": " ".join(MODALITIES)},
+        notes={"training data": note, "modalities": " ".join(MODALITIES)},
     )
 
 

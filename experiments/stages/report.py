@@ -10,9 +10,19 @@ import tensorflow as tf
 
 from data.contract import LABEL_NAMES, MODALITIES
 from experiments.configs.brats import TRAININGS
+from experiments.configs.privacy import AuditConfig
 from experiments.stages.context import Context
 from experiments.stages.evaluation import SliceSet, held_out, synthetic
 from experiments.stages.pictures import plain_row, slice_rows
+from experiments.stages.privacy import (
+    DEFINITIONS,
+    audit_chart,
+    audit_findings,
+    audit_metrics,
+    audit_run,
+    audit_table,
+    worst_pairs,
+)
 from experiments.stages.run_context import RunContext
 from utils.config import to_yaml
 from utils.files import read_json
@@ -44,6 +54,7 @@ def write_report(context: Context) -> None:
         },
         "Counts",
     )
+    _add_privacy(report, context)
     add_trainings(report, context, TRAININGS)
     report.write(context.run.report)
 
@@ -72,6 +83,27 @@ def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
     legend = "Maps of the slices above; lines are white. Of a mask, white is outside the organ."
     picture = grid([plain_row(row) for row in maps.values()], titles=tuple(maps))
     report.add_picture("Structure maps and masks", legend, picture)
+
+
+def _add_privacy(report: Report, context: Context) -> None:
+    """Adds the privacy audit, and its figures to metrics.json."""
+    config = AuditConfig()
+    audit = audit_run(context, config, max_similarity=None)
+    metrics = audit_metrics(audit)
+    context.run.update_metrics(metrics)
+    warning = (
+        "This page shows slices of the data: with data of patients it is not for publication. Of a "
+        "run only the folder synthetic neither names nor shows a patient; its lesion labels are "
+        "augmented ones of training patients, and the data's terms of use may restrict it. "
+        "experiments/audit_privacy.py lists the samples."
+    )
+    text = "\n\n".join([*audit_findings(metrics), warning])
+    report.add_section("Privacy audit", text)
+    report.add_table(audit_table(metrics), "Similarity to the nearest slice")
+    report.add_figure(audit_chart(audit), " ".join(DEFINITIONS))
+    picture = worst_pairs(context, audit, config.worst_pairs)
+    caption = "Columns: number of the sample, similarity to the training slice below it."
+    report.add_picture("Most similar pairs", caption, picture)
 
 
 def add_trainings(report: Report, context: RunContext, trainings: Sequence[str]) -> None:

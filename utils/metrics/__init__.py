@@ -23,6 +23,8 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | similarity_ssim   | the same between a set and real images          | (8)    | error   | -       |
 | frechet_distance  | |m - m'|^2 + tr(C + C' - 2 (C C')^1/2)          | 0 (7)  | error   | -       |
 | kernel_distance   | unbiased squared MMD, kernel (x.y / F + 1)^3    | 0 (7)  | error   | -       |
+| similarity        | correlation of details, best of small shifts    | (10)   | 0       | -       |
+| membership auc    | share of pairs that training slices win (11)    | 0.5    | error   | -       |
 
 (1) Both empty: NaN, left out of the mean. Only one empty: 0. Nothing left: NaN.
 (2) No pixel to divide by: NaN, left out of the mean. Nothing left: NaN.
@@ -34,6 +36,8 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
     standardise texture features first. Fewer samples enlarge the Frechet distance, not the other.
 (8) Higher is nearer; the mark to meet is the value of other real images, which is far below 1.
 (9) Range 1 is that of the intensities; 2 is for TC-MGAN's published figures. They do not compare.
+(10) 1 is a copy; the mark to stay below is the value of other patients' slices. See `similarity`.
+(11) By the similarity to the nearest synthetic slice; judged against its control, by patient.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.

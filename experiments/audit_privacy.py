@@ -1,0 +1,122 @@
+"""Privacy audit of a synthetic set: copies of training slices, and traces of who was in training.
+
+    python experiments/audit_privacy.py --run RUN                            # a finished main run
+    python experiments/audit_privacy.py --run RUN --max-similarity 0.8 --out AUDIT
+    python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
+
+Writes audit.{md,csv,png}, worst_pairs.png, quarantine.csv and the keys `privacy/...` of
+metrics.json. The run itself is left as it is. The audit is for the owner of the data: its pictures
+show patients, and config.json and splits.json name them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import prepare_tensorflow, require_supported_versions
+
+require_supported_versions()
+prepare_tensorflow()
+
+import pandas as pd
+import tensorflow as tf
+
+from experiments.configs.privacy import AUDIT
+from experiments.launch import Launch, Option, Script, main, parse
+from experiments.stages.context import Context
+from experiments.stages.evidence import Stopwatch, command, open_evidence
+from experiments.stages.privacy import (
+    DEFINITIONS,
+    audit_chart,
+    audit_findings,
+    audit_frame,
+    audit_metrics,
+    audit_run,
+    audit_table,
+    check_max_similarity,
+    worst_pairs,
+)
+from utils.charts import save_figure
+from utils.files import write_text
+from utils.pictures import write_png
+from utils.run_directory import RunDirectory
+from utils.tables import bullets, markdown_table, write_table
+
+SCRIPT = Script(
+    "experiments/audit_privacy.py",
+    __doc__.split("\n")[0],
+    AUDIT,
+    stages=("audit",),
+    reads_run=True,
+    options=(
+        Option(
+            "max-similarity",
+            Optional[float],
+            None,
+            "similarity to a training slice above which a sample is quarantined; default: halfway "
+            "between the largest similarity of a held-out slice and 1",
+        ),
+    ),
+)
+
+
+def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
+    """Writes the audit, or prints the plan."""
+    limit = launch.options["max_similarity"]
+    check_max_similarity(limit)
+    source = open_evidence(launch, run, strategy)
+    if source is None or not run.writes:
+        return
+    with Stopwatch(run, "privacy"):
+        audit = audit_run(source, launch.config, limit)
+        metrics = audit_metrics(audit)
+        run.update_metrics(metrics)
+        samples = pd.read_csv(source.run.synthetic / "samples.csv")
+        patients = [source.prepared.subject_ids.index(name) for name in source.split.train]
+        frame = audit_frame(audit, samples, patients)
+        text = audit_text(metrics, launch, source)
+        write_table(run.path / "audit", frame, text)
+        kept = samples.assign(training_similarity=frame["training_similarity"])
+        quarantine = kept[audit.quarantined].to_csv(index=False)
+        write_text(run.path / "quarantine.csv", quarantine)
+        save_figure(audit_chart(audit), run.path / "audit.png")
+        write_png(
+            run.path / "worst_pairs.png", worst_pairs(source, audit, launch.config.worst_pairs)
+        )
+    print(f"\n{text}\n{run.path / 'audit.md'}")
+
+
+def audit_text(metrics: Mapping[str, float], launch: Launch, source: Context) -> str:
+    """Returns audit.md: what was found, the distributions, where they come from, definitions."""
+    notes = (
+        f"Data: {source.data_note}; {len(source.split.train)} training and "
+        f"{len(source.split.test)} held-out patients.",
+        f"Command: `{command(SCRIPT, launch)}`; seed of the main run {source.config.seed}.",
+        "`quarantine.csv` lists the samples above the limit for `export_nnunet.py --exclude`; "
+        "nothing in the run was moved. `audit.csv` gives the nearest training slice of every "
+        "sample: the patient's position in the list `train` of splits.json, and the axial slice.",
+        "`worst_pairs.png` shows slices of training patients, config.json and splits.json name "
+        "them: do not publish this folder.",
+    )
+    parts = [
+        "# Privacy audit of the synthetic set",
+        "## What was found",
+        bullets(audit_findings(metrics)),
+        "An audit without an alarm is no proof: it knows copies and near copies of whole slices.",
+        "## Similarity to the nearest slice",
+        markdown_table(audit_table(metrics)),
+        "## How",
+        bullets(notes),
+        "## Definitions",
+        bullets(DEFINITIONS),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(lambda: parse(sys.argv[1:], SCRIPT), execute))
