@@ -55,7 +55,7 @@ def check_bytes(path: Path) -> None:
         raise
     except _UNREADABLE as error:
         kind = "MetaImage" if name.endswith(".mha") else "NIfTI"
-        raise damaged(path, f"it does not decode as {kind}") from error
+        raise damaged(path, f"it does not decode as {kind} ({error})") from error
 
 
 def damaged(path: Path, reason: str) -> UserError:

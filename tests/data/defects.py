@@ -70,7 +70,7 @@ def _flatten(files: dict[str, Path]) -> None:
 
 DEFECTS = {
     "cut": Defect(_cut, r"MR_T2\.\S+ is damaged or of another type"),
-    "flipped": Defect(_flip, r"MR_Flair\.\S+ is damaged or of another type"),
+    "flipped": Defect(_flip, r"MR_Flair\.\S+ is damaged .*incorrect data check"),
     "missing": Defect(lambda files: files["T1c"].unlink(), "has no T1c file"),
     "repeated": Defect(_repeat, "has T1 twice, in .*99999.mha; keep one"),
     "shape": Defect(
