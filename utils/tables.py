@@ -38,6 +38,11 @@ def _cell(value: Any, digits: int) -> str:
     return " ".join(str(value).replace("|", "\\|").split())
 
 
+def spreadsheet_text(text: str) -> str:
+    """Returns a CSV cell's text so that no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def bullets(texts: Iterable[str]) -> str:
     """Returns texts as a Markdown list."""
     return "\n".join(f"* {text}" for text in texts)

@@ -9,7 +9,7 @@ import pytest
 
 from utils.charts import OKABE_ITO, grouped_bars, new_figure, save_figure
 from utils.errors import UserError
-from utils.tables import markdown_table, write_table
+from utils.tables import markdown_table, spreadsheet_text, write_table
 
 FRAME = pd.DataFrame(
     {"system": ["a|b", "two\nlines"], "images": [8, 200], "dice": [0.91549, np.nan]}
@@ -68,3 +68,9 @@ def test_unequal_series_are_refused():
     for series in ({"a": (1,)}, {str(i): (1, 2) for i in range(len(OKABE_ITO) + 1)}):
         with pytest.raises(UserError, match="one value for each of 2 groups"):
             grouped_bars(axes, ("g", "h"), series)
+
+
+@pytest.mark.parametrize("text", ["=cmd", "+1", "-1", "@sum", "\tx", "\rx"])
+def test_a_formula_becomes_text_and_other_texts_stay(text):
+    assert spreadsheet_text(text) == f"'{text}"
+    assert spreadsheet_text(f"a{text}") == f"a{text}" and spreadsheet_text("") == ""

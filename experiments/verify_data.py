@@ -1,0 +1,129 @@
+"""Check a data set before anything trains on it.
+
+    python experiments/verify_data.py --data BRATS2015
+    python experiments/verify_data.py --data DIR --out verdicts.csv
+    python experiments/verify_data.py --data DIR --slicing.label_scheme brats2023
+
+Every file is decoded and compared with its header; then modalities, grids, voxel values, labels and
+the number of slices are checked, as training with the same --slicing does. The exit code is 2 when
+something is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import prepare_tensorflow, require_supported_versions
+
+require_supported_versions()
+prepare_tensorflow()
+
+from data.label_schemes import check_scheme, resolve_scheme
+from data.slices import SliceConfig
+from data.subjects import find_cases
+from data.verification import Verdict, verify_cases
+from experiments.launch import default_cache, exit_code
+from utils.config import Parser, add_config, from_namespace
+from utils.errors import UserError
+from utils.files import write_text
+from utils.tables import spreadsheet_text
+
+COLUMNS = ("case", "verdict", "problems", "files")
+
+
+@dataclass(frozen=True)
+class VerificationConfig:
+    """What training would use; see `SliceConfig`."""
+
+    slicing: SliceConfig = SliceConfig()
+
+
+def main(argv: Optional[Sequence[str]] = None) -> None:
+    """Checks every case of a data folder; UserError if one is bad."""
+    program, description = "python experiments/verify_data.py", __doc__.split("\n")[0]
+    parser = Parser(prog=program, description=description, allow_abbrev=False)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="BRATS folder")
+    add("--out", type=Optional[Path], help="CSV file for the verdicts; default: none is written")
+    add("--overwrite", action="store_true", help="replace the file that --out names")
+    add("--cache", type=Path, default=default_cache(), help="verdicts that training uses again")
+    add("--debug", action="store_true", help="show tracebacks")
+    add_config(parser, VerificationConfig())
+    options = parser.parse_args(argv)
+    config = from_namespace(VerificationConfig, options).slicing
+    check_scheme(config.label_scheme)
+    if options.out and options.out.exists() and not options.overwrite:
+        raise UserError(f"--out {options.out} exists; add --overwrite or choose another file")
+    root = options.data.expanduser().resolve()
+    cases = find_cases(root)
+    verdicts = verify_cases(cases, config, options.cache, again=True)
+    print(screen_table(verdicts, root), end="")
+    if options.out:
+        write_text(options.out, csv_table(verdicts, root))
+        print(f"verdicts: {options.out}")
+    bad = sum(bool(verdict.problems) for verdict in verdicts)
+    if bad:
+        raise UserError(
+            f"{bad} of the {len(cases)} cases in {root} are bad; repair or remove them, or train "
+            f"on the other {len(cases) - bad} with --skip-bad"
+        )
+    resolve_scheme(cases, config.label_scheme)  # refuses cases of several releases
+    print(f"All {len(cases)} cases in {root} are good.")
+
+
+def screen_table(verdicts: Sequence[Verdict], root: Path) -> str:
+    """Returns a line for each case; the second problem of a case and further ones have their own.
+
+    Paths are relative to `root`; characters that a terminal would obey are replaced.
+    """
+    cells = [("case", "verdict", "problem")]
+    for verdict in verdicts:
+        first, *others = [_relative(text, root) for text in verdict.problems] or [""]
+        cells += [(verdict.case.id, _word(verdict), first), *(("", "", text) for text in others)]
+    rows = [[_printable(text) for text in row] for row in cells]
+    width = max(len(row[0]) for row in rows)
+    return "".join(f"{case:{width}}  {word:7}  {text}".rstrip() + "\n" for case, word, text in rows)
+
+
+def csv_table(verdicts: Sequence[Verdict], root: Path) -> str:
+    """Returns the CSV text: `COLUMNS`, one row per case; `files` are those that problems name.
+
+    Cells are safe to open in a spreadsheet; a cell with several texts has one on each line.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for verdict in verdicts:
+        problems = "\n".join(_printable(_relative(p, root)) for p in verdict.problems)
+        files = "\n".join(_printable(_relative(str(path), root)) for path in verdict.files)
+        row = (_printable(verdict.case.id), _word(verdict), problems, files)
+        writer.writerow([spreadsheet_text(cell) for cell in row])
+    return text.getvalue()
+
+
+def _word(verdict: Verdict) -> str:
+    return "bad" if verdict.problems else "ok"
+
+
+def _relative(text: str, root: Path) -> str:
+    return text.replace(f"{root}/", "")
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _after_interrupt() -> str:
+    return "nothing is written; give the same command again"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, _after_interrupt))

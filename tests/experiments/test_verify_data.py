@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+
+import pytest
+
+from data.subjects import find_cases
+from data.verification import verify_cases
+from experiments import verify_data
+from experiments.launch import exit_code
+from tests.data.defects import DEFECTS
+from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
+from utils.environment import REPOSITORY
+
+CROP = ("--slicing.slices=[1,5]", "--slicing.rows=[2,10]", "--slicing.columns=[1,9]")
+PLANTED = list(DEFECTS)[:10]
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Runs the script in this process: words -> (exit code, text of stdout, text of stderr)."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        words = (*words, "--cache", str(tmp_path / "cache"))
+        code = exit_code(lambda: verify_data.main(words), verify_data._after_interrupt)
+        return (code, *capsys.readouterr())
+
+    return call
+
+
+def table(text: str) -> dict[str, tuple[str, str]]:
+    """{case: (verdict, problem)} of what is on screen."""
+    rows = re.findall(r"^(\S+) +(ok|bad) *(.*)$", text, re.MULTILINE)
+    return {case: (verdict, problem) for case, verdict, problem in rows}
+
+
+def test_ten_defects_in_twelve_cases_are_named_and_two_cases_pass(tmp_path):
+    root = write_tree(tmp_path / "data", "flat2015", count=12)
+    for number, name in enumerate(PLANTED, start=2):
+        DEFECTS[name].spoil(case_files(root, "flat2015", number))
+    out = tmp_path / "verdicts.csv"
+    result = subprocess.run(
+        [sys.executable, str(REPOSITORY / "experiments/verify_data.py"), "--data", str(root)]
+        + [*CROP, "--out", str(out), "--cache", str(tmp_path / "cache")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert f"error: 10 of the 12 cases in {root} are bad" in result.stderr
+    found = table(result.stdout)
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = {row["case"]: row for row in csv.DictReader(file)}
+    names = {number: f"brats_2013_pat{number:04d}_1" for number in range(1, 13)}
+    assert list(found) == list(rows) == list(names.values())
+    for number in (1, 12):
+        assert found[names[number]] == ("ok", "")
+        assert list(rows[names[number]].values()) == [names[number], "ok", "", ""]
+    for number, name in enumerate(PLANTED, start=2):
+        verdict, problem = found[names[number]]
+        assert verdict == "bad" and re.search(DEFECTS[name].sentence, problem), name
+        assert rows[names[number]]["problems"] == problem and str(root) not in problem
+        assert rows[names[number]]["verdict"] == "bad"
+    assert rows[names[2]]["files"] == f"HGG/{names[2]}/VSD.Brain.XX.O.MR_T2.54021.mha"
+    assert len(rows[names[5]]["files"].splitlines()) == 2  # both files of a modality
+
+
+def test_good_data_ends_with_0_and_is_not_read_again_by_training(run, tmp_path, capsys):
+    root = write_tree(tmp_path / "data", "brats2020")
+    code, printed, complaint = run("--data", str(root), *CROP)
+    assert code == 0 and f"All 2 cases in {root} are good." in printed
+    assert "Checking cases: 100%" in complaint
+    assert list(table(printed).values()) == [("ok", "")] * 2
+    verify_cases(find_cases(root), TINY, tmp_path / "cache")  # as training does
+    assert capsys.readouterr().err == ""
+
+
+def test_several_problems_have_a_line_each(run, tmp_path):
+    root = write_tree(tmp_path / "data", "flat2015", count=1)
+    for name in ("missing", "value"):
+        DEFECTS[name].spoil(case_files(root, "flat2015"))
+    code, printed, _ = run("--data", str(root), *CROP)
+    assert code == 2
+    first, second = printed.splitlines()[1:]
+    assert "bad      Case" in first and first.index("Case") == second.index("The label")
+
+
+def test_the_label_scheme_is_demanded(run, tmp_path):
+    root = write_tree(tmp_path / "data", "brats2023")
+    code, printed, _ = run("--data", str(root), *CROP)
+    assert code == 2 and printed.count("--slicing.label_scheme brats2023|brats2024") == 2
+    assert run("--data", str(root), *CROP, "--slicing.label_scheme=brats2023")[0] == 0
+    code, printed, complaint = run("--data", str(root), "--slicing.label_scheme=brats2030")
+    assert (code, printed) == (2, "") and "expected one of brats2015" in complaint
+
+
+def test_cases_of_two_releases_are_refused(run, tmp_path):
+    write_tree(tmp_path / "data", "flat2015")
+    root = write_tree(tmp_path / "data", "brats2020")
+    code, printed, complaint = run("--data", str(root), *CROP)
+    assert code == 2 and len(table(printed)) == 4
+    assert "must be named after one BRATS release" in complaint
+
+
+def test_a_table_is_replaced_only_when_told(run, tmp_path):
+    root, out = write_tree(tmp_path / "data", "flat2015"), tmp_path / "a.csv"
+    out.write_text("mine")
+    words = ("--data", str(root), *CROP, "--out", str(out))
+    code, printed, complaint = run(*words)
+    assert (code, printed) == (2, "") and "exists; add --overwrite or choose another" in complaint
+    assert out.read_text() == "mine"
+    assert run(*words, "--overwrite")[0] == 0 and out.read_text().startswith("case,verdict,")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "data"),
+        (("--data", "no/such"), "no/such does not exist or is not a folder; check --data"),
+        (("--data", "."), "No BRATS case was found in"),
+        (("--data", ".", "--slicing.slice=[1,5]"), "did you mean --slicing.slices?"),
+        (("--data", ".", "--slicing.slices=[5,1]"), "must be a range 0 <= first < end"),
+    ],
+)
+def test_bad_usage_ends_with_2(run, tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code, _, complaint = run(*words)
+    except SystemExit as caught:
+        code, complaint = caught.code, capsys.readouterr().err
+    assert code == 2 and sentence in complaint
+
+
+def test_names_of_cases_cannot_harm_terminal_or_spreadsheet(run, tmp_path):
+    files = case_files(tmp_path / "data", "flat2015")
+    write_case(files, tiny_case(1))
+    patient = files["T1"].parent
+    for name in ("=cmd|'!A1", "-1+1", "red\x1b[31m\nnext", "a,b;$(touch x)"):
+        (patient.parent / name).mkdir()
+        (patient.parent / name / files["T1"].name).write_bytes(files["T1"].read_bytes())
+    out = tmp_path / "a.csv"
+    code, printed, _ = run("--data", str(tmp_path / "data"), *CROP, "--out", str(out))
+    assert code == 2 and "\x1b" not in printed and "red\ufffd[31m\ufffdnext" in printed
+    with out.open(newline="", encoding="utf-8") as file:
+        names = [row["case"] for row in csv.DictReader(file)]
+    assert names[:2] == ["'-1+1", "'=cmd|'!A1"] and "a,b;$(touch x)" in names
+    assert "\x1b" not in out.read_text()
