@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
+from experiments.command import Launch
 from utils.config import Parser, add_config, differences, flatten, from_dict, from_namespace
 from utils.distribute import is_chief, make_strategy
 from utils.environment import REPOSITORY, environment_record
@@ -76,43 +77,6 @@ class Script:
     options: tuple[Option, ...] = ()
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A parsed command line.
-
-    Attributes:
-        preset: name of the preset behind the configuration.
-        config: the resolved configuration.
-        data: the user's data folder, or None for the phantom.
-        source: the finished main run that `--run` names, or None.
-        out: the run directory.
-        cache: folder of phantom and prepared slices.
-        stages: the stages to run, in order.
-        resume: continue an existing run.
-        devices: number of devices, or None.
-        precision: Keras' mixed-precision policy.
-        dry_run: only print.
-        debug: show tracebacks.
-        command: the words that repeat this run with `--resume`.
-        options: values of the script's own options by `Option.field`.
-    """
-
-    preset: str
-    config: Any
-    data: Optional[Path]
-    source: Optional[Path]
-    out: Path
-    cache: Path
-    stages: Sequence[str]
-    resume: bool
-    devices: Optional[int]
-    precision: str
-    dry_run: bool
-    debug: bool
-    command: str
-    options: Mapping[str, Any]
-
-
 def default_cache() -> Path:
     """Returns the folder for phantom and prepared slices, outside the repository."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -139,7 +103,9 @@ def parse(argv: Sequence[str], script: Script) -> Launch:
         config = script.presets.get(preset, config)
     parser = _base_parser(script)
     add_config(parser, config)
-    parser.set_defaults(precision=saved.get("precision", PRECISIONS[0]))
+    parser.set_defaults(
+        precision=saved.get("precision", PRECISIONS[0]), skip_bad=bool(saved.get("skip_bad"))
+    )
     options = parser.parse_args(argv)
     for name, value in vars(first).items():
         if options[name] != value:
@@ -192,6 +158,8 @@ def _refuse_changes(options: Any, saved: Mapping[str, Any], changes: Sequence[st
     for name in ("preset", "precision"):
         if options[name] not in (None, saved[name]):
             changes.append(f"{name}: {saved[name]} -> {options[name]}")
+    if options.skip_bad and not saved["skip_bad"]:
+        changes.append("skip-bad: False -> True")
     if options.data is not None and saved["data"] is None:
         changes.append(f"data: the phantom -> {options.data}")
     if changes:
@@ -250,6 +218,7 @@ def _base_parser(script: Script) -> Parser:
     add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
     add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
+    add("--skip-bad", action="store_true", help="train without the cases that --data has damaged")
     add("--dry-run", action="store_true", help="print configuration and plan, run nothing")
     add("--debug", action="store_true", help="show tracebacks")
     return parser
@@ -265,7 +234,7 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
     try:
         saved = read_json(out / "config.json")
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
-        return {**start, **{name: saved.get(name) for name in ("run", "fingerprint")}}
+        return {**start, **{name: saved.get(name) for name in ("run", "fingerprint", "skip_bad")}}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
@@ -290,6 +259,7 @@ def _launch(options: Any, preset: str, config: Any, command: str, script: Script
         resume=options.resume,
         devices=options.devices,
         precision=options.precision,
+        skip_bad=options.skip_bad,
         dry_run=options.dry_run,
         debug=options.debug,
         command=command,
@@ -317,13 +287,13 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
         launch = parse_launch()
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
-        had_split = (launch.out / "splits.json").exists()
+        kept = decided(launch.out)
         run = RunDirectory(launch.out, writes=is_chief(strategy) and not launch.dry_run)
         try:
             execute(launch, run, strategy)
         finally:
             if run.writes and not run.config.exists():
-                remove_start(run, had_split)
+                remove_start(run, kept)
 
     def after_interrupt() -> str:
         if launch and (launch.out / "config.json").exists():
@@ -374,8 +344,13 @@ def record_start(
     start = saved or {"preset": launch.preset, "data": None, "precision": launch.precision}
     start = {**start, "data": str(launch.data) if launch.data else None}
     options = {name: _plain(value) for name, value in launch.options.items()}
-    known = {"run": launch.source and str(launch.source), "fingerprint": fingerprint}
-    start.update({key: value for key, value in {**known, "options": options}.items() if value})
+    known = {
+        "run": launch.source and str(launch.source),
+        "fingerprint": fingerprint,
+        "skip_bad": launch.skip_bad,
+        "options": options,
+    }
+    start.update({key: value for key, value in known.items() if value})
     if start != saved:
         config = saved.get("config") or dataclasses.asdict(launch.config)
         write_json(run.config, {**start, "config": config})
@@ -391,10 +366,17 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def remove_start(run: RunDirectory, keep_split: bool) -> None:
-    """Leaves nothing of a start that ended before it was recorded."""
-    if not keep_split:
-        run.splits.unlink(missing_ok=True)
+def decided(out: Path) -> set[Path]:
+    """Returns the files with which somebody decides about a run's cases before it starts."""
+    run = RunDirectory(out, writes=False)
+    return {file for file in (run.splits, run.skipped_cases) if file.exists()}
+
+
+def remove_start(run: RunDirectory, kept: Container[Path]) -> None:
+    """Leaves nothing of a start that ended before it was recorded, but for the files `kept`."""
+    for file in (run.splits, run.skipped_cases):
+        if file not in kept:
+            file.unlink(missing_ok=True)
     for folder in (run.samples, run.path):
         with suppress(OSError):  # it holds somebody else's files
             folder.rmdir()

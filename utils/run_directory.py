@@ -1,7 +1,7 @@
 """The run directory: configuration, environment, metrics, checkpoints, pictures, TensorBoard.
 
-config.json  environment.json  splits.json  metrics.json  metrics.jsonl  report.html
-tensorboard/<stage>/  checkpoints/<stage>/  samples/*.png  synthetic/
+config.json  environment.json  splits.json  skipped_cases.json  metrics.json  metrics.jsonl
+report.html  tensorboard/<stage>/  checkpoints/<stage>/  samples/*.png  synthetic/
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class RunDirectory:
         self.config = self.path / "config.json"
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.json"
+        self.skipped_cases = self.path / "skipped_cases.json"
         self.metrics = self.path / "metrics.json"
         self.history = self.path / "metrics.jsonl"
         self.report = self.path / "report.html"

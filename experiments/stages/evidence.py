@@ -98,7 +98,8 @@ def command(script: Script, launch: Launch, **options: Any) -> str:
     options = {**launch.options, **options}
     config = dataclasses.asdict(launch.config)
     named = launch.source is not None
-    return spell(script, launch.preset, config, options, named, launch.data is not None)
+    text = spell(script, launch.preset, config, options, named, launch.data is not None)
+    return f"{text} --skip-bad" if launch.skip_bad and not named else text
 
 
 def spell(

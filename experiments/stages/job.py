@@ -9,10 +9,11 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
-from experiments.launch import Launch, record_start, remove_start, saved_run
+from experiments.launch import Launch, decided, record_start, remove_start, saved_run
+from experiments.stages.cases import skip_bad_cases
 from experiments.stages.run_context import RunContext
 from utils.config import from_dict
-from utils.distribute import is_chief
+from utils.distribute import is_chief, wait_for_all_workers
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 
@@ -62,6 +63,10 @@ class TrainingJob:
             return
         if not launch.resume:  # told before the slices of all volumes are cut
             self.check_stages(launch.stages, self.left_out(launch.config).__contains__)
+        if launch.skip_bad and launch.data is not None and not launch.resume:
+            if run.writes:
+                skip_bad_cases(launch.config.slicing, run, launch.data, launch.cache)
+            wait_for_all_workers(strategy)
         context = self.open_context(launch.config, run, strategy, launch.data, launch.cache)
         self.check_stages(launch.stages, context.finished)
         record_start(launch, run, strategy)
@@ -91,10 +96,10 @@ class TrainingJob:
             config = from_dict(type(config), saved_run(path, "A run begun needs")["config"])
         stages = tuple(self.stages)
         part = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
-        had_split = (path / "splits.json").exists()
+        kept = decided(path)
         run = RunDirectory(path, writes=is_chief(strategy))
         try:
             self.execute(part, run, strategy)
         finally:
             if run.writes and not run.config.exists():
-                remove_start(run, had_split)
+                remove_start(run, kept)

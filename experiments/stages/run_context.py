@@ -16,7 +16,8 @@ from data.phantom import cached_phantom
 from data.pipeline import number_of_slices
 from data.shards import PreparedSlices, prepare_shards
 from data.splits import Split
-from data.subjects import find_subjects
+from data.subjects import Case, find_cases
+from experiments.stages.cases import Problems, cases_in_use, check_cases
 from models.system import GANSystem
 from utils.checkpoints import load_networks, saved_step
 from utils.errors import UserError
@@ -39,6 +40,7 @@ class RunContext(abc.ABC):
         prepared: cached slices of all subjects.
         split: training and held-out subjects.
         data_note: what the data is, for the report and the manifest.
+        skipped: problems of the cases that the run leaves out, by case id.
     """
 
     config: Any
@@ -47,6 +49,7 @@ class RunContext(abc.ABC):
     prepared: PreparedSlices
     split: Split
     data_note: str
+    skipped: Problems
 
     @abc.abstractmethod
     def builders(self) -> Mapping[str, Callable[[], GANSystem]]:
@@ -107,7 +110,8 @@ def open_data(
     """Finds the data (or makes the phantom), splits its patients and prepares its slices.
 
     The split is written to splits.json once and read from there on resume. Bad splits are refused
-    before slices are prepared, which may take an hour.
+    before volumes are checked and slices prepared, which may take an hour. Of the user's data every
+    case takes part that the run's skipped_cases.json does not name.
 
     Args:
         config: with `seed`, `phantom_subjects` and `slicing`.
@@ -118,21 +122,35 @@ def open_data(
         divide: makes a new split from subject ids.
 
     Returns:
-        `prepared`, `split` and `data_note` of a `RunContext`.
+        `prepared`, `split`, `data_note` and `skipped` of a `RunContext`.
 
     Raises UserError for bad data, and on resume for other cases than those of splits.json.
     """
-    note = str(data.name) if data else PHANTOM_NOTE
-    root = data or cached_phantom(cache, config.phantom_subjects, config.seed)
-    subjects = find_subjects(root)
-    scheme = resolve_scheme(subjects, config.slicing.label_scheme)
-    ids = [subject.id for subject in subjects]
+    cases, skipped, note = _find(config, run, data, cache)
+    ids = [case.id for case in cases]
     if run.splits.exists():
         split = kind.load(run.splits)
         split.check_subjects(ids, run.splits)
     else:
         split = divide(ids)
+    if data:  # what is wrong with a phantom, preparing its slices tells as well
+        check_cases(cases, config.slicing, data, cache)
+    subjects = [case.subject() for case in cases]
+    scheme = resolve_scheme(subjects, config.slicing.label_scheme)
     prepared = prepare_shards(subjects, config.slicing, scheme, cache)
     if run.writes and not run.splits.exists():
         split.save(run.splits)
-    return {"prepared": prepared, "split": split, "data_note": note}
+    return {"prepared": prepared, "split": split, "data_note": note, "skipped": skipped}
+
+
+def _find(
+    config: Any, run: RunDirectory, data: Optional[Path], cache: Path
+) -> tuple[list[Case], Problems, str]:
+    """Returns the cases that take part, the problems of skipped ones, and what the data is."""
+    if data is None:
+        tree = cached_phantom(cache, config.phantom_subjects, config.seed)
+        return find_cases(tree), {}, PHANTOM_NOTE
+    cases, skipped = cases_in_use(run, data)
+    total = len(cases) + len(skipped)
+    note = f" ({len(skipped)} of {total} cases left out as bad)" if skipped else ""
+    return cases, skipped, f"{data.name}{note}"

@@ -1,0 +1,203 @@
+"""Bad cases of the user's data: refused, or left out of a run by --skip-bad and kept out of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from data.shards import PreparedSlices
+from data.splits import Split, split_subjects
+from experiments import verify_data
+from experiments.configs.brats import TINY as PRESET
+from experiments.launch import Script, main, parse
+from experiments.stages.cases import read_skipped
+from experiments.stages.context import Context
+from experiments.stages.evidence import command
+from experiments.stages.job import TrainingJob
+from experiments.stages.report import add_trainings
+from experiments.stages.run_context import open_data
+from tests.data.defects import DEFECTS
+from tests.data.trees import TINY, case_files, write_tree
+from tests.experiments.conftest import SCRIPT
+from utils.errors import UserError
+from utils.report import Report
+from utils.run_directory import RunDirectory
+
+CONFIG = replace(PRESET, slicing=TINY)
+NAMES = [f"brats_2013_pat{number:04d}_1" for number in range(1, 7)]
+
+
+def open_context(config, run, strategy, data, cache) -> Context:
+    """Like that of the main system, without its rules for the size of slices."""
+
+    def divide(ids: list[str]) -> Split:
+        return split_subjects(ids, config.test_fraction, seed=config.seed)
+
+    return Context(config, run, strategy, **open_data(config, run, data, cache, Split, divide))
+
+
+class Bench:
+    """Six cases, and a script with one stage that only notes the context it works on."""
+
+    def __init__(self, folder: Path):
+        self.data = write_tree(folder / "data", "flat2015", count=6)
+        self.run = RunDirectory(folder / "run", writes=False)
+        self.contexts: list[Context] = []
+        self.script = Script(SCRIPT, "Trains.", {"tiny": CONFIG}, ["structure"])
+        stages = {"structure": self.contexts.append}
+        self.job = TrainingJob(stages, (), {}, lambda *_: None, lambda *_: None, open_context)
+
+    def spoil(self, number: int, name: str) -> None:
+        DEFECTS[name].spoil(case_files(self.data, "flat2015", number))
+
+    def launch(self, *words: str):
+        out = ("--out", str(self.run.path), "--cache", str(self.data.parent / "cache"))
+        data = () if "--resume" in words else ("--preset=tiny", "--data", str(self.data))
+        return parse((*data, *out, *words), self.script)
+
+    def start(self, *words: str) -> int:
+        return main(lambda: self.launch(*words), self.job.execute)
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_good_data_trains_as_ever_and_is_checked_once(bench, capsys):
+    assert bench.start() == 0
+    assert "Checking cases: 100%" in capsys.readouterr().err
+    (context,) = bench.contexts
+    assert context.skipped == {} and context.data_note == "data"
+    assert not bench.run.skipped_cases.exists() and "skip_bad" not in bench.run.config.read_text()
+    assert split_subjects(NAMES, CONFIG.test_fraction, seed=CONFIG.seed) == context.split
+    shutil.rmtree(bench.data.parent / "cache" / "verified")
+    assert bench.start("--resume") == 0  # the slices of these cases are there
+    assert "Checking" not in capsys.readouterr().err
+
+
+def test_bad_cases_are_refused_in_one_sentence(bench, capsys):
+    for number, name in ((2, "missing"), (3, "NaN"), (4, "value"), (6, "cut")):
+        bench.spoil(number, name)
+    assert bench.start() == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line[:6] == "error:"]
+    assert error.startswith(f"error: 4 of the 6 cases in {bench.data} cannot be trained on: ")
+    assert all(f"{name} (" in error for name in NAMES[1:4]) and NAMES[5] not in error
+    assert " and 1 more; see all" in error and error.endswith("or add --skip-bad to a new run")
+    assert not bench.run.path.exists()
+    words = shlex.split(error.split("`")[1])
+    assert words[:2] == ["python", "experiments/verify_data.py"]
+    with pytest.raises(UserError, match="4 of the 6 cases"):  # it checks the same
+        verify_data.main([*words[2:], "--cache", str(bench.data.parent / "cache")])
+
+
+def test_skip_bad_leaves_them_out_of_split_and_slices_and_says_so(bench, capsys):
+    bench.spoil(2, "missing")
+    bench.spoil(3, "NaN")
+    assert bench.start("--skip-bad") == 0
+    assert f"left out as bad: {NAMES[1]}, {NAMES[2]}; {bench.run.skipped_cases} says why" in (
+        capsys.readouterr().out
+    )
+    (context,) = bench.contexts
+    good = [NAMES[0], *NAMES[3:]]
+    split = json.loads(bench.run.splits.read_text())
+    assert sorted(split["train"] + split["test"]) == good
+    assert list(PreparedSlices.open(context.prepared.directory).subject_ids) == good
+    assert context.data_note == "data (2 of 6 cases left out as bad)"
+    report = Report("<report>")
+    add_trainings(report, context, ())
+    report.write(bench.run.path / "report.html")
+    page = (bench.run.path / "report.html").read_text()
+    assert "Cases left out" in page and NAMES[1] in page and "has no T1c file" in page
+    assert "holds 1 NaN" in page and NAMES[3] not in page
+
+
+def test_the_same_good_cases_share_slices_and_split_with_a_folder_of_them(bench, tmp_path):
+    bench.spoil(5, "value")
+    assert bench.start("--skip-bad") == 0
+    shutil.rmtree(bench.run.path)
+    shutil.rmtree(case_files(bench.data, "flat2015", 5)["T1"].parent)
+    assert bench.start() == 0
+    skipped, removed = bench.contexts
+    assert skipped.prepared == removed.prepared and skipped.split == removed.split
+
+
+def test_a_resumed_run_leaves_the_same_cases_out(bench, capsys):
+    good = bench.data.parent / "good"
+    shutil.copytree(bench.data, good)
+    bench.spoil(2, "missing")
+    assert bench.start("--skip-bad") == 0
+    assert json.loads(bench.run.config.read_text())["skip_bad"] is True
+    launch = bench.launch("--resume")
+    assert launch.skip_bad and parse(shlex.split(launch.command)[2:], bench.script) == launch
+    assert bench.start("--resume") == 0
+    # Repaired, the case stays out: nothing of a run's split changes.
+    shutil.rmtree(bench.data)
+    shutil.copytree(good, bench.data)
+    assert bench.start("--resume") == 0
+    assert [context.skipped.keys() for context in bench.contexts] == [{NAMES[1]}] * 3
+    assert len({context.split for context in bench.contexts}) == 1
+    # A case that the run works on is never left out later.
+    bench.spoil(4, "zero")
+    capsys.readouterr()
+    assert bench.start("--resume") == 2
+    error = capsys.readouterr().err
+    assert f"1 of the 5 cases in {bench.data} cannot be trained on: {NAMES[3]} (" in error
+
+
+def test_a_run_begun_without_it_refuses_it(bench):
+    assert bench.start() == 0
+    with pytest.raises(UserError, match="changes skip-bad: False -> True"):
+        bench.launch("--resume", "--skip-bad")
+
+
+def test_too_few_good_cases_are_refused_and_leave_nothing(bench, capsys):
+    for number in range(1, 7):
+        bench.spoil(number, "zero")
+    assert bench.start("--skip-bad") == 2
+    error = capsys.readouterr().err
+    assert "6 of the 6 cases" in error and "--skip-bad" not in error
+    assert not bench.run.path.exists()
+    shutil.rmtree(bench.data)
+    write_tree(bench.data, "flat2015", count=2)
+    bench.spoil(1, "zero")
+    assert bench.start("--skip-bad") == 2
+    assert "needs at least 2 patients" in capsys.readouterr().err
+    assert not bench.run.path.exists()
+
+
+def test_the_main_run_of_a_table_leaves_them_out_as_well(bench):
+    bench.spoil(3, "origin")
+    path, strategy = bench.run.path / "main", tf.distribute.get_strategy()
+    with pytest.raises(UserError, match="1 of the 6 cases"):
+        bench.job.make(bench.launch(), path, CONFIG, strategy)
+    assert not path.exists()
+    for _ in range(2):
+        bench.job.make(bench.launch("--skip-bad"), path, CONFIG, strategy)
+    assert [context.skipped.keys() for context in bench.contexts] == [{NAMES[2]}] * 2
+
+
+def test_a_link_to_nothing_is_a_bad_case(bench, capsys):
+    bench.spoil(6, "link to nothing")
+    assert bench.start() == 2 and "does not exist or is not a file" in capsys.readouterr().err
+    assert bench.start("--skip-bad") == 0 and bench.contexts[0].skipped.keys() == {NAMES[5]}
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}'])
+def test_a_damaged_record_is_told(bench, content):
+    bench.run.path.mkdir()
+    bench.run.skipped_cases.write_text(content)
+    with pytest.raises(UserError, match="skipped_cases.json must be a JSON object"):
+        read_skipped(bench.run)
+    assert bench.start() == 2 and bench.run.skipped_cases.read_text() == content
+
+
+def test_a_printed_command_keeps_the_word(bench):
+    assert command(bench.script, bench.launch("--skip-bad")).endswith("--data DIR --skip-bad")
+    assert "--skip-bad" not in command(bench.script, bench.launch())
