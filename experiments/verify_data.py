@@ -71,9 +71,10 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f"verdicts: {options.out}")
     bad = sum(bool(verdict.problems) for verdict in verdicts)
     if bad:
+        others = f", or train on the other {len(cases) - bad} with --skip-bad"
         raise UserError(
-            f"{bad} of the {len(cases)} cases in {root} are bad; repair or remove them, or train "
-            f"on the other {len(cases) - bad} with --skip-bad"
+            f"{bad} of the {len(cases)} cases in {root} {'is' if bad == 1 else 'are'} bad; repair "
+            f"or remove what is bad{others if bad < len(cases) else ''}"
         )
     resolve_scheme(cases, config.label_scheme)  # refuses cases of several releases
     print(f"All {len(cases)} cases in {root} are good.")

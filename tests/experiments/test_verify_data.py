@@ -83,8 +83,9 @@ def test_several_problems_have_a_line_each(run, tmp_path):
     root = write_tree(tmp_path / "data", "flat2015", count=1)
     for name in ("missing", "value"):
         DEFECTS[name].spoil(case_files(root, "flat2015"))
-    code, printed, _ = run("--data", str(root), *CROP)
-    assert code == 2
+    code, printed, complaint = run("--data", str(root), *CROP)
+    assert code == 2 and f"1 of the 1 cases in {root} is bad" in complaint
+    assert "--skip-bad" not in complaint  # nothing would be left
     first, second = printed.splitlines()[1:]
     assert "bad      Case" in first and first.index("Case") == second.index("The label")
 
