@@ -35,7 +35,8 @@ def _temporary_cache(tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process, and in one all that look at the same tiny run."""
+    """Keep a file's tests in one process, and in one all that look at the same tiny runs."""
     for item in items:
-        shared = "tiny_run" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("tiny_run" if shared else item.path.as_posix()))
+        names = getattr(item, "fixturenames", ())
+        shared = [name for name in ("tiny_run", "tiny_variants") if name in names]
+        item.add_marker(pytest.mark.xdist_group((shared or [item.path.as_posix()])[0]))

@@ -1,4 +1,4 @@
-"""One tiny run of the main script, shared by every test that looks at its results."""
+"""Tiny runs of the scripts, shared by every test that looks at their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Callable
 import pytest
 import tensorflow as tf
 
-from experiments import train_brats
+from experiments import table1_tc_mgan, train_brats
 from experiments.launch import main, parse
 from utils.environment import REPOSITORY
 from utils.run_directory import RunDirectory
@@ -81,4 +81,14 @@ def tiny_run(tmp_path_factory) -> Path:
     """The run directory of a finished run with all stages."""
     out = tmp_path_factory.mktemp("tiny") / "run"
     assert train(*TINY, "--out", str(out)) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_variants(tmp_path_factory) -> Path:
+    """A finished Table 1 of TC-MGAN; its folder "variants" holds the run of each variant."""
+    out = tmp_path_factory.mktemp("tc_mgan") / "table1"
+    words = ("--preset", "tiny", "--out", str(out))
+    script = table1_tc_mgan.SCRIPT
+    assert main(lambda: parse(words, script), table1_tc_mgan.execute) == 0
     return out

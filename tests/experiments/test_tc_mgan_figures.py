@@ -1,0 +1,130 @@
+"""The figures of TC-MGAN's evaluation against numbers by hand, and the pages made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments import table1_tc_mgan, table2_tc_mgan
+from experiments.tc_mgan.evaluation import (
+    Translations,
+    contrast_figures,
+    lesion_slices,
+    quality_figures,
+)
+from experiments.tc_mgan.report import translation_table
+from models.tc_mgan.modalities import TARGETS
+
+REAL = {"T1": 0.2, "T2": 0.9, "T1c": 0.4, "Flair": 0.6}  # in the order of the channels
+
+
+def flat_slices(errors: tuple, size: int = 8) -> Translations:
+    """Slices of one value per modality; `errors` has (Flair, T1c, T1) of each slice."""
+    count = len(errors)
+    real = np.broadcast_to(np.float32(list(REAL.values())), (count, size, size, 4)).copy()
+    wanted = np.float32([REAL[name] for name in TARGETS]) + np.float32(errors)
+    translated = np.broadcast_to(wanted[:, None, None], (count, size, size, 3)).copy()
+    label = np.zeros((count, size, size), np.int32)
+    return Translations(real, translated, label, np.zeros((count, 2), np.int32))
+
+
+def test_quality_is_the_mean_over_slices_of_each_target():
+    figures = quality_figures(flat_slices(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1))))
+    expected = {"Flair": (30, 10), "T1c": (30, 10), "T1": (40, 20)}  # mean, deviation; dB
+    for name, (mean, deviation) in expected.items():
+        assert figures[f"translation/{name}/psnr"] == pytest.approx(mean, abs=1e-3)
+        assert figures[f"translation/{name}/psnr_std"] == pytest.approx(deviation, abs=1e-3)
+    assert figures["translation/psnr"] == pytest.approx(100 / 3, abs=1e-3)
+    assert figures["translation/slices"] == 2
+    assert len(figures) == 1 + 3 * (2 * len(TARGETS) + 1)
+
+
+@pytest.mark.parametrize(("figure", "constant"), [("ssim", 1e-4), ("ssim_range2", 4e-4)])
+def test_similarity_takes_its_data_range(figure, constant):
+    figures = quality_figures(flat_slices(((0.1, 0.1, 0.1),)))
+    values = []
+    for name in TARGETS:
+        a, b = REAL[name], REAL[name] + 0.1
+        values.append((2 * a * b + constant) / (a * a + b * b + constant))  # without any structure
+        assert figures[f"translation/{name}/{figure}"] == pytest.approx(values[-1], abs=1e-6)
+        assert figures[f"translation/{name}/{figure}_std"] == 0
+    assert figures[f"translation/{figure}"] == pytest.approx(np.mean(values), abs=1e-6)
+
+
+def test_contrast_is_enhancing_tumour_over_healthy_brain():
+    slices = flat_slices(((0.0, 0.0, 0.0),) * 2)
+    slices.real[:, :, :2] = slices.translated[:, :, :2] = 0  # background: counts nowhere
+    slices.label[0, 2, 2:4] = 4  # two pixels of enhancing tumour
+    slices.label[0, 3, 2:4] = 2  # oedema: neither tumour nor healthy
+    slices.real[0, 2, 2:4, 2] = 0.8, 1.0
+    slices.translated[0, 2, 2:4, 1] = 0.2
+    slices.real[0, 3, 2:4], slices.translated[0, 3, 2:4] = 1, 1
+    figures = contrast_figures(slices)
+    assert figures.pop("contrast/real/T1c/enhancing") == pytest.approx(0.9 / 0.4)
+    assert figures.pop("contrast/translated/T1c/enhancing") == pytest.approx(0.2 / 0.4)
+    assert len(figures) == 4
+    assert list(figures.values()) == pytest.approx([1] * 4)
+    slices.label[slices.label == 4] = 1
+    assert contrast_figures(slices) == {}
+
+
+def test_pictures_show_slices_with_enhancing_tumour_if_there_are_any():
+    slices = flat_slices(((0.0, 0.0, 0.0),) * 9)
+    assert lesion_slices(slices, 3).tolist() == [0, 4, 8]
+    slices.label[[1, 2, 5, 6, 7], 0, 0] = 4
+    slices.label[3, 0, 0] = 2
+    assert lesion_slices(slices, 3).tolist() == [1, 5, 7]
+    assert lesion_slices(slices, 20).tolist() == [1, 2, 5, 6, 7]
+
+
+def test_the_reports_table_has_means_spreads_and_contrasts():
+    slices = flat_slices(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1)))
+    table = translation_table(quality_figures(slices))
+    assert table.loc["PSNR, dB, peak 1 (higher is better)", "T1"] == "40.000 +- 20.000"
+    contrast = table.loc["enhancing tumour over healthy brain, real"]
+    assert contrast.tolist() == ["nan"] * 3
+    slices.label[0, 0, 0] = 4
+    table = translation_table({**quality_figures(slices), **contrast_figures(slices)})
+    assert table.loc["enhancing tumour over healthy brain, real", "Flair"] == "1.000"
+
+
+def table1_metrics() -> dict[str, float]:
+    return {
+        f"table1_tc_mgan/{variant}/{name}/{figure}{end}": float(number)
+        for number, variant in enumerate(table1_tc_mgan.TITLES)
+        for name in TARGETS
+        for figure in table1_tc_mgan.FIGURES
+        for end in ("", "_std")
+    }
+
+
+def test_table_1_sets_each_number_beside_the_papers():
+    frame = table1_tc_mgan.quality_frame(table1_metrics())
+    assert len(frame) == 3 * len(TARGETS) * 4
+    rows = frame.set_index(["figure", "modality", "variant"])
+    row = rows.loc[("psnr", "T1c", "TC-MGAN")]
+    assert (row["ours"], row["paper"]) == (2, 25.6822)
+    assert row["difference"] == pytest.approx(2 - 25.6822)
+    assert rows.loc[("ssim_range2", "T1", "3 x pix2pix"), "paper"] == 0.9421
+    assert frame[frame["figure"] == "ssim"][["paper", "difference"]].isna().all(axis=None)
+
+
+def words_of(alone: float, ours: float, real: float) -> str:
+    values = {"only_t2": alone, "tc_mgan": ours, "real": real}
+    metrics = {
+        f"table2_tc_mgan/{row}/dice{end}": values.get(row, 0.5)
+        for row in table2_tc_mgan.ROWS
+        for end in ("", "_std")
+    }
+    frame = table2_tc_mgan.dice_frame(metrics)
+    assert frame["difference"].tolist() == (frame["dice"] - frame["paper"]).tolist()
+    return " ".join(table2_tc_mgan.findings(frame))
+
+
+def test_table_2_says_whether_the_papers_order_holds():
+    text = words_of(0.4, 0.5, 0.8)
+    assert "holds: 0.400, 0.500, 0.800" in text and "closes 25% of the gap" in text
+    assert "does not hold" in words_of(0.4, 0.3, 0.8) and "-25%" in words_of(0.4, 0.3, 0.8)
+    assert "does not hold" in words_of(0.4, 0.9, 0.8)
+    text = words_of(0.8, 0.8, 0.8)
+    assert "real modalities holds" in text and "there is no gap to close" in text

@@ -1,0 +1,253 @@
+"""Tables 1 and 2 of TC-MGAN on the same tiny runs of the four variants."""
+
+from __future__ import annotations
+
+import shutil
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from data.pipeline import evaluation_batches
+from experiments import table1_tc_mgan, table2_tc_mgan
+from experiments.configs.tc_mgan import TABLE2_PRESETS
+from experiments.launch import main, parse
+from experiments.stages.job import TrainingJob
+from experiments.tc_mgan import unets
+from experiments.tc_mgan.evaluation import translate_subjects
+from experiments.tc_mgan.unets import judge, translated_slices
+from experiments.tc_mgan.variants import TITLES, finish_variants
+from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
+from tests.experiments.conftest import history
+from tests.experiments.test_train_brats import files
+from tests.experiments.test_train_tc_mgan import context_of
+from utils.files import read_json, write_json
+from utils.run_directory import RunDirectory
+
+ROWS = list(table2_tc_mgan.ROWS)
+
+
+def run(module, *words: object) -> int:
+    argv = [str(word) for word in words]
+    return main(lambda: parse(argv, module.SCRIPT), module.execute)
+
+
+@pytest.fixture(scope="module")
+def table2(tiny_variants, tmp_path_factory):
+    """A finished Table 2; the time stamps of the variants' files before it are in `before`."""
+    out = tmp_path_factory.mktemp("table2") / "table2"
+    before = files(tiny_variants)
+    words = ("--preset", "tiny", "--out", out, "--variants", tiny_variants / "variants")
+    assert run(table2_tc_mgan, *words) == 0
+    return SimpleNamespace(out=out, before=before)
+
+
+def test_table_1_has_the_figures_of_every_variant(tiny_variants):
+    metrics = read_json(tiny_variants / "metrics.json")
+    assert metrics.pop("table1_tc_mgan/seconds") > 0
+    rows = pd.read_csv(tiny_variants / "table1_tc_mgan.csv")
+    rows = rows.set_index(["figure", "modality", "variant"])
+    assert len(rows) == 3 * len(TARGETS) * len(TITLES)
+    for variant, title in TITLES.items():
+        source = read_json(tiny_variants / "variants" / variant / "metrics.json")
+        for key, value in source.items():
+            if key.startswith("translation/"):
+                assert metrics.pop(key.replace("translation", f"table1_tc_mgan/{variant}")) == value
+        for name in TARGETS:
+            row = rows.loc[("psnr", name, title)]
+            assert row["ours"] == pytest.approx(source[f"translation/{name}/psnr"])
+            assert row["std"] == pytest.approx(source[f"translation/{name}/psnr_std"])
+    assert metrics == {}
+
+
+def test_table_1_says_where_it_comes_from(tiny_variants):
+    text = (tiny_variants / "table1_tc_mgan.md").read_text()
+    assert "not medical data" in text and "1 patients to learn from, 1 held out" in text
+    assert "`python experiments/table1_tc_mgan.py --preset tiny`" in text
+    assert "order by mean PSNR: MGAN 25.397 > TC-MGAN-bw 25.375 > TC-MGAN 25.367 > 3 x" in text
+    picture = cv2.imread(str(tiny_variants / "table1_tc_mgan.png"))
+    # T2, then three targets, real and by four variants; six slices.
+    assert picture.shape[0] > (1 + 3 * 5) * 32 and picture.shape[1] > 6 * 32
+
+
+def test_table_2_has_a_row_for_each_kind_of_input(table2):
+    metrics = read_json(table2.out / "metrics.json")
+    assert metrics.pop("table2_tc_mgan/seconds") > 0
+    frame = pd.read_csv(table2.out / "table2_tc_mgan.csv").set_index("input")
+    assert list(frame.index) == list(table2_tc_mgan.ROWS.values())
+    for row, title in table2_tc_mgan.ROWS.items():
+        assert metrics.pop(f"table2_tc_mgan/{row}/slices") == 10
+        dice = metrics.pop(f"table2_tc_mgan/{row}/dice")
+        assert 0 < dice < 1 and frame.loc[title, "dice"] == pytest.approx(dice)
+        assert metrics.pop(f"table2_tc_mgan/{row}/dice_std") == pytest.approx(frame["std"][title])
+    assert metrics == {}
+    text = (table2.out / "table2_tc_mgan.md").read_text()
+    assert "1 patients for the generators, 1 for the U-Nets, 1 held out" in text
+    assert "table2_tc_mgan.py --preset tiny --variants PATH`" in text and "(2I + 1)" in text
+    assert cv2.imread(str(table2.out / "table2_tc_mgan.png")).shape[1] > 500
+
+
+def test_the_unets_see_what_their_row_says(table2):
+    for row in ROWS:
+        reader = tf.train.load_checkpoint(str(table2.out / "checkpoints" / row))
+        kernel = "networks/S/units/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+        assert reader.get_tensor(kernel).shape[2] == (1 if row == "only_t2" else 4)
+        assert history(table2.out, row)[-1]["step"] == 10
+    assert sorted(path.name for path in (table2.out / "translated").iterdir()) == sorted(TITLES)
+
+
+def test_finished_variants_are_only_read(table2, tiny_variants):
+    assert files(tiny_variants) == table2.before
+    assert not (table2.out / "variants").exists()
+
+
+def test_only_unfinished_variants_are_continued(monkeypatch):
+    made = []
+    monkeypatch.setattr(TrainingJob, "make", lambda job, launch, path, *_: made.append(path))
+    missing = {"a": (), "b": ("report",), "c": ("segmenter", "gan", "evaluate", "report")}
+    contexts = {
+        name: SimpleNamespace(
+            finished=lambda stage, stages=stages: stage not in stages,
+            run=SimpleNamespace(path=name),
+            config=None,
+        )
+        for name, stages in missing.items()
+    }
+    finish_variants(None, contexts, None)
+    assert made == ["b", "c"]
+
+
+def test_table_2_resumes_between_rows(table2, tiny_variants, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    ignored = shutil.ignore_patterns(*ROWS[-2:], "table2*")
+    shutil.copytree(table2.out, out, ignore=ignored)
+    metrics = read_json(table2.out / "metrics.json")
+    first = {k: v for k, v in metrics.items() if not k.startswith(tuple(keys_of(ROWS[-2:])))}
+    write_json(out / "metrics.json", first)
+    score, scored = table2_tc_mgan.score_row, []
+
+    def stop_at_last(row, *arguments):
+        scored.append(row)
+        if row == ROWS[-1]:
+            raise KeyboardInterrupt
+        return score(row, *arguments)
+
+    before = [path for row in ROWS[:-2] for path in (out / "checkpoints" / row).iterdir()]
+    before = {path: path.stat().st_mtime_ns for path in before}
+    monkeypatch.setattr(table2_tc_mgan, "score_row", stop_at_last)
+    variants = ("--variants", tiny_variants / "variants")
+    assert run(table2_tc_mgan, "--out", out, "--resume", *variants) == 130
+    assert not (out / "table2_tc_mgan.md").exists()
+    monkeypatch.setattr(table2_tc_mgan, "score_row", lambda *a: scored.append(a[0]) or score(*a))
+    assert run(table2_tc_mgan, "--out", out, "--resume", *variants) == 0
+    assert scored == [ROWS[-2], ROWS[-1], ROWS[-1]]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for name in ("table2_tc_mgan.csv", "table2_tc_mgan.md"):
+        assert (out / name).read_text() == (table2.out / name).read_text()
+
+
+def keys_of(rows) -> list[str]:
+    return [f"table2_tc_mgan/{row}/" for row in rows]
+
+
+def test_translated_slices_keep_t2_label_and_source(table2, tiny_variants):
+    context = context_of(tiny_variants / "variants" / "mgan")
+    folder, split = table2.out / "translated" / "mgan", context.split
+    before = files(folder)
+    prepared = translated_slices(context, folder)
+    assert files(folder) == before and len(before) == 2
+    for subject, real, made in zip(prepared.subject_ids, context.prepared.files, prepared.files):
+        assert (made == real) == (subject in split.gan)
+    held_out = (*split.test, *split.train)
+    translations = translate_subjects(context, held_out)
+    real, made = (
+        {
+            name: np.concatenate([batch[name] for batch in evaluation_batches(p, held_out, 16)])
+            for name in ("images", "label", "source")
+        }
+        for p in (context.prepared, prepared)
+    )
+    for name in ("label", "source"):
+        np.testing.assert_array_equal(made[name], real[name])
+    np.testing.assert_array_equal(
+        made["images"][..., SOURCE_CHANNEL], real["images"][..., SOURCE_CHANNEL]
+    )
+    assert made["images"].std() > 0.1
+    found = made["images"][..., TARGET_CHANNELS]
+    np.testing.assert_allclose(found, translations.translated, atol=1e-4)
+    assert np.abs(found - real["images"][..., TARGET_CHANNELS]).mean() > 0.1
+
+
+def test_a_unet_learns_from_train_and_is_scored_on_test(tiny_variants, tmp_path, monkeypatch):
+    context = context_of(tiny_variants / "variants" / "mgan")
+    config, calls = TABLE2_PRESETS["tiny"], []
+    monkeypatch.setattr(unets, "fit", lambda *arguments: calls.append(arguments))
+    numbers = []
+
+    def batches(prepared, subjects, size):
+        numbers.extend(subjects)
+        return evaluation_batches(prepared, subjects, size)
+
+    monkeypatch.setattr(unets, "evaluation_batches", batches)
+    for name in ("real", "mgan"):
+        folder = RunDirectory(tmp_path)
+        scores = judge(context, folder, config, name, "four_channel", context.prepared)
+        assert scores.shape == (10,) and (scores >= 0).all()
+    assert tuple(numbers) == context.split.test * 2
+    (first, *_, one), (second, *_, other) = calls
+    assert one["subject_ids"] == other["subject_ids"] == context.split.train
+    assert one["seed"] == other["seed"]
+    for a, b in zip(first.networks["S"].get_weights(), second.networks["S"].get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "change"),
+    [
+        (table1_tc_mgan, ("--gan.width=5",), "gan.width: 4 -> 5"),
+        (table2_tc_mgan, ("--training.gan.width=5",), "gan.width: 4 -> 5"),
+        (table2_tc_mgan, ("--precision=mixed_bfloat16",), "precision: float32 -> mixed_bfloat16"),
+    ],
+)
+def test_variants_of_other_settings_are_refused(
+    tiny_variants, tmp_path, capsys, module, words, change
+):
+    before, out = files(tiny_variants), tmp_path / "out"
+    variants = ("--variants", tiny_variants / "variants")
+    assert run(module, "--preset", "tiny", "--out", out, *variants, *words) == 2
+    error = capsys.readouterr().err
+    assert "pix2pix was made with other settings than this table asks for" in error
+    assert f"({change}); give the same options or another --variants" in error
+    assert files(tiny_variants) == before and not out.exists()
+
+
+@pytest.mark.parametrize("module", [table1_tc_mgan, table2_tc_mgan])
+def test_bad_data_leaves_no_table(module, tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    words = ("--preset", "tiny", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert run(module, *words) == 2
+    assert str(tmp_path / "data") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "plan"),
+    [
+        (table1_tc_mgan, "variants: pix2pix, mgan, tc_mgan, tc_mgan_bw"),
+        (table2_tc_mgan, f"rows: {', '.join(table2_tc_mgan.ROWS.values())}"),
+    ],
+)
+def test_a_dry_run_prints_the_plan(module, plan, tmp_path, capsys):
+    assert run(module, "--dry-run", "--out", tmp_path / "out") == 0
+    text = capsys.readouterr().out
+    assert "phantom_subjects: 20" in text and text.splitlines()[-1] == plan
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_checks_batches(tmp_path, capsys):
+    words = ("--dry-run", "--devices=2", "--out", tmp_path / "out")
+    assert run(table2_tc_mgan, *words, "--schedule.batch_size=3") == 2
+    assert "--schedule.batch_size is 3 but 2 devices" in capsys.readouterr().err

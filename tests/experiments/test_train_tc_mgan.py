@@ -1,0 +1,261 @@
+"""The tiny runs of TC-MGAN's variants: what they leave, how they resume, what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.pipeline import training_batches
+from experiments import train_tc_mgan
+from experiments.configs.tc_mgan import PRESETS, TranslationConfig
+from experiments.launch import default_cache, main, parse
+from experiments.stages import fitting
+from experiments.tc_mgan.context import TranslationContext, open_translation
+from experiments.tc_mgan.training import train_gan, train_segmenter
+from models.tc_mgan.modalities import TARGETS
+from tests.experiments.conftest import history
+from tests.experiments.test_train_brats import files
+from tests.utils.toy import read_events
+from utils.config import from_dict
+from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.run_directory import RunDirectory
+
+TRAINED = {
+    "pix2pix": ("gan",),
+    "mgan": ("gan",),
+    "tc_mgan": ("segmenter", "gan"),
+    "tc_mgan_bw": ("segmenter", "gan"),
+}
+LOSSES = {
+    "pix2pix": {f"loss/{net}_{name}" for net in "GD" for name in TARGETS},
+    "mgan": {"loss/G", "loss/D"},
+    "tc_mgan": {"loss/G", "loss/D"},
+    "tc_mgan_bw": {"loss/G", "loss/D", "loss/S"},
+}
+STEPS = 10
+
+
+def train(*words: object) -> int:
+    argv = [str(word) for word in words]
+    return main(lambda: parse(argv, train_tc_mgan.SCRIPT), train_tc_mgan.JOB.execute)
+
+
+def context_of(path) -> TranslationContext:
+    """The context of a finished run on the phantom."""
+    run = RunDirectory(path, writes=False)
+    config = from_dict(TranslationConfig, read_json(run.config)["config"])
+    return open_translation(config, run, tf.distribute.get_strategy(), None, default_cache())
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_the_run_directory_is_complete(tiny_variants, variant):
+    run = tiny_variants / "variants" / variant
+    assert {path.name for path in run.iterdir()} == {
+        *("config.json", "environment.json", "splits.json", "metrics.json", "metrics.jsonl"),
+        *("tensorboard", "checkpoints", "samples", "report.html"),
+    }
+    for folder in ("checkpoints", "tensorboard"):
+        assert {path.name for path in (run / folder).iterdir()} == set(TRAINED[variant])
+    pictures = {"segmenter": "segmenter_lesions", "gan": "gan_translations"}
+    assert {path.name for path in (run / "samples").iterdir()} == {
+        f"{pictures[stage]}_{step:07d}.png" for stage in TRAINED[variant] for step in (0, STEPS)
+    }
+    config = from_dict(TranslationConfig, read_json(run / "config.json")["config"])
+    tiny = PRESETS["tiny"]
+    assert config == replace(tiny, gan=replace(tiny.gan, variant=variant))
+    split = read_json(run / "splits.json")
+    assert set(split) == {"gan", "train", "test"}
+    assert sorted(sum(split.values(), [])) == [f"phantom_pat000{i}_1" for i in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_every_network_of_a_variant_is_logged(tiny_variants, variant):
+    run = tiny_variants / "variants" / variant
+    for stage in TRAINED[variant]:
+        (last,) = history(run, stage)
+        assert last["step"] == STEPS
+        losses = {name for name in last if name.startswith("loss/")}
+        assert losses == (LOSSES[variant] if stage == "gan" else {"loss/S"})
+        events = read_events(run / "tensorboard" / stage)
+        for term in set(last) - {"stage", "step", "seconds_per_step"}:
+            np.testing.assert_allclose(events[f"{stage}/{term}"][STEPS], last[term], rtol=1e-5)
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_every_promised_figure_is_there(tiny_variants, variant):
+    metrics = read_json(tiny_variants / "variants" / variant / "metrics.json")
+    assert metrics["translation/slices"] == 10  # the preset's slices of one patient
+    for figure, low, high in (("psnr", 0, 100), ("ssim", -1, 1), ("ssim_range2", -1, 1)):
+        values = [metrics[f"translation/{name}/{figure}"] for name in TARGETS]
+        assert all(low < value < high for value in values), figure
+        assert all(metrics[f"translation/{name}/{figure}_std"] >= 0 for name in TARGETS)
+        assert metrics[f"translation/{figure}"] == pytest.approx(np.mean(values))
+    # The phantom's enhancing tumour is bright in T1c.
+    assert metrics["contrast/real/T1c/enhancing"] > 1
+    assert metrics["contrast/translated/T1c/enhancing"] > 0
+
+
+@pytest.mark.parametrize("variant", ["mgan", "tc_mgan_bw"])
+def test_the_report_is_one_file_with_pictures(tiny_variants, variant):
+    page = (tiny_variants / "variants" / variant / "report.html").read_text("utf-8")
+    sources = re.findall(r"""src=["']([^"']{0,30})""", page)
+    assert len(sources) == 1 + 2 * len(TRAINED[variant])  # slices; a curve and a picture a stage
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert all(link.startswith("#") for link in re.findall(r"""href=["']([^"']*)""", page))
+    assert not re.search(r"https?://|<script|<link|<iframe|url\(|@import", page)
+    for words in (f"Variant {variant}", "not medical data", "PSNR", *TARGETS):
+        assert words in page
+
+
+def test_a_finished_run_repeats_nothing(tiny_variants):
+    run = tiny_variants / "variants" / "tc_mgan_bw"
+    before, metrics = files(run), (run / "metrics.json").read_text()
+    assert train("--out", run, "--resume", "--stages", "segmenter,gan,evaluate") == 0
+    assert files(run) == before and (run / "metrics.json").read_text() == metrics
+
+
+def state_of(run) -> dict[str, np.ndarray]:
+    """Weights, moving statistics, step and optimisers' slots of the GAN's last checkpoint."""
+    reader = tf.train.load_checkpoint(str(run / "checkpoints" / "gan"))
+    names = [name for name in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
+    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
+
+
+def test_an_interrupted_gan_ends_like_an_uninterrupted_one(tiny_variants, tmp_path, monkeypatch):
+    whole, run = tiny_variants / "variants" / "tc_mgan_bw", tmp_path / "run"
+    shutil.copytree(whole, run, ignore=shutil.ignore_patterns("gan", "report.html"))
+    (run / "metrics.json").unlink()
+    start = read_json(run / "config.json")
+    start["config"]["schedule"]["gan"].update(steps_per_call=2, log_every=4)
+    write_json(run / "config.json", start)
+    append = RunDirectory.append_history
+
+    def stop(self, row):
+        append(self, row)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "append_history", stop)
+        assert train("--out", run, "--resume") == 130
+    assert [path.name for path in (run / "checkpoints" / "gan").glob("*.index")] == ["ckpt-4.index"]
+    assert train("--out", run, "--resume", "--stages", "gan") == 0
+    assert [row["step"] for row in history(run, "gan")] == [4, 8, STEPS]
+    expected, found = state_of(whole), state_of(run)
+    assert set(expected) == set(found)
+    counters = [name for name in found if "/iter/" in name]
+    assert len(counters) == 3 and all(found[name] == STEPS for name in counters)
+    assert sum("OPTIMIZER_SLOT" in name and found[name].any() for name in found) > 100
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_generator_and_segmenter_never_see_the_other_parts(tiny_variants, monkeypatch):
+    context = context_of(tiny_variants / "variants" / "tc_mgan")
+    context = replace(context, run=RunDirectory(context.run.path, writes=False))
+    split, numbers = context.split, context.prepared.subject_ids.index
+    assert set(split.gan).isdisjoint({*split.train, *split.test})
+    calls = []
+    monkeypatch.setattr(fitting, "fit", lambda *arguments: calls.append(arguments))
+    train_segmenter(context)
+    train_gan(context)
+    assert [call[1] for call in calls] == ["segmenter", "gan"]
+    for *_, arguments in calls:
+        batches = islice(training_batches(batch_size=7, **arguments), 4)  # several passes
+        sources = np.concatenate([batch["source"].numpy() for batch in batches])
+        assert set(sources[:, 0]) == set(map(numbers, split.gan))
+
+
+class DataWanted(Exception):
+    """Raised instead of looking for data."""
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_the_gan_alone_needs_a_segmenter_where_the_variant_has_one(tmp_path, variant):
+    def wanted(*_):
+        raise DataWanted
+
+    job = replace(train_tc_mgan.JOB, open_context=wanted)
+    words = ("--preset=tiny", "--stages=gan", f"--gan.variant={variant}", f"--out={tmp_path}")
+    launch = parse(words, train_tc_mgan.SCRIPT)
+    outcome = {
+        1: pytest.raises(DataWanted),
+        2: pytest.raises(UserError, match="has gan, which needs segmenter, neither chosen"),
+    }
+    with outcome[len(TRAINED[variant])]:
+        job.execute(launch, RunDirectory(tmp_path), tf.distribute.get_strategy())
+
+
+@pytest.mark.parametrize("variant", TRAINED)
+def test_a_finished_run_knows_it(tiny_variants, tmp_path, variant):
+    context = context_of(tiny_variants / "variants" / variant)
+    stages = list(train_tc_mgan.JOB.stages)
+    assert all(map(context.finished, stages))
+    empty = replace(context, run=RunDirectory(tmp_path))
+    left_out = [] if "segmenter" in TRAINED[variant] else ["segmenter"]
+    assert [stage for stage in stages if empty.finished(stage)] == left_out
+
+
+def test_the_plan_tells_the_papers_networks_and_writes_nothing(tmp_path, capsys):
+    out = ("--out", tmp_path / "run", "--cache", tmp_path / "cache")
+    assert train("--preset", "thesis", "--dry-run", *out) == 0
+    text = capsys.readouterr().out
+    table = re.findall(r"^(\w+) +([\d,]+)   (\w+) (\w)$", text, re.MULTILINE)
+    # The released networks' sizes, counted by hand from their layers.
+    assert table == [
+        ("S", "6,129,025", "Segmenter", "S"),
+        ("G", "41,822,593", "TCMGAN", "G"),
+        ("D", "11,203,520", "TCMGAN", "D"),
+    ]
+    assert "stages: segmenter -> gan -> evaluate -> report\n" in text
+    assert "  segmenter     30 epochs of batch 64\n" in text
+    assert "  gan           100 epochs of batch 64\n" in text
+    assert train("--preset", "tiny", "--dry-run", "--gan.variant", "pix2pix", *out) == 0
+    text = capsys.readouterr().out
+    assert "(left out: pix2pix has none)" in text and "D_T1c " in text and "Segmenter" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("--gan.image_size=[64,64]", "is (64, 64) but --slicing gives slices of 32x32 pixels"),
+        ("--slicing.resize=64", "is (32, 32) but --slicing gives slices of 64x64 pixels"),
+        (
+            "--gan.image_size=[40,40]",
+            "--gan.image_size has 40x40 pixels; both sides must be divisible",
+        ),
+        ("--phantom_subjects=2", "--phantom_subjects is 2; give 3 or more"),
+        ("--gan.variant=cycle", "--gan.variant is 'cycle'; give one of pix2pix, mgan, tc_mgan"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(tmp_path, capsys, word, sentence):
+    assert train("--preset=tiny", "--out", tmp_path / "run", word) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and error.startswith("error: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_devices_must_share_every_batch(tmp_path, capsys):
+    words = ("--preset=tiny", "--out", tmp_path / "run", "--devices=2")
+    for stage in ("segmenter", "gan"):
+        assert train(*words, f"--schedule.{stage}.batch_size=3") == 2
+        assert f"--schedule.{stage}.batch_size is 3 but 2 devices" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_split_is_the_runs_own(tiny_variants, tmp_path):
+    run = tiny_variants / "variants" / "mgan"
+    split = json.loads((run / "splits.json").read_text())
+    turned = {"gan": split["test"], "train": split["gan"], "test": split["train"]}
+    write_json(tmp_path / "splits.json", turned)
+    shutil.copy(run / "config.json", tmp_path)
+    assert context_of(tmp_path).subjects("gan") == tuple(split["test"])

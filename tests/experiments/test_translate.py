@@ -1,0 +1,262 @@
+"""Volumes translated by tiny runs: geometry, content, and what is refused before it is written."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from data.phantom import cached_phantom
+from data.pipeline import evaluation_batches
+from data.subjects import find_scans
+from data.translation import predicted_volume
+from data.volumes import read_volume, write_volume
+from experiments import translate
+from experiments.configs.brats import TINY as BRATS
+from experiments.launch import default_cache, exit_code
+from models.tc_mgan.modalities import TARGETS
+from tests.experiments.test_train_tc_mgan import context_of
+from utils.files import read_json, write_json
+
+AXIAL = 80  # one of the slices that the tiny preset takes
+
+
+def run(monkeypatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, words)])
+    return exit_code(translate.main, translate._after_interrupt)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything below a folder, hidden leftovers too."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def names_of(stem: str, suffix: str) -> set[str]:
+    return {f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
+
+
+def brain(slices: int = 4, seed: int = 0) -> np.ndarray:
+    """T2 [slices,240,240] int16: a square brain of 60 mm in all slices but the first."""
+    volume = np.zeros((slices, 240, 240), np.int16)
+    values = np.random.default_rng(seed).integers(200, 900, (slices - 1, 60, 60))
+    volume[1:, 90:150, 80:140] = values
+    return volume
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_variants) -> Path:
+    return tiny_variants / "variants"
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    """A T2 volume of four slices."""
+    write_volume(tmp_path / "in" / "case_T2.nii.gz", brain())
+    return tmp_path / "in" / "case_T2.nii.gz"
+
+
+def stored(array: np.ndarray, axes: str, degrees: float) -> sitk.Image:
+    """An image of an LPS array, stored along other axes and turned about z."""
+    image = sitk.DICOMOrient(sitk.GetImageFromArray(array), axes)
+    turn = np.deg2rad(degrees)
+    rotation = [[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]]
+    direction = rotation @ np.reshape(image.GetDirection(), (3, 3))
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin((-12.5, 31.25, 7.0))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("variant", "suffix", "axes", "degrees"),
+    [("pix2pix", ".mha", "RAS", 0.0), ("tc_mgan_bw", ".nii.gz", "SLA", 7.0)],
+)
+def test_a_whole_volume_keeps_its_geometry(
+    runs, tmp_path, monkeypatch, variant, suffix, axes, degrees
+):
+    context = context_of(runs / variant)
+    (subject,) = context.split.test
+    root = cached_phantom(default_cache(), context.config.phantom_subjects, context.config.seed)
+    volume = read_volume(find_scans(root, "T2")[subject]).array
+    path, out = tmp_path / f"head.t2{suffix}", tmp_path / "out"
+    sitk.WriteImage(stored(volume, axes, degrees), str(path))
+    assert run(monkeypatch, "--run", runs / variant, "--input", path, "--out", out) == 0
+    assert {file.name for file in out.iterdir()} == names_of("head.t2", suffix)
+    given = sitk.ReadImage(str(path))
+    slices = next(iter(evaluation_batches(context.prepared, (subject,), 10)))
+    row = slices["source"].numpy()[:, 1].tolist().index(AXIAL)
+    images = context.trained("gan").synthesize(slices)["images"].numpy()[row]
+    for i, name in enumerate(TARGETS):
+        file = out / f"head.t2_synthetic_{name}{suffix}"
+        made = sitk.ReadImage(str(file))
+        assert made.GetSize() == given.GetSize()
+        for get in ("GetSpacing", "GetOrigin", "GetDirection"):
+            np.testing.assert_allclose(getattr(made, get)(), getattr(given, get)(), atol=1e-6)
+        found = read_volume(file).array
+        assert not found[volume == 0].any() and 0 < found.max() <= 1000
+        brains = (volume > 0).sum(axis=(1, 2)) > 2000
+        assert brains.sum() > 100 and not found[~brains].any()
+        assert (found[brains].max(axis=(1, 2)) > 0).all()
+        expected = predicted_volume(images[None, ..., i], [AXIAL], volume, context.config.slicing)
+        np.testing.assert_allclose(found[AXIAL], expected[AXIAL], atol=1)
+
+
+def test_a_folder_of_cases_gives_a_folder_for_each(runs, tmp_path, monkeypatch):
+    for number in (1, 2):
+        case = f"BraTS20_Training_00{number}"
+        for kind in ("t1", "t2"):
+            write_volume(tmp_path / "in" / case / f"{case}_{kind}.nii", brain(seed=number))
+    out, words = tmp_path / "out", ("--run", runs / "tc_mgan", "--batch_size", 2)
+    assert run(monkeypatch, *words, "--input", tmp_path / "in", "--out", out) == 0
+    expected = {
+        f"BraTS20_Training_00{number}/{name}"
+        for number in (1, 2)
+        for name in names_of(f"BraTS20_Training_00{number}_t2", ".nii")
+    }
+    assert set(content(out)) == expected
+    first, second = (read_volume(out / name).array for name in sorted(expected)[::3])
+    assert not np.array_equal(first, second) and not first[0].any() and first[1:].any()
+
+
+REFUSED = {
+    "missing": "does not exist; give a T2 volume or a folder of cases",
+    "suffix": "must be a volume with the suffix .nii.gz, .nii, .mha",
+    "spacing": "must have a spacing of 1 mm along each axis, found 1 x 1 x 2 mm",
+    "damaged": "is damaged or of another type",
+    "empty": "has no axial slice with more than 2000 voxels",
+    "no T2": "has a T2 scan; add it, or name a file instead of the folder",
+}
+
+
+def bad_input(kind: str, small: Path) -> Path:
+    """An input that is refused."""
+    folder = small.parent
+    if kind == "missing":
+        return folder / "none.nii.gz"
+    if kind == "suffix":
+        return small.rename(folder / "case_T2.nrrd")
+    if kind == "spacing":
+        write_volume(small, brain(), (1, 1, 2))
+    elif kind == "damaged":
+        small.write_bytes(small.read_bytes()[:-100])
+    elif kind == "empty":
+        write_volume(small, brain() // 900)
+    elif kind == "no T2":
+        small.rename(folder / "BraTS20_Training_001_t1.nii.gz")
+        return folder
+    return small
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_bad_input_is_told_in_one_sentence(runs, small, tmp_path, monkeypatch, capsys, kind):
+    path, out = bad_input(kind, small), tmp_path / "out"
+    assert run(monkeypatch, "--run", runs / "mgan", "--input", path, "--out", out) == 2
+    error = capsys.readouterr().err
+    assert REFUSED[kind] in error and str(path) in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and not out.exists()
+
+
+def test_nothing_is_overwritten(runs, small, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "case_T2_synthetic_T1.nii.gz").write_text("mine")
+    words = ("--run", runs / "mgan", "--input", small)
+    assert run(monkeypatch, *words, "--out", out) == 2
+    assert "T1.nii.gz exists; remove it or choose another --out" in capsys.readouterr().err
+    assert content(out) == {"case_T2_synthetic_T1.nii.gz": b"mine"}
+    (tmp_path / "file").write_text("mine")
+    assert run(monkeypatch, *words, "--out", tmp_path / "file") == 2
+    error = capsys.readouterr().err
+    assert (
+        error == f"error: --out {tmp_path / 'file'} is a file; give a folder for the new volumes\n"
+    )
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def bad_run(kind: str, run: Path, folder: Path) -> Path:
+    """A copy of a finished run that is no longer one."""
+    if kind == "no run":
+        return folder
+    folder.mkdir()
+    start = read_json(run / "config.json")
+    if kind == "another system":
+        start["config"] = asdict(BRATS)
+    write_json(folder / "config.json", start)
+    if kind == "no generator":
+        shutil.copy(run / "metrics.json", folder)
+    elif kind == "half trained":
+        shutil.copytree(run / "checkpoints", folder / "checkpoints")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("no run", "--run needs a run directory; "),
+        ("another system", "is no run of experiments/train_tc_mgan.py: "),
+        ("not trained", "is not finished; continue it with python experiments/train_tc_mgan.py"),
+        ("half trained", "is not finished; continue it with python experiments/train_tc_mgan.py"),
+        ("no generator", "There is no checkpoint in "),
+    ],
+)
+def test_a_run_without_a_generator_is_refused(
+    runs, small, tmp_path, monkeypatch, capsys, kind, sentence
+):
+    source, out = bad_run(kind, runs / "mgan", tmp_path / "run"), tmp_path / "out"
+    assert run(monkeypatch, "--run", source, "--input", small, "--out", out) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and str(source) in error
+    assert error.count("\n") == 1 and not out.exists()
+
+
+def test_a_damaged_case_leaves_the_others_whole(runs, tmp_path, monkeypatch, capsys):
+    for number in (1, 2):
+        name = f"BraTS20_Training_00{number}"
+        write_volume(tmp_path / "in" / name / f"{name}_t2.nii.gz", brain())
+    last = tmp_path / "in" / name / f"{name}_t2.nii.gz"
+    last.write_bytes(last.read_bytes()[:-100])
+    words = ("--run", runs / "mgan", "--input", tmp_path / "in", "--out", tmp_path / "out")
+    assert run(monkeypatch, *words) == 2 and str(last) in capsys.readouterr().err
+    names = names_of("BraTS20_Training_001_t2", ".nii.gz")
+    assert set(content(tmp_path / "out")) == {f"BraTS20_Training_001/{name}" for name in names}
+
+
+def test_an_interrupt_leaves_no_half_volume(runs, small, tmp_path, monkeypatch, capsys):
+    write = translate.write_on_grid
+
+    def stop(path, *arguments):
+        if "T1c" in path.name:
+            raise KeyboardInterrupt
+        write(path, *arguments)
+
+    monkeypatch.setattr(translate, "write_on_grid", stop)
+    words = ("--run", runs / "mgan", "--input", small, "--out", tmp_path / "out")
+    assert run(monkeypatch, *words) == 130
+    assert set(content(tmp_path / "out")) == {"case_T2_synthetic_Flair.nii.gz"}
+    told = capsys.readouterr()
+    assert "case_T2_synthetic_Flair.nii.gz" in told.out
+    assert "the volumes named above are whole" in told.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--batch_size", "0"), "--batch_size is 0; give 1 or more"),
+        (("--batchsize", "2"), "unknown option --batchsize; did you mean --batch_size?"),
+    ],
+)
+def test_bad_options_are_refused(small, tmp_path, monkeypatch, capsys, words, sentence):
+    start = ("--run", tmp_path, "--input", small, "--out", tmp_path / "out", *words)
+    try:
+        code = run(monkeypatch, *start)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2 and sentence in capsys.readouterr().err
