@@ -12,9 +12,11 @@ import tensorflow as tf
 from experiments import train_tc_mgan
 from experiments.configs.tc_mgan import TranslationConfig
 from experiments.launch import Launch, Option, saved_run
+from experiments.stages.cases import skip_bad_cases
 from experiments.tc_mgan.context import TranslationContext, open_translation
 from models.tc_mgan.config import VARIANTS
 from utils.config import differences, from_dict
+from utils.distribute import is_chief, wait_for_all_workers
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 
@@ -35,26 +37,27 @@ OPTION = Option(
 def open_variants(
     launch: Launch, training: TranslationConfig, strategy: tf.distribute.Strategy
 ) -> dict[str, TranslationContext]:
-    """Returns the run of each variant, finished or not; its data is there, nothing is written.
+    """Returns the run of each variant, finished or not; its data is there.
 
-    Raises UserError for bad data, or a run that differs from `training` in more than its variant.
+    Nothing is written but what `--skip-bad` leaves out of new runs. Raises UserError for bad data,
+    or a run that differs from `training` in more than its variant.
     """
     folder = launch.options[OPTION.field] or launch.out / "variants"
     configs = {
         name: replace(training, gan=replace(training.gan, variant=name)) for name in VARIANTS
     }
-    for name, config in configs.items():
-        if (folder / name / "config.json").exists():
-            _refuse_other(folder / name, config, launch.precision)
+    runs = {name: RunDirectory(folder / name, writes=False) for name in configs}
+    new = [run for run in runs.values() if not run.config.exists()]
+    for name, run in runs.items():
+        if run not in new:
+            _refuse_other(run.path, configs[name], launch.precision)
+    if launch.skip_bad and launch.data is not None:
+        for run in new if is_chief(strategy) else ():
+            skip_bad_cases(training.slicing, run, launch.data, launch.cache)
+        wait_for_all_workers(strategy)
     return {
-        name: open_translation(
-            config,
-            RunDirectory(folder / name, writes=False),
-            strategy,
-            launch.data,
-            launch.cache,
-        )
-        for name, config in configs.items()
+        name: open_translation(configs[name], run, strategy, launch.data, launch.cache)
+        for name, run in runs.items()
     }
 
 

@@ -19,11 +19,13 @@ from experiments.stages.job import TrainingJob
 from experiments.tc_mgan import unets
 from experiments.tc_mgan.evaluation import translate_subjects
 from experiments.tc_mgan.unets import judge, translated_slices
-from experiments.tc_mgan.variants import TITLES, finish_variants
+from experiments.tc_mgan.variants import TITLES, finish_variants, open_variants
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
+from tests.data.trees import case_files, write_tree
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
 from tests.experiments.test_train_tc_mgan import context_of
+from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.run_directory import RunDirectory
 
@@ -222,6 +224,27 @@ def test_variants_of_other_settings_are_refused(
     assert "pix2pix was made with other settings than this table asks for" in error
     assert f"({change}); give the same options or another --variants" in error
     assert files(tiny_variants) == before and not out.exists()
+
+
+def test_bad_cases_are_left_out_of_every_variant(tmp_path):
+    """A command that permits it finds the data of all variants before any of them is trained."""
+    data = write_tree(tmp_path / "data", "flat2015", count=4, shape=(6, 34, 32))
+    damaged = case_files(data, "flat2015", 2)["T2"]
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    words = [f"--data={data}", f"--out={tmp_path / 'out'}", f"--cache={tmp_path / 'cache'}"]
+    words += ["--preset=tiny", "--slicing.min_brain_pixels=0", "--slicing.slices=[1,5]"]
+    words += ["--slicing.rows=[0,32]", "--slicing.columns=[0,32]"]
+    strategy = tf.distribute.get_strategy()
+    launch = parse(words, table1_tc_mgan.SCRIPT)
+    with pytest.raises(UserError, match="1 of the 4 cases in .* cannot be trained on"):
+        open_variants(launch, launch.config, strategy)
+    assert not (tmp_path / "out").exists()
+    launch = parse([*words, "--skip-bad"], table1_tc_mgan.SCRIPT)
+    contexts = open_variants(launch, launch.config, strategy)
+    assert list(contexts) == list(TITLES)
+    for name, context in contexts.items():
+        assert list(context.skipped) == ["brats_2013_pat0002_1"]
+        assert context.config.gan.variant == name and len(context.prepared.subject_ids) == 3
 
 
 @pytest.mark.parametrize("module", [table1_tc_mgan, table2_tc_mgan])
