@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import tensorflow as tf
 
@@ -26,12 +27,28 @@ def open_source(launch: Launch, strategy: tf.distribute.Strategy) -> Context:
     path = launch.source or launch.out / "main"
     if launch.source is None:
         train_brats.JOB.make(launch, path, PRESETS[launch.preset], strategy)
+    return open_finished(path, launch.data, launch.cache, strategy)
+
+
+def open_finished(
+    path: Path, data: Optional[Path], cache: Path, strategy: tf.distribute.Strategy
+) -> Context:
+    """Returns a finished main run, to which nothing is written.
+
+    Args:
+        path: its folder.
+        data: where its data has moved to; None = where it was.
+        cache: folder of phantom and prepared slices.
+        strategy: the distribution strategy.
+
+    Raises UserError if the folder holds no main run, or one that has not been finished.
+    """
     saved = saved_run(path, "--run needs")
-    data = launch.data or (Path(saved["data"]) if saved["data"] else None)
+    data = data or (Path(saved["data"]) if saved["data"] else None)
     if data is not None and not data.is_dir():
         raise UserError(f"The run {path} was made with {data}, which is gone; name it with --data")
     config = from_dict(BratsConfig, saved["config"])
-    context = open_context(config, RunDirectory(path, writes=False), strategy, data, launch.cache)
+    context = open_context(config, RunDirectory(path, writes=False), strategy, data, cache)
     missing = [stage for stage in train_brats.JOB.stages if not context.finished(stage)]
     if missing:
         raise UserError(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils.files import read_json, replacing, write_json, write_text
+from utils.files import read_json, replacing, replacing_folder, write_json, write_text
 
 
 def names(folder) -> list[str]:
@@ -27,6 +27,27 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and names(tmp_path) == ["text.txt"]
+
+
+def test_a_folder_replaces_the_old_one_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "set"
+    for text in ("first", "second"):
+        with replacing_folder(path) as temporary:
+            (temporary / f"{text}.txt").write_text(text)
+        assert names(path) == [f"{text}.txt"] and names(path.parent) == ["set"]
+    with pytest.raises(RuntimeError), replacing_folder(path) as temporary:
+        (temporary / "half.txt").write_text("half")
+        raise RuntimeError
+    assert names(path) == ["second.txt"] and names(path.parent) == ["set"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path):
+    path = tmp_path / "set"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with pytest.raises(OSError), replacing_folder(path) as temporary:
+        temporary.rmdir()
+    assert names(path) == ["old.txt"] and names(tmp_path) == ["set"]
 
 
 def test_text_is_utf8_and_replaces_the_old(tmp_path):

@@ -1,0 +1,182 @@
+"""Exports of one tiny run: nnU-Net's own rules, geometry, atomic folders, and names of nobody."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import re
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from data.phantom import cached_phantom
+from experiments import export_nnunet
+from experiments.configs.brats import TINY as PRESET
+from experiments.launch import default_cache, exit_code
+from tests.experiments.conftest import train
+from utils.files import read_json, write_json
+
+PEOPLE = {"phantom_pat0001_1": "SecretName_19701231", "phantom_pat0002_1": "OtherName_1980-02-29"}
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def export(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["export_nnunet.py", *map(str, words)])
+        return exit_code(export_nnunet.main, export_nnunet._after_interrupt)
+
+    return export
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def verify_like_nnunet(folder: Path) -> None:
+    """The checks of nnU-Net v2's verify_dataset_integrity."""
+    dataset = read_json(folder / "dataset.json")
+    assert {"labels", "channel_names", "numTraining", "file_ending"} <= set(dataset)
+    ending, values = dataset["file_ending"], sorted(dataset["labels"].values())
+    assert values == list(range(len(values)))
+    cases = {p.name[: -len(ending) - 5] for p in (folder / "imagesTr").iterdir()}
+    assert {p.name[: -len(ending)] for p in (folder / "labelsTr").iterdir()} == cases
+    assert len(cases) == dataset["numTraining"]
+    for case in cases:
+        label = sitk.ReadImage(str(folder / "labelsTr" / f"{case}{ending}"))
+        assert set(np.unique(sitk.GetArrayViewFromImage(label))) <= set(values)
+        for channel in dataset["channel_names"]:
+            path = folder / "imagesTr" / f"{case}_{int(channel):04d}{ending}"
+            image = sitk.ReadImage(str(path))
+            assert np.isfinite(sitk.GetArrayViewFromImage(image)).all()
+            for part in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+                assert getattr(image, part)() == getattr(label, part)()
+
+
+def test_the_synthetic_set_alone(run, tiny_run, tmp_path, capsys):
+    out = tmp_path / "Dataset501_Synthetic"
+    assert run("--run", tiny_run, "--out", out) == 0
+    verify_like_nnunet(out)
+    assert "train with fold `all`" in capsys.readouterr().out
+    assert {tuple(fold["val"]) for fold in read_json(out / "splits_final.json")} == {()}
+    manifest = read_json(out / "manifest.json")
+    assert (manifest["synthetic_slices"], manifest["real_slices"]) == (8, 0)
+    image = sitk.ReadImage(str(out / "imagesTr" / "synthetic_000003_0001.nii.gz"))
+    with np.load(tiny_run / "synthetic" / "samples" / "synthetic_000003.npz") as arrays:
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image)[0], arrays["images"][..., 1])
+    side = (PRESET.slicing.rows[1] - PRESET.slicing.rows[0]) / image.GetSize()[1]
+    assert image.GetSpacing() == (side, side, 1)
+    assert run("--run", tiny_run, "--out", tmp_path / "again") == 0
+    assert content(tmp_path / "again") == content(out)
+
+
+def test_real_cases_are_those_of_training_patients(run, tiny_run, tmp_path):
+    assert run("--run", tiny_run, "--out", tmp_path / "out", "--real") == 0
+    verify_like_nnunet(tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "manifest.csv")
+    real = table[table["kind"] == "real"]
+    assert set(real["patient"]) == {0} and len(real) == real["slice"].nunique() > 8
+    (fold,) = read_json(tmp_path / "out" / "splits_final.json")  # one training patient
+    assert fold["val"] == sorted(real["case"]) and len(fold["train"]) == 8
+
+
+def test_excluded_and_unselected_samples_stay_out(run, tiny_run, tmp_path):
+    samples = pd.read_csv(tiny_run / "synthetic" / "samples.csv")
+    samples[2:4].to_csv(tmp_path / "quarantine.csv", index=False)
+    words = ("--run", tiny_run, "--out", tmp_path / "out", "--format", "mha", "--volumes")
+    assert run(*words, "--exclude", tmp_path / "quarantine.csv") == 0
+    table = pd.read_csv(tmp_path / "out" / "manifest.csv")
+    assert table["sample"].tolist() == [0, 1, 4, 5, 6, 7]
+    assert table["index"].tolist() == list(range(6))
+    assert read_json(tmp_path / "out" / "manifest.json")["synthetic_slices_left_out"] == 2
+    size = sitk.ReadImage(str(tmp_path / "out" / "images" / "synthetic_0000_Flair.mha")).GetSize()
+    assert size[2] == 6
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(run, tiny_run, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    words = ("--run", tiny_run, "--out", out, "--format", "nifti")
+    assert run(*words) == 0
+    before = content(out)
+    assert run(*words) == 2 and "add --overwrite" in capsys.readouterr().err
+    write = export_nnunet.write_plain
+
+    def interrupted(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export_nnunet, "write_plain", interrupted)
+        assert run(*words, "--overwrite") == 130
+    assert content(tmp_path) == {f"out/{name}": data for name, data in before.items()}
+    assert run(*words, "--overwrite", "--format", "nnunet") == 0
+    assert not (out / "images").exists() and [p.name for p in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert run("--run", tiny_run, "--out", tmp_path / "mine", "--overwrite") == 2
+    assert "no earlier export" in capsys.readouterr().err
+    assert content(tmp_path / "mine") == {"thesis.txt": b"years of work"}
+
+
+def test_mistakes_are_told(run, tiny_run, tmp_path, capsys):
+    assert run("--run", tiny_run, "--out", tmp_path / "out", "--volumes") == 2
+    assert "--volumes stacks" in capsys.readouterr().err
+    assert run("--run", tmp_path, "--out", tmp_path / "out") == 2
+    assert "holds no config.json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def telling(tiny_run, tmp_path_factory):
+    """The tiny run as if its data had been a folder whose names tell patients and dates."""
+    root = tmp_path_factory.mktemp("telling")
+    phantom = cached_phantom(default_cache(), 2, 0)
+    data = root / "hospital" / "ward7_2024-05-06"
+    data.mkdir(parents=True)
+    for name, secret in PEOPLE.items():
+        (folder,) = phantom.rglob(name)
+        (data / secret).symlink_to(folder)
+    run = root / "run"
+    shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("synthetic", "report.html"))
+    write_json(run / "config.json", {**read_json(run / "config.json"), "data": str(data)})
+    split = read_json(run / "splits.json")
+    renamed = {part: [PEOPLE[name] for name in names] for part, names in split.items()}
+    write_json(run / "splits.json", renamed)
+    assert train("--out", str(run), "--resume", "--stages", "dataset,report") == 0
+    return run
+
+
+def readable(path: Path) -> bytes:
+    """A file's name and bytes, those inside of archives and of pictures in a page too."""
+    data = path.read_bytes()
+    parts = [path.name.encode(), data]
+    if path.suffix == ".gz":
+        parts.append(gzip.decompress(data))
+    elif path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            parts += [name.encode() + archive.read(name) for name in archive.namelist()]
+    parts += [base64.b64decode(found) for found in re.findall(rb"base64,([\w+/=]+)", data)]
+    return b"\0".join(parts).lower()
+
+
+def test_what_is_published_tells_no_id_path_or_date(run, telling, tmp_path):
+    for words in ((), ("--real",), ("--real", "--format", "mha"), ("--format", "nifti")):
+        out = tmp_path / f"export{len(list(tmp_path.iterdir()))}"
+        assert run("--run", telling, "--out", out, *words) == 0
+    secrets = [b"secretname", b"othername", b"1970", b"1980-02", b"hospital", b"phantom_pat"]
+    secrets += [b"vsd.brain", str(telling.parent).encode().lower()]
+    folder_name = b"ward7_2024-05-06"  # the owner's report tells it, what is published does not
+    published = [*(telling / "synthetic").rglob("*"), *tmp_path.rglob("*")]
+    for path in [*published, telling / "report.html"]:
+        if path.is_file():
+            found = readable(path)
+            told = [secret for secret in secrets if secret in found]
+            assert not told, f"{path} tells {told}"
+            assert path.name == "report.html" or folder_name not in found
+    assert b"secretname" in readable(telling / "splits.json")  # the search does find them
