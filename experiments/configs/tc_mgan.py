@@ -94,7 +94,7 @@ DEMO = replace(
     THESIS,
     segmenter=replace(THESIS.segmenter, width=16, learning_rate=1e-3),
     gan=replace(THESIS.gan, width=16, critic_width=16, learning_rate=1e-3),
-    schedule=TCMGANSchedules(segmenter=_steps(600, 8), gan=_steps(1500, 4)),
+    schedule=TCMGANSchedules(segmenter=_steps(600, 8), gan=_steps(6000, 4)),
 )
 
 TINY = replace(
