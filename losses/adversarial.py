@@ -9,6 +9,8 @@ from typing import Callable
 
 import tensorflow as tf
 
+from losses.reconstruction import mean_squared_error
+
 REAL, FAKE = 1.0, 0.0
 # Inside the root: at a gradient of zero its derivative is infinite. The norm is 1e-6 there.
 SAFE = 1e-12
@@ -21,7 +23,7 @@ def least_squares(scores: tf.Tensor, target: float) -> tf.Tensor:
         scores: linear patch scores [B,h,w,1], float32.
         target: `REAL` or `FAKE`. D's terms take (real, REAL) and (fake, FAKE), G's (fake, REAL).
     """
-    return tf.reduce_mean(tf.math.squared_difference(scores, target))
+    return mean_squared_error(scores, target)
 
 
 def critic_score_sum(scores: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from losses.reconstruction import mean_squared_error
+
 
 def class_index_regression(scores: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Returns mean((scores - index)^2): every patch regresses the class *index*, no soft-max.
@@ -12,8 +14,7 @@ def class_index_regression(scores: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
         scores: linear patch scores [B,h,w,1], float32.
         index: class of each sample [B], integer.
     """
-    target = tf.cast(index, tf.float32)[:, None, None, None]
-    return tf.reduce_mean(tf.math.squared_difference(scores, target))
+    return mean_squared_error(scores, tf.cast(index, tf.float32)[:, None, None, None])
 
 
 def sigmoid_cross_entropy_sum(logits: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Union
+
 import tensorflow as tf
 
 
-def mean_squared_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Returns mean((a - b)^2) of two tensors of one shape."""
+def mean_squared_error(a: tf.Tensor, b: Union[tf.Tensor, float]) -> tf.Tensor:
+    """Returns mean((a - b)^2) over the elements of `a`, against which `b` is broadcast."""
     return tf.reduce_mean(tf.math.squared_difference(a, b))
 
 
