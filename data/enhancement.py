@@ -13,31 +13,15 @@ All randomness is stateless: the result is a function of the slice and the seed.
 from __future__ import annotations
 
 import functools
-import math
 
 import tensorflow as tf
 
+from data import geometry
 from data.contract import MODALITIES
-from utils import addons
+from data.geometry import draw, rotate
 
 NOISE = 0.03  # largest deviation of a grey value in [0,1]
-_NEAREST = "nearest"
-
-
-def _draw(seed: tf.Tensor, low: int, high: int, count: int) -> tf.Tensor:
-    """Draw [count] int32 uniformly from low..high, both included."""
-    return tf.random.stateless_uniform([count], seed, low, high + 1, tf.int32)
-
-
-def rotate(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Rotate [H,W,C] by 0..359 whole degrees; half of the time the whole canvas is squeezed in."""
-    degree_seed, expand_seed = tf.unstack(tf.random.split(seed))
-    angle = tf.cast(_draw(degree_seed, 0, 359, 1)[0], tf.float32) * (math.pi / 180.0)
-    return tf.cond(
-        _draw(expand_seed, 0, 1, 1)[0] == 1,
-        lambda: addons.rotate(stack, angle, _NEAREST, expand=True),
-        lambda: addons.rotate(stack, angle, _NEAREST),
-    )
+PIXELS = (2, 7)  # limits of a shift, zoom or shrinking
 
 
 def flip(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -47,10 +31,7 @@ def flip(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 def shift(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Shift [H,W,C] by 2..7 pixels up, down, left or right; zeros move in."""
-    distance_seed, direction_seed = tf.unstack(tf.random.split(seed))
-    directions = tf.constant([[-1, 0], [1, 0], [0, -1], [0, 1]])
-    direction = directions[_draw(direction_seed, 0, 3, 1)[0]]
-    return addons.translate(stack, direction * _draw(distance_seed, 2, 7, 1), _NEAREST)
+    return geometry.shift(stack, seed, *PIXELS)
 
 
 def add_noise(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -69,12 +50,12 @@ def add_noise(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 def zoom_in(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Enlarge each axis of [H,W,C] by 2..7 pixels and keep the centre of the old size."""
-    return addons.shrink(stack, -_draw(seed, 2, 7, 2), _NEAREST)
+    return geometry.zoom_in(stack, seed, *PIXELS)
 
 
 def shrink(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Shrink each axis of [H,W,C] by 2..7 pixels and paste the result on a zero canvas."""
-    return addons.shrink(stack, _draw(seed, 2, 7, 2), _NEAREST)
+    return geometry.shrink(stack, seed, *PIXELS)
 
 
 OPERATIONS = (rotate, flip, shift, add_noise, zoom_in, shrink)
@@ -92,8 +73,8 @@ def enhance(images: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Te
         images [H,W,4] float32 in [0,1] and label [H,W,1] int32 with values of `label` or 0.
     """
     count_seed, choice_seed, *operation_seeds = tf.unstack(tf.random.split(seed, 4))
-    twice = _draw(count_seed, 1, 2, 1)[0] == 2
-    choices = tf.unstack(_draw(choice_seed, 0, len(OPERATIONS) - 1, 2))
+    twice = draw(count_seed, 1, 2, 1)[0] == 2
+    choices = tf.unstack(draw(choice_seed, 0, len(OPERATIONS) - 1, 2))
     stack = tf.concat([images, tf.cast(label, tf.float32)], axis=-1)
     stack = _apply(choices[0], stack, operation_seeds[0])
     stack = tf.cond(twice, lambda: _apply(choices[1], stack, operation_seeds[1]), lambda: stack)

@@ -11,37 +11,11 @@ All randomness is stateless: the result is a function of the label and the seed.
 from __future__ import annotations
 
 import functools
-import math
 
 import tensorflow as tf
 
-from utils import addons
-
-_NEAREST = "nearest"
-
-
-def _draw(seed: tf.Tensor, low: int, high: int, count: int) -> tf.Tensor:
-    """Draw [count] int32 uniformly from low..high, both included."""
-    return tf.random.stateless_uniform([count], seed, low, high + 1, tf.int32)
-
-
-def rotate_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Rotate by 0..359 whole degrees; half of the time the canvas grows and is resized back.
-
-    Args:
-        label: [H,W,1] int32.
-        seed: [2] integer.
-
-    Returns:
-        [H,W,1] int32.
-    """
-    degree_seed, expand_seed = tf.unstack(tf.random.split(seed))
-    angle = tf.cast(_draw(degree_seed, 0, 359, 1)[0], tf.float32) * (math.pi / 180.0)
-    return tf.cond(
-        _draw(expand_seed, 0, 1, 1)[0] == 1,
-        lambda: addons.rotate(label, angle, _NEAREST, expand=True),
-        lambda: addons.rotate(label, angle, _NEAREST),
-    )
+from data import geometry
+from data.geometry import draw, rotate
 
 
 def flip_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -54,7 +28,7 @@ def flip_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Returns:
         [H,W,1] int32.
     """
-    return tf.reverse(label, axis=_draw(seed, 0, 1, 1))
+    return tf.reverse(label, axis=draw(seed, 0, 1, 1))
 
 
 def shift_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -67,10 +41,7 @@ def shift_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Returns:
         [H,W,1] int32.
     """
-    distance_seed, direction_seed = tf.unstack(tf.random.split(seed))
-    directions = tf.constant([[-1, 0], [1, 0], [0, -1], [0, 1]])
-    direction = directions[_draw(direction_seed, 0, 3, 1)[0]]
-    return addons.translate(label, direction * _draw(distance_seed, 2, 5, 1), _NEAREST)
+    return geometry.shift(label, seed, 2, 5)
 
 
 def shrink_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -83,10 +54,10 @@ def shrink_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Returns:
         [H,W,1] int32.
     """
-    return addons.shrink(label, _draw(seed, 2, 7, 2), _NEAREST)
+    return geometry.shrink(label, seed, 2, 7)
 
 
-OPERATIONS = (rotate_label, flip_label, shift_label, shrink_label)
+OPERATIONS = (rotate, flip_label, shift_label, shrink_label)
 
 
 def augment_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -102,7 +73,7 @@ def augment_label(label: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         [H,W,1] int32, values of `label` or 0.
     """
     choice_seed, *operation_seeds = tf.unstack(tf.random.split(seed, 3))
-    choices = _draw(choice_seed, 0, len(OPERATIONS) - 1, 2)
+    choices = draw(choice_seed, 0, len(OPERATIONS) - 1, 2)
     for choice, operation_seed in zip(tf.unstack(choices), operation_seeds):
         branches = [functools.partial(run, label, operation_seed) for run in OPERATIONS]
         label = tf.switch_case(choice, branches)

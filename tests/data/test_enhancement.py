@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data import enhancement
+from data import geometry
 from data.enhancement import OPERATIONS, add_noise, enhance, flip, rotate, shift, shrink, zoom_in
 
 SIZE = (24, 16)
@@ -92,7 +92,7 @@ def test_zoom_enlarges_and_shrink_diminishes_about_the_centre():
 
 
 def test_rotation_by_90_degrees_keeps_the_frame(monkeypatch):
-    monkeypatch.setattr(enhancement, "_draw", lambda s, low, high, n: tf.constant([min(high, 90)]))
+    monkeypatch.setattr(geometry, "draw", lambda s, low, high, n: tf.constant([min(high, 90)]))
     squeezed = rotate(tf.constant(blocks()), seed(0)).numpy()  # a draw of 1 also expands
     assert squeezed.shape == blocks().shape
     counts = [np.bincount(label.ravel(), minlength=5)[1:] for label in (squeezed, blocks())]

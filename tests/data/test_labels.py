@@ -77,7 +77,7 @@ def test_rotation_draws_whole_degrees_and_expands_half_of_the_time(monkeypatch):
 
     monkeypatch.setattr(addons, "rotate", record)
     for seed in range(300):
-        labels.rotate_label(lesion(), (7, seed))
+        labels.rotate(lesion(), (7, seed))
     degrees = np.array([call[0] for call in calls])
     np.testing.assert_allclose(degrees, np.round(degrees), atol=1e-3)
     assert degrees.min() < 10 and 350 < degrees.max() < 359.5
