@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from data.pipeline import MapConfig
 from data.slices import SliceConfig
 from data.synthetic import SyntheticConfig
+from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
     PretrainingConfig,
     RegistrationConfig,
@@ -118,18 +119,6 @@ _CPU_UNET = {
     "output_offset": -3.0,  # dark, as most of a slice is; from 0 it would take thousands of steps
 }
 
-
-def _steps(steps: int, batch_size: int) -> Schedule:
-    return Schedule(
-        steps=steps,
-        batch_size=batch_size,
-        steps_per_call=10,
-        log_every=20,
-        picture_every=max(steps // 4, 20),
-        checkpoint_minutes=1.0,
-    )
-
-
 # Widths 8 and 16 are what a CPU convolves fastest, and minutes allow. Batches of 2 and 4: so few
 # minutes need many updates more than quiet ones. Learning rates: 1e-5 needs days.
 DEMO = replace(
@@ -181,11 +170,11 @@ DEMO = replace(
         **_CPU_UNET,
     ),
     schedule=Schedules(
-        structure=_steps(1100, 4),
-        segmentation=_steps(1800, 4),
-        registration=_steps(200, 2),
-        pretraining=_steps(1500, 4),
-        synthesis=_steps(100, 2),
+        structure=short_schedule(1100, 4),
+        segmentation=short_schedule(1800, 4),
+        registration=short_schedule(200, 2),
+        pretraining=short_schedule(1500, 4),
+        synthesis=short_schedule(100, 2),
     ),
     # Some random maps have blobs at the brain's rim that the contour test lets pass. Segmenters of
     # a few minutes rarely reach 0.95: nothing is deselected. 200 samples take less than a minute.
@@ -204,11 +193,11 @@ TINY = replace(
     registration=replace(DEMO.registration, width=4),
     synthesis=replace(DEMO.synthesis, width=4, discriminator_width=4),
     schedule=Schedules(
-        structure=_steps(20, 4),
-        segmentation=_steps(20, 4),
-        registration=_steps(10, 2),
-        pretraining=_steps(20, 4),
-        synthesis=_steps(10, 2),
+        structure=short_schedule(20, 4),
+        segmentation=short_schedule(20, 4),
+        registration=short_schedule(10, 2),
+        pretraining=short_schedule(20, 4),
+        synthesis=short_schedule(10, 2),
     ),
     dataset=replace(DEMO.dataset, samples=8, batch_size=4, map_retries=5),
     evaluation=EvaluationConfig(ssim_pairs=20, overlap_slices=40),
