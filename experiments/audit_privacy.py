@@ -45,7 +45,7 @@ from utils.charts import save_figure
 from utils.files import write_text
 from utils.pictures import write_png
 from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, write_table
+from utils.tables import bullets, markdown_table, page, write_table
 
 SCRIPT = Script(
     "experiments/audit_privacy.py",
@@ -115,7 +115,7 @@ def audit_text(metrics: Mapping[str, float], launch: Launch, source: Context) ->
         "## Definitions",
         bullets(DEFINITIONS),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page(parts)
 
 
 if __name__ == "__main__":

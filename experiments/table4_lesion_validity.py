@@ -35,7 +35,7 @@ from experiments.stages.evidence import Stopwatch, command, open_evidence
 from utils.charts import grouped_bars, new_figure, save_figure
 from utils.errors import at_least, check_fields
 from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, write_table
+from utils.tables import bullets, markdown_table, page, write_table
 
 MEAN = "mean"
 TITLES = {
@@ -190,7 +190,7 @@ def lesion_text(
         "## Per modality",
         markdown_table(rest),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page(parts)
 
 
 def lesion_chart(metrics: Mapping[str, float]) -> Figure:

@@ -48,6 +48,11 @@ def bullets(texts: Iterable[str]) -> str:
     return "\n".join(f"* {text}" for text in texts)
 
 
+def page(parts: Iterable[str]) -> str:
+    """Returns headings, paragraphs, tables and lists as one Markdown text, a blank line between."""
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
 def write_table(path: Path, frame: pd.DataFrame, text: str) -> None:
     """Writes a data frame as `path` with suffix .csv and a text about it with suffix .md.
 

@@ -16,7 +16,7 @@ from experiments.stages.evaluation import SliceSet
 from models.structure_gan.config import SynthesisConfig
 from utils.charts import grouped_bars, new_figure
 from utils.pictures import draw_contour, enlarge, grid, to_uint8
-from utils.tables import bullets, markdown_table
+from utils.tables import bullets, markdown_table, page
 
 ORDER_TITLES = {
     "thesis": "the thesis' order (Table 1)",
@@ -138,7 +138,7 @@ def table_text(figures: Figures, notes: Sequence[str]) -> str:
         for name, measure in MEASURES.items()
     ]
     parts += ["## How", bullets(notes), "## Definitions", bullets(definitions)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page(parts)
 
 
 def bar_chart(figures: Figures, note: str) -> Figure:

@@ -17,7 +17,7 @@ from utils.metrics.features import (
     TEXTURE_EXTRACTOR,
     TEXTURE_FEATURE_NAMES,
 )
-from utils.tables import bullets, markdown_table
+from utils.tables import bullets, markdown_table, page
 
 TITLES = {
     "real": "real (training patients)",
@@ -153,7 +153,7 @@ def table_text(frame: pd.DataFrame, figures: Figures, sizes: Sizes, notes: Seque
         "## Per modality",
         markdown_table(rest),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page(parts)
 
 
 def _warnings(figures: Figures, sizes: Sizes) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from utils.charts import OKABE_ITO, grouped_bars, new_figure, save_figure
 from utils.errors import UserError
-from utils.tables import markdown_table, spreadsheet_text, write_table
+from utils.tables import markdown_table, page, spreadsheet_text, write_table
 
 FRAME = pd.DataFrame(
     {"system": ["a|b", "two\nlines"], "images": [8, 200], "dice": [0.91549, np.nan]}
@@ -26,6 +26,10 @@ def test_markdown_rounds_escapes_and_marks_what_is_missing():
     assert markdown_table(FRAME, digits=2).splitlines() == expected
     assert markdown_table(pd.DataFrame({"x": [-123456.7]})).splitlines()[2] == "| -1.23e+05 |"
     assert markdown_table(pd.DataFrame({"x": [None, "y"]})).splitlines()[2:] == ["| - |", "| y |"]
+
+
+def test_a_page_has_a_blank_line_between_its_parts():
+    assert page(["# Table\n", " text", "| a |\n"]) == "# Table\n\ntext\n\n| a |\n"
 
 
 def test_a_table_is_written_in_full_beside_its_text(tmp_path):
