@@ -19,7 +19,7 @@ from typing import Union
 
 import tensorflow as tf
 
-from models.blocks.convolution import Row, plain_unit, with_activation
+from models.blocks.convolution import Row, plain_unit, run_units, with_activation
 from models.blocks.initializers import discriminator_normal
 from utils.errors import UserError
 
@@ -105,8 +105,6 @@ class Discriminator(tf.keras.Model):
 
     def call(self, image: tf.Tensor) -> Union[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
         """Returns the linear patch scores in float32."""
-        x = image
-        for unit in self.trunk:
-            x = unit(x)
+        x, _ = run_units(self.trunk, image)
         scores = tuple(tf.cast(score(hidden(x)), tf.float32) for hidden, score in self.heads)
         return scores if len(scores) > 1 else scores[0]
