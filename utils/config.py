@@ -7,7 +7,7 @@ import difflib
 import re
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, Optional
 
 import yaml
@@ -97,10 +97,17 @@ def from_namespace(kind: type, values: Namespace) -> Any:
     return from_dict(kind, {name: values[name] for name in field_types(kind)})
 
 
-def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
+def from_dict(kind: type, values: Mapping[str, Any], group: str = "") -> Any:
     """Returns an instance of the dataclass `kind` from nested mappings (JSON, YAML, namespaces).
 
-    Raises UserError for an unknown or missing key, and where a group is not a mapping.
+    Args:
+        kind: the dataclass; its fields may be dataclasses.
+        values: of all its fields.
+        group: in front of its fields' names on the command line, such as "training.gan.".
+
+    Raises:
+        UserError: an unknown or missing key, a group that is not a mapping, or values that `kind`
+            refuses; such a message names the options with their groups.
     """
     types = field_types(kind)
     if not isinstance(values, (Mapping, Namespace)):
@@ -116,11 +123,23 @@ def from_dict(kind: type, values: Mapping[str, Any]) -> Any:
     arguments = {}
     for name, value in values.items():
         if dataclasses.is_dataclass(types[name]):
-            value = from_dict(types[name], value)
+            value = from_dict(types[name], value, f"{group}{name}.")
         elif isinstance(value, list):
             value = tuple(value)
         arguments[name] = value
-    return kind(**arguments)
+    try:
+        return kind(**arguments)
+    except UserError as error:
+        raise UserError(_with_group(str(error), types, group)) from error
+
+
+def _with_group(text: str, names: Iterable[str], group: str) -> str:
+    """Puts `group` in front of the options in a message of a class, in place of the usual one.
+
+    A class does not know where in a larger configuration it stands.
+    """
+    option = rf"--(?:\w+\.)*(?=(?:{'|'.join(names)})\b)"
+    return re.sub(option, f"--{group}", text) if group else text
 
 
 def differences(old: Any, new: Any) -> list[str]:

@@ -47,8 +47,8 @@ def one_of(choices: Iterable[str]) -> Rule:
 def check_fields(config: Any, group: str, **rules: Rule) -> None:
     """Raises UserError if a field of a dataclass breaks its rule.
 
-    `group` stands in front of the field in the message, such as "--synthesis."; without `rules`
-    every field has to be NOT_NEGATIVE.
+    `group` stands in front of the field in the message, such as "--synthesis."; `from_dict` puts
+    the one that the user gave in its place. Without `rules` every field has to be NOT_NEGATIVE.
     """
     rules = rules or {field.name: NOT_NEGATIVE for field in fields(config)}
     for name, rule in rules.items():

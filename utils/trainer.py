@@ -50,7 +50,7 @@ class Schedule:
     def __post_init__(self) -> None:
         counts = ("epochs", "batch_size", "steps_per_call", "log_every", "picture_every")
         limits = dict.fromkeys(("steps", "checkpoint_minutes"), NOT_NEGATIVE)
-        check_fields(self, "--schedule.*.", **dict.fromkeys(counts, at_least(1)), **limits)
+        check_fields(self, "--schedule.", **dict.fromkeys(counts, at_least(1)), **limits)
 
     def total_steps(self, num_slices: int) -> int:
         """Returns the number of updates for a training set of `num_slices`."""

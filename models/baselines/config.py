@@ -55,7 +55,7 @@ class BaselineConfig:
         weights = ("real", "fake", "adversarial", "reconstruction")
         check_fields(
             self,
-            "--*.",
+            "--",
             generator_input=one_of(get_args(GeneratorInput)),
             width=at_least(1),
             discriminator_width=at_least(1),

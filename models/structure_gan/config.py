@@ -216,7 +216,7 @@ class AdversarialWeights:
     modality_fake: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fields(self, "--*.adversarial.")
+        check_fields(self, "--adversarial.")
 
 
 @dataclass(frozen=True)

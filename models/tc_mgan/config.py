@@ -54,7 +54,7 @@ class SegmenterConfig:
     beta_1: float = 0.9
 
     def __post_init__(self) -> None:
-        check_fields(self, "--*.", width=at_least(1), **_TRAINING)
+        check_fields(self, "--segmenter.", width=at_least(1), **_TRAINING)
 
 
 EVALUATION = SegmenterConfig(learning_rate=1e-3)

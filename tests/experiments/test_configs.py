@@ -6,7 +6,10 @@ import pytest
 
 from data.slices import output_size
 from experiments.configs.brats import DEMO, PRESETS, THESIS, TINY, BratsConfig, Schedules
+from experiments.configs.table3 import Table3Config
+from experiments.configs.tc_mgan import Table2Config
 from utils.config import Parser, add_config, from_dict, from_namespace, to_yaml
+from utils.errors import UserError
 from utils.trainer import Schedule
 
 BOTH = pytest.mark.parametrize("name", ["tiny", "demo"])
@@ -68,3 +71,28 @@ def test_a_preset_survives_yaml_and_json(name, tmp_path):
     options = parser.parse_args(["--config", str(tmp_path / "a.yaml")])
     assert from_namespace(BratsConfig, options) == config
     assert from_dict(BratsConfig, asdict(config)) == config
+
+
+@pytest.mark.parametrize(
+    "config, option, value",
+    [
+        (Table2Config(), "unet.width", 0),
+        (Table2Config(), "schedule.steps", -1),
+        (Table2Config(), "training.segmenter.width", 0),
+        (Table2Config(), "training.gan.variant", "cycle"),
+        (Table2Config(), "training.gan.image_size", [64, 64]),
+        (Table2Config(), "training.schedule.gan.steps", -1),
+        (Table3Config(), "gan_sharp.width", 0),
+        (BratsConfig(), "registration.adversarial.real", -1),
+        (BratsConfig(), "slicing.downsample", 7),
+    ],
+)
+def test_a_refused_value_is_told_by_its_whole_option(config, option, value):
+    values = asdict(config)
+    *groups, name = option.split(".")
+    group = values
+    for part in groups:
+        group = group[part]
+    group[name] = value
+    with pytest.raises(UserError, match=f"^--{option} "):
+        from_dict(type(config), values)

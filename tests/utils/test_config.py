@@ -14,7 +14,7 @@ from utils.config import (
     from_namespace,
     to_yaml,
 )
-from utils.errors import UserError
+from utils.errors import UserError, check_fields
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Weights:
     """
 
     cycle: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--weights.")
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,13 @@ def test_a_number_where_a_group_belongs_is_told(tmp_path):
     (tmp_path / "a.yaml").write_text("network: 3\n")
     with pytest.raises(UserError, match="Network is 3; expected a mapping of width, size"):
         read("--config", str(tmp_path / "a.yaml"))
+
+
+def test_a_refused_value_is_told_by_the_option_that_was_given():
+    with pytest.raises(UserError, match=r"^--network.weights.cycle is -1.0; give 0 or more$"):
+        read("--network.weights.cycle=-1")
+    with pytest.raises(UserError, match=r"^--weights.cycle is -1; give 0 or more$"):
+        Weights(-1)
 
 
 def test_every_option_has_its_help_and_default():
