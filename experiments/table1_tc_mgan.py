@@ -32,7 +32,13 @@ from experiments.stages.evidence import Stopwatch, command
 from experiments.stages.pictures import slice_rows
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices, translate_subjects
-from experiments.tc_mgan.variants import OPTION, TITLES, finish_variants, open_variants
+from experiments.tc_mgan.variants import (
+    OPTION,
+    TITLES,
+    check_variant,
+    finish_variants,
+    open_variants,
+)
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.config import to_yaml
 from utils.pictures import grid, write_png
@@ -40,13 +46,20 @@ from utils.run_directory import RunDirectory
 from utils.tables import bullets, markdown_table, write_table
 
 FIGURES = ("psnr", *SSIM_RANGES)
-# Means over 85 patients of BraTS 2018, by variant and figure: Flair, T1c, T1.
-PAPER = {
+# Of 85 patients of BraTS 2018, by variant and figure: Flair, T1c, T1.
+PAPER = {  # means
     "pix2pix": {"psnr": (24.0345, 25.1622, 25.2793), "ssim_range2": (0.9110, 0.9260, 0.9421)},
     "mgan": {"psnr": (24.6176, 25.7269, 25.8468), "ssim_range2": (0.9256, 0.9389, 0.9520)},
     "tc_mgan": {"psnr": (24.6416, 25.6822, 25.7784), "ssim_range2": (0.9267, 0.9390, 0.9520)},
     "tc_mgan_bw": {"psnr": (24.6164, 25.6962, 25.8126), "ssim_range2": (0.9266, 0.9399, 0.9528)},
 }
+PAPER_STD = {  # standard deviations
+    "pix2pix": {"psnr": (3.1225, 3.1622, 3.6721), "ssim_range2": (0.0444, 0.0359, 0.0355)},
+    "mgan": {"psnr": (3.2926, 3.8608, 3.8419), "ssim_range2": (0.0387, 0.0319, 0.0327)},
+    "tc_mgan": {"psnr": (3.4277, 3.9470, 3.9372), "ssim_range2": (0.0386, 0.0322, 0.0326)},
+    "tc_mgan_bw": {"psnr": (3.4460, 3.9776, 3.9763), "ssim_range2": (0.0382, 0.0319, 0.0322)},
+}
+NOT_GIVEN = (np.nan,) * len(TARGETS)
 DEFINITIONS = (
     "`psnr`: 10 log10(1 / mean squared error) in dB of intensities in [0,1], per slice on the full "
     "frame; higher is better.",
@@ -68,6 +81,7 @@ SCRIPT = Script(
 
 def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Writes table1_tc_mgan.{csv,md,png} and the keys `table1_tc_mgan/...` of metrics.json."""
+    check_variant("gan.variant", launch.config)
     check_batches(launch.config, strategy)
     if launch.dry_run:
         print(f"{to_yaml(launch.config)}\nvariants: {', '.join(TITLES)}")
@@ -99,10 +113,13 @@ def quality_frame(metrics: Mapping[str, float]) -> pd.DataFrame:
         for i, modality in enumerate(TARGETS):
             for variant, title in TITLES.items():
                 key = f"table1_tc_mgan/{variant}/{modality}/{figure}"
-                paper = PAPER[variant][figure][i] if figure in PAPER[variant] else np.nan
                 ours, spread = metrics[key], metrics[f"{key}_std"]
-                row = {"figure": figure, "modality": modality, "variant": title, "ours": ours}
-                rows.append({**row, "std": spread, "paper": paper, "difference": ours - paper})
+                paper, paper_spread = (
+                    values[variant].get(figure, NOT_GIVEN)[i] for values in (PAPER, PAPER_STD)
+                )
+                row = {"figure": figure, "modality": modality, "variant": title}
+                numbers = {"ours": ours, "std": spread, "paper": paper, "paper_std": paper_spread}
+                rows.append({**row, **numbers, "difference": ours - paper})
     return pd.DataFrame(rows)
 
 

@@ -5,13 +5,15 @@
 
 One U-Net per row learns from the patients of the part "train", whose three other modalities are
 real or translated by that row's generator, and is scored on the part "test" with the same kind of
-input; the generators have seen the patients of neither. All U-Nets start alike.
+input; the generators have seen the patients of neither. All U-Nets start alike and train on one
+device, whatever `--devices` says.
 Source: Xin, Hu, Zheng, Liao, "Multi-modality generative adversarial networks with tumor consistency
 loss for brain MR image synthesis", section 3.4 and Table 2.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,12 +36,19 @@ from experiments.launch import Launch, Script, main, parse, record_start
 from experiments.stages.evidence import Stopwatch, command
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.unets import judge, translated_slices
-from experiments.tc_mgan.variants import OPTION, TITLES, finish_variants, open_variants
+from experiments.tc_mgan.variants import (
+    OPTION,
+    TITLES,
+    check_variant,
+    fingerprint,
+    finish_variants,
+    open_variants,
+    refuse_other_variants,
+)
 from utils.charts import new_figure, save_figure
 from utils.config import to_yaml
 from utils.run_directory import RunDirectory
 from utils.tables import bullets, markdown_table, write_table
-from utils.trainer import check_batch_size
 
 ONLY_T2, ALL_REAL = "only_t2", "real"
 ROWS = {ONLY_T2: "only T2", **{name: f"T2 + {title}" for name, title in TITLES.items()}}
@@ -60,7 +69,7 @@ DEFINITION = (
 )
 SCRIPT = Script(
     "experiments/table2_tc_mgan.py",
-    __doc__.split("\n")[0],
+    f"{__doc__.splitlines()[0]} The U-Nets train on one device, only the variants on --devices.",
     TABLE2_PRESETS,
     stages=("table",),
     options=(OPTION,),
@@ -70,17 +79,19 @@ SCRIPT = Script(
 def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Writes table2_tc_mgan.{csv,md,png} and the keys `table2_tc_mgan/...` of metrics.json."""
     config = launch.config
+    check_variant("training.gan.variant", config.training)
     check_batches(config.training, strategy)
-    check_batch_size("--schedule.batch_size", config.schedule.batch_size, strategy)
     if launch.dry_run:
         print(f"{to_yaml(config)}\nrows: {', '.join(ROWS.values())}")
         return
     contexts = open_variants(launch, config.training, strategy)
+    refuse_other_variants(launch, contexts)
     record_start(launch, run, strategy)
     with Stopwatch(run, "table2_tc_mgan"):
         finish_variants(launch, contexts, strategy)
         if not run.writes:
             return
+        record_start(launch, run, strategy, fingerprint(contexts))
         for row in ROWS:
             if f"table2_tc_mgan/{row}/dice" not in run.read_metrics():
                 scores = score_row(row, contexts, launch, run)
@@ -91,6 +102,7 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
                         f"table2_tc_mgan/{row}/slices": len(scores),
                     }
                 )
+            shutil.rmtree(run.path / "translated" / row, ignore_errors=True)  # gigabytes
     frame = dice_frame(run.read_metrics())
     text = dice_text(frame, launch, contexts)
     write_table(run.path / "table2_tc_mgan", frame, text)
@@ -101,7 +113,7 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
 def score_row(
     row: str, contexts: Mapping[str, TranslationContext], launch: Launch, run: RunDirectory
 ) -> np.ndarray:
-    """Trains a row's U-Net and returns its Dice of each held-out slice [N]."""
+    """Trains a row's U-Net, on one device, and returns its Dice of each held-out slice [N]."""
     first = next(iter(contexts.values()))
     alone = replace(first, strategy=tf.distribute.get_strategy())
     prepared = first.prepared

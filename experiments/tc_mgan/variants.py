@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Optional
 
@@ -14,7 +16,7 @@ from experiments.configs.tc_mgan import TranslationConfig
 from experiments.launch import Launch, Option, saved_run
 from experiments.stages.cases import skip_bad_cases
 from experiments.tc_mgan.context import TranslationContext, open_translation
-from models.tc_mgan.config import VARIANTS
+from models.tc_mgan.config import VARIANTS, TCMGANConfig
 from utils.config import differences, from_dict
 from utils.distribute import is_chief, wait_for_all_workers
 from utils.errors import UserError
@@ -34,13 +36,22 @@ OPTION = Option(
 )
 
 
+def check_variant(option: str, training: TranslationConfig) -> None:
+    """Raises UserError if `option` chose a variant, which a table of all four would not heed."""
+    if training.gan.variant != TCMGANConfig().variant:
+        raise UserError(
+            f"--{option} is {training.gan.variant}, but this table has a row for every variant; "
+            f"leave it out, or train that variant alone with python {train_tc_mgan.SCRIPT.path}"
+        )
+
+
 def open_variants(
     launch: Launch, training: TranslationConfig, strategy: tf.distribute.Strategy
 ) -> dict[str, TranslationContext]:
     """Returns the run of each variant, finished or not; its data is there.
 
     Nothing is written but what `--skip-bad` leaves out of new runs. Raises UserError for bad data,
-    or a run that differs from `training` in more than its variant.
+    a run that differs from `training` in more than its variant, or runs with different splits.
     """
     folder = launch.options[OPTION.field] or launch.out / "variants"
     configs = {
@@ -55,10 +66,12 @@ def open_variants(
         for run in new if is_chief(strategy) else ():
             skip_bad_cases(training.slicing, run, launch.data, launch.cache)
         wait_for_all_workers(strategy)
-    return {
+    contexts = {
         name: open_translation(configs[name], run, strategy, launch.data, launch.cache)
         for name, run in runs.items()
     }
+    _refuse_other_split(list(contexts.values()))
+    return contexts
 
 
 def finish_variants(
@@ -69,6 +82,41 @@ def finish_variants(
     for context in contexts.values():
         if not all(map(context.finished, job.stages)):
             job.make(launch, context.run.path, context.config, strategy)
+
+
+def refuse_other_variants(launch: Launch, contexts: Mapping[str, TranslationContext]) -> None:
+    """Raises UserError if a table continues on other runs than those whose rows it already has."""
+    if not launch.resume:
+        return
+    saved = saved_run(launch.out, "--resume needs --out with")["fingerprint"]
+    if saved not in (None, fingerprint(contexts)):
+        raise UserError(
+            f"{launch.out} began with other runs of the variants, or one of them has been changed; "
+            "name its own with --variants or start a new --out"
+        )
+
+
+def fingerprint(contexts: Mapping[str, TranslationContext]) -> str:
+    """Returns a hash of each variant's settings, split and generator; the folders may move."""
+    digest = hashlib.sha256()
+    for context in contexts.values():
+        digest.update(json.dumps([asdict(context.config), asdict(context.split)]).encode())
+        newest = tf.train.latest_checkpoint(str(context.run.checkpoints("gan")))
+        if newest is not None:  # the index holds a checksum of every tensor
+            digest.update(Path(f"{newest}.index").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _refuse_other_split(contexts: Sequence[TranslationContext]) -> None:
+    """Raises UserError unless all runs hold out the same patients: others leak into a table."""
+    first = contexts[0]
+    for context in contexts[1:]:
+        if context.split != first.split:
+            raise UserError(
+                f"The runs {first.run.path} and {context.run.path} divide the patients in "
+                "different ways; train them anew with the same splits.json and "
+                "skipped_cases.json, or name other runs with --variants"
+            )
 
 
 def _refuse_other(path: Path, config: TranslationConfig, precision: str) -> None:

@@ -106,7 +106,10 @@ def test_table_1_sets_each_number_beside_the_papers():
     assert (row["ours"], row["paper"]) == (2, 25.6822)
     assert row["difference"] == pytest.approx(2 - 25.6822)
     assert rows.loc[("ssim_range2", "T1", "3 x pix2pix"), "paper"] == 0.9421
-    assert frame[frame["figure"] == "ssim"][["paper", "difference"]].isna().all(axis=None)
+    assert rows.loc[("psnr", "T1c", "3 x pix2pix"), "paper_std"] == 3.1622
+    assert rows.loc[("ssim_range2", "T1", "TC-MGAN"), "paper_std"] == 0.0326
+    unknown = frame[frame["figure"] == "ssim"][["paper", "paper_std", "difference"]]
+    assert unknown.isna().all(axis=None)
 
 
 def words_of(alone: float, ours: float, real: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -14,7 +15,7 @@ import tensorflow as tf
 from data.pipeline import evaluation_batches
 from experiments import table1_tc_mgan, table2_tc_mgan
 from experiments.configs.tc_mgan import TABLE2_PRESETS
-from experiments.launch import main, parse
+from experiments.launch import default_cache, main, parse
 from experiments.stages.job import TrainingJob
 from experiments.tc_mgan import unets
 from experiments.tc_mgan.evaluation import translate_subjects
@@ -25,6 +26,7 @@ from tests.data.trees import case_files, write_tree
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
 from tests.experiments.test_train_tc_mgan import context_of
+from utils.checkpoints import Checkpoints
 from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.run_directory import RunDirectory
@@ -98,7 +100,7 @@ def test_the_unets_see_what_their_row_says(table2):
         kernel = "networks/S/units/0/convolution/kernel/.ATTRIBUTES/VARIABLE_VALUE"
         assert reader.get_tensor(kernel).shape[2] == (1 if row == "only_t2" else 4)
         assert history(table2.out, row)[-1]["step"] == 10
-    assert sorted(path.name for path in (table2.out / "translated").iterdir()) == sorted(TITLES)
+    assert list((table2.out / "translated").iterdir()) == []  # each goes when its row is scored
 
 
 def test_finished_variants_are_only_read(table2, tiny_variants):
@@ -151,13 +153,35 @@ def test_table_2_resumes_between_rows(table2, tiny_variants, tmp_path, monkeypat
         assert (out / name).read_text() == (table2.out / name).read_text()
 
 
+def test_table_2_does_not_go_on_with_other_runs(tiny_variants, tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "runs", tmp_path / "out"
+    shutil.copytree(tiny_variants / "variants", folder)
+    words = ("--variants", folder, "--out", out)
+
+    def stop(row, *_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(table2_tc_mgan, "score_row", stop)
+    assert run(table2_tc_mgan, "--preset", "tiny", *words) == 130
+    folder.rename(tmp_path / "moved")
+    words = ("--variants", tmp_path / "moved", "--out", out, "--resume")
+    assert run(table2_tc_mgan, *words) == 130
+    system = (context := context_of(tmp_path / "moved" / "mgan")).build("gan")  # another generator
+    Checkpoints(system, context.run.checkpoints("gan")).save(context.total_steps("gan"))
+    before = files(out)
+    assert run(table2_tc_mgan, *words) == 2
+    assert f"error: {out} began with other runs of the variants, or" in capsys.readouterr().err
+    assert files(out) == before
+
+
 def keys_of(rows) -> list[str]:
     return [f"table2_tc_mgan/{row}/" for row in rows]
 
 
-def test_translated_slices_keep_t2_label_and_source(table2, tiny_variants):
+def test_translated_slices_keep_t2_label_and_source(tiny_variants, tmp_path):
     context = context_of(tiny_variants / "variants" / "mgan")
-    folder, split = table2.out / "translated" / "mgan", context.split
+    folder, split = tmp_path / "mgan", context.split
+    translated_slices(context, folder)
     before = files(folder)
     prepared = translated_slices(context, folder)
     assert files(folder) == before and len(before) == 2
@@ -226,6 +250,17 @@ def test_variants_of_other_settings_are_refused(
     assert files(tiny_variants) == before and not out.exists()
 
 
+def test_variants_with_different_splits_are_refused(tmp_path):
+    """Somebody's splits.json decides for one run, the seed for the others."""
+    words = [f"--out={tmp_path / 'out'}", f"--cache={default_cache()}", "--preset=tiny"]
+    launch, strategy = parse(words, table1_tc_mgan.SCRIPT), tf.distribute.get_strategy()
+    split = open_variants(launch, launch.config, strategy)["mgan"].split
+    folder = tmp_path / "out" / "variants" / "mgan"
+    replace(split, gan=split.test, test=split.gan).save(folder / "splits.json")
+    with pytest.raises(UserError, match="runs .*pix2pix and .*mgan divide the patients"):
+        open_variants(launch, launch.config, strategy)
+
+
 def test_bad_cases_are_left_out_of_every_variant(tmp_path):
     """A command that permits it finds the data of all variants before any of them is trained."""
     data = write_tree(tmp_path / "data", "flat2015", count=4, shape=(6, 34, 32))
@@ -270,7 +305,22 @@ def test_a_dry_run_prints_the_plan(module, plan, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_checks_batches(tmp_path, capsys):
+def test_only_the_variants_batches_must_suit_the_devices(tmp_path, capsys):
     words = ("--dry-run", "--devices=2", "--out", tmp_path / "out")
-    assert run(table2_tc_mgan, *words, "--schedule.batch_size=3") == 2
-    assert "--schedule.batch_size is 3 but 2 devices" in capsys.readouterr().err
+    assert run(table2_tc_mgan, *words, "--schedule.batch_size=3") == 0
+    assert run(table2_tc_mgan, *words, "--training.schedule.gan.batch_size=3") == 2
+    assert "schedule.gan.batch_size is 3 but 2 devices" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(table2_tc_mgan, "--help")
+    assert "The U-Nets train on one device" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("module", "option"),
+    [(table1_tc_mgan, "gan.variant"), (table2_tc_mgan, "training.gan.variant")],
+)
+def test_a_table_of_all_variants_takes_no_variant(module, option, tmp_path, capsys):
+    assert run(module, "--dry-run", f"--{option}", "mgan", "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert f"--{option} is mgan, but this table has a row for every variant" in error
+    assert error.endswith("with python experiments/train_tc_mgan.py\n")
