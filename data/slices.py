@@ -20,13 +20,12 @@ VOLUME_RANGE, SLICE_MAXIMUM = "volume_range", "slice_maximum"
 
 @dataclass(frozen=True)
 class SliceConfig:
-    """Which part of each volume becomes training slices; the defaults are those of the thesis.
+    """Which part of each volume becomes slices, their size and their scaling.
 
     Ranges are half-open and count voxels of 1 mm, from the feet, the front and the right.
 
     Args:
-        slices: Axial slices, first and one past the last (the released code
-            took [50,105]).
+        slices: Axial slices, first and one past the last.
         rows: Rows kept of each slice, first and one past the last, in voxels.
         columns: Columns kept of each slice, first and one past the last, in voxels.
         downsample: Whole factor by which cropped rows and columns shrink (1 keeps every voxel).
@@ -43,6 +42,7 @@ class SliceConfig:
             that exclude each other.
     """
 
+    # As in the thesis; its released code took slices [50,105].
     slices: tuple[int, int] = (55, 105)
     rows: tuple[int, int] = (38, 222)
     columns: tuple[int, int] = (48, 192)

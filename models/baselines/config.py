@@ -32,7 +32,7 @@ class BaselineConfig:
         fake: weight of D's validity on a generated image.
         adversarial: weight of G's validity on a generated image.
         reconstruction: weight of the squared error to the real slice; 0 = off.
-        learning_rate: Adam's, for generators and discriminators.
+        learning_rate: Adam's, per update, for generators and discriminators.
     """
 
     generator_input: GeneratorInput = "noise"

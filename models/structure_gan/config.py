@@ -114,8 +114,8 @@ class StructureConfig:
         constant_stddev: spread of the initial biases of G_s' last dense layer; 0 as in the thesis.
         prior: where random codes are drawn from after training: standard, N(0, I) as in the thesis,
             or fitted, the Gaussian of the training codes.
-        learning_rate: Adam's, for E_s, G_s and G_m.
-        discriminator_learning_rate: Adam's, for D_z and D_s.
+        learning_rate: Adam's, per update, for E_s, G_s and G_m.
+        discriminator_learning_rate: Adam's, per update, for D_z and D_s.
         weights: loss weights.
     """
 
@@ -175,7 +175,7 @@ class SegmentationConfig:
         loss: squared_error of five sigmoids, or cross_entropy of a soft-max; it is also the lesion
             term of the stage synthesis.
         class_weights: weight of each class in the loss, background first.
-        learning_rate: Adam's.
+        learning_rate: Adam's, per update.
     """
 
     width: int = 64
@@ -238,7 +238,7 @@ class RegistrationConfig:
         cycle: squared error of i -> j -> i (eq. 19), each of 12.
         consistency: squared difference between the cycles of one image, each of 12 pairs.
         supervised: squared error to the true target; needs `registered`; 0 = off as in the thesis.
-        learning_rate: Adam's.
+        learning_rate: Adam's, per update.
     """
 
     width: int = 64
@@ -274,7 +274,7 @@ class PretrainingConfig:
     Args:
         reconstruction: squared error to the real image, each modality.
         outside: squared error outside the organ, each modality.
-        learning_rate: Adam's.
+        learning_rate: Adam's, per update.
     """
 
     reconstruction: float = 5.0
@@ -316,8 +316,8 @@ class SynthesisConfig:
         reconstruction: eq. 18 kept during adversarial training, factor; 0 = off as in the thesis.
         outside: squared intensity outside the random map's organ, each modality; 0 = off as in the
             thesis, 1.5 in the paper's code.
-        learning_rate: Adam's, for G.
-        discriminator_learning_rate: Adam's, for D.
+        learning_rate: Adam's, per update, for G.
+        discriminator_learning_rate: Adam's, per update, for D.
         pretraining: the self-supervised phase.
     """
 

@@ -41,11 +41,11 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """The segmenter S; as `EVALUATION` the U-Nets that judge synthetic images.
+    """The segmenter S, or one of the U-Nets that judge synthetic images.
 
     Args:
         width: base width, channels.
-        learning_rate: Adam's.
+        learning_rate: Adam's, per update.
         beta_1: Adam's first decay.
     """
 
@@ -98,7 +98,7 @@ class TCMGANConfig:
         image_size: height and width of the slices, pixels, divisible by 32.
         width: base width of the generator, channels.
         critic_width: base width of the critic, channels.
-        learning_rate: Adam's at the start, of all networks.
+        learning_rate: Adam's, per update, at the start, of all networks.
         decay_shares: where it falls, shares of the training in ascending order.
         decay_factors: what it is multiplied by from each of them on, with respect to the start.
         beta_1: Adam's first decay.
