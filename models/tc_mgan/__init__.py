@@ -51,6 +51,10 @@ Known deviations
 * The root of the penalty's norm has 1e-12 inside: without it a zero gradient gives no number.
 * Batch norm takes each replica's statistics alone, as the code's would on several GPUs. With S
   frozen, or without S, several replicas equal one with the whole batch.
+* Training slices are an endless stream: batches straddle its passes, no incomplete last one is
+  dropped, and the rate falls at shares of the updates instead of at epochs.
+* TensorFlow's legacy Adam adds epsilon before the bias correction, PyTorch's after it: it weighs 32
+  times as much in the first update, and the same in the end.
 * Weights of the original (PyTorch) cannot be loaded; random streams differ.
 
 The released code's defects are not reproduced: weights that are never defined; G, overwritten by S
