@@ -47,6 +47,11 @@ SEGMENTER = [
     ("up3", 4, 32, True),
     ("up2", 2, 64, True),
 ]
+# Without gradient but for rounding errors: the norm takes away what they add.
+BEFORE_NORM = {
+    net: {f"{name}/conv/bias:0" for name, _, _, has_norm in table if has_norm}
+    for net, table in {"G": GENERATOR, "D": [], "S": SEGMENTER}.items()
+}
 LABEL = tf.one_hot([2, 0], 3)
 
 
@@ -224,9 +229,13 @@ def test_a_gradient_reaches_every_variable(net):
         made = network(image, image) if net == "D" else network(image, LABEL, training=True)
         loss = tf.add_n([tf.reduce_sum(part * random_image(*part.shape)) for part in flat(made)])
     gradients = tape.gradient(loss, network.trainable_variables)
-    still = {v.name for v, g in zip(network.trainable_variables, gradients) if not np.any(g)}
     assert None not in gradients
-    assert all(name.endswith("conv/bias:0") for name in still)  # in front of a norm
+    largest = {
+        v.name.partition("/")[2]: np.abs(g).max()
+        for v, g in zip(network.trainable_variables, gradients)
+    }
+    still = {name for name, value in largest.items() if value < 1e-2}
+    assert still == BEFORE_NORM[net] & set(largest)
 
 
 def flat(made) -> list:
