@@ -31,7 +31,7 @@ from experiments.launch import Launch, Script, main, parse, record_start
 from experiments.stages.evidence import Stopwatch, command
 from experiments.stages.pictures import slice_rows
 from experiments.tc_mgan.context import TranslationContext, check_batches
-from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices, translate_subjects
+from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices
 from experiments.tc_mgan.variants import (
     OPTION,
     TITLES,
@@ -165,17 +165,16 @@ def _paper_means() -> pd.Series:
 
 def translation_strip(contexts: Mapping[str, TranslationContext]) -> np.ndarray:
     """Returns held-out slices: T2, then each target real above the variants' translations."""
-    rows, titles = [], []
-    sets = {
-        TITLES[name]: translate_subjects(context, context.split.test)
+    examples = lesion_slices(next(iter(contexts.values())), COLUMNS)  # all hold out the same
+    label = examples["label"].numpy()[..., 0]
+    originals = slice_rows(examples["images"].numpy(), label)
+    rows, titles = [originals[SOURCE_CHANNEL]], ["T2"]
+    made = {
+        TITLES[name]: slice_rows(
+            context.trained("gan").synthesize(examples)["images"].numpy(), label
+        )
         for name, context in contexts.items()
     }
-    first = next(iter(sets.values()))
-    chosen = lesion_slices(first, COLUMNS)
-    label = first.label[chosen]
-    originals = slice_rows(first.real[chosen], label)
-    rows, titles = [originals[SOURCE_CHANNEL]], ["T2"]
-    made = {title: slice_rows(part.translated[chosen], label) for title, part in sets.items()}
     for i, (modality, channel) in enumerate(zip(TARGETS, TARGET_CHANNELS)):
         rows += [originals[channel], *(made[title][i] for title in made)]
         titles += [f"{modality} real", *(f"{modality} {title}" for title in made)]

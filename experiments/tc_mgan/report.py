@@ -8,8 +8,8 @@ import pandas as pd
 from experiments.configs.tc_mgan import TRAININGS
 from experiments.stages.report import add_trainings
 from experiments.tc_mgan.context import TranslationContext
-from experiments.tc_mgan.evaluation import lesion_slices, translate_subjects
-from experiments.tc_mgan.training import translation_grid
+from experiments.tc_mgan.evaluation import lesion_slices
+from experiments.tc_mgan.training import draw_translations
 from models.tc_mgan.modalities import TARGETS
 from utils.report import Report
 
@@ -30,9 +30,8 @@ def write_translation_report(context: TranslationContext) -> None:
         "held-out patients: mean and standard deviation over slices.",
     )
     report.add_table(translation_table(context.run.read_metrics()), "Translated against real")
-    slices = translate_subjects(context, context.split.test)
-    chosen = lesion_slices(slices, COLUMNS)
-    picture = translation_grid(*(values[chosen] for values in slices[:3]))
+    examples = lesion_slices(context, COLUMNS)
+    (picture,) = draw_translations(context.trained("gan").synthesize, examples).values()
     report.add_picture(
         "Held-out slices",
         "Columns are slices; outlines show the lesion label, which the generator does not see.",

@@ -13,7 +13,7 @@ from data.shards import PreparedSlices, serialize_record
 from experiments.configs.tc_mgan import Table2Config
 from experiments.stages.fitting import fit
 from experiments.tc_mgan.context import TranslationContext
-from experiments.tc_mgan.evaluation import translate_subjects
+from experiments.tc_mgan.evaluation import Translations, translate_subjects
 from experiments.tc_mgan.training import draw_lesions
 from models.tc_mgan.modalities import replace_targets
 from models.tc_mgan.segmenter import Inputs, Segmenter
@@ -35,19 +35,19 @@ def translated_slices(context: TranslationContext, folder: Path) -> PreparedSlic
         context: a finished run.
         folder: for this run's files.
     """
-    prepared, files = context.prepared, list(context.prepared.files)
+    prepared = context.prepared
     wanted = {*context.split.train, *context.split.test}
-    for number, subject in enumerate(prepared.subject_ids):
-        if subject not in wanted:
-            continue
-        files[number] = folder / prepared.files[number].name
-        if not files[number].exists():
-            _write(files[number], context, subject)
-    return replace(prepared, directory=folder, files=tuple(files))
+    files = {
+        subject: folder / path.name if subject in wanted else path
+        for subject, path in zip(prepared.subject_ids, prepared.files)
+    }
+    missing = [subject for subject, file in files.items() if not file.exists()]
+    for subject, slices in zip(missing, translate_subjects(context, missing)):
+        _write(files[subject], slices)
+    return replace(prepared, directory=folder, files=tuple(files.values()))
 
 
-def _write(path: Path, context: TranslationContext, subject: str) -> None:
-    slices = translate_subjects(context, (subject,))
+def _write(path: Path, slices: Translations) -> None:
     images = replace_targets(slices.real, slices.translated).numpy()
     with replacing(path) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:

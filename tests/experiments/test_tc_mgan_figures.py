@@ -9,7 +9,8 @@ from experiments import table1_tc_mgan, table2_tc_mgan
 from experiments.tc_mgan.evaluation import (
     Translations,
     contrast_figures,
-    lesion_slices,
+    evenly_spread,
+    measure,
     quality_figures,
 )
 from experiments.tc_mgan.report import translation_table
@@ -28,8 +29,13 @@ def flat_slices(errors: tuple, size: int = 8) -> Translations:
     return Translations(real, translated, label, np.zeros((count, 2), np.int32))
 
 
+def parts_of(errors: tuple) -> list:
+    """What is kept of slices when each is a patient's."""
+    return [measure(flat_slices((error,))) for error in errors]
+
+
 def test_quality_is_the_mean_over_slices_of_each_target():
-    figures = quality_figures(flat_slices(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1))))
+    figures = quality_figures(parts_of(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1))))
     expected = {"Flair": (30, 10), "T1c": (30, 10), "T1": (40, 20)}  # mean, deviation; dB
     for name, (mean, deviation) in expected.items():
         assert figures[f"translation/{name}/psnr"] == pytest.approx(mean, abs=1e-3)
@@ -41,7 +47,7 @@ def test_quality_is_the_mean_over_slices_of_each_target():
 
 @pytest.mark.parametrize(("figure", "constant"), [("ssim", 1e-4), ("ssim_range2", 4e-4)])
 def test_similarity_takes_its_data_range(figure, constant):
-    figures = quality_figures(flat_slices(((0.1, 0.1, 0.1),)))
+    figures = quality_figures([measure(flat_slices(((0.1, 0.1, 0.1),)))])
     values = []
     for name in TARGETS:
         a, b = REAL[name], REAL[name] + 0.1
@@ -59,32 +65,46 @@ def test_contrast_is_enhancing_tumour_over_healthy_brain():
     slices.real[0, 2, 2:4, 2] = 0.8, 1.0
     slices.translated[0, 2, 2:4, 1] = 0.2
     slices.real[0, 3, 2:4], slices.translated[0, 3, 2:4] = 1, 1
-    figures = contrast_figures(slices)
+    figures = contrast_figures([measure(slices)])
     assert figures.pop("contrast/real/T1c/enhancing") == pytest.approx(0.9 / 0.4)
     assert figures.pop("contrast/translated/T1c/enhancing") == pytest.approx(0.2 / 0.4)
     assert len(figures) == 4
     assert list(figures.values()) == pytest.approx([1] * 4)
     slices.label[slices.label == 4] = 1
-    assert contrast_figures(slices) == {}
+    assert contrast_figures([measure(slices)]) == {}
 
 
 def test_pictures_show_slices_with_enhancing_tumour_if_there_are_any():
-    slices = flat_slices(((0.0, 0.0, 0.0),) * 9)
-    assert lesion_slices(slices, 3).tolist() == [0, 4, 8]
-    slices.label[[1, 2, 5, 6, 7], 0, 0] = 4
-    slices.label[3, 0, 0] = 2
-    assert lesion_slices(slices, 3).tolist() == [1, 5, 7]
-    assert lesion_slices(slices, 20).tolist() == [1, 2, 5, 6, 7]
+    found = np.zeros(9, bool)
+    assert evenly_spread(found, 3).tolist() == [0, 4, 8]
+    found[[1, 2, 5, 6, 7]] = True
+    assert evenly_spread(found, 3).tolist() == [1, 5, 7]
+    assert evenly_spread(found, 20).tolist() == [1, 2, 5, 6, 7]
+
+
+def test_patients_may_be_measured_one_by_one():
+    rng = np.random.default_rng(0)
+    real, translated = (rng.random((5, 8, 8, n), np.float32) for n in (4, 3))
+    label = rng.integers(0, 5, (5, 8, 8))
+    label[:3][label[:3] == 4] = 0  # the first patient has no enhancing tumour
+    real[..., 1] *= rng.random((5, 8, 8)) > 0.2
+    slices = Translations(real, translated, label, np.zeros((5, 2), int))
+    parts = [Translations(*(values[part] for values in slices)) for part in (slice(3), slice(3, 5))]
+    for figures in (quality_figures, contrast_figures):
+        whole = figures([measure(slices)])
+        assert whole and figures([measure(part) for part in parts]) == pytest.approx(whole, 1e-12)
 
 
 def test_the_reports_table_has_means_spreads_and_contrasts():
     slices = flat_slices(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1)))
-    table = translation_table(quality_figures(slices))
+    table = translation_table(quality_figures([measure(slices)]))
     assert table.loc["PSNR, dB, peak 1 (higher is better)", "T1"] == "40.000 +- 20.000"
     contrast = table.loc["enhancing tumour over healthy brain, real"]
     assert contrast.tolist() == ["nan"] * 3
     slices.label[0, 0, 0] = 4
-    table = translation_table({**quality_figures(slices), **contrast_figures(slices)})
+    table = translation_table(
+        {**quality_figures([measure(slices)]), **contrast_figures([measure(slices)])}
+    )
     assert table.loc["enhancing tumour over healthy brain, real", "Flair"] == "1.000"
 
 

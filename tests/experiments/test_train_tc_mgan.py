@@ -13,20 +13,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.pipeline import training_batches
+from data.pipeline import evaluation_batches, training_batches
 from experiments import train_tc_mgan
 from experiments.configs.tc_mgan import PRESETS, TranslationConfig
 from experiments.launch import default_cache, main, parse
 from experiments.stages import fitting
+from experiments.tc_mgan import evaluation
 from experiments.tc_mgan.context import TranslationContext, open_translation
 from experiments.tc_mgan.training import train_gan, train_segmenter
-from models.tc_mgan.modalities import TARGETS
+from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
 from tests.utils.toy import read_events
 from utils.config import from_dict
 from utils.errors import UserError
 from utils.files import read_json, write_json
+from utils.metrics.images import psnr
 from utils.run_directory import RunDirectory
 
 TRAINED = {
@@ -250,6 +252,44 @@ def test_devices_must_share_every_batch(tmp_path, capsys):
         assert train(*words, f"--schedule.{stage}.batch_size=3") == 2
         assert f"--schedule.{stage}.batch_size is 3 but 2 devices" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_patients_are_scored_one_by_one(tiny_variants, tmp_path, monkeypatch):
+    """The figures are those of all slices at once, of which no more than a patient's are held."""
+    source = tiny_variants / "variants" / "mgan"
+    shutil.copytree(source / "checkpoints", tmp_path / "checkpoints")
+    context = context_of(source)
+    split = replace(context.split, test=(*context.split.test, *context.split.train), train=())
+    context = replace(context, split=split, run=RunDirectory(tmp_path))
+    sizes, measure = [], evaluation.measure
+    monkeypatch.setattr(
+        evaluation, "measure", lambda slices: sizes.append(len(slices.real)) or measure(slices)
+    )
+    evaluation.evaluate_translation(context)
+    assert sizes == [10, 10]
+    (batch,) = evaluation_batches(context.prepared, split.test, 20)
+    translated = context.trained("gan").synthesize(batch)["images"].numpy()
+    images, label = batch["images"].numpy(), batch["label"].numpy()[..., 0]
+    real, healthy = images[..., TARGET_CHANNELS], (label == 0) & (images[..., SOURCE_CHANNEL] > 0)
+    scores = psnr(translated, real)
+    expected = {"translation/slices": 20, "translation/psnr": scores.mean()}
+    for i, name in enumerate(TARGETS):
+        expected[f"translation/{name}/psnr_std"] = scores[:, i].std()
+        for kind, values in {"real": real, "translated": translated}.items():
+            ratio = values[label == 4, i].mean() / values[healthy, i].mean()
+            expected[f"contrast/{kind}/{name}/enhancing"] = ratio
+    found = context.run.read_metrics()
+    assert {key: found[key] for key in expected} == pytest.approx(expected, 1e-5)
+
+
+def test_pictures_translate_only_what_they_show(tiny_variants):
+    context = context_of(tiny_variants / "variants" / "mgan")
+    (slices,) = evaluation.translate_subjects(context, context.split.test)
+    rows = np.flatnonzero((slices.label == 4).any(axis=(1, 2)))
+    examples = evaluation.lesion_slices(context, 2)
+    assert examples["images"].shape == (2, 32, 32, 4) and len(rows) > 2
+    for key, values in (("source", slices.source), ("images", slices.real)):
+        np.testing.assert_array_equal(examples[key], values[rows[[0, -1]]])
 
 
 def test_the_split_is_the_runs_own(tiny_variants, tmp_path):
