@@ -119,13 +119,18 @@ def find_subjects(root: Path) -> list[Subject]:
     return [case.subject() for case in find_cases(root)]
 
 
-def find_scans(root: Path, modality: str) -> dict[str, Path]:
+def find_scans(root: Path, modality: str, option: str = "--data") -> dict[str, Path]:
     """Finds the scans of one modality below `root` by case id, whatever else a case has.
+
+    Args:
+        root: the folder.
+        modality: one of `MODALITIES`.
+        option: what named the folder, for messages.
 
     Raises:
         UserError: no such folder, nothing recognised, or a case in which the scan occurs twice.
     """
-    cases = find_cases(root)
+    cases = find_cases(root, option)
     scans: dict[str, Path] = {}
     for case in cases:
         for path in case.files.get(modality, ()):
@@ -140,15 +145,21 @@ def find_scans(root: Path, modality: str) -> dict[str, Path]:
     return scans
 
 
-def find_cases(root: Path) -> list[Case]:
+def find_cases(root: Path, option: str = "--data") -> list[Case]:
     """Finds every case below `root` as `find_subjects` does, incomplete ones too.
+
+    Args:
+        root: the folder.
+        option: what named the folder, for messages.
 
     Raises:
         UserError: no such folder, or nothing recognised.
     """
     root = Path(root).expanduser().resolve()
     if not root.is_dir():
-        raise UserError(f"The data folder {root} does not exist or is not a folder; check --data.")
+        raise UserError(
+            f"The data folder {root} does not exist or is not a folder; check {option}."
+        )
     cases: dict[tuple[str, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     namings: dict[tuple[str, str], str] = {}
     for path in _files(root):
@@ -163,7 +174,7 @@ def find_cases(root: Path) -> list[Case]:
         examples = ", ".join(naming.example for naming in NAMINGS)
         raise UserError(
             f"No BRATS case was found in {root} and its subfolders, which were searched for file "
-            f"names such as {examples}; check --data."
+            f"names such as {examples}; check {option}."
         )
     occurrences = Counter(name for _, name in cases)
     found = []

@@ -4,17 +4,20 @@
     python experiments/translate.py --run RUN --input FOLDER_OF_CASES --out DIR
 
 RUN is a finished run of experiments/train_tc_mgan.py. The input is skull-stripped, on the 1 mm grid
-of BraTS. Each output has the input's geometry and format. Its unit is a thousandth of the brightest
-value that the network can show in that slice: slices and patients do not compare.
+of BraTS; every input is checked before the first is translated. Each output has the input's
+geometry and format. Its unit is a thousandth of the brightest value that the network can show in
+that slice: slices and patients do not compare. What exists is kept, so that the same command goes
+on after an interrupt.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
@@ -30,7 +33,7 @@ from tqdm import tqdm
 from data.slices import SliceConfig
 from data.subjects import find_scans
 from data.translation import predicted_volume, source_slices
-from data.volumes import check_spacing, read_volume_and_grid, write_on_grid
+from data.volumes import StoredGrid, check_spacing, read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
 from experiments.launch import exit_code, saved_run
 from experiments.tc_mgan.context import evaluated
@@ -40,6 +43,7 @@ from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
 from utils.checkpoints import load_networks
 from utils.config import Parser, from_dict
 from utils.errors import UserError
+from utils.files import replacing
 from utils.run_directory import RunDirectory
 
 SUFFIXES = (".nii.gz", ".nii", ".mha")
@@ -61,7 +65,11 @@ def main() -> None:
     targets = {case: output_paths(path, options.out, case) for case, path in inputs.items()}
     config = finished_config(options.run)
     translate = load_translator(config, RunDirectory(options.run, writes=False))
-    for case, path in inputs.items():
+    missing = {case: path for case, path in inputs.items() if not already_there(targets[case])}
+    bar = tqdm(missing.values(), desc="Checking", unit="volume", disable=len(missing) < 2)
+    for path in bar:
+        read_slices(path, config.slicing)
+    for case, path in missing.items():
         translate_file(path, targets[case], translate, config.slicing, options.batch_size)
 
 
@@ -72,13 +80,13 @@ def find_inputs(path: Path) -> dict[str, Path]:
     """
     if not path.exists():
         raise UserError(f"--input {path} does not exist; give a T2 volume or a folder of cases")
-    return {"": path} if path.is_file() else find_scans(path, "T2")
+    return {"": path} if path.is_file() else find_scans(path, "T2", "--input")
 
 
 def output_paths(path: Path, out: Path, case: str) -> dict[str, Path]:
     """Returns by modality where the translations of a volume go: OUT/<case>/<name>_<modality>.
 
-    Raises UserError for a suffix that cannot be written, or a file that exists.
+    Raises UserError for a suffix that cannot be written, or an `--out` that is a file.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; give a folder for the new volumes")
@@ -86,11 +94,20 @@ def output_paths(path: Path, out: Path, case: str) -> dict[str, Path]:
     if suffix is None:
         raise UserError(f"--input {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
     stem = path.name[: -len(suffix)]
-    paths = {name: out / case / f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
-    for target in paths.values():
-        if target.exists():
-            raise UserError(f"{target} exists; remove it or choose another --out")
-    return paths
+    return {name: out / case / f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
+
+
+def already_there(targets: Mapping[str, Path]) -> bool:
+    """Returns whether a volume's translations exist, and says so; UserError if only some do."""
+    missing = [path for path in targets.values() if not path.exists()]
+    present = [path for path in targets.values() if path not in missing]
+    if missing and present:
+        raise UserError(
+            f"{present[0]} exists but {missing[0]} does not; remove it or choose another --out"
+        )
+    for path in present:
+        print(f"{path} exists and is kept")
+    return bool(present)
 
 
 def finished_config(path: Path) -> TranslationConfig:
@@ -123,6 +140,33 @@ def load_translator(config: TranslationConfig, run: RunDirectory) -> Translate:
     return translate
 
 
+class Source(NamedTuple):
+    """A T2 volume and its slices.
+
+    Attributes:
+        slices: float32 [N,h,w] in [0,1], see `source_slices`.
+        axial: int64 [N], the index of each in the volume.
+        array: [D,H,W], the volume.
+        grid: of its file.
+    """
+
+    slices: np.ndarray
+    axial: np.ndarray
+    array: np.ndarray
+    grid: StoredGrid
+
+
+def read_slices(path: Path, slicing: SliceConfig) -> Source:
+    """Reads a T2 volume and cuts its slices.
+
+    Raises UserError for a volume that is damaged, not on the 1 mm grid, with its skull, or that
+    holds no brain.
+    """
+    volume, grid = read_volume_and_grid(path)
+    check_spacing(path, volume)
+    return Source(*source_slices(volume.array, slicing, path), volume.array, grid)
+
+
 def translate_file(
     path: Path,
     targets: Mapping[str, Path],
@@ -130,23 +174,23 @@ def translate_file(
     slicing: SliceConfig,
     batch_size: int,
 ) -> None:
-    """Reads one T2 volume and writes its translations; none is written unless all are there.
+    """Reads one T2 volume and writes its translations; they get their names when all are written.
 
-    Raises UserError for a volume that is damaged, not on the 1 mm grid, or holds no brain.
+    Raises UserError as `read_slices`, or for a file that cannot be written.
     """
-    volume, grid = read_volume_and_grid(path)
-    check_spacing(path, volume)
-    slices, axial = source_slices(volume.array, slicing, path)
+    slices, axial, array, grid = read_slices(path, slicing)
     starts = tqdm(range(0, len(slices), batch_size), desc=path.name, unit="batch")
     images = np.concatenate([translate(tf.constant(slices[i : i + batch_size])) for i in starts])
-    for i, name in enumerate(TARGETS):
-        array = predicted_volume(images[..., i], axial, volume.array, slicing)
-        write_on_grid(targets[name], array, grid)
+    with ExitStack() as stack:
+        for i, name in enumerate(TARGETS):
+            temporary = stack.enter_context(replacing(targets[name]))
+            write_on_grid(temporary, predicted_volume(images[..., i], axial, array, slicing), grid)
+    for name in TARGETS:
         print(targets[name])
 
 
 def _after_interrupt() -> str:
-    return "the volumes named above are whole; remove them or choose another --out"
+    return "the volumes named above are whole; give the same command again to make the others"
 
 
 if __name__ == "__main__":

@@ -133,6 +133,9 @@ REFUSED = {
     "damaged": "is damaged or of another type",
     "empty": "has no axial slice with more than 2000 voxels",
     "no T2": "has a T2 scan; add it, or name a file instead of the folder",
+    "no case": "such as VSD.Brain.XX.O.MR_T1c.<id>.mha, BraTS20_Training_001_t1ce.nii.gz, ",
+    "skull": "is not skull-stripped",
+    "grid": "must have 240 rows and 240 columns as the training data, found 256 and 256",
 }
 
 
@@ -149,6 +152,12 @@ def bad_input(kind: str, small: Path) -> Path:
         small.write_bytes(small.read_bytes()[:-100])
     elif kind == "empty":
         write_volume(small, brain() // 900)
+    elif kind == "skull":
+        write_volume(small, np.maximum(brain(), 1))
+    elif kind == "grid":
+        write_volume(small, np.pad(brain(), ((0, 0), (0, 16), (0, 16))))
+    elif kind == "no case":
+        return folder
     elif kind == "no T2":
         small.rename(folder / "BraTS20_Training_001_t1.nii.gz")
         return folder
@@ -161,6 +170,7 @@ def test_a_bad_input_is_told_in_one_sentence(runs, small, tmp_path, monkeypatch,
     assert run(monkeypatch, "--run", runs / "mgan", "--input", path, "--out", out) == 2
     error = capsys.readouterr().err
     assert REFUSED[kind] in error and str(path) in error
+    assert "--data" not in error and "--slicing" not in error
     assert error.startswith("error: ") and error.count("\n") == 1 and not out.exists()
 
 
@@ -170,7 +180,8 @@ def test_nothing_is_overwritten(runs, small, tmp_path, monkeypatch, capsys):
     (out / "case_T2_synthetic_T1.nii.gz").write_text("mine")
     words = ("--run", runs / "mgan", "--input", small)
     assert run(monkeypatch, *words, "--out", out) == 2
-    assert "T1.nii.gz exists; remove it or choose another --out" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "T1.nii.gz exists but " in error and "Flair.nii.gz does not; remove it or" in error
     assert content(out) == {"case_T2_synthetic_T1.nii.gz": b"mine"}
     (tmp_path / "file").write_text("mine")
     assert run(monkeypatch, *words, "--out", tmp_path / "file") == 2
@@ -217,33 +228,51 @@ def test_a_run_without_a_generator_is_refused(
     assert error.count("\n") == 1 and not out.exists()
 
 
-def test_a_damaged_case_leaves_the_others_whole(runs, tmp_path, monkeypatch, capsys):
+def two_cases(root: Path) -> list[Path]:
+    """The T2 volumes of a folder of two cases."""
+    paths = []
     for number in (1, 2):
         name = f"BraTS20_Training_00{number}"
-        write_volume(tmp_path / "in" / name / f"{name}_t2.nii.gz", brain())
-    last = tmp_path / "in" / name / f"{name}_t2.nii.gz"
+        paths.append(root / name / f"{name}_t2.nii.gz")
+        write_volume(paths[-1], brain(seed=number))
+    return paths
+
+
+def test_every_case_is_checked_before_the_first_is_translated(runs, tmp_path, monkeypatch, capsys):
+    last = two_cases(tmp_path / "in")[-1]
     last.write_bytes(last.read_bytes()[:-100])
     words = ("--run", runs / "mgan", "--input", tmp_path / "in", "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 2 and str(last) in capsys.readouterr().err
-    names = names_of("BraTS20_Training_001_t2", ".nii.gz")
-    assert set(content(tmp_path / "out")) == {f"BraTS20_Training_001/{name}" for name in names}
+    assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupt_leaves_no_half_volume(runs, small, tmp_path, monkeypatch, capsys):
-    write = translate.write_on_grid
+def test_the_same_command_goes_on_after_an_interrupt(runs, tmp_path, monkeypatch, capsys):
+    two_cases(tmp_path / "in")
+    out, write = tmp_path / "out", translate.write_on_grid
 
     def stop(path, *arguments):
-        if "T1c" in path.name:
+        if "002_t2_synthetic_T1c" in path.name:
             raise KeyboardInterrupt
         write(path, *arguments)
 
     monkeypatch.setattr(translate, "write_on_grid", stop)
-    words = ("--run", runs / "mgan", "--input", small, "--out", tmp_path / "out")
+    words = ("--run", runs / "mgan", "--input", tmp_path / "in", "--out", out)
     assert run(monkeypatch, *words) == 130
-    assert set(content(tmp_path / "out")) == {"case_T2_synthetic_Flair.nii.gz"}
-    told = capsys.readouterr()
-    assert "case_T2_synthetic_Flair.nii.gz" in told.out
-    assert "the volumes named above are whole" in told.err
+    first, second = (
+        {
+            f"BraTS20_Training_00{number}/{name}"
+            for name in names_of(f"BraTS20_Training_00{number}_t2", ".nii.gz")
+        }
+        for number in (1, 2)
+    )
+    before, told = content(out), capsys.readouterr()
+    assert set(before) == first and all(str(out / name) in told.out for name in first)
+    assert "the volumes named above are whole; give the same command again" in told.err
+    monkeypatch.setattr(translate, "write_on_grid", write)
+    assert run(monkeypatch, *words) == 0
+    told, after = capsys.readouterr().out, content(out)
+    assert set(after) == first | second and before.items() <= after.items()
+    assert all(f"{out / name} exists and is kept\n" in told for name in first)
 
 
 @pytest.mark.parametrize(
