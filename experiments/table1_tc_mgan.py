@@ -43,7 +43,7 @@ from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.config import to_yaml
 from utils.pictures import grid, write_png
 from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, write_table
+from utils.tables import bullets, markdown_table, page, write_table
 
 FIGURES = ("psnr", *SSIM_RANGES)
 # Of 85 patients of BraTS 2018, by variant and figure: Flair, T1c, T1.
@@ -151,7 +151,7 @@ def quality_text(
         "## Definitions",
         bullets(DEFINITIONS),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page(parts)
 
 
 def _ranking(ranked: pd.Series) -> str:

@@ -48,7 +48,7 @@ from experiments.tc_mgan.variants import (
 from utils.charts import new_figure, save_figure
 from utils.config import to_yaml
 from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, write_table
+from utils.tables import bullets, markdown_table, page, write_table
 
 ONLY_T2, ALL_REAL = "only_t2", "real"
 ROWS = {ONLY_T2: "only T2", **{name: f"T2 + {title}" for name, title in TITLES.items()}}
@@ -172,7 +172,7 @@ def dice_text(
         "## How",
         bullets(notes),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return page(parts)
 
 
 def dice_chart(frame: pd.DataFrame) -> Figure:
