@@ -165,6 +165,7 @@ def readable(path: Path) -> bytes:
     return b"\0".join(parts).lower()
 
 
+@pytest.mark.slow
 def test_what_is_published_tells_no_id_path_or_date(run, telling, tmp_path):
     for words in ((), ("--real",), ("--real", "--format", "mha"), ("--format", "nifti")):
         out = tmp_path / f"export{len(list(tmp_path.iterdir()))}"

@@ -124,6 +124,7 @@ def test_only_unfinished_variants_are_continued(monkeypatch):
     assert made == ["b", "c"]
 
 
+@pytest.mark.slow
 def test_table_2_resumes_between_rows(table2, tiny_variants, tmp_path, monkeypatch):
     out = tmp_path / "out"
     ignored = shutil.ignore_patterns(*ROWS[-2:], "table2*")

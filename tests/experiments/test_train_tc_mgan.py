@@ -132,6 +132,7 @@ def state_of(run) -> dict[str, np.ndarray]:
     return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
 
 
+@pytest.mark.slow
 def test_an_interrupted_gan_ends_like_an_uninterrupted_one(tiny_variants, tmp_path, monkeypatch):
     whole, run = tiny_variants / "variants" / "tc_mgan_bw", tmp_path / "run"
     shutil.copytree(whole, run, ignore=shutil.ignore_patterns("gan", "report.html"))

@@ -27,6 +27,7 @@ def test_every_path_lies_in_the_directory(run):
         "config": "config.json",
         "environment": "environment.json",
         "splits": "splits.json",
+        "skipped_cases": "skipped_cases.json",
         "metrics": "metrics.json",
         "history": "metrics.jsonl",
         "report": "report.html",
