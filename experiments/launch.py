@@ -13,8 +13,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -128,8 +128,7 @@ def parse(argv: Sequence[str], script: Script) -> Launch:
 
 
 def _new_run(preset: str, script: Script) -> Path:
-    name = f"{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    return Path("runs") / (f"{Path(script.path).stem}-{name}" if script.reads_run else name)
+    return Path("runs") / f"{Path(script.path).stem}-{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _config_files_first(argv: Sequence[str]) -> list[str]:
@@ -210,7 +209,7 @@ def _base_parser(script: Script) -> Parser:
         add(f"--{option.name}", type=option.type, default=option.default, help=option.help)
     add("--data", type=Optional[Path], help="BRATS folder (default: phantom), also one that moved")
     add("--preset", choices=list(script.presets), help="default: demo, or thesis with --data")
-    add("--out", type=Optional[Path], help="run directory; default: runs/<preset>-<time>")
+    add("--out", type=Optional[Path], help="run directory; default: runs/<script>-<preset>-<time>")
     add(
         "--stages", type=str, default=",".join(script.stages), help="comma-separated, in this order"
     )
@@ -280,20 +279,15 @@ Execute = Callable[[Launch, RunDirectory, tf.distribute.Strategy], None]
 
 def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
     """Runs a training's or table's work and returns its exit code."""
-    launch = run = None
+    launch = None
 
     def work() -> None:
-        nonlocal launch, run
+        nonlocal launch
         launch = parse_launch()
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
-        kept = decided(launch.out)
-        run = RunDirectory(launch.out, writes=is_chief(strategy) and not launch.dry_run)
-        try:
+        with starting(launch.out, is_chief(strategy) and not launch.dry_run) as run:
             execute(launch, run, strategy)
-        finally:
-            if run.writes and not run.config.exists():
-                remove_start(run, kept)
 
     def after_interrupt() -> str:
         if launch and (launch.out / "config.json").exists():
@@ -366,14 +360,22 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def decided(out: Path) -> set[Path]:
-    """Returns the files with which somebody decides about a run's cases before it starts."""
-    run = RunDirectory(out, writes=False)
-    return {file for file in (run.splits, run.skipped_cases) if file.exists()}
+@contextmanager
+def starting(path: Path, writes: bool) -> Iterator[RunDirectory]:
+    """Yields a run directory, of which nothing is left if its start is not recorded in the end.
+
+    Files that decide about the run's cases stay if they were there before.
+    """
+    run = RunDirectory(path, writes=writes)
+    kept = [file for file in (run.splits, run.skipped_cases) if file.exists()]
+    try:
+        yield run
+    finally:
+        if writes and not run.config.exists():
+            _remove_start(run, kept)
 
 
-def remove_start(run: RunDirectory, kept: Container[Path]) -> None:
-    """Leaves nothing of a start that ended before it was recorded, but for the files `kept`."""
+def _remove_start(run: RunDirectory, kept: Container[Path]) -> None:
     for file in (run.splits, run.skipped_cases):
         if file not in kept:
             file.unlink(missing_ok=True)

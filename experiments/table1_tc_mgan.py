@@ -29,9 +29,9 @@ import tensorflow as tf
 from experiments.configs.tc_mgan import PRESETS
 from experiments.launch import Launch, Script, main, parse, record_start
 from experiments.stages.evidence import Stopwatch, command
-from experiments.stages.pictures import slice_rows
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices
+from experiments.tc_mgan.training import translation_grid
 from experiments.tc_mgan.variants import (
     OPTION,
     TITLES,
@@ -39,9 +39,9 @@ from experiments.tc_mgan.variants import (
     finish_variants,
     open_variants,
 )
-from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
+from models.tc_mgan.modalities import TARGETS
 from utils.config import to_yaml
-from utils.pictures import grid, write_png
+from utils.pictures import write_png
 from utils.run_directory import RunDirectory
 from utils.tables import bullets, markdown_table, page, write_table
 
@@ -166,19 +166,8 @@ def _paper_means() -> pd.Series:
 def translation_strip(contexts: Mapping[str, TranslationContext]) -> np.ndarray:
     """Returns held-out slices: T2, then each target real above the variants' translations."""
     examples = lesion_slices(next(iter(contexts.values())), COLUMNS)  # all hold out the same
-    label = examples["label"].numpy()[..., 0]
-    originals = slice_rows(examples["images"].numpy(), label)
-    rows, titles = [originals[SOURCE_CHANNEL]], ["T2"]
-    made = {
-        TITLES[name]: slice_rows(
-            context.trained("gan").synthesize(examples)["images"].numpy(), label
-        )
-        for name, context in contexts.items()
-    }
-    for i, (modality, channel) in enumerate(zip(TARGETS, TARGET_CHANNELS)):
-        rows += [originals[channel], *(made[title][i] for title in made)]
-        titles += [f"{modality} real", *(f"{modality} {title}" for title in made)]
-    return grid(rows, titles=titles)
+    generators = {TITLES[name]: context.trained("gan") for name, context in contexts.items()}
+    return translation_grid({k: v.synthesize for k, v in generators.items()}, examples)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 
 from experiments.configs.tc_mgan import TABLE2_PRESETS
 from experiments.launch import Launch, Script, main, parse, record_start
-from experiments.stages.evidence import Stopwatch, command
+from experiments.stages.evidence import Stopwatch, command, refuse_other_source
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.unets import judge, translated_slices
 from experiments.tc_mgan.variants import (
@@ -43,7 +43,6 @@ from experiments.tc_mgan.variants import (
     fingerprint,
     finish_variants,
     open_variants,
-    refuse_other_variants,
 )
 from utils.charts import new_figure, save_figure
 from utils.config import to_yaml
@@ -80,12 +79,13 @@ def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy)
     """Writes table2_tc_mgan.{csv,md,png} and the keys `table2_tc_mgan/...` of metrics.json."""
     config = launch.config
     check_variant("training.gan.variant", config.training)
-    check_batches(config.training, strategy)
+    check_batches(config.training, strategy, "--training.schedule")
     if launch.dry_run:
         print(f"{to_yaml(config)}\nrows: {', '.join(ROWS.values())}")
         return
     contexts = open_variants(launch, config.training, strategy)
-    refuse_other_variants(launch, contexts)
+    others = "other runs of the variants, or one of them has been changed"
+    refuse_other_source(launch, fingerprint(contexts), others, "--variants")
     record_start(launch, run, strategy)
     with Stopwatch(run, "table2_tc_mgan"):
         finish_variants(launch, contexts, strategy)

@@ -251,6 +251,18 @@ class Trainer:
             tf.io.write_file(str(path), tf.io.encode_png(picture))
 
 
+def check_batch_sizes(
+    option: str, schedules: Any, names: Iterable[str], strategy: tf.distribute.Strategy
+) -> None:
+    """Raises UserError, naming `<option>.<name>.batch_size`, if one of some trainings' is unfit.
+
+    `schedules` has a `Schedule` under each of the names.
+    """
+    for name in names:
+        batch_size = getattr(schedules, name).batch_size
+        check_batch_size(f"{option}.{name}.batch_size", batch_size, strategy)
+
+
 def check_batch_size(option: str, batch_size: int, strategy: tf.distribute.Strategy) -> None:
     """Raises UserError, naming `option`, if the replicas cannot share a batch equally."""
     replicas = strategy.num_replicas_in_sync

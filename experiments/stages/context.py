@@ -22,7 +22,7 @@ from models.structure_gan.synthesis import Pretraining, Synthesis
 from models.system import GANSystem
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
-from utils.trainer import check_batch_size
+from utils.trainer import check_batch_sizes
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,5 @@ def check_sizes(config: BratsConfig, strategy: tf.distribute.Strategy) -> None:
     check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
     for stage in ("registration", "synthesis"):
         check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, size)
-    for stage in TRAININGS:
-        if stage != "pretraining" or config.pretrain:
-            batch_size = getattr(config.schedule, stage).batch_size
-            check_batch_size(f"--schedule.{stage}.batch_size", batch_size, strategy)
+    trainings = [stage for stage in TRAININGS if stage != "pretraining" or config.pretrain]
+    check_batch_sizes("--schedule", config.schedule, trainings, strategy)

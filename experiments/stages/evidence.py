@@ -61,7 +61,8 @@ def _main_run(
         record_start(launch, run, strategy)
     try:
         source = open_source(launch, strategy)
-        _refuse_other(launch, run, source)
+        others = f"another main run than {source.run.path}, or that one has been changed"
+        refuse_other_source(launch, fingerprint(source), others, "--run")
         check(source)
         return source
     except BaseException as error:
@@ -72,15 +73,21 @@ def _main_run(
         raise
 
 
-def _refuse_other(launch: Launch, run: RunDirectory, source: Context) -> None:
-    """Raises UserError if a run continues on another main run than the one it began with."""
+def refuse_other_source(launch: Launch, found: str, others: str, option: str) -> None:
+    """Raises UserError if a run continues on something else than what it began with.
+
+    Args:
+        launch: of the run.
+        found: fingerprint of what the command line names now.
+        others: in words, what this would be.
+        option: that names it.
+    """
     if not launch.resume:
         return
-    saved = saved_run(run.path, "--resume needs --out with")["fingerprint"]
-    if saved not in (None, fingerprint(source)):
+    saved = saved_run(launch.out, "--resume needs --out with")["fingerprint"]
+    if saved not in (None, found):
         raise UserError(
-            f"{run.path} began with another main run than {source.run.path}, or that one has been "
-            "changed; name its own with --run or start a new --out"
+            f"{launch.out} began with {others}; name its own with {option} or start a new --out"
         )
 
 

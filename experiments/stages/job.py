@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
-from experiments.launch import Launch, decided, record_start, remove_start, saved_run
+from experiments.launch import Launch, record_start, saved_run, starting
 from experiments.stages.cases import skip_bad_cases
 from experiments.stages.run_context import RunContext
 from utils.config import from_dict
@@ -96,10 +96,5 @@ class TrainingJob:
             config = from_dict(type(config), saved_run(path, "A run begun needs")["config"])
         stages = tuple(self.stages)
         part = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
-        kept = decided(path)
-        run = RunDirectory(path, writes=is_chief(strategy))
-        try:
+        with starting(path, is_chief(strategy)) as run:
             self.execute(part, run, strategy)
-        finally:
-            if run.writes and not run.config.exists():
-                remove_start(run, kept)

@@ -18,7 +18,7 @@ from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.segmenter import Segmenter
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
-from utils.trainer import check_batch_size
+from utils.trainer import check_batch_sizes
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ def open_translation(
     return TranslationContext(config, run, strategy, **found)
 
 
-def check_batches(config: TranslationConfig, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for batches that the replicas cannot share."""
-    for stage in TRAININGS:
-        batch_size = getattr(config.schedule, stage).batch_size
-        check_batch_size(f"--schedule.{stage}.batch_size", batch_size, strategy)
+def check_batches(
+    config: TranslationConfig, strategy: tf.distribute.Strategy, option: str = "--schedule"
+) -> None:
+    """Raises UserError, naming the `option`, for batches that the replicas cannot share."""
+    check_batch_sizes(option, config.schedule, TRAININGS, strategy)
 
 
 def print_translation_plan(config: TranslationConfig, stages: Sequence[str]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import tensorflow as tf
 
 from experiments.stages.fitting import Synthesize, train_stage
 from experiments.stages.pictures import label_row, plain_row, slice_rows
@@ -35,25 +38,26 @@ def draw_lesions(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray
 
 def draw_translations(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
     """T2, and each target modality real above translated, lesion outlined."""
-    images = synthesize(examples)["images"].numpy()
-    return {
-        "translations": translation_grid(
-            examples["images"].numpy(), images, examples["label"].numpy()[..., 0]
-        )
-    }
+    return {"translations": translation_grid({"from T2": synthesize}, examples)}
 
 
-def translation_grid(real: np.ndarray, translated: np.ndarray, label: np.ndarray) -> np.ndarray:
+def translation_grid(
+    translators: Mapping[str, Synthesize], examples: dict[str, tf.Tensor]
+) -> np.ndarray:
     """Returns a picture of slices side by side: T2, then each target real above translated.
 
     Args:
-        real: [N,H,W,4] in [0,1], order `data.contract.MODALITIES`.
-        translated: [N,H,W,3] in [0,1], order `TARGETS`.
-        label: [N,H,W], 0..4.
+        translators: `TCMGAN.synthesize` of the generators to compare, by what tells them apart.
+        examples: `images` [N,H,W,4] and `label` [N,H,W,1] of the slices.
     """
-    originals, translations = slice_rows(real, label), slice_rows(translated, label)
+    label = examples["label"].numpy()[..., 0]
+    originals = slice_rows(examples["images"].numpy(), label)
+    made = {
+        title: slice_rows(synthesize(examples)["images"].numpy(), label)
+        for title, synthesize in translators.items()
+    }
     rows, titles = [originals[SOURCE_CHANNEL]], ["T2"]
     for i, (name, channel) in enumerate(zip(TARGETS, TARGET_CHANNELS)):
-        rows += [originals[channel], translations[i]]
-        titles += [f"{name} real", f"{name} from T2"]
+        rows += [originals[channel], *(made[title][i] for title in made)]
+        titles += [f"{name} real", *(f"{name} {title}" for title in made)]
     return grid(rows, titles=titles)

@@ -84,18 +84,6 @@ def finish_variants(
             job.make(launch, context.run.path, context.config, strategy)
 
 
-def refuse_other_variants(launch: Launch, contexts: Mapping[str, TranslationContext]) -> None:
-    """Raises UserError if a table continues on other runs than those whose rows it already has."""
-    if not launch.resume:
-        return
-    saved = saved_run(launch.out, "--resume needs --out with")["fingerprint"]
-    if saved not in (None, fingerprint(contexts)):
-        raise UserError(
-            f"{launch.out} began with other runs of the variants, or one of them has been changed; "
-            "name its own with --variants or start a new --out"
-        )
-
-
 def fingerprint(contexts: Mapping[str, TranslationContext]) -> str:
     """Returns a hash of each variant's settings, split and generator; the folders may move."""
     digest = hashlib.sha256()

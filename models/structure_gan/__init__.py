@@ -60,10 +60,8 @@ the same image for all four codes. `condition="concat"` keeps this (default, as 
 A finding about the norm before the output
 
 Instance norm in front of the sigmoid gives every slice the same mean and spread of logits, whatever
-share of it is brain or lesion. With bare outputs, as in the thesis' text, the demo's synthetic
-slices have 0.02 % of their intensity outside the mask instead of 0.6 %; its segmenters, then also
-trained on mirrored slices, reach a whole-tumour Dice of 0.84 instead of 0.78 on held-out phantoms.
-`output_norm` stays on by default, as published in code; the demo turns it off.
+share of it is brain or lesion. `output_norm` stays on by default, as published in code; the demo
+has bare outputs, as the thesis' text.
 
 Known deviations
 

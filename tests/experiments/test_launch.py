@@ -128,7 +128,7 @@ def test_a_run_is_never_overwritten(begun):
     with pytest.raises(UserError, match="already holds a run; add --resume or choose another"):
         read("--out", str(begun))
     assert read("--out", str(begun), "--dry-run").out == begun
-    assert re.fullmatch(r"runs/tiny-\d{8}-\d{6}", str(read("--preset", "tiny").out))
+    assert re.fullmatch(r"runs/train_brats-tiny-\d{8}-\d{6}", str(read("--preset", "tiny").out))
 
 
 def test_a_resumed_run_keeps_its_configuration(begun):

@@ -311,7 +311,7 @@ def test_only_the_variants_batches_must_suit_the_devices(tmp_path, capsys):
     words = ("--dry-run", "--devices=2", "--out", tmp_path / "out")
     assert run(table2_tc_mgan, *words, "--schedule.batch_size=3") == 0
     assert run(table2_tc_mgan, *words, "--training.schedule.gan.batch_size=3") == 2
-    assert "schedule.gan.batch_size is 3 but 2 devices" in capsys.readouterr().err
+    assert "--training.schedule.gan.batch_size is 3 but 2 devices" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         run(table2_tc_mgan, "--help")
     assert "The U-Nets train on one device" in " ".join(capsys.readouterr().out.split())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tests.utils.toy import Toy, read_events, toy_examples
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted
-from utils.trainer import NonFiniteError, Schedule, Trainer, check_batch_size
+from utils.trainer import NonFiniteError, Schedule, Trainer, check_batch_size, check_batch_sizes
 
 SCHEDULE = Schedule(batch_size=1, steps_per_call=4, log_every=3, picture_every=5)
 TERMS = {"loss/G", "G/one", "gradient_norm/G"}
@@ -210,3 +211,7 @@ def test_replicas_share_a_batch_equally():
     check_batch_size("--batch", 6, mirrored)
     with pytest.raises(UserError, match="--batch is 5 but 2 devices .* multiple of 2"):
         check_batch_size("--batch", 5, mirrored)
+    schedules = SimpleNamespace(first=Schedule(batch_size=4), second=Schedule(batch_size=5))
+    check_batch_sizes("--x.schedule", schedules, ["first"], mirrored)
+    with pytest.raises(UserError, match=r"--x\.schedule\.second\.batch_size is 5 but 2 devices"):
+        check_batch_sizes("--x.schedule", schedules, ["first", "second"], mirrored)
