@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
 from typing import Optional
+
+INTERRUPTED = 130  # exit code
+_FIRST = b"\nstopping as soon as the state is saved; a second time stops at once, without saving\n"
+_SECOND = b"\nstopped without saving; --resume continues from the last checkpoint\n"
 
 
 class Interrupted(Exception):
@@ -13,24 +18,50 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """Context in which the first SIGINT or SIGTERM only sets `requested`."""
+    """Context in which the first SIGINT or SIGTERM only sets `requested`; a second one exits.
+
+    Python runs signal handlers between compiled calls only, and one call may take minutes. Signals
+    are therefore counted by a thread, which the interpreter tells of each as it arrives. Those that
+    the process ignores stay ignored, as SIGINT is by the background jobs of a script.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __enter__(self) -> StopSignal:
         self.requested = False
-        self._previous = {}
+        self._previous: dict = {}
+        self._writing: Optional[int] = None
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+            self._install()
         return self
+
+    def _install(self) -> None:
+        reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._former = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        for number in self.SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._note)
+        threading.Thread(target=self._count, args=(reading,), daemon=True).start()
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
         self.requested = True
-        self._restore()
 
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+    def _count(self, reading: int) -> None:
+        count = 0
+        with os.fdopen(reading, "rb", buffering=0) as pipe:
+            while number := pipe.read(1):
+                if number[0] not in self.SIGNALS:
+                    continue
+                count += 1
+                self.requested = True
+                os.write(2, _FIRST if count == 1 else _SECOND)
+                if count == 2:
+                    os._exit(INTERRUPTED)  # the main thread may not be back for minutes
 
     def __exit__(self, *_: object) -> None:
-        self._restore()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        if self._writing is not None:
+            signal.set_wakeup_fd(self._former)
+            os.close(self._writing)  # which ends the thread

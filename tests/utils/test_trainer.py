@@ -127,14 +127,6 @@ def test_a_stop_in_the_last_call_is_not_forgotten(tmp_path):
     trainer(tmp_path).fit(pytest.fail)
 
 
-def test_a_second_signal_does_not_wait(tmp_path):
-    signals = (signal.SIGTERM, signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        trainer(tmp_path, pictures=lambda: [signal.raise_signal(s) for s in signals]).fit(batches())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert not list(tmp_path.rglob("*.index"))
-
-
 def test_lost_work_is_dropped_from_the_history(tmp_path):
     with pytest.raises(Interrupted):
         trainer(tmp_path, pictures=interrupting(2)).fit(batches())
