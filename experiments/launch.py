@@ -25,8 +25,8 @@ from experiments.command import Launch
 from utils.config import Parser, add_config, differences, flatten, from_dict, from_namespace
 from utils.distribute import is_chief, make_strategy
 from utils.environment import REPOSITORY, environment_record
-from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.errors import DiskFullError, UserError
+from utils.files import naming_full_disk, read_json, write_json
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted
 from utils.trainer import NonFiniteError
@@ -286,7 +286,8 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
         launch = parse_launch()
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
-        with starting(launch.out, is_chief(strategy) and not launch.dry_run) as run:
+        writes = is_chief(strategy) and not launch.dry_run
+        with naming_full_disk(launch.out), starting(launch.out, writes) as run:
             execute(launch, run, strategy)
 
     def after_interrupt() -> str:
@@ -300,7 +301,7 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
 def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> int:
     """Runs a script's work; mistakes of the user become one sentence, `--debug` shows tracebacks.
 
-    `after_interrupt` says after Ctrl-C what is left and how to go on.
+    `after_interrupt` says after Ctrl-C or on a full disk what is left and how to go on.
     """
     # SIGTERM outside of training behaves like Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -313,10 +314,11 @@ def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> i
         where = f" ({stop})" if str(stop) else ""
         print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
         return 130
-    except (UserError, NonFiniteError, tf.errors.OpError, OSError) as error:
+    except (UserError, DiskFullError, NonFiniteError, tf.errors.OpError, OSError) as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
+        print(f"error: {error}{rest}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
 
 

@@ -1,4 +1,4 @@
-"""The exception that stands for a mistake of the user, and checks of a configuration's values."""
+"""The exceptions that users read as one sentence, and checks of a configuration's values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from typing import Any, Callable, NamedTuple
 
 class UserError(ValueError):
     """Bad usage or bad data; scripts print the message and exit with code 2."""
+
+
+class DiskFullError(Exception):
+    """A write without room; scripts print the message and how to go on, and exit with code 1."""
 
 
 class Rule(NamedTuple):

@@ -1,44 +1,137 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, also when power fails or the disk is full.
+
+What is written has a hidden name until it is flushed to the disk; then it is renamed, and the
+folder is flushed. A killed process leaves the hidden name, which nothing reads.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
+
+from utils.errors import DiskFullError
+
+_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+_HIDDEN = re.compile(r"\.[0-9a-f]{32}-")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a hidden path beside `path` (same suffix) that takes its place on success."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+def naming_full_disk(folder: Path, needed: Optional[int] = None) -> Iterator[None]:
+    """Raises DiskFullError instead of what a full disk makes of a write.
+
+    Args:
+        folder: where something is written.
+        needed: about how many bytes, if known.
+    """
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield
+    except Exception as error:
+        # Libraries put the system's words into exceptions of their own.
+        full = any(words in str(error) for words in _FULL)
+        # What an inner write has named is better named by its visible folder, if it was hidden.
+        if not full and not (isinstance(error, DiskFullError) and _HIDDEN.search(str(error))):
+            raise
+        wanted = f"about {needed} bytes were to be written and " if needed else ""
+        raise DiskFullError(
+            f"The disk of {folder} is full: {wanted}{_free_bytes(folder)} bytes are free; free "
+            "some space"
+        ) from error
+
+
+def _free_bytes(folder: Path) -> int:
+    folder = Path(folder).absolute()
+    return shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+
+
+@contextmanager
+def hidden(path: Path, needed: Optional[int] = None) -> Iterator[Path]:
+    """Yields a hidden path beside `path`, same suffix, where nothing is left afterwards.
+
+    Raises DiskFullError if the disk is full; `needed` bytes or so were to be written.
+    """
+    path = Path(path)
+    with naming_full_disk(path.parent, needed):
+        _make_folder(path.parent)
+        temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # the write's own error is the one to tell
+        path.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left of `hidden`; nobody else may be writing to the folder."""
+    for path in Path(folder).iterdir():
+        if _HIDDEN.match(path.name):
+            _remove(path)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, would survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems flush no folders
+            raise
     finally:
-        with suppress(OSError):  # the write's own error is the one to tell
-            temporary.unlink()
+        os.close(descriptor)
+
+
+def _sync_all(folder: Path) -> None:
+    for path, _, files in os.walk(folder):
+        for name in files:
+            sync(Path(path) / name)
+        sync(Path(path))
+
+
+@contextmanager
+def replacing(path: Path, needed: Optional[int] = None) -> Iterator[Path]:
+    """Yields a hidden path beside `path` (same suffix) that takes its place on success.
+
+    Raises DiskFullError as `hidden` does.
+    """
+    path = Path(path)
+    with hidden(path, needed) as temporary:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yields a new hidden folder beside `path` that takes its place on success.
 
-    Whatever was there is removed then, and stays if anything fails. A killed process leaves the
-    hidden folder, which may be deleted.
+    Whatever was there is removed then, and stays if anything fails. Only a process killed between
+    the two renames leaves both folders with hidden names. Raises DiskFullError as `hidden` does.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, former = (path.with_name(f".{uuid.uuid4().hex}-{path.name}") for _ in range(2))
-    try:
+    with hidden(path) as temporary, hidden(path) as former:
         temporary.mkdir()
         yield temporary
+        _sync_all(temporary)
         if path.exists():
             os.replace(path, former)
         try:
@@ -47,15 +140,46 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             if former.exists():
                 os.replace(former, path)
             raise
-    finally:
-        for folder in (temporary, former):
-            shutil.rmtree(folder, ignore_errors=True)
+        sync(path.parent)
+
+
+@contextmanager
+def making_folder(path: Path, needed: Optional[int] = None) -> Iterator[Path]:
+    """Yields a new hidden folder beside `path` that becomes it, unless another process was faster.
+
+    Processes that make the same content need not wait for each other. Raises DiskFullError as
+    `hidden` does.
+    """
+    path = Path(path)
+    with hidden(path, needed) as temporary:
+        temporary.mkdir()
+        yield temporary
+        _sync_all(temporary)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        sync(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a UTF-8 text file; a failure can leave a part of it at the end.
+
+    Raises DiskFullError if the disk is full.
+    """
+    path, content = Path(path), f"{line}\n".encode()
+    with naming_full_disk(path.parent, len(content)), path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file atomically."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    content = text.encode()
+    with replacing(path, len(content)) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: Any) -> None:
