@@ -18,7 +18,7 @@ from experiments.mixing.scores import load_test_set, result_path, score
 from experiments.stages.context import Context
 from experiments.stages.fitting import check_first_batch
 from models.structure_gan.segmentation import Segmentation
-from utils.checkpoints import Checkpoints
+from utils.checkpoints import Checkpoints, newest_checkpoint
 from utils.distribute import wait_for_all_workers
 from utils.files import write_json
 from utils.run_directory import RunDirectory
@@ -98,7 +98,7 @@ class Bench:
         They travel through a checkpoint, so this start is as exact as any that is continued.
         """
         folder = self.initial(repeat)
-        if tf.train.latest_checkpoint(str(folder)) is None:
+        if newest_checkpoint(folder) is None:
             Checkpoints(self._build(repeat), folder, writes=self.run.writes).save(0)
         wait_for_all_workers(self.context.strategy)
         Checkpoints(self.system, folder, writes=self.run.writes).restore()

@@ -17,6 +17,7 @@ from experiments.launch import Launch, Option, saved_run
 from experiments.stages.cases import skip_bad_cases
 from experiments.tc_mgan.context import TranslationContext, open_translation
 from models.tc_mgan.config import VARIANTS, TCMGANConfig
+from utils.checkpoints import newest_checkpoint
 from utils.config import differences, from_dict
 from utils.distribute import is_chief, wait_for_all_workers
 from utils.errors import UserError
@@ -89,7 +90,7 @@ def fingerprint(contexts: Mapping[str, TranslationContext]) -> str:
     digest = hashlib.sha256()
     for context in contexts.values():
         digest.update(json.dumps([asdict(context.config), asdict(context.split)]).encode())
-        newest = tf.train.latest_checkpoint(str(context.run.checkpoints("gan")))
+        newest = newest_checkpoint(context.run.checkpoints("gan"))
         if newest is not None:  # the index holds a checksum of every tensor
             digest.update(Path(f"{newest}.index").read_bytes())
     return digest.hexdigest()[:16]
