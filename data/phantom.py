@@ -11,9 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
-import uuid
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -29,6 +27,7 @@ from data.phantom_anatomy import BOX, GRID, Anatomy, SmoothField, draw_anatomy
 from data.phantom_lesion import ENHANCING, NECROSIS, NON_ENHANCING, OEDEMA, grow_lesion
 from data.volumes import write_volume
 from utils.errors import UserError
+from utils.files import making_folder, write_json
 
 PHANTOM_VERSION = 1
 TREE = "BRATS2015_Training"
@@ -188,36 +187,22 @@ def make_phantom(
             f"{workers} workers; ask for more."
         )
     parameters = _parameters(num_subjects, seed)
-    if _is_finished(root, parameters):
-        return root / TREE
-    if not _is_free(root):
+    if _is_free(root):
+        with making_folder(root) as unfinished:
+            with closing(_write_all(unfinished / TREE, num_subjects, seed, workers)) as done:
+                for _ in tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress):
+                    pass
+            write_json(unfinished / MANIFEST, parameters)
+    if not _is_finished(root, parameters):
         raise UserError(
             f"{root} exists but is not the phantom of {num_subjects} subjects with seed {seed}; "
             "choose another directory or remove it."
         )
-    unfinished = root.with_name(f".{root.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with closing(_write_all(unfinished / TREE, num_subjects, seed, workers)) as done:
-            for _ in tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress):
-                pass
-        (unfinished / MANIFEST).write_text(json.dumps(parameters, indent=2) + "\n")
-        _publish(unfinished, root, parameters)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return root / TREE
 
 
 def _is_free(root: Path) -> bool:
     return not root.exists() or (root.is_dir() and not any(root.iterdir()))
-
-
-def _publish(unfinished: Path, root: Path, parameters: dict[str, object]) -> None:
-    try:
-        unfinished.rename(root)
-    except OSError:
-        # Another process may have finished the same phantom in the meantime.
-        if not _is_finished(root, parameters):
-            raise
 
 
 def cached_phantom(

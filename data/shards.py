@@ -1,6 +1,6 @@
 """Prepared slices, cached once as TFRecord: one file per subject, so a split is a choice of files.
 
-A cache directory is written under a temporary name and renamed when it is complete. Its name is a
+A cache directory is written under a hidden name and renamed when it is complete. Its name is a
 hash of everything the slices depend on, so it never goes stale.
 """
 
@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from data.contract import MODALITIES
 from data.slices import SliceConfig, output_size, prepare_subject, slices_with_signal
 from data.subjects import Subject
 from utils.errors import UserError
+from utils.files import making_folder, write_json
 
 FORMAT_VERSION = 2
 INDEX = "index.json"
@@ -79,8 +78,8 @@ def prepare_shards(
 
     Slices without signal (every modality constant) or enough brain (`config.min_brain_pixels`) are
     left out and counted in the index. Processes may build the same cache at once: the first to
-    finish wins, the others use its result. A killed one leaves a hidden folder `.slices-...` that
-    may be deleted.
+    finish wins, the others use its result. A killed one leaves a hidden folder `.<hex>-slices-...`
+    that nothing reads and that may be deleted.
 
     Args:
         subjects: the cases; their order gives the subject index of the records.
@@ -92,35 +91,36 @@ def prepare_shards(
     Raises:
         UserError: bad data (see `prepare_subject`), a case without signal in the range, a folder
             that cannot be written, or an incomplete cache directory.
+        DiskFullError: no room for them.
     """
     directory = shards_directory(subjects, config, scheme, cache)
     if directory.exists():
         return PreparedSlices.open(directory)
-    building = directory.with_name(f".{directory.name}-{uuid.uuid4().hex}")
     try:
-        building.mkdir(parents=True)
-        bar = tqdm(subjects, desc="Preparing slices", unit="subject", disable=not progress)
-        rows = [_write_shard(building, i, s, config, scheme) for i, s in enumerate(bar)]
-        index = {
-            "version": FORMAT_VERSION,
-            "scheme": scheme,
-            "config": asdict(config),
-            "size": output_size(config),
-            "subjects": rows,
-        }
-        (building / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-        try:
-            os.rename(building, directory)
-        except OSError:
-            if not directory.exists():  # otherwise another process was faster
-                raise
+        with making_folder(directory, _bytes(subjects, config)) as building:
+            bar = tqdm(subjects, desc="Preparing slices", unit="subject", disable=not progress)
+            rows = [_write_shard(building, i, s, config, scheme) for i, s in enumerate(bar)]
+            index = {
+                "version": FORMAT_VERSION,
+                "scheme": scheme,
+                "config": asdict(config),
+                "size": output_size(config),
+                "subjects": rows,
+            }
+            write_json(building / INDEX, index)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"Cannot write the prepared slices to {cache}; check its rights and disk space."
+            f"Cannot write the prepared slices to {cache} ({error}); check its rights or choose "
+            "another --cache."
         ) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     return PreparedSlices.open(directory)
+
+
+def _bytes(subjects: Sequence[Subject], config: SliceConfig) -> int:
+    """Returns what the slices take at most, with two bytes per intensity and one per label."""
+    height, width = output_size(config)
+    slices = len(subjects) * (config.slices[1] - config.slices[0])
+    return slices * height * width * (2 * len(MODALITIES) + 1)
 
 
 def shards_directory(
