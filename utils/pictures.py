@@ -172,5 +172,6 @@ def _title_margin(titles: Sequence[str], height: int) -> int:
 
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Writes a picture uint8 [H,W,3] or [H,W] as a PNG file, whole or not at all."""
-    with replacing(path) as temporary:
-        cv2.imwrite(str(temporary), _as_colour(picture)[..., ::-1])
+    content = cv2.imencode(".png", _as_colour(picture)[..., ::-1])[1].tobytes()
+    with replacing(path, len(content)) as temporary:
+        temporary.write_bytes(content)  # cv2.imwrite would hide a failure

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.files import read_json, write_json, write_text
+from utils.files import append_line, read_json, write_json, write_text
 
 
 class RunDirectory:
@@ -54,8 +54,7 @@ class RunDirectory:
 
     def append_history(self, row: Mapping[str, Any]) -> None:
         """Appends one line to metrics.jsonl."""
-        with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        append_line(self.history, json.dumps(row, allow_nan=False))
 
     def read_history(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl; a last line cut off by a crash is left out."""

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from utils.checkpoints import Checkpoints
 from utils.distribute import wait_for_all_workers
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
+from utils.pictures import write_png
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted, StopSignal
 
@@ -248,7 +249,7 @@ class Trainer:
         for name, picture in self.pictures().items():
             tf.summary.image(f"{self.stage}/{name}", picture[None], step)
             path = Path(self.run.samples) / f"{self.stage}_{name}_{step:07d}.png"
-            tf.io.write_file(str(path), tf.io.encode_png(picture))
+            write_png(path, picture)
 
 
 def check_batch_sizes(
