@@ -25,7 +25,7 @@ from tqdm import tqdm
 from data.labels import augment_label, fits_inside
 from data.map_filter import ACCEPTED_ERROR, THIN, closed_contour_error, organ_pieces, thin_share
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
-from utils.files import read_json, replacing, write_json, write_text
+from utils.files import read_json, remove_leftovers, replacing, write_json, write_text
 from utils.seeding import derive_seed
 
 # structure, outside [B,H,W,1], 0/1; score of the map discriminator [B], towards 1 = real
@@ -245,11 +245,12 @@ def build_synthetic_set(
         score: (images [B,H,W,4], label [B,H,W,1]) -> Dice of the segmenters [B], for selection.
         notes: free text for the manifest, e.g. whether the training data was the phantom.
 
-    Raises UserError if no label fits inside the masks.
+    Raises UserError if no label fits inside the masks, DiskFullError if a sample has no room.
     """
     maps, matcher = MapSampler(decode, config, seed), LabelSampler(labels, config, seed)
     folder = Path(directory) / "samples"
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
 
     def step(drafts: Sequence[Draft]) -> list[bool]:
         ready, verdicts = [], []

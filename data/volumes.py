@@ -160,6 +160,7 @@ def write_volume(
 
     Raises:
         UserError: the file cannot be written.
+        DiskFullError: no room for it.
     """
     path = Path(path)
     image = sitk.GetImageFromArray(array)
@@ -168,12 +169,22 @@ def write_volume(
     if direction is not None:
         image.SetDirection(tuple(map(float, direction)))
     try:
-        with replacing(path) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=compress)
+        with replacing(path, array.nbytes) as temporary:
+            _write_whole(image, temporary, compress)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"Cannot write the volume {path}; check its suffix, the folder's rights and disk space."
+            f"Cannot write the volume {path}; check its suffix and the folder's rights."
         ) from error
+
+
+def _write_whole(image: sitk.Image, path: Path, compress: bool) -> None:
+    """Writes a volume and reads it back: NIfTI's writer keeps silent about what it cuts off."""
+    try:
+        sitk.WriteImage(image, str(path), useCompression=compress)
+        check_bytes(path)
+    except (RuntimeError, UserError) as error:
+        path.write_bytes(sitk.GetArrayViewFromImage(image).tobytes())  # tells of a full disk
+        raise RuntimeError("the volume was not written whole") from error
 
 
 def write_on_grid(path: Path, array: np.ndarray, grid: StoredGrid) -> None:

@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -17,6 +20,7 @@ from data.shards import PreparedSlices, parse_record, prepare_shards
 from data.slices import SliceConfig, prepare_subject
 from data.subjects import find_subjects
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
+from utils.environment import REPOSITORY
 from utils.errors import UserError
 
 
@@ -166,6 +170,58 @@ def test_an_incomplete_directory_is_never_used(subjects, tmp_path, damage):
         path.write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=f"{name} is missing or damaged"):
         prepare(subjects, tmp_path)
+
+
+class Killed(BaseException):
+    """Stands for the end of a process: nothing after it takes place."""
+
+
+def test_what_a_killed_build_left_is_never_read(subjects, tmp_path, monkeypatch):
+    write = shards._write_shard
+
+    def killed_half_way(folder, number, *arguments):
+        if number == 1:
+            (folder / "0001_half.tfrecord").write_bytes(b"half")
+            raise Killed
+        return write(folder, number, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_write_shard", killed_half_way)
+        patch.setattr("utils.files._remove", lambda path: None)
+        with pytest.raises(Killed):
+            prepare(subjects, tmp_path)
+    (left,) = (tmp_path / "cache").iterdir()
+    assert len(list(left.iterdir())) == 2 and left.name.startswith(".")
+    prepared = prepare(subjects, tmp_path)
+    assert {path.parent for path in prepared.files} == {prepared.directory}
+    assert prepared.directory != left and [len(read(prepared, i)) for i in (0, 1)] == [4, 4]
+
+
+KILLED_HALF_WAY = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {str(REPOSITORY)!r})
+from data import shards
+from data.subjects import find_subjects
+from tests.data.trees import TINY
+write = shards._write_shard
+def killed(folder, number, *arguments):
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(folder, number, *arguments)
+shards._write_shard = killed
+data, cache = map(Path, sys.argv[1:])
+shards.prepare_shards(find_subjects(data), TINY, "brats2015", cache, progress=False)
+"""
+
+
+def test_kill_9_half_way_is_made_good_by_the_next_build(subjects, tmp_path):
+    command = [sys.executable, "-c", KILLED_HALF_WAY, tmp_path / "data", tmp_path / "cache"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    (left,) = (tmp_path / "cache").iterdir()
+    assert left.name.startswith(".") and len(list(left.iterdir())) == 1
+    assert [len(read(prepare(subjects, tmp_path), number)) for number in (0, 1)] == [4, 4]
 
 
 def test_builders_at_the_same_time_agree_on_one_complete_cache(subjects, tmp_path, monkeypatch):
