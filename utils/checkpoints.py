@@ -40,11 +40,7 @@ class Checkpoints:
         self.directory = Path(directory)
         self.writes = writes
         self._previous: Optional[int] = None  # step of the last checkpoint known to be complete
-        if set("*?[\\") & set(str(self.directory)):
-            raise UserError(
-                f"The folder {self.directory} has one of the characters * ? [ \\ in its path, with "
-                "which TensorFlow cannot read checkpoints; choose another --out"
-            )
+        _refuse_pattern(self.directory)
 
     def restore(self) -> int:
         """Loads the newest complete checkpoint and returns its step, or 0 if there is none.
@@ -148,9 +144,10 @@ def newest_checkpoint(directory: Path) -> Optional[str]:
     Every byte of it is checked, once as long as the files stay the same; standard error names the
     newer ones that are damaged. All processes that see the same files decide alike.
 
-    Raises UserError if all are damaged.
+    Raises UserError if all are damaged, or for a folder that TensorFlow takes for a pattern.
     """
     directory = Path(directory)
+    _refuse_pattern(directory)
     unfinished = _never_complete(directory)
     stamps = [
         _Stamp(step, path.name, path.stat().st_size, path.stat().st_mtime_ns)
@@ -181,6 +178,14 @@ def _newest_complete(directory: Path, stamps: tuple[_Stamp, ...]) -> Optional[st
             "ckpt-* there to train the stage anew"
         )
     return None
+
+
+def _refuse_pattern(directory: Path) -> None:
+    if set("*?[\\") & set(str(directory)):
+        raise UserError(
+            f"The folder {directory} has one of the characters * ? [ \\ in its path, with which "
+            "TensorFlow cannot read checkpoints; give the run another folder"
+        )
 
 
 def _files(directory: Path) -> dict[Path, int]:

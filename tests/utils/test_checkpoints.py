@@ -308,8 +308,10 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_and_is_named(tmp_path, monke
 
 
 def test_a_path_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"run\[1\] has one of .*; choose another --out"):
-        Checkpoints(Toy(), tmp_path / "run[1]")
+    folder = tmp_path / "run[1]"
+    for read in (lambda: Checkpoints(Toy(), folder), lambda: saved_step(folder)):
+        with pytest.raises(UserError, match=r"run\[1\] has one of .*; give the run another folder"):
+            read()
 
 
 def test_networks_load_without_their_optimisers(tmp_path):
