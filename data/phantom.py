@@ -177,7 +177,8 @@ def make_phantom(
     int16 [155,240,240] at 1 mm. A demonstration and test object, not medical data. Subject k is a
     function of (seed, k), so a larger phantom begins with a smaller one. `root` appears only when
     it is complete; a finished one with the same parameters is reused. `workers` processes (default:
-    one per CPU and subject) share the work. Raises UserError if `root` holds something else.
+    one per CPU and subject) share the work. Raises UserError if `root` holds something else, or
+    cannot be written.
     """
     root = Path(root).expanduser().resolve()
     workers = min(os.cpu_count() or 1, num_subjects) if workers is None else workers
@@ -187,12 +188,19 @@ def make_phantom(
             f"{workers} workers; ask for more."
         )
     parameters = _parameters(num_subjects, seed)
-    if _is_free(root):
-        with making_folder(root) as unfinished:
-            with closing(_write_all(unfinished / TREE, num_subjects, seed, workers)) as done:
-                for _ in tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress):
-                    pass
-            write_json(unfinished / MANIFEST, parameters)
+    try:
+        if _is_free(root):
+            with making_folder(root) as unfinished:
+                with closing(_write_all(unfinished / TREE, num_subjects, seed, workers)) as done:
+                    bar = tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress)
+                    for _ in bar:
+                        pass
+                write_json(unfinished / MANIFEST, parameters)
+    except OSError as error:
+        raise UserError(
+            f"Cannot write the phantom to {root.parent} ({error.strerror}); check its rights or "
+            "choose another --cache."
+        ) from error
     if not _is_finished(root, parameters):
         raise UserError(
             f"{root} exists but is not the phantom of {num_subjects} subjects with seed {seed}; "

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from datetime import datetime, timedelta
 
 import pytest
@@ -148,6 +149,31 @@ def test_a_system_without_locks_is_told(run, monkeypatch, capsys, missing):
         rf"note: {run} cannot be locked \(.+\); let no second run write to it\n",
         capsys.readouterr().err,
     )
+
+
+READ_ONLY = f"""
+import os, sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+from utils.run_directory import RunDirectory
+from utils.locking import locked
+if os.geteuid() == 0:
+    os.setuid(65534)  # nothing is forbidden to root
+for write in (lambda path: RunDirectory(path / "new"), lambda path: locked(path).__enter__()):
+    try:
+        write(__import__("pathlib").Path(sys.argv[1]))
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_read_only_folder_is_told_before_anything_else(run):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        command = [sys.executable, "-c", READ_ONLY, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert f"run directory {folder}/new (Permission denied); choose another --out" in first
+    assert f"folder {folder} (Permission denied); make it writable or choose another" in second
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
