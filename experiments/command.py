@@ -28,6 +28,8 @@ class Launch:
         debug: show tracebacks.
         command: the words that repeat this run with `--resume`.
         options: values of the script's own options by `Option.field`.
+        changes: of a resumed run's settings by this start, as "name: old -> new".
+        changed: whether this start or an earlier one has changed them.
     """
 
     preset: str
@@ -45,3 +47,5 @@ class Launch:
     debug: bool
     command: str
     options: Mapping[str, Any]
+    changes: tuple[str, ...] = ()
+    changed: bool = False

@@ -1,6 +1,6 @@
 """What every training script shares: command line, run directory, exit codes.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or bad data, 130 interrupted with the state saved.
+Exit codes: 0 done, 1 failed, 2 bad usage or bad data, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import secrets
 import shlex
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -22,13 +22,15 @@ from typing import Any, Callable, Optional
 import tensorflow as tf
 
 from experiments.command import Launch
-from utils.config import Parser, add_config, differences, flatten, from_dict, from_namespace
+from experiments.resuming import check_changes, saved_run
+from experiments.starting import recorded, starting
+from utils.config import Parser, add_config, check_yaml, flatten, from_dict, from_namespace
 from utils.distribute import is_chief, make_strategy
-from utils.environment import REPOSITORY, environment_record
+from utils.environment import REPOSITORY
 from utils.errors import DiskFullError, UserError
-from utils.files import naming_full_disk, read_json, write_json
+from utils.files import naming_full_disk
 from utils.run_directory import RunDirectory
-from utils.signals import Interrupted
+from utils.signals import INTERRUPTED, Interrupted
 from utils.trainer import NonFiniteError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -87,20 +89,13 @@ def parse(argv: Sequence[str], script: Script) -> Launch:
     """Returns the launch that a command line describes; mistakes end with exit code 2.
 
     A preset's values give way to those of `--config` files, these to options, wherever they stand.
-    With `--resume` the run's own config.json is the starting point, and options that would change
-    it are refused; only its data folder may have moved. Without `--preset` a script that reads a
-    main run takes that run's preset.
+    With `--resume` the run's own config.json is the starting point. What options would change of
+    it is refused without `--allow-config-change`, and its data always, of which only the folder may
+    have moved. Without `--preset` a script that reads a main run takes that run's preset.
     """
     argv = _config_files_first(argv)
     first = _first_look(argv, script)
-    preset = first.preset or ("thesis" if first.data else "demo")
-    config, saved = script.presets.get(preset, next(iter(script.presets.values()))), {}
-    if first.resume:
-        saved = saved_run(first.out, "--resume needs --out with")
-        config = from_dict(type(config), saved["config"])
-    elif script.reads_run and first.run is not None:
-        preset = first.preset or saved_run(first.run, "--run needs")["preset"]
-        config = script.presets.get(preset, config)
+    preset, config, saved = _beginning(first, script)
     parser = _base_parser(script)
     add_config(parser, config)
     parser.set_defaults(
@@ -109,12 +104,13 @@ def parse(argv: Sequence[str], script: Script) -> Launch:
     options = parser.parse_args(argv)
     for name, value in vars(first).items():
         if options[name] != value:
-            raise UserError(f"a --config file sets {name}; give --{name} on the command line")
+            word = name.replace("_", "-")
+            raise UserError(f"a --config file sets {word}; give --{word} on the command line")
     chosen = from_namespace(type(config), options)
-    if saved:
-        _refuse_changes(options, saved, differences(config, chosen))
-        preset = saved["preset"]
+    changes = check_changes(options, saved, chosen, script.reads_run) if saved else ()
     _refuse_lost_noise(chosen, options.precision)
+    if options.out is None and os.environ.get("TF_CONFIG"):
+        raise UserError("--out is missing; give a folder that all workers of TF_CONFIG see")
     options.out = options.out or _new_run(preset, script)
     command = _command(parser, options, script)
     if saved.get("data") and options.data is None:
@@ -124,11 +120,32 @@ def parse(argv: Sequence[str], script: Script) -> Launch:
     if options.data is not None and not options.data.is_dir():
         wanted = "the new place of the run's data" if saved else "the root of the BRATS tree"
         raise UserError(f"--data {options.data} is not a folder; give {wanted}")
-    return _launch(options, preset, chosen, command, script)
+    launch = _launch(options, preset, chosen, command, script)
+    return dataclasses.replace(
+        launch, changes=changes, changed=bool(changes or saved.get("earlier"))
+    )
+
+
+def _beginning(first: argparse.Namespace, script: Script) -> tuple[str, Any, dict]:
+    """Returns preset and configuration that options change, and what a resumed run has saved."""
+    preset, saved = first.preset or ("thesis" if first.data else "demo"), {}
+    config = script.presets.get(preset, next(iter(script.presets.values())))
+    if first.resume:
+        saved = saved_run(first.out, "--resume needs --out with")
+        if first.preset in (None, saved["preset"]) or not first.allow_config_change:
+            preset, config = saved["preset"], from_dict(type(config), saved["config"])
+    elif first.allow_config_change:
+        raise UserError("--allow-config-change goes with --resume; add that or leave this out")
+    elif script.reads_run and first.run is not None:
+        preset = first.preset or saved_run(first.run, "--run needs")["preset"]
+        config = script.presets.get(preset, config)
+    return preset, config, saved
 
 
 def _new_run(preset: str, script: Script) -> Path:
-    return Path("runs") / f"{Path(script.path).stem}-{preset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """Returns a folder's name that no run of the same second has, on whatever host."""
+    started = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    return Path("runs") / f"{Path(script.path).stem}-{preset}-{started}"
 
 
 def _config_files_first(argv: Sequence[str]) -> list[str]:
@@ -136,6 +153,8 @@ def _config_files_first(argv: Sequence[str]) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     found, rest = parser.parse_known_args(argv)
+    for file in found.config:
+        check_yaml(Path(file))
     return [*(f"--config={file}" for file in found.config), *rest]
 
 
@@ -145,27 +164,11 @@ def _first_look(argv: Sequence[str], script: Script) -> argparse.Namespace:
     parser.add_argument("--preset")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--resume", action="store_true")
+    for name in ("--resume", "--allow-config-change"):
+        parser.add_argument(name, action="store_true")
     if script.reads_run:
         parser.add_argument("--run", type=Path)
     return parser.parse_known_args(argv)[0]
-
-
-def _refuse_changes(options: Any, saved: Mapping[str, Any], changes: Sequence[str]) -> None:
-    """Raises UserError if a command line asks a run to continue with something else."""
-    changes = list(changes)
-    for name in ("preset", "precision"):
-        if options[name] not in (None, saved[name]):
-            changes.append(f"{name}: {saved[name]} -> {options[name]}")
-    if options.skip_bad and not saved["skip_bad"]:
-        changes.append("skip-bad: False -> True")
-    if options.data is not None and saved["data"] is None:
-        changes.append(f"data: the phantom -> {options.data}")
-    if changes:
-        raise UserError(
-            f"--resume continues {options.out} with its own configuration, but the command line "
-            f"changes {'; '.join(changes)}; leave these options out or start a new --out"
-        )
 
 
 def _refuse_lost_noise(config: Any, precision: str) -> None:
@@ -214,6 +217,11 @@ def _base_parser(script: Script) -> Parser:
         "--stages", type=str, default=",".join(script.stages), help="comma-separated, in this order"
     )
     add("--resume", action="store_true", help="continue the run in --out")
+    add(
+        "--allow-config-change",
+        action="store_true",
+        help="let --resume go on with other settings; config.json keeps the earlier ones",
+    )
     add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
     add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
@@ -223,36 +231,17 @@ def _base_parser(script: Script) -> Parser:
     return parser
 
 
-def saved_run(out: Optional[Path], needs: str) -> dict:
-    """Returns what a run directory's config.json says of its start; UserError if it has none.
-
-    `needs` begins the sentence, such as "--resume needs --out with".
-    """
-    if out is None or not (out / "config.json").exists():
-        raise UserError(f"{needs} a run directory; {out} holds no config.json")
-    try:
-        saved = read_json(out / "config.json")
-        start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
-        return {**start, **{name: saved.get(name) for name in ("run", "fingerprint", "skip_bad")}}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
-        ) from error
-
-
 def _launch(options: Any, preset: str, config: Any, command: str, script: Script) -> Launch:
     if options.devices is not None and options.devices < 1:
         raise UserError(f"--devices is {options.devices}; give 1 or more")
-    out = options.out
-    occupied = (out / "config.json").exists()
-    if occupied and not options.resume and not options.dry_run:
-        raise UserError(f"--out {out} already holds a run; add --resume or choose another folder")
+    if not options.dry_run:
+        _refuse_occupied(options.out, options.resume)
     return Launch(
         preset=preset,
         config=config,
         data=options.data.resolve() if options.data else None,
         source=options.run.resolve() if script.reads_run and options.run else None,
-        out=out,
+        out=options.out,
         cache=options.cache,
         stages=_chosen_stages(options.stages, script.stages),
         resume=options.resume,
@@ -264,6 +253,11 @@ def _launch(options: Any, preset: str, config: Any, command: str, script: Script
         command=command,
         options={option.field: options[option.field] for option in script.options},
     )
+
+
+def _refuse_occupied(out: Path, resume: bool) -> None:
+    if (out / "config.json").exists() and not resume:
+        raise UserError(f"--out {out} already holds a run; add --resume or choose another folder")
 
 
 def _chosen_stages(words: str, known: Sequence[str]) -> list[str]:
@@ -286,14 +280,19 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
         launch = parse_launch()
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
-        writes = is_chief(strategy) and not launch.dry_run
+        chief = is_chief(strategy)
+        writes = chief and not launch.dry_run
         with naming_full_disk(launch.out), starting(launch.out, writes) as run:
+            if run.writes:
+                _refuse_occupied(launch.out, launch.resume)  # also by a run that ended just now
+            for change in launch.changes if chief else ():
+                print(f"changed: {change}")
             execute(launch, run, strategy)
 
     def after_interrupt() -> str:
-        if launch and (launch.out / "config.json").exists():
+        if launch and recorded(launch):
             return f"what is finished is saved; continue with: {launch.command}"
-        return "nothing is trained yet; give the same command again"
+        return "this start has saved nothing yet; give the same command again"
 
     return exit_code(work, after_interrupt)
 
@@ -303,8 +302,8 @@ def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> i
 
     `after_interrupt` says after Ctrl-C or on a full disk what is left and how to go on.
     """
-    # SIGTERM outside of training behaves like Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # SIGTERM outside of training behaves like Ctrl-C, also where that is ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
     tf.get_logger().setLevel("ERROR")
     try:
@@ -313,74 +312,10 @@ def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> i
     except (KeyboardInterrupt, Interrupted) as stop:
         where = f" ({stop})" if str(stop) else ""
         print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except (UserError, DiskFullError, NonFiniteError, tf.errors.OpError, OSError) as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
         print(f"error: {error}{rest}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
-
-
-def record_start(
-    launch: Launch,
-    run: RunDirectory,
-    strategy: tf.distribute.Strategy,
-    fingerprint: Optional[str] = None,
-) -> None:
-    """Writes a new run's config.json, and environment.json of the latest start.
-
-    Of a resumed run's config.json only the folders of data and main run, the script's own options
-    and what was not known before can change. A script calls this when the data has been found:
-    until then a mistake must not occupy `--out`.
-    """
-    if not run.writes:
-        return
-    saved = read_json(run.config) if run.config.exists() else {}
-    start = saved or {"preset": launch.preset, "data": None, "precision": launch.precision}
-    start = {**start, "data": str(launch.data) if launch.data else None}
-    options = {name: _plain(value) for name, value in launch.options.items()}
-    known = {
-        "run": launch.source and str(launch.source),
-        "fingerprint": fingerprint,
-        "skip_bad": launch.skip_bad,
-        "options": options,
-    }
-    start.update({key: value for key, value in known.items() if value})
-    if start != saved:
-        config = saved.get("config") or dataclasses.asdict(launch.config)
-        write_json(run.config, {**start, "config": config})
-    devices = {
-        "devices": [device.device_type for device in tf.config.list_logical_devices()],
-        "replicas": strategy.num_replicas_in_sync,
-        "precision": launch.precision,
-    }
-    write_json(run.environment, {**environment_record(), **devices})
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-@contextmanager
-def starting(path: Path, writes: bool) -> Iterator[RunDirectory]:
-    """Yields a run directory, of which nothing is left if its start is not recorded in the end.
-
-    Files that decide about the run's cases stay if they were there before.
-    """
-    run = RunDirectory(path, writes=writes)
-    kept = [file for file in (run.splits, run.skipped_cases) if file.exists()]
-    try:
-        yield run
-    finally:
-        if writes and not run.config.exists():
-            _remove_start(run, kept)
-
-
-def _remove_start(run: RunDirectory, kept: Container[Path]) -> None:
-    for file in (run.splits, run.skipped_cases):
-        if file not in kept:
-            file.unlink(missing_ok=True)
-    for folder in (run.samples, run.path):
-        with suppress(OSError):  # it holds somebody else's files
-            folder.rmdir()

@@ -26,7 +26,7 @@ prepare_tensorflow()
 import pandas as pd
 
 from experiments.ledger_rows import ROWS, Cell, LedgerRow
-from experiments.stages.evidence import spell
+from experiments.stages.evidence import CHANGED, spell
 from utils.config import flatten
 from utils.errors import UserError
 from utils.files import read_json, write_text
@@ -119,7 +119,8 @@ def _command(row: LedgerRow, run: Run) -> str:
         options["seeds"] = int(repeats)
     preset, config = run.start["preset"], run.start["config"]
     named, real = bool(run.start.get("run")), bool(run.data(row))
-    return spell(row.script, preset, config, options, named, real)
+    changed = CHANGED if run.start.get("earlier") else ""
+    return spell(row.script, preset, config, options, named, real) + changed
 
 
 def _group(row: LedgerRow) -> str:

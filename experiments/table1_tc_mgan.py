@@ -27,8 +27,9 @@ import pandas as pd
 import tensorflow as tf
 
 from experiments.configs.tc_mgan import PRESETS
-from experiments.launch import Launch, Script, main, parse, record_start
+from experiments.launch import Launch, Script, main, parse
 from experiments.stages.evidence import Stopwatch, command
+from experiments.starting import record_start
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices
 from experiments.tc_mgan.training import translation_grid

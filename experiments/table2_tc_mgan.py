@@ -32,8 +32,9 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from experiments.configs.tc_mgan import TABLE2_PRESETS
-from experiments.launch import Launch, Script, main, parse, record_start
+from experiments.launch import Launch, Script, main, parse
 from experiments.stages.evidence import Stopwatch, command, refuse_other_source
+from experiments.starting import record_start
 from experiments.tc_mgan.context import TranslationContext, check_batches
 from experiments.tc_mgan.unets import judge, translated_slices
 from experiments.tc_mgan.variants import (

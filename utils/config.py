@@ -8,6 +8,7 @@ import re
 import sys
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, Optional
 
 import yaml
@@ -81,6 +82,26 @@ def add_config(parser: ArgumentParser, config: Any) -> None:
     for action in parser._actions:
         if isinstance(action.default, tuple):
             action.metavar = _in_brackets(action.default)
+
+
+def check_yaml(path: Path) -> None:
+    """Raises UserError unless a `--config` file is YAML with plain values by name.
+
+    Tags that would make objects are refused, as the parser refuses them.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"--config {path} must be a YAML file with plain values, but {reason}; correct it or "
+            "give another file"
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(
+            f"--config {path} must hold values by name, such as `seed: 1`, found "
+            f"{type(content).__name__}; correct it or give another file"
+        )
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

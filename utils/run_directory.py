@@ -75,6 +75,10 @@ class RunDirectory:
         if self.history.exists() and self.history.read_text(encoding="utf-8") != text:
             write_text(self.history, text)
 
+    def earlier_settings(self) -> list[dict[str, Any]]:
+        """Returns preset, precision and configuration before each change after the start."""
+        return read_json(self.config).get("earlier", []) if self.config.exists() else []
+
     def read_metrics(self) -> dict[str, float]:
         """Returns the flat metrics so far."""
         return read_json(self.metrics) if self.metrics.exists() else {}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Callable
 
@@ -15,19 +18,39 @@ from experiments.stages.context import Context
 from experiments.stages.run_context import PHANTOM_NOTE
 from experiments.stages.training import map_decoder
 from models.structure_gan.segmentation import Segmentation
-from utils.files import read_json
+from utils.checkpoints import saved_step
+from utils.files import read_json, write_text
 from utils.metrics.segmentation import dice
 from utils.seeding import derive_seed
+
+MADE_WITH = "made_with.json"  # beside the samples: what an unfinished set is being drawn with
+NETWORKS = ("structure", "segmentation", "synthesis")
 
 
 def build_dataset(context: Context) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
     if not context.finished("dataset"):
+        _drop_other_samples(context)
         draw_set(context, context.run.synthetic, context.config.dataset)
     manifest = read_json(context.run.synthetic / "manifest.json")
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
     metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
     context.run.update_metrics(metrics)
+
+
+def _drop_other_samples(context: Context) -> None:
+    """Removes the samples of an unfinished set that other settings or networks have begun."""
+    folder, file = context.run.synthetic / "samples", context.run.synthetic / MADE_WITH
+    settings = asdict(context.config.dataset)
+    del settings["samples"]  # a larger set begins with a smaller one
+    steps = {stage: saved_step(context.run.checkpoints(stage)) for stage in NETWORKS}
+    text = json.dumps({"settings": settings, "seed": context.config.seed, "steps": steps})
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return
+    if folder.exists():
+        print("the unfinished synthetic set was begun with other settings and is drawn anew")
+        shutil.rmtree(folder)
+    write_text(file, text)
 
 
 def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None:

@@ -14,15 +14,20 @@ from typing import Any, Callable, Optional, get_args
 
 import tensorflow as tf
 
-from experiments.launch import Launch, Script, record_start, saved_run
+from experiments.launch import Launch, Script
+from experiments.resuming import saved_run
 from experiments.source_run import open_source
 from experiments.stages.context import Context
+from experiments.starting import record_start
 from experiments.train_brats import JOB
 from utils.checkpoints import saved_step
 from utils.config import flatten, to_yaml
 from utils.errors import UserError
 from utils.files import read_json
 from utils.run_directory import RunDirectory
+
+# As a shell comment, behind a command that does not tell all.
+CHANGED = "  # settings were changed after the start, see earlier in config.json"
 
 
 def open_evidence(
@@ -106,7 +111,8 @@ def command(script: Script, launch: Launch, **options: Any) -> str:
     config = dataclasses.asdict(launch.config)
     named = launch.source is not None
     text = spell(script, launch.preset, config, options, named, launch.data is not None)
-    return f"{text} --skip-bad" if launch.skip_bad and not named else text
+    text = f"{text} --skip-bad" if launch.skip_bad and not named else text
+    return f"{text}{CHANGED}" if launch.changed else text
 
 
 def spell(

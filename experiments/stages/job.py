@@ -9,9 +9,12 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
-from experiments.launch import Launch, record_start, saved_run, starting
+from experiments.command import Launch
+from experiments.resuming import saved_run, what_stays
 from experiments.stages.cases import skip_bad_cases
 from experiments.stages.run_context import RunContext
+from experiments.starting import record_start, starting
+from utils.checkpoints import Checkpoints, saved_step
 from utils.config import from_dict
 from utils.distribute import is_chief, wait_for_all_workers
 from utils.errors import UserError
@@ -69,6 +72,8 @@ class TrainingJob:
             wait_for_all_workers(strategy)
         context = self.open_context(launch.config, run, strategy, launch.data, launch.cache)
         self.check_stages(launch.stages, context.finished)
+        if launch.changes:
+            self.check_changes(launch, context)
         record_start(launch, run, strategy)
         # Building networks under `strategy` would wait for the other workers.
         alone = replace(context, strategy=tf.distribute.get_strategy())
@@ -79,6 +84,23 @@ class TrainingJob:
                 self.stages[stage](alone)
         if run.writes and "report" in launch.stages:
             print(f"report: {run.report}")
+
+    def check_changes(self, launch: Launch, context: RunContext) -> None:
+        """Says which stages are finished already when a run's settings change.
+
+        Raises UserError for networks or optimisers that a checkpoint of the run does not fit: then
+        nothing is recorded of the change.
+        """
+        finished = [stage for stage in self.stages if context.finished(stage)]
+        for stage in context.builders():
+            folder, needed = context.run.checkpoints(stage), self.needs.get(stage, ())
+            # What a stage needs may train on now; then its own networks are built later.
+            if saved_step(folder) and set(needed) <= set(finished):
+                with context.strategy.scope():
+                    Checkpoints(context.build(stage), folder, context.run.writes).restore()
+        kept = [stage for stage in finished if stage != "report"]  # which is always written anew
+        if context.run.writes and kept:
+            print(what_stays(launch.changes, kept))
 
     def make(
         self, launch: Launch, path: Path, config: Any, strategy: tf.distribute.Strategy
@@ -92,9 +114,20 @@ class TrainingJob:
             strategy: the distribution strategy.
         """
         resume = (path / "config.json").exists()
+        changes: tuple[str, ...] = ()
         if resume:
-            config = from_dict(type(config), saved_run(path, "A run begun needs")["config"])
-        stages = tuple(self.stages)
-        part = replace(launch, config=config, out=path, stages=stages, resume=resume, options={})
+            saved = saved_run(path, "A run begun needs")
+            config = from_dict(type(config), saved["config"])
+            if saved["precision"] != launch.precision:
+                changes = (f"precision: {saved['precision']} -> {launch.precision}",)
+        part = replace(
+            launch,
+            config=config,
+            out=path,
+            stages=tuple(self.stages),
+            resume=resume,
+            options={},
+            changes=changes,
+        )
         with starting(path, is_chief(strategy)) as run:
             self.execute(part, run, strategy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -128,6 +129,9 @@ def add_trainings(report: Report, context: RunContext, trainings: Sequence[str])
             picture = tf.io.decode_png(tf.io.read_file(str(pictures[-1]))).numpy()
             report.add_picture(pictures[-1].stem, "", picture)
     report.add_preformatted("Configuration", to_yaml(context.config))
+    for number, settings in enumerate(context.run.earlier_settings(), start=1):
+        title = f"Earlier configuration {number}, with which some of this may have been made"
+        report.add_preformatted(title, json.dumps(settings, indent=1))
     report.add_preformatted("Environment", context.run.environment.read_text(encoding="utf-8"))
 
 

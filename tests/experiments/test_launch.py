@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
-from experiments.launch import Script, default_cache, main, parse, record_start
+from experiments.launch import Script, default_cache, exit_code, main, parse
+from experiments.starting import record_start
 from experiments.train_brats import JOB
 from tests.experiments.conftest import SCRIPT, train
 from tests.experiments.conftest import STAGES as ALL_STAGES
@@ -128,7 +131,16 @@ def test_a_run_is_never_overwritten(begun):
     with pytest.raises(UserError, match="already holds a run; add --resume or choose another"):
         read("--out", str(begun))
     assert read("--out", str(begun), "--dry-run").out == begun
-    assert re.fullmatch(r"runs/train_brats-tiny-\d{8}-\d{6}", str(read("--preset", "tiny").out))
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda form: "20260102-030405")
+    first, second = (str(read("--preset", "tiny").out) for _ in range(2))
+    assert re.fullmatch(r"runs/train_brats-tiny-20260102-030405-[0-9a-f]{6}", first)
+    assert first != second and first[:-6] == second[:-6]
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    with pytest.raises(UserError, match="--out is missing; give a folder that all workers of TF_"):
+        read("--preset", "tiny")
 
 
 def test_a_resumed_run_keeps_its_configuration(begun):
@@ -214,6 +226,19 @@ def test_failures_have_exit_codes_and_no_traceback(tmp_path, capsys, failure, co
     error = capsys.readouterr().err
     assert sentence in error and "Traceback" not in error
     assert (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_outside_of_training_ends_with_130(capsys, monkeypatch, number):
+    """Background jobs of a script ignore SIGINT, and must not ignore SIGTERM for that."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        if number == signal.SIGTERM:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert exit_code(lambda: signal.raise_signal(number), lambda: "nothing is done") == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "\ninterrupted, nothing is done\n"
 
 
 @pytest.mark.parametrize("failure", [UserError("No data."), KeyboardInterrupt()])
