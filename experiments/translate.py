@@ -6,16 +6,19 @@
 RUN is a finished run of experiments/train_tc_mgan.py. The input is skull-stripped, on the 1 mm grid
 of BraTS; every input is checked before the first is translated. Each output has the input's
 geometry and format. Its unit is a thousandth of the brightest value that the network can show in
-that slice: slices and patients do not compare. What exists is kept, so that the same command goes
-on after an interrupt.
+that slice: slices and patients do not compare. A JSON file beside the outputs holds hashes of input
+and network. What the same two have made is kept, so that the same command goes on after an
+interrupt. Other files of these names are refused, unless --overwrite says to make everything anew.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -40,13 +43,16 @@ from experiments.tc_mgan.context import evaluated
 from experiments.train_tc_mgan import SCRIPT
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
-from utils.checkpoints import load_networks
+from utils.checkpoints import load_networks, newest_checkpoint
 from utils.config import Parser, from_dict
 from utils.errors import UserError
-from utils.files import replacing
+from utils.files import read_json, write_json
+from utils.outputs import check_output_folder, replacing_files
 from utils.run_directory import RunDirectory
 
 SUFFIXES = (".nii.gz", ".nii", ".mha")
+LONGEST_NAME = 215  # bytes; file systems take 255, and until it is written a file has 34 more
+NOTICE = "Volumes made by a neural network; not for diagnosis."
 Translate = Callable[[tf.Tensor], tf.Tensor]  # T2 slices [B,h,w] -> the targets [B,h,w,3]
 
 
@@ -57,20 +63,23 @@ def main() -> None:
     parser.add_argument("--input", type=Path, required=True, help="T2 volume, or folder of cases")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new volumes")
     parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
+    parser.add_argument("--overwrite", action="store_true", help="make what exists anew")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args()
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
+    check_output_folder("--out", options.out)
     inputs = find_inputs(options.input)
-    targets = {case: output_paths(path, options.out, case) for case, path in inputs.items()}
+    outputs = [output_of(path, options.out, case) for case, path in inputs.items()]
     config = finished_config(options.run)
-    translate = load_translator(config, RunDirectory(options.run, writes=False))
-    missing = {case: path for case, path in inputs.items() if not already_there(targets[case])}
-    bar = tqdm(missing.values(), desc="Checking", unit="volume", disable=len(missing) < 2)
-    for path in bar:
-        read_slices(path, config.slicing)
-    for case, path in missing.items():
-        translate_file(path, targets[case], translate, config.slicing, options.batch_size)
+    run = RunDirectory(options.run, writes=False)
+    translate, network = load_translator(config, run), network_hash(config, run)
+    missing = [out for out in outputs if options.overwrite or not already_there(out, network)]
+    bar = tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2)
+    for output in bar:
+        read_slices(output.source, config.slicing)
+    for output in missing:
+        translate_file(output, network, translate, config.slicing, options.batch_size)
 
 
 def find_inputs(path: Path) -> dict[str, Path]:
@@ -83,31 +92,82 @@ def find_inputs(path: Path) -> dict[str, Path]:
     return {"": path} if path.is_file() else find_scans(path, "T2", "--input")
 
 
-def output_paths(path: Path, out: Path, case: str) -> dict[str, Path]:
-    """Returns by modality where the translations of a volume go: OUT/<case>/<name>_<modality>.
+class Output(NamedTuple):
+    """Where the translations of a volume go.
 
-    Raises UserError for a suffix that cannot be written, or an `--out` that is a file.
+    Attributes:
+        source: the T2 volume.
+        folder: of the translations and their record.
+        names: of the translations' files, by modality.
+        record: name of the JSON file that tells what they were made from.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder for the new volumes")
+
+    source: Path
+    folder: Path
+    names: Mapping[str, str]
+    record: str
+
+
+def output_of(path: Path, out: Path, case: str) -> Output:
+    """Returns where the translations of a volume go: OUT/<case>/<name>_synthetic_<modality>.
+
+    Raises UserError for a suffix that cannot be written, or a name that is too long.
+    """
     suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         raise UserError(f"--input {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
-    stem = path.name[: -len(suffix)]
-    return {name: out / case / f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
-
-
-def already_there(targets: Mapping[str, Path]) -> bool:
-    """Returns whether a volume's translations exist, and says so; UserError if only some do."""
-    missing = [path for path in targets.values() if not path.exists()]
-    present = [path for path in targets.values() if path not in missing]
-    if missing and present:
+    stem = f"{path.name[: -len(suffix)]}_synthetic"
+    names = {name: f"{stem}_{name}{suffix}" for name in TARGETS}
+    length = max(len(os.fsencode(name)) for name in names.values())
+    if length > LONGEST_NAME:
         raise UserError(
-            f"{present[0]} exists but {missing[0]} does not; remove it or choose another --out"
+            f"--input {path} has a name that is too long for those of its translations; shorten it "
+            f"by {length - LONGEST_NAME} bytes"
         )
-    for path in present:
-        print(f"{path} exists and is kept")
-    return bool(present)
+    return Output(path, out / case, names, f"{stem}{suffix}.json")
+
+
+def already_there(output: Output, network: str) -> bool:
+    """Returns whether a volume's translations exist, and says so.
+
+    Raises UserError for files that were made from something else.
+    """
+    files = [output.folder / name for name in (*output.names.values(), output.record)]
+    present = [file for file in files if file.exists()]
+    if present and _record(output.folder / output.record) != origin(output.source, network):
+        raise UserError(
+            f"{present[0]} exists but is not known to be made from {output.source} by this run; "
+            "add --overwrite to replace it, or choose another --out"
+        )
+    if present != files:
+        return False
+    for file in files[:-1]:
+        print(f"{file} exists and is kept")
+    return True
+
+
+def _record(path: Path) -> object:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def origin(source: Path, network: str) -> dict[str, str]:
+    """Returns what the record of a volume's translations says: no word on whose it is."""
+    with source.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"notice": NOTICE, "input": digest.hexdigest(), "network": network}
+
+
+def network_hash(config: TranslationConfig, run: RunDirectory) -> str:
+    """Returns a hash of a run's generator and of how slices are cut for it."""
+    digest = hashlib.sha256(json.dumps(asdict(config.slicing)).encode())
+    # The index holds a checksum of every tensor.
+    digest.update(Path(f"{newest_checkpoint(run.checkpoints('gan'))}.index").read_bytes())
+    return digest.hexdigest()
 
 
 def finished_config(path: Path) -> TranslationConfig:
@@ -168,25 +228,25 @@ def read_slices(path: Path, slicing: SliceConfig) -> Source:
 
 
 def translate_file(
-    path: Path,
-    targets: Mapping[str, Path],
-    translate: Translate,
-    slicing: SliceConfig,
-    batch_size: int,
+    output: Output, network: str, translate: Translate, slicing: SliceConfig, batch_size: int
 ) -> None:
     """Reads one T2 volume and writes its translations; they get their names when all are written.
 
-    Raises UserError as `read_slices`, or for a file that cannot be written.
+    What has these names is replaced. Raises UserError as `read_slices`, or for a file that cannot
+    be written.
     """
-    slices, axial, array, grid = read_slices(path, slicing)
-    starts = tqdm(range(0, len(slices), batch_size), desc=path.name, unit="batch")
-    images = np.concatenate([translate(tf.constant(slices[i : i + batch_size])) for i in starts])
-    with ExitStack() as stack:
-        for i, name in enumerate(TARGETS):
-            temporary = stack.enter_context(replacing(targets[name]))
-            write_on_grid(temporary, predicted_volume(images[..., i], axial, array, slicing), grid)
-    for name in TARGETS:
-        print(targets[name])
+    slices, axial, array, grid = read_slices(output.source, slicing)
+    starts = range(0, len(slices), batch_size)
+    bar = tqdm(starts, desc=output.source.name, unit="batch")
+    images = np.concatenate([translate(tf.constant(slices[i : i + batch_size])) for i in bar])
+    # The record comes first: whatever stands beside it is of this making.
+    with replacing_files(output.folder, (output.record, *output.names.values())) as folder:
+        write_json(folder / output.record, origin(output.source, network))
+        for i, name in enumerate(output.names.values()):
+            volume = predicted_volume(images[..., i], axial, array, slicing)
+            write_on_grid(folder / name, volume, grid)
+    for name in output.names.values():
+        print(output.folder / name)
 
 
 def _after_interrupt() -> str:

@@ -50,8 +50,8 @@ def replacing_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """Yields a hidden folder, whose files `names` take the places of those in `folder` on success.
 
     The old ones are gone before the first new one appears, so that files of different makings are
-    never side by side, and they stay if anything fails before. The new ones appear in the order of
-    `names`, the first of which can tell whose the others are, or the last that all are there.
+    never side by side, and they stay if anything fails before. The first of `names` comes first and
+    goes last: it can tell what the others were made from. The last can tell that all are there.
 
     Raises DiskFullError if the disk is full.
     """
@@ -61,7 +61,7 @@ def replacing_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         yield temporary
         for name in names:
             sync(temporary / name)
-        for name in names:
+        for name in reversed(names):
             (folder / name).unlink(missing_ok=True)
         sync(folder)
         for name in names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 import sys
 from dataclasses import asdict
@@ -41,7 +43,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def names_of(stem: str, suffix: str) -> set[str]:
-    return {f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
+    names = {f"{stem}_synthetic_{name}{suffix}" for name in TARGETS}
+    return {*names, f"{stem}_synthetic{suffix}.json"}
 
 
 def brain(slices: int = 4, seed: int = 0) -> np.ndarray:
@@ -122,7 +125,8 @@ def test_a_folder_of_cases_gives_a_folder_for_each(runs, tmp_path, monkeypatch):
         for name in names_of(f"BraTS20_Training_00{number}_t2", ".nii")
     }
     assert set(content(out)) == expected
-    first, second = (read_volume(out / name).array for name in sorted(expected)[::3])
+    names = sorted(name for name in expected if "_T1." in name)
+    first, second = (read_volume(out / name).array for name in names)
     assert not np.array_equal(first, second) and not first[0].any() and first[1:].any()
 
 
@@ -174,22 +178,102 @@ def test_a_bad_input_is_told_in_one_sentence(runs, small, tmp_path, monkeypatch,
     assert error.startswith("error: ") and error.count("\n") == 1 and not out.exists()
 
 
-def test_nothing_is_overwritten(runs, small, tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def translated(runs, tmp_path_factory) -> Path:
+    """A folder with a T2 volume and its translations."""
+    folder = tmp_path_factory.mktemp("translated")
+    write_volume(folder / "case_T2.nii.gz", brain())
+    with pytest.MonkeyPatch.context() as patch:
+        assert run(patch, *words_for(folder, runs)) == 0
+    return folder
+
+
+def words_for(folder: Path, runs: Path, variant: str = "mgan") -> tuple:
+    path = folder / "case_T2.nii.gz"
+    return ("--run", runs / variant, "--input", path, "--out", folder / "out")
+
+
+@pytest.fixture
+def made(translated, tmp_path) -> Path:
+    shutil.copytree(translated, tmp_path / "made")
+    return tmp_path / "made"
+
+
+RECORD = "case_T2_synthetic.nii.gz.json"
+
+
+def test_a_record_tells_what_translations_were_made_from(made):
+    record = read_json(made / "out" / RECORD)
+    source = hashlib.sha256((made / "case_T2.nii.gz").read_bytes()).hexdigest()
+    assert record["input"] == source and re.fullmatch("[0-9a-f]{64}", record["network"])
+    assert set(record) == {"notice", "input", "network"}
+
+
+def spoil(kind: str, made: Path, runs: Path) -> tuple:
+    """Returns the words of a command whose outputs would replace others."""
+    if kind == "another input":
+        write_volume(made / "case_T2.nii.gz", brain(seed=7))
+    elif kind == "no record":
+        (made / "out" / RECORD).unlink()
+    elif kind == "damaged record":
+        (made / "out" / RECORD).write_text("{")
+    return words_for(made, runs, "pix2pix" if kind == "another network" else "mgan")
+
+
+@pytest.mark.parametrize(
+    "kind", ["another network", "another input", "no record", "damaged record"]
+)
+def test_what_others_made_is_replaced_only_when_told(made, runs, monkeypatch, capsys, kind):
+    words = spoil(kind, made, runs)
+    before = content(made / "out")
+    assert run(monkeypatch, *words) == 2
+    error = capsys.readouterr().err
+    assert f"exists but is not known to be made from {made / 'case_T2.nii.gz'} by this" in error
+    assert "add --overwrite to replace it, or choose another --out" in error
+    with monkeypatch.context() as patch:
+        patch.setattr(translate, "write_on_grid", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(patch, *words, "--overwrite")
+    assert content(made / "out") == before
+    assert run(monkeypatch, *words, "--overwrite") == 0
+    after = content(made / "out")
+    assert set(after) == set(before) | {RECORD}
+    if kind.startswith("another"):
+        assert all(after[name] != before[name] for name in before)
+    assert run(monkeypatch, *words) == 0 and content(made / "out") == after
+
+
+def test_half_of_its_own_translations_is_made_whole(made, runs, monkeypatch):
+    before = content(made / "out")
+    (made / "out" / "case_T2_synthetic_T1.nii.gz").unlink()
+    assert run(monkeypatch, *words_for(made, runs)) == 0
+    assert set(content(made / "out")) == set(before)
+
+
+def test_what_someone_put_there_stays(runs, small, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "case_T2_synthetic_T1.nii.gz").write_text("mine")
     words = ("--run", runs / "mgan", "--input", small)
     assert run(monkeypatch, *words, "--out", out) == 2
-    error = capsys.readouterr().err
-    assert "T1.nii.gz exists but " in error and "Flair.nii.gz does not; remove it or" in error
+    assert "T1.nii.gz exists but is not known to be made" in capsys.readouterr().err
     assert content(out) == {"case_T2_synthetic_T1.nii.gz": b"mine"}
     (tmp_path / "file").write_text("mine")
-    assert run(monkeypatch, *words, "--out", tmp_path / "file") == 2
-    error = capsys.readouterr().err
-    assert (
-        error == f"error: --out {tmp_path / 'file'} is a file; give a folder for the new volumes\n"
-    )
+    for place, reason in (("file", "is a file; give"), ("file/out", "cannot be written, for")):
+        assert run(monkeypatch, *words, "--out", tmp_path / place) == 2
+        assert f"error: --out {tmp_path / place} {reason}" in capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_name_that_would_become_too_long_is_told(runs, tmp_path, monkeypatch, capsys):
+    """The longest name of an output, 23 bytes longer than this, may have 215 bytes."""
+    for stem, code in (("\u00e4" * 96, 0), ("\u00e4" * 96 + "t", 2)):
+        path = tmp_path / f"{stem}.nii.gz"
+        write_volume(path, brain())
+        words = ("--run", runs / "mgan", "--input", path, "--out", tmp_path / "out")
+        assert run(monkeypatch, *words) == code
+    error = capsys.readouterr().err
+    assert "has a name that is too long for those of its translations; shorten it by 1 by" in error
 
 
 def bad_run(kind: str, run: Path, folder: Path) -> Path:
@@ -266,13 +350,14 @@ def test_the_same_command_goes_on_after_an_interrupt(runs, tmp_path, monkeypatch
         for number in (1, 2)
     )
     before, told = content(out), capsys.readouterr()
-    assert set(before) == first and all(str(out / name) in told.out for name in first)
+    volumes = [name for name in first if name.endswith(".nii.gz")]
+    assert set(before) == first and all(str(out / name) in told.out for name in volumes)
     assert "the volumes named above are whole; give the same command again" in told.err
     monkeypatch.setattr(translate, "write_on_grid", write)
     assert run(monkeypatch, *words) == 0
     told, after = capsys.readouterr().out, content(out)
     assert set(after) == first | second and before.items() <= after.items()
-    assert all(f"{out / name} exists and is kept\n" in told for name in first)
+    assert all(f"{out / name} exists and is kept\n" in told for name in volumes)
 
 
 @pytest.mark.parametrize(
