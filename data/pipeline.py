@@ -14,7 +14,8 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.augmentation import UNMOVED, Augmentation, augmented
+from data.contract import LABEL_NAMES, MODALITIES
 from data.labels import augment_label, choose_fitting_label
 from data.shards import PreparedSlices, parse_record
 from data.structure_maps import (
@@ -100,7 +101,8 @@ def training_batches(
     *,
     batch_size: int,
     first_step: int = 0,
-    mirror: bool = False,
+    augmentation: Augmentation = UNMOVED,
+    enhancing_repeats: int = 0,
     unpaired: bool = False,
     random_maps: Optional[RandomMaps] = None,
     shard: tuple[int, int, int] = (0, 1, 1),
@@ -119,13 +121,17 @@ def training_batches(
         seed: of order and randomness.
         batch_size: examples per step over all replicas.
         first_step: where to start.
-        mirror: swap left and right in half of the slices, drawn anew in every pass.
+        augmentation: how images and label are moved before maps are cut.
+        enhancing_repeats: how many more times each pass shows the slices with enhancing tumour.
         unpaired: add independently shuffled modalities.
         random_maps: add generated maps with fitting labels.
         shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
             per-replica batches, in replica order.
     """
+    subject_ids = list(subject_ids)
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
+    if enhancing_repeats:
+        files += enhancing_repeats * enhancing_files(prepared, subject_ids)
 
     def records(name: str) -> tf.data.Dataset:
         shuffled = shuffled_records(files, derive_seed(seed, name), first)
@@ -144,8 +150,9 @@ def training_batches(
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         example = parse_record(element["record"], prepared.size)
         example["seed"] = fold_in(base_seed, element["index"])
-        if mirror:
-            example.update(_mirrored_by_chance(example))
+        example["images"], example["label"] = augmented(
+            example["images"], example["label"], example["seed"], augmentation
+        )
         if maps is not None:
             example["structure"], example["outside"] = _cut_maps(example, maps)
         if unpaired:
@@ -211,6 +218,23 @@ class RecordFile(NamedTuple):
 def subject_files(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[RecordFile]:
     """Returns the files of some subjects, each with all its slices."""
     return [RecordFile(path, np.ones(n, bool)) for path, n in _chosen(prepared, subject_ids)]
+
+
+def enhancing_files(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[RecordFile]:
+    """Returns the files of those subjects who have enhancing tumour, with the slices that show it.
+
+    Reads all slices of all subjects.
+    """
+    enhancing = LABEL_NAMES.index("enhancing")
+    files = []
+    for path, _ in _chosen(prepared, subject_ids):
+        labels = (
+            parse_record(r, prepared.size)["label"] for r in tf.data.TFRecordDataset(str(path))
+        )
+        file = RecordFile(path, np.array([(label.numpy() == enhancing).any() for label in labels]))
+        if file.keep.any():
+            files.append(file)
+    return files
 
 
 def shuffled_records(files: Sequence[RecordFile], seed: int, first: int) -> tf.data.Dataset:
@@ -281,14 +305,6 @@ def _cut_maps(example: dict, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
     label = example["label"][None] if maps.remove_tumour else None
     structure, outside = structure_and_outside(image[None], label, maps.constants)
     return structure[0], outside[0]
-
-
-def _mirrored_by_chance(example: dict) -> dict[str, tf.Tensor]:
-    draw = tf.random.stateless_uniform([], fold_in(example["seed"], "mirror"))
-    return {
-        name: tf.where(draw < 0.5, tf.reverse(example[name], axis=[1]), example[name])
-        for name in ("images", "label")
-    }
 
 
 def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -117,3 +117,38 @@ def shrink(image: tf.Tensor, pixels: tf.Tensor, interpolation: str) -> tf.Tensor
     start = tf.cast(tf.math.floordiv(pixels, 2), tf.float32)
     offset = scale * (0.5 - start) - 0.5
     return _resample(image, [_scaling(scale[0], scale[1], offset[0], offset[1])], interpolation)
+
+
+def affine(
+    image: tf.Tensor,
+    angle: tf.Tensor,
+    scale: tf.Tensor,
+    shift: tf.Tensor,
+    interpolation: str,
+) -> tf.Tensor:
+    """Rotate an image counter-clockwise and enlarge it, both about its centre, then move it.
+
+    All is one resampling.
+
+    Args:
+        image: [H,W,C] or [B,H,W,C], integer or floating.
+        angle: scalar, radians.
+        scale: scalar, above 0; above 1 enlarges.
+        shift: [2], pixels, in the order (rows, columns); positive is down and to the right.
+        interpolation: "nearest" or "bilinear".
+
+    Returns:
+        Tensor of the shape and dtype of `image`.
+    """
+    image = tf.convert_to_tensor(image)
+    height, width = _lengths(image)
+    shift, inverse = tf.cast(shift, tf.float32), 1.0 / tf.cast(scale, tf.float32)
+    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    offset_y = centre_y - inverse * (centre_y + shift[0])
+    offset_x = centre_x - inverse * (centre_x + shift[1])
+    rotation = _tfa_image().angles_to_projective_transforms(
+        tf.cast(angle, tf.float32), height, width
+    )
+    return _resample(
+        image, [rotation, _scaling(inverse, inverse, offset_y, offset_x)], interpolation
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 
+from data.augmentation import UNMOVED, Augmentation
 from data.pipeline import MapConfig
 from data.slices import SliceConfig
 from data.synthetic import SyntheticConfig
@@ -68,7 +69,7 @@ class BratsConfig:
         seed: of initial weights, order, noise and split.
         phantom_subjects: size of the built-in phantom (used without --data).
         test_fraction: share of patients held out.
-        mirror: swap left and right in half of the training slices.
+        augmentation: random motions of the training slices.
         pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         random_maps: generated maps that feed the adversarial steps.
         slicing: range, crop and size of the slices.
@@ -85,7 +86,7 @@ class BratsConfig:
     seed: int = 0
     phantom_subjects: int = 20
     test_fraction: float = 0.1
-    mirror: bool = False
+    augmentation: Augmentation = UNMOVED
     pretrain: bool = False
     random_maps: int = 2000
     slicing: SliceConfig = field(default_factory=SliceConfig)
@@ -124,7 +125,7 @@ _CPU_UNET = {
 DEMO = replace(
     THESIS,
     test_fraction=0.2,  # 4 of 20 phantom subjects: 2 would make the held-out figures a lottery
-    mirror=True,  # few patients: twice the anatomies
+    augmentation=Augmentation(mirror=True),  # few patients: twice the anatomies
     pretrain=True,  # few slices: the thesis recommends it for small sets
     random_maps=400,  # the adversarial steps see 200
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.

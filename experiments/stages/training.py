@@ -65,7 +65,7 @@ def _train(
     system = context.build(stage)
     if initialise is not None:
         initialise(system)  # a checkpoint of this stage, if any, replaces it below
-    pipeline = {"maps": config.maps, "mirror": config.mirror, **pipeline}
+    pipeline = {"maps": config.maps, "augmentation": config.augmentation, **pipeline}
     train_stage(context, stage, system, DRAW[stage], **pipeline)
     return system
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from experiments.stages.fitting import Synthesize, train_stage
+from experiments.stages.fitting import Draw, Synthesize, train_stage
 from experiments.stages.pictures import label_row, plain_row, slice_rows
 from experiments.tc_mgan.context import TranslationContext, left_out
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
@@ -20,13 +20,18 @@ def train_segmenter(context: TranslationContext) -> None:
     if reason:
         print(f"segmenter: left out, {reason}")
         return
-    system = context.build("segmenter")
-    train_stage(context, "segmenter", system, draw_lesions, maps=None)
+    _train(context, "segmenter", draw_lesions)
 
 
 def train_gan(context: TranslationContext) -> None:
     """Trains the generator and the critic."""
-    train_stage(context, "gan", context.build("gan"), draw_translations, maps=None)
+    _train(context, "gan", draw_translations)
+
+
+def _train(context: TranslationContext, stage: str, draw: Draw) -> None:
+    config = context.config
+    moves = {"augmentation": config.augmentation, "enhancing_repeats": config.enhancing_repeats}
+    train_stage(context, stage, context.build(stage), draw, maps=None, **moves)
 
 
 def draw_lesions(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:

@@ -86,6 +86,7 @@ def judge(
         "subject_ids": context.split.train,
         "maps": None,
         "seed": seed,
+        "augmentation": config.training.augmentation,
     }
     fit(system, name, schedule, context, run, draw_lesions, arguments)
     find = tf.function(system.synthesize, autograph=False, reduce_retracing=True)

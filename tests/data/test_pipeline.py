@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import islice
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.augmentation import Augmentation
 from data.contract import MODALITIES, check_batch
 from data.pipeline import (
     MapConfig,
     RandomMaps,
     distributed,
+    enhancing_files,
     evaluation_batches,
     lesion_labels,
     number_of_slices,
@@ -26,6 +29,7 @@ from utils.errors import UserError
 
 # The tiny cases are noise; this threshold turns about half of their pixels into lines.
 MAPS = MapConfig(modality="T1", edge_threshold=0.1, structure_median=1, mask_zoom=0)
+MIRROR = Augmentation(mirror=True)
 PATIENTS = tuple(f"brats_2013_pat000{number}_1" for number in (1, 2))
 SLICES = [(subject, axial) for subject in (0, 1) for axial in (1, 2, 3, 4)]
 
@@ -87,7 +91,10 @@ def test_batches_keep_the_contract(prepared):
 
 
 def test_without_maps_none_are_cut(prepared):
-    (whole,), (batch,) = take(prepared, 1, mirror=True), take(prepared, 1, maps=None, mirror=True)
+    (whole,), (batch,) = (
+        take(prepared, 1, augmentation=MIRROR),
+        take(prepared, 1, maps=None, augmentation=MIRROR),
+    )
     assert set(whole) - set(batch) == {"structure", "outside"}
     for name, array in batch.items():
         np.testing.assert_array_equal(array, whole[name], err_msg=name)
@@ -104,7 +111,7 @@ def test_examples_are_the_prepared_slices(prepared, records):
 
 
 def test_mirrored_slices_keep_their_labels_and_their_maps(prepared, records):
-    batches = take(prepared, 16, mirror=True)
+    batches = take(prepared, 16, augmentation=MIRROR)
     mirrored = 0
     for batch in batches:
         structure, _ = structure_and_outside(
@@ -122,8 +129,26 @@ def test_mirrored_slices_keep_their_labels_and_their_maps(prepared, records):
     assert sources(batches) == sources(take(prepared, 16))
 
 
+def test_slices_with_enhancing_tumour_are_repeated(tmp_path):
+    for number, enhancing in ((1, (2, 4)), (2, ())):
+        case = tiny_case(number)
+        for axial in set(range(len(case.label))) - set(enhancing):
+            case.label[axial][case.label[axial] == 4] = 2
+        write_case(case_files(tmp_path / "data", "flat2015", number), case)
+    subjects = find_subjects(tmp_path / "data")
+    prepared = prepare_shards(subjects, TINY, "brats2015", tmp_path / "cache", progress=False)
+    assert [file.keep.tolist() for file in enhancing_files(prepared, PATIENTS)] == [
+        [False, True, False, True]
+    ]
+    batches = take(prepared, 12, maps=None, batch_size=1, enhancing_repeats=2)
+    repeated = {source: 3 if source in ((0, 2), (0, 4)) else 1 for source in SLICES}
+    assert Counter(sources(batches)) == repeated
+    later = take(prepared, 2, maps=None, batch_size=1, enhancing_repeats=2, first_step=5)
+    assert sources(later) == sources(batches)[5:7]
+
+
 def test_starting_later_equals_skipping(prepared):
-    options = {"maps": replace(MAPS, modality="random"), "mirror": True, "unpaired": True}
+    options = {"maps": replace(MAPS, modality="random"), "augmentation": MIRROR, "unpaired": True}
     options["random_maps"] = replace(half_maps(), augment=True)
     whole = take(prepared, 8, **options)
     for first in (2, 6):  # a pass holds 8 slices: in the first pass, and in the third

@@ -72,6 +72,26 @@ def test_shrink_pastes_the_small_image_on_zeros():
     np.testing.assert_array_equal(addons.shrink(image, (7, 3), "nearest"), expected)
 
 
+def test_affine_of_one_motion_equals_that_motion():
+    image = numbered(20, 16).astype(np.float32)
+    still = {"angle": 0.0, "scale": 1.0, "shift": (0, 0), "interpolation": "nearest"}
+    np.testing.assert_array_equal(addons.affine(image, **still), image)
+    turned = addons.affine(image, **{**still, "angle": 0.4})
+    np.testing.assert_array_equal(turned, addons.rotate(image, 0.4, "nearest"))
+    moved = addons.affine(image, **{**still, "shift": (3, -2)})
+    np.testing.assert_array_equal(moved, addons.translate(image, (3, -2), "nearest"))
+    smaller = addons.affine(image, **{**still, "scale": 0.5})
+    np.testing.assert_array_equal(smaller, addons.shrink(image, (10, 8), "nearest"))
+
+
+def test_affine_turns_and_enlarges_about_the_centre_before_it_moves():
+    image = np.zeros((21, 21, 1), np.float32)
+    image[10, 14] = 1  # four columns right of the centre
+    # A quarter counter-clockwise: four rows above it; twice as large: eight; moved by (5, 3).
+    moved = addons.affine(image, np.pi / 2, 2.0, (5, 3), "bilinear").numpy()[..., 0]
+    assert np.unravel_index(moved.argmax(), moved.shape) == (7, 13)
+
+
 def test_images_and_label_move_together_in_a_graph():
     label = np.zeros((16, 12, 1), np.int32)
     label[4:7, 5:9] = 3

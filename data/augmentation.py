@@ -1,0 +1,57 @@
+"""Random motions of training slices: images and label move together."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from utils.addons import affine
+from utils.errors import NOT_NEGATIVE, Rule, check_fields
+from utils.seeding import fold_in
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training slices move, drawn anew for every slice in every pass; 0 is not at all.
+
+    Args:
+        mirror: swap left and right in half of the slices.
+        rotation: largest angle to either side, degrees.
+        zoom: largest change of size to either side, share of the size.
+        shift: largest way in each direction, share of height and width.
+    """
+
+    mirror: bool = False
+    rotation: float = 0.0
+    zoom: float = 0.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        share = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
+        check_fields(self, "--augmentation.", rotation=NOT_NEGATIVE, zoom=share, shift=share)
+
+
+UNMOVED = Augmentation()
+
+
+def augmented(
+    images: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, how: Augmentation
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns images [H,W,M] and label [H,W,1], moved alike; what enters from beyond is 0.
+
+    `seed` [2] int32 decides about all motions. Images are interpolated, labels are not.
+    """
+    if how.mirror:
+        swap = tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
+        images, label = (tf.where(swap, tf.reverse(x, axis=[1]), x) for x in (images, label))
+    if not (how.rotation or how.zoom or how.shift):
+        return images, label
+    draws = tf.random.stateless_uniform([4], fold_in(seed, "motion"), -1.0, 1.0)
+    angle, scale = how.rotation * math.pi / 180 * draws[0], 1 + how.zoom * draws[1]
+    shift = how.shift * draws[2:] * tf.cast(tf.shape(images)[:2], tf.float32)
+    return (
+        affine(images, angle, scale, shift, "bilinear"),
+        affine(label, angle, scale, shift, "nearest"),
+    )
