@@ -1,7 +1,7 @@
 """What the code runs on: the check before anything heavy is imported, and the record of a run.
 
-Only the standard library is used, in syntax that older and newer Pythons read too, so that the
-wrong Python or package set is told in a sentence instead of a traceback.
+Only the standard library is imported until the check has passed, in syntax that older and newer
+Pythons read too, so that the wrong Python or package set is told in a sentence, not a traceback.
 """
 
 import os
@@ -95,15 +95,32 @@ def require_supported_versions() -> None:
 
 
 def prepare_tensorflow() -> None:
-    """Silence TensorFlow's start and choose its fast CPU kernels; call it before its import.
+    """Silence TensorFlow's start, choose its fast CPU kernels, import it, fix the order of sums.
 
     Log level 3 is needed: 2.15 reports a second registration of cuDNN, cuFFT and cuBLAS as errors
     on every machine. Failures of operations still arrive as Python exceptions. TensorFlow uses
     oneDNN by default only on CPUs with AVX-512 or AMX, but its kernels are faster on others too.
-    Variables that are already set are kept.
+    Variables that are already set are kept. Call it before the first `tf.function` runs.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    _fix_order_of_sums()
+
+
+def _fix_order_of_sums() -> None:
+    """Keep TensorFlow from splitting sums of many tensors into additions in order of arrival.
+
+    Its memory optimiser does so where it expects to save memory, and then the last bits of a
+    training's weights depend on which thread is faster. No public option turns it off alone, and
+    `enable_op_determinism` does not turn it off.
+    """
+    from tensorflow.compat.v1 import ConfigProto
+    from tensorflow.python.eager import context
+
+    config = ConfigProto()
+    rewriting = config.graph_options.rewrite_options
+    rewriting.memory_optimization = rewriting.NO_MEM_OPT
+    context.context()._config = config
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -138,6 +138,17 @@ def test_start_settings_are_made_unless_the_user_made_them(monkeypatch, name, de
     assert os.environ[name] == "0"
 
 
+def test_sums_of_large_tensors_always_have_the_same_bits():
+    # Sixteen terms of 16 MB are more than TensorFlow takes for the memory of a CPU.
+    result = isolated(
+        "from utils.environment import prepare_tensorflow; prepare_tensorflow(); "
+        "import tensorflow as tf; start = tf.random.stateless_normal([2048, 2048], [0, 1]); "
+        "add = tf.function(lambda x: tf.add_n([tf.sin(k * x) for k in range(1, 17)])); "
+        "print(len({add(start).numpy().tobytes() for _ in range(4)}))"
+    )
+    assert result.stdout.strip() == "1", result.stderr
+
+
 def test_the_record_names_versions_and_nothing_personal():
     record = environment_record()
     text = json.dumps(record)
