@@ -5,8 +5,9 @@
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 
 Writes audit.{md,csv,png}, worst_pairs.png, quarantine.csv and the keys `privacy/...` of
-metrics.json. The run itself is left as it is. The audit is for the owner of the data: its pictures
-show patients, and config.json and splits.json name them.
+metrics.json. The run itself is left as it is, and so is an earlier audit without --overwrite. The
+audit is for the owner of the data: its pictures show patients, and config.json and splits.json name
+them.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ prepare_tensorflow()
 import pandas as pd
 import tensorflow as tf
 
-from experiments.configs.privacy import AUDIT
+from experiments.configs.privacy import AUDIT, AuditConfig
 from experiments.launch import Launch, Option, Script, main, parse
 from experiments.stages.context import Context
 from experiments.stages.evidence import Stopwatch, command, open_evidence
 from experiments.stages.privacy import (
     DEFINITIONS,
+    Audit,
     audit_chart,
     audit_findings,
     audit_frame,
@@ -42,7 +44,9 @@ from experiments.stages.privacy import (
     worst_pairs,
 )
 from utils.charts import save_figure
+from utils.errors import UserError
 from utils.files import write_text
+from utils.outputs import replacing_files
 from utils.pictures import write_png
 from utils.run_directory import RunDirectory
 from utils.tables import bullets, markdown_table, page, write_table
@@ -61,34 +65,48 @@ SCRIPT = Script(
             "similarity to a training slice above which a sample is quarantined; default: halfway "
             "between the largest similarity of a held-out slice and 1",
         ),
+        Option("overwrite", bool, False, "with --resume: make a finished audit anew"),
     ),
 )
+# The page comes last: with it the audit is complete.
+FILES = ("audit.csv", "audit.png", "worst_pairs.png", "quarantine.csv", "audit.md")
 
 
 def execute(launch: Launch, run: RunDirectory, strategy: tf.distribute.Strategy) -> None:
     """Writes the audit, or prints the plan."""
     limit = launch.options["max_similarity"]
     check_max_similarity(limit)
+    there = (run.path / FILES[-1]).exists() and not launch.dry_run
+    if there and not launch.options["overwrite"]:
+        raise UserError(
+            f"--out {run.path} holds a finished audit; add --overwrite to make it anew or choose "
+            "another folder"
+        )
     source = open_evidence(launch, run, strategy)
     if source is None or not run.writes:
         return
     with Stopwatch(run, "privacy"):
         audit = audit_run(source, launch.config, limit)
         metrics = audit_metrics(audit)
-        run.update_metrics(metrics)
-        samples = pd.read_csv(source.run.synthetic / "samples.csv")
-        patients = [source.prepared.subject_ids.index(name) for name in source.split.train]
-        frame = audit_frame(audit, samples, patients)
         text = audit_text(metrics, launch, source)
-        write_table(run.path / "audit", frame, text)
-        kept = samples.assign(training_similarity=frame["training_similarity"])
-        quarantine = kept[audit.quarantined].to_csv(index=False)
-        write_text(run.path / "quarantine.csv", quarantine)
-        save_figure(audit_chart(audit), run.path / "audit.png")
-        write_png(
-            run.path / "worst_pairs.png", worst_pairs(source, audit, launch.config.worst_pairs)
-        )
+        with replacing_files(run.path, FILES) as folder:
+            write_audit(folder, audit, text, source, launch.config)
+            run.update_metrics(metrics)
     print(f"\n{text}\n{run.path / 'audit.md'}")
+
+
+def write_audit(
+    folder: Path, audit: Audit, text: str, source: Context, config: AuditConfig
+) -> None:
+    """Writes `FILES`: what the audit found on every sample, and `text` as audit.md."""
+    samples = pd.read_csv(source.run.synthetic / "samples.csv")
+    patients = [source.prepared.subject_ids.index(name) for name in source.split.train]
+    frame = audit_frame(audit, samples, patients)
+    write_table(folder / "audit", frame, text)
+    kept = samples.assign(training_similarity=frame["training_similarity"])
+    write_text(folder / "quarantine.csv", kept[audit.quarantined].to_csv(index=False))
+    save_figure(audit_chart(audit), folder / "audit.png")
+    write_png(folder / "worst_pairs.png", worst_pairs(source, audit, config.worst_pairs))
 
 
 def audit_text(metrics: Mapping[str, float], launch: Launch, source: Context) -> str:
@@ -96,7 +114,8 @@ def audit_text(metrics: Mapping[str, float], launch: Launch, source: Context) ->
     notes = (
         f"Data: {source.data_note}; {len(source.split.train)} training and "
         f"{len(source.split.test)} held-out patients.",
-        f"Command: `{command(SCRIPT, launch)}`; seed of the main run {source.config.seed}.",
+        f"Command: `{command(SCRIPT, launch, overwrite=False)}`; seed of the main run "
+        f"{source.config.seed}.",
         "`quarantine.csv` lists the samples above the limit for `export_nnunet.py --exclude`; "
         "nothing in the run was moved. `audit.csv` gives the nearest training slice of every "
         "sample: the patient's position in the list `train` of splits.json, and the axial slice.",

@@ -49,6 +49,7 @@ from experiments.stages.context import Context
 from utils.config import Parser, from_dict
 from utils.errors import UserError
 from utils.files import read_json, replacing_folder, write_json, write_text
+from utils.outputs import check_output_folder
 from utils.run_directory import RunDirectory
 
 NNUNET = "nnunet"
@@ -121,13 +122,20 @@ def main() -> None:
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Raises UserError if `out` holds anything, unless it is an export that may be replaced."""
+    """Raises UserError if `out` holds anything but an export to replace, or cannot be written."""
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         if not overwrite:
             raise UserError(f"--out {out} exists; add --overwrite or choose another folder")
-        file = out / MANIFEST
-        if not file.is_file() or "exported_as" not in read_json(file):
+        if not _is_export(out / MANIFEST):
             raise UserError(f"--out {out} is no earlier export, so it is not replaced; remove it")
+    check_output_folder("--out", out.parent)  # where whole folders change their names
+
+
+def _is_export(manifest: Path) -> bool:
+    try:
+        return "exported_as" in read_json(manifest)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def write_cases(

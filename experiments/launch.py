@@ -42,7 +42,7 @@ class Option:
 
     Attributes:
         name: without dashes in front, such as "rows".
-        type: of its value, such as `str` or `Optional[Path]`.
+        type: of its value, such as `str` or `Optional[Path]`; a `bool` is a switch without value.
         default: its value when it is left out.
         help: one line, with the unit if there is one.
     """
@@ -193,7 +193,8 @@ def _command(parser: Parser, options: Any, script: Script) -> str:
     own = tuple(option.field for option in script.options)
     for name in ("stages", "devices", "precision", "cache", *own, *moved):
         if options[name] != parser.get_default(name):
-            words += [f"--{name.replace('_', '-')}", str(options[name])]
+            value = [] if options[name] is True else [str(options[name])]
+            words += [f"--{name.replace('_', '-')}", *value]
     return shlex.join(words)
 
 
@@ -209,7 +210,9 @@ def _base_parser(script: Script) -> Parser:
     if script.reads_run:
         add("--run", type=Optional[Path], help="finished main run; default: made in OUT/main")
     for option in script.options:
-        add(f"--{option.name}", type=option.type, default=option.default, help=option.help)
+        value = {"type": option.type, "default": option.default}
+        switch = {"action": "store_true"}
+        add(f"--{option.name}", help=option.help, **(switch if option.type is bool else value))
     add("--data", type=Optional[Path], help="BRATS folder (default: phantom), also one that moved")
     add("--preset", choices=list(script.presets), help="default: demo, or thesis with --data")
     add("--out", type=Optional[Path], help="run directory; default: runs/<script>-<preset>-<time>")

@@ -25,6 +25,7 @@ prepare_tensorflow()
 
 import pandas as pd
 
+from experiments.launch import exit_code
 from experiments.ledger_rows import ROWS, Cell, LedgerRow
 from experiments.stages.evidence import CHANGED, spell
 from utils.config import flatten
@@ -164,17 +165,17 @@ def _time(seconds: Optional[float]) -> str:
 def read_ledger(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     """Returns the lines of a ledger by experiment and paper row; none if there is no file.
 
-    Raises UserError for a table with other columns.
+    Raises UserError for a file that is no ledger, or one with other columns.
     """
     if not path.exists():
         return {}
     lines = [x for x in path.read_text(encoding="utf-8").splitlines() if x.startswith("| ")]
     cells = [line.strip("|").split(" | ") for line in lines]
     table = [[cell.strip() for cell in row] for row in cells]
-    if table and (tuple(table[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in table)):
+    if not table or tuple(table[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in table):
         raise UserError(
-            f"{path} has a table with other columns than {', '.join(COLUMNS)}; delete the file and "
-            "write it anew from all runs"
+            f"{path} must be a ledger, with a table of the columns {', '.join(COLUMNS)}; give "
+            "another --out, or delete the file and write it anew from all runs"
         )
     return {(row[0], row[1]): dict(zip(COLUMNS, row)) for row in table[2:]}
 
@@ -206,21 +207,20 @@ def update(path: Path, folders: Sequence[Path]) -> list[dict]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns exit code 0, or 2 for a folder that is no run."""
+    """Runs the command; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python experiments/ledger.py", description=__doc__.split("\n")[0]
     )
     parser.add_argument("runs", nargs="*", type=Path, help="run directories of table scripts")
     parser.add_argument("--out", type=Path, default=LEDGER, help="default: experiments/ledger.md")
     options = parser.parse_args(argv)
-    try:
+
+    def work() -> None:
         lines = update(options.out, options.runs)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    missing = sum(line["our value"] == NOT_RUN for line in lines)
-    print(f"{options.out}: {len(lines)} rows, {missing} not run")
-    return 0
+        missing = sum(line["our value"] == NOT_RUN for line in lines)
+        print(f"{options.out}: {len(lines)} rows, {missing} not run")
+
+    return exit_code(work, lambda: "the ledger is as it was; give the same command again")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from experiments.launch import default_cache, exit_code
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
 from utils.files import write_text
+from utils.outputs import check_output_file
 from utils.tables import spreadsheet_text
 
 COLUMNS = ("case", "verdict", "problems", "files")
@@ -60,8 +61,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     options = parser.parse_args(argv)
     config = from_namespace(VerificationConfig, options).slicing
     check_scheme(config.label_scheme)
-    if options.out and options.out.exists() and not options.overwrite:
-        raise UserError(f"--out {options.out} exists; add --overwrite or choose another file")
+    if options.out:
+        check_output_file("--out", options.out, options.overwrite)
     root = options.data.expanduser().resolve()
     cases = find_cases(root)
     verdicts = verify_cases(cases, config, options.cache, again=True)

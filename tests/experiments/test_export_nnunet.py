@@ -119,9 +119,16 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run, tiny_run, tmp_path, capsy
     assert not (out / "images").exists() and [p.name for p in tmp_path.iterdir()] == ["out"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    assert run("--run", tiny_run, "--out", tmp_path / "mine", "--overwrite") == 2
-    assert "no earlier export" in capsys.readouterr().err
-    assert content(tmp_path / "mine") == {"thesis.txt": b"years of work"}
+    for manifest in (None, "{", "[1]", "3"):
+        if manifest:
+            (tmp_path / "mine" / "manifest.json").write_text(manifest)
+        mine = content(tmp_path / "mine")
+        assert run("--run", tiny_run, "--out", tmp_path / "mine", "--overwrite") == 2
+        assert "no earlier export" in capsys.readouterr().err
+        assert content(tmp_path / "mine") == mine
+    place = tmp_path / "mine" / "thesis.txt" / "out"
+    assert run("--run", tiny_run, "--out", place) == 2
+    assert f"--out {place.parent} is a file; give a folder" in capsys.readouterr().err
 
 
 def test_mistakes_are_told(run, tiny_run, tmp_path, capsys):

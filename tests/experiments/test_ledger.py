@@ -161,9 +161,11 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
 
 
 def test_another_table_in_the_file_is_refused(tmp_path):
-    (tmp_path / "ledger.md").write_text("| a | b |\n| --- | --- |\n| 1 | 2 |\n")
-    with pytest.raises(UserError, match="table with other columns than experiment, paper, command"):
-        update(tmp_path / "ledger.md", [])
+    for text in ("| a | b |\n| --- | --- |\n| 1 | 2 |\n", "My thesis\n"):
+        (tmp_path / "ledger.md").write_text(text)
+        with pytest.raises(UserError, match="must be a ledger, with a table of the columns exp"):
+            update(tmp_path / "ledger.md", [])
+        assert (tmp_path / "ledger.md").read_text() == text
 
 
 def test_the_ledger_of_the_repository_is_complete():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -9,9 +11,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from experiments import audit_privacy
+from experiments.audit_privacy import FILES
 from experiments.configs.privacy import AuditConfig
 from experiments.launch import main, parse
 from experiments.stages.privacy import Slices, audit_findings, audit_metrics, audit_slices
+from utils.files import read_json
 from utils.metrics.similarity import slice_details
 from utils.run_directory import RunDirectory
 
@@ -119,6 +123,37 @@ def test_the_audit_writes_its_files(finished, tiny_run):
     assert cv2.imread(str(finished / "audit.png")).shape == (540, 1200, 3)
     sheet = cv2.imread(str(finished / "worst_pairs.png"))
     assert sheet.shape[0] > 8 * 64 and sheet.shape[1] > 8 * 48
+
+
+def audit_files(out) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.name in FILES}
+
+
+def test_a_finished_audit_is_replaced_as_a_whole_and_only_when_told(
+    finished, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    before, words = audit_files(out), ("--out", out, "--resume", "--max-similarity", 0.99)
+    assert set(before) == set(FILES) and run(*words) == 2
+    assert f"--out {out} holds a finished audit; add --overwrite" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(audit_privacy, "write_png", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(*words, "--overwrite")
+    assert audit_files(out) == before and read_json(out / "metrics.json")["privacy/limit"] == 0.3
+    assert run(*words, "--overwrite") == 0
+    after = audit_files(out)
+    assert all(after[name] != before[name] for name in ("audit.md", "audit.png"))
+    assert read_json(out / "metrics.json")["privacy/limit"] == 0.99
+    assert b"overwrite" not in after["audit.md"] and not list(out.glob(".*"))
+
+
+def test_a_printed_resume_says_overwrite_again(tmp_path):
+    words = [str(word) for word in ("--out", tmp_path / "out", "--overwrite")]
+    launch = parse(words, audit_privacy.SCRIPT)
+    assert launch.command.endswith("--resume --overwrite")
+    assert launch.options == {"max_similarity": None, "overwrite": True}
 
 
 def test_the_report_has_the_audit(tiny_run):

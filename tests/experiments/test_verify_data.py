@@ -115,6 +115,9 @@ def test_a_table_is_replaced_only_when_told(run, tmp_path):
     assert (code, printed) == (2, "") and "exists; add --overwrite or choose another" in complaint
     assert out.read_text() == "mine"
     assert run(*words, "--overwrite")[0] == 0 and out.read_text().startswith("case,verdict,")
+    for place, reason in ((tmp_path, "is a folder; give a file"), (out / "b", "cannot be written")):
+        code, printed, complaint = run(*words[:-1], str(place), "--overwrite")
+        assert (code, printed) == (2, "") and f"--out {place} {reason}" in complaint
 
 
 @pytest.mark.parametrize(
