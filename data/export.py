@@ -102,7 +102,7 @@ def chosen_samples(
 def _listed(path: Path, table: pd.DataFrame) -> Collection[int]:
     """Returns the samples that a list names; UserError unless its rows are those of `table`."""
     try:
-        listed = pd.read_csv(path)
+        listed = pd.read_csv(path, compression=None)  # no archive is opened
         kinds = dict(zip(IDENTITY, (int, str, str, float)))  # an empty list has none of its own
         wanted = listed[list(IDENTITY)].astype(kinds)
     except (OSError, ValueError, KeyError) as error:

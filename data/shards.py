@@ -162,7 +162,7 @@ def _write_shard(
     """Writes the slices of one subject and returns its row of the index."""
     images, label, axial = prepare_subject(subject, config, scheme)
     kept = slices_with_signal(f"Case {subject.id}", images, config)
-    path = folder / f"{number:04d}_{subject.id}.tfrecord"
+    path = folder / f"{number:04d}.tfrecord"  # an id may be as long as a file's name can be
     with tf.io.TFRecordWriter(str(path)) as writer:
         for i in kept:
             writer.write(serialize_record(images[i], label[i], (number, int(axial[i]))))

@@ -24,14 +24,15 @@ import tensorflow as tf
 from experiments.command import Launch
 from experiments.resuming import check_changes, saved_run
 from experiments.starting import recorded, starting
+from utils.cluster import naming_lost_workers
 from utils.config import Parser, add_config, check_yaml, flatten, from_dict, from_namespace
-from utils.distribute import is_chief, make_strategy
+from utils.distribute import cpu_note, is_chief, make_strategy
 from utils.environment import REPOSITORY
-from utils.errors import DiskFullError, UserError
+from utils.errors import DiskFullError, TrainingError, UserError
 from utils.files import naming_full_disk
+from utils.names import printable
 from utils.run_directory import RunDirectory
 from utils.signals import INTERRUPTED, Interrupted
-from utils.trainer import NonFiniteError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -281,6 +282,10 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
     def work() -> None:
         nonlocal launch
         launch = parse_launch()
+        with naming_lost_workers():
+            start(launch)
+
+    def start(launch: Launch) -> None:
         strategy = make_strategy(launch.devices)
         tf.keras.mixed_precision.set_global_policy(launch.precision)
         chief = is_chief(strategy)
@@ -288,8 +293,9 @@ def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
         with naming_full_disk(launch.out), starting(launch.out, writes) as run:
             if run.writes:
                 _refuse_occupied(launch.out, launch.resume)  # also by a run that ended just now
-            for change in launch.changes if chief else ():
-                print(f"changed: {change}")
+            notes = [f"changed: {change}" for change in launch.changes if chief]
+            for note in filter(None, [*notes, cpu_note() if writes else None]):
+                print(note)
             execute(launch, run, strategy)
 
     def after_interrupt() -> str:
@@ -316,9 +322,9 @@ def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> i
         where = f" ({stop})" if str(stop) else ""
         print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
         return INTERRUPTED
-    except (UserError, DiskFullError, NonFiniteError, tf.errors.OpError, OSError) as error:
+    except (UserError, DiskFullError, TrainingError, tf.errors.OpError, OSError) as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
-        print(f"error: {error}{rest}", file=sys.stderr)
+        print(printable(f"error: {error}{rest}", kept="\n"), file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1

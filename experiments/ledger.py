@@ -31,6 +31,7 @@ from experiments.stages.evidence import CHANGED, spell
 from utils.config import flatten
 from utils.errors import UserError
 from utils.files import read_json, write_text
+from utils.names import plain_name
 from utils.tables import MISSING, markdown_table
 
 LEDGER = REPOSITORY / "experiments" / "ledger.md"
@@ -104,7 +105,7 @@ def ledger_line(row: LedgerRow, run: Run) -> Optional[dict[str, str]]:
     return {
         **empty_line(row),
         "command": f"`{_command(row, run)}`",
-        "data": names.get(data) or f"real ({Path(data).name})",
+        "data": names.get(data) or f"real ({plain_name(Path(data).name)})",
         "seeds": _seeds(row, run),
         "time": _time(run.metrics.get(f"{row.experiment}/seconds")),
         "our value": _join((cell.name, value) for cell, value in found),

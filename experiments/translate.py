@@ -47,6 +47,7 @@ from utils.checkpoints import load_networks, newest_checkpoint
 from utils.config import Parser, from_dict
 from utils.errors import UserError
 from utils.files import read_json, write_json
+from utils.names import printable
 from utils.outputs import check_output_folder, replacing_files
 from utils.run_directory import RunDirectory
 
@@ -237,7 +238,7 @@ def translate_file(
     """
     slices, axial, array, grid = read_slices(output.source, slicing)
     starts = range(0, len(slices), batch_size)
-    bar = tqdm(starts, desc=output.source.name, unit="batch")
+    bar = tqdm(starts, desc=printable(output.source.name), unit="batch")
     images = np.concatenate([translate(tf.constant(slices[i : i + batch_size])) for i in bar])
     # The record comes first: whatever stands beside it is of this making.
     with replacing_files(output.folder, (output.record, *output.names.values())) as folder:

@@ -34,6 +34,7 @@ from experiments.launch import default_cache, exit_code
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
 from utils.files import write_text
+from utils.names import printable
 from utils.outputs import check_output_file
 from utils.tables import spreadsheet_text
 
@@ -90,7 +91,7 @@ def screen_table(verdicts: Sequence[Verdict], root: Path) -> str:
     for verdict in verdicts:
         first, *others = [_relative(text, root) for text in verdict.problems] or [""]
         cells += [(verdict.case.id, _word(verdict), first), *(("", "", text) for text in others)]
-    rows = [[_printable(text) for text in row] for row in cells]
+    rows = [[printable(text) for text in row] for row in cells]
     width = max(len(row[0]) for row in rows)
     return "".join(f"{case:{width}}  {word:7}  {text}".rstrip() + "\n" for case, word, text in rows)
 
@@ -104,9 +105,9 @@ def csv_table(verdicts: Sequence[Verdict], root: Path) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for verdict in verdicts:
-        problems = "\n".join(_printable(_relative(p, root)) for p in verdict.problems)
-        files = "\n".join(_printable(_relative(str(path), root)) for path in verdict.files)
-        row = (_printable(verdict.case.id), _word(verdict), problems, files)
+        problems = "\n".join(printable(_relative(p, root)) for p in verdict.problems)
+        files = "\n".join(printable(_relative(str(path), root)) for path in verdict.files)
+        row = (printable(verdict.case.id), _word(verdict), problems, files)
         writer.writerow([spreadsheet_text(cell) for cell in row])
     return text.getvalue()
 
@@ -117,10 +118,6 @@ def _word(verdict: Verdict) -> str:
 
 def _relative(text: str, root: Path) -> str:
     return text.replace(f"{root}/", "")
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _after_interrupt() -> str:

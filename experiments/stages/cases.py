@@ -15,6 +15,7 @@ from data.subjects import Case, find_cases
 from data.verification import verify_cases
 from utils.errors import UserError
 from utils.files import read_json, write_json
+from utils.names import printable
 from utils.run_directory import RunDirectory
 
 NAMED = 3  # bad cases that the refusal names
@@ -55,7 +56,8 @@ def skip_bad_cases(slicing: SliceConfig, run: RunDirectory, data: Path, cache: P
     if bad:
         write_json(run.skipped_cases, skipped)
     if skipped:
-        print(f"left out as bad: {', '.join(skipped)}; {run.skipped_cases} says why")
+        names = ", ".join(map(printable, skipped))
+        print(f"left out as bad: {names}; {run.skipped_cases} says why")
 
 
 def cases_in_use(run: RunDirectory, data: Path) -> tuple[list[Case], dict[str, list[str]]]:

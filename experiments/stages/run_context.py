@@ -21,6 +21,7 @@ from experiments.stages.cases import Problems, cases_in_use, check_cases
 from models.system import GANSystem
 from utils.checkpoints import load_networks, saved_step
 from utils.errors import UserError
+from utils.names import plain_name
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
@@ -153,4 +154,4 @@ def _find(
     cases, skipped = cases_in_use(run, data)
     total = len(cases) + len(skipped)
     note = f" ({len(skipped)} of {total} cases left out as bad)" if skipped else ""
-    return cases, skipped, f"{data.name}{note}"
+    return cases, skipped, f"{plain_name(data.name)}{note}"

@@ -1,0 +1,74 @@
+"""Folders with hostile names as data: they are read, and nothing obeys their names."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from data.pipeline import evaluation_batches
+from data.shards import PreparedSlices
+from experiments.launch import exit_code
+from experiments.stages.report import add_trainings
+from tests.data.trees import case_files, tiny_case, write_case
+from tests.experiments.test_cases import Bench
+from utils.errors import UserError
+from utils.report import Report
+
+NAMES = (
+    "=cmd|'!A1",
+    "-1+1",
+    "$(touch x); touch y",
+    "<script>",
+    "red\x1b[31m\nnext",
+    "naïve-患者 1",
+    "{0}%s\\",
+    "ä" * 125,
+)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """Six cases and a script on them, in a folder of a hostile name, with hostile cases added."""
+    made = Bench(tmp_path)
+    made.data = made.data.rename(tmp_path / "<b>`$\\frac`|[x]\x1b[31m")
+    files = case_files(made.data, "flat2015")
+    for number, name in enumerate(NAMES):
+        folder = files["T1"].parent.parent / name
+        folder.mkdir()
+        write_case({kind: folder / file.name for kind, file in files.items()}, tiny_case(number))
+    return made
+
+
+def test_hostile_names_are_data_like_any_other(bench):
+    assert bench.start() == 0
+    (context,) = bench.contexts
+    prepared = PreparedSlices.open(context.prepared.directory)
+    assert set(NAMES) < set(prepared.subject_ids) and len(prepared.subject_ids) == 14
+    for name in NAMES:
+        (batch,) = evaluation_batches(prepared, [name], 8)
+        assert batch["images"].shape == (4, 8, 8, 4)
+        assert context.describe_source(batch["source"].numpy()[:1]) == f"{name} slice 1"
+    assert context.data_note == "_b____frac___x_\ufffd_31m"
+
+
+def test_a_report_shows_them_as_text(bench):
+    for name in NAMES:
+        folder = case_files(bench.data, "flat2015")["T1"].parent.parent / name
+        shutil.copy(next(folder.glob("*MR_T1.*")), folder / "VSD.Brain.XX.O.MR_T1.9.mha")
+    assert bench.start("--skip-bad") == 0
+    (context,) = bench.contexts
+    assert set(context.skipped) == set(NAMES)
+    report = Report("report")
+    add_trainings(report, context, ())
+    report.write(bench.run.path / "report.html")
+    text = (bench.run.path / "report.html").read_text()
+    assert "<script" not in text and "&lt;script" in text
+
+
+def test_a_refusal_does_not_move_the_cursor(capsys):
+    def refuse():
+        raise UserError("The case red\x1b[31m is bad.")
+
+    assert exit_code(refuse, str) == 2
+    assert capsys.readouterr().err == "error: The case red\ufffd[31m is bad.\n"
