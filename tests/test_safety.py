@@ -1,0 +1,102 @@
+"""No source file runs what it reads: no pickles, archives, shells, tags or code from outside."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from tests.test_style import SOURCE
+
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}  # run code
+MODULES |= {"tarfile", "zipfile", "pty", "ctypes"}
+BUILTINS = {"eval", "exec", "compile", "__import__"}
+ANYWHERE = {
+    *("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
+    *("yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader"),
+    *("shutil.unpack_archive", "pd.read_pickle", "tf.saved_model.load", "np.fromregex"),
+}
+ENDINGS = {"load_model", "model_from_json", "model_from_config", "enable_unsafe_deserialization"}
+
+
+def dotted(node: ast.AST) -> str:
+    """`np.load` of the expression np.load; "" for what is no chain of names."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return ""
+
+
+def keywords(call: ast.Call) -> dict[str, object]:
+    """Constants by keyword; a value that is only known when it runs is `...`."""
+    constant = ast.Constant
+    return {k.arg: k.value.value if isinstance(k.value, constant) else ... for k in call.keywords}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def forbidden(name: str) -> bool:
+    return name in ANYWHERE or name.rpartition(".")[2] in ENDINGS
+
+
+def unsafe(text: str) -> list[str]:
+    """Everything in a source text that could run, unpack or build what a file says."""
+    tree = ast.parse(text)
+    found = [name for name in imports(tree) if name.split(".")[0] in MODULES or forbidden(name)]
+    for node in ast.walk(tree):
+        name = dotted(node)
+        if forbidden(name):
+            found.append(name)
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func)
+        if name in BUILTINS:
+            found.append(name)
+        if name in ("np.load", "numpy.load") and keywords(node).get("allow_pickle") is not False:
+            found.append(f"{name} without allow_pickle=False")
+        if keywords(node).get("shell") not in (None, False):
+            found.append(f"{name} with shell")
+        if keywords(node).get("allow_pickle") not in (None, False):
+            found.append(f"{name} with allow_pickle")
+    return found
+
+
+def test_no_source_runs_what_it_reads():
+    assert {path: found for path, text in SOURCE.items() if (found := unsafe(text))} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("import pickle", "from pickle import loads", "import tarfile", "from zipfile import Zip"),
+        *("eval('1')", "exec(text)", "os.system('ls')", "from os import system as run"),
+        *("subprocess.run('ls', shell=True)", "subprocess.Popen(words, shell=wanted)"),
+        *("yaml.load(text)", "yaml.load(text, Loader=yaml.SafeLoader)", "load = yaml.unsafe_load"),
+        *("np.load(path)", "np.load(path, allow_pickle=True)", "np.load(path, None, wanted)"),
+        *("np.save(path, array, allow_pickle=True)", "pd.read_pickle(path)"),
+        *("tf.keras.models.load_model(path)", "from keras.models import load_model"),
+        *("shutil.unpack_archive(path)", "tf.saved_model.load(path)", "__import__(name)"),
+    ],
+)
+def test_the_search_finds_it(line):
+    assert unsafe(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("np.load(path, allow_pickle=False)", "yaml.safe_load(text)", "re.compile('a')"),
+        *("model.load_weights(path)", "subprocess.run(['ls'])", "retrieval('1')", "import json"),
+    ],
+)
+def test_the_search_leaves_the_rest(line):
+    assert unsafe(line) == []
