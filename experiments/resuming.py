@@ -26,7 +26,7 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
         later = ("run", "fingerprint", "skip_bad", "earlier")
         return {**start, **{name: saved.get(name) for name in later}}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
         ) from error

@@ -127,8 +127,9 @@ def from_dict(kind: type, values: Mapping[str, Any], group: str = "") -> Any:
         group: in front of its fields' names on the command line, such as "training.gan.".
 
     Raises:
-        UserError: an unknown or missing key, a group that is not a mapping, or values that `kind`
-            refuses; such a message names the options with their groups.
+        UserError: an unknown or missing key, a group that is not a mapping, a value of another type
+            than its field's, or one that `kind` refuses; such a message names the options with
+            their groups.
     """
     types = field_types(kind)
     if not isinstance(values, (Mapping, Namespace)):
@@ -145,6 +146,9 @@ def from_dict(kind: type, values: Mapping[str, Any], group: str = "") -> Any:
     for name, value in values.items():
         if dataclasses.is_dataclass(types[name]):
             value = from_dict(types[name], value, f"{group}{name}.")
+        elif not _fits(value, types[name]):
+            wanted = getattr(types[name], "__name__", None) or types[name]
+            raise UserError(f"--{group}{name} is {value!r}; give a value of the type {wanted}")
         elif isinstance(value, list):
             value = tuple(value)
         arguments[name] = value
@@ -152,6 +156,22 @@ def from_dict(kind: type, values: Mapping[str, Any], group: str = "") -> Any:
         return kind(**arguments)
     except UserError as error:
         raise UserError(_with_group(str(error), types, group)) from error
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Tells whether a value from JSON has the type of a field; a list stands for a tuple."""
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Union:
+        return any(_fits(value, part) for part in parts)
+    if origin is typing.Literal:
+        return value in parts
+    if origin is tuple:
+        sized = isinstance(value, (tuple, list))
+        kinds = parts[:1] * len(value) if sized and parts[1:] == (...,) else parts
+        return sized and len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if isinstance(value, bool) and kind is not bool:
+        return False
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _with_group(text: str, names: Iterable[str], group: str) -> str:
