@@ -26,6 +26,29 @@ def least_squares(scores: tf.Tensor, target: float) -> tf.Tensor:
     return mean_squared_error(scores, target)
 
 
+def least_squares_accuracy(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """Returns the share of scores that are nearer to their own target than to the other, 0..1.
+
+    Real and fake scores count half each; a discriminator that knows nothing has 0.5.
+
+    Args:
+        real, fake: linear patch scores [...], float32.
+    """
+    middle = (REAL + FAKE) / 2
+    shares = [tf.cast(right, tf.float32) for right in (real > middle, fake < middle)]
+    return (tf.reduce_mean(shares[0]) + tf.reduce_mean(shares[1])) / 2
+
+
+def critic_accuracy(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """Returns the share of pairs whose real image has the higher sum over its score map, 0..1.
+
+    Args:
+        real, fake: linear patch scores [B,h,w,1], float32; pair b is row b of both.
+    """
+    higher = tf.reduce_sum(real - fake, axis=[1, 2, 3]) > 0.0
+    return tf.reduce_mean(tf.cast(higher, tf.float32))
+
+
 def critic_score_sum(scores: tf.Tensor) -> tf.Tensor:
     """Returns the mean over the batch of the *sum* over each score map (TC-MGAN's released code).
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from typing import Optional
 
 import tensorflow as tf
 
-from utils.distribute import LearningRate, apply_gradients, make_optimizer
+from utils.distribute import LearningRate, apply_updates, make_optimizer, prepare_update
 
 Batch = dict[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
@@ -49,12 +50,17 @@ class GANSystem(abc.ABC):
     def descend(self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]) -> Terms:
         """Updates each group's networks by the gradient of its loss; call it in replica context.
 
-        Returns `loss/<group>` and `gradient_norm/<group>`.
+        No group is updated if a gradient is not finite (see `utils.distribute.apply_updates`).
+        Returns `loss/<group>`, `gradient_norm/<group>`, with loss scaling `loss_scale/<group>`.
         """
         report = {f"loss/{group}": loss for group, loss in losses.items()}
-        for group, loss in losses.items():
-            variables, optimizer = self.variables(group), self.optimizers[group]
-            report[f"gradient_norm/{group}"] = apply_gradients(tape, loss, variables, optimizer)
+        updates = {
+            group: prepare_update(tape, loss, self.variables(group), self.optimizers[group])
+            for group, loss in losses.items()
+        }
+        apply_updates(list(updates.values()))
+        for group, update in updates.items():
+            report.update(update.report(group))
         return report
 
     @abc.abstractmethod
@@ -68,3 +74,10 @@ class GANSystem(abc.ABC):
     @abc.abstractmethod
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the system's outputs for a batch, without randomness beyond `batch["seed"]`."""
+
+    def real_images(self, batch: Batch) -> Optional[tf.Tensor]:
+        """Returns the real images [B,H,W,M] that `images` of `synthesize` should be as varied as.
+
+        None for a system that makes no images.
+        """
+        return None

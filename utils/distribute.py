@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Optional, Union
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Union
 
 import tensorflow as tf
 
+from utils.cluster import read_cluster
 from utils.errors import UserError
 
 
@@ -17,18 +21,19 @@ def make_strategy(devices: Optional[int] = None) -> tf.distribute.Strategy:
     With TF_CONFIG in the environment: MultiWorkerMirroredStrategy. Otherwise all GPUs, or the first
     `devices` of them; without a GPU, `devices` > 1 splits the CPU into logical devices.
 
-    Raises UserError for a TF_CONFIG without a usable cluster and task or together with `devices`,
-    if more GPUs are asked for than there are, or if TensorFlow is already running with too few
-    logical CPU devices.
+    Raises UserError for a TF_CONFIG that `read_cluster` refuses or together with `devices`, if more
+    GPUs are asked for than there are, or if TensorFlow is already running with too few logical CPU
+    devices.
     """
-    cluster = os.environ.get("TF_CONFIG")
-    if cluster:
-        _check_cluster(cluster)
+    cluster = read_cluster()
+    if cluster is not None:
         if devices is not None:
             raise UserError(
                 f"--devices is {devices} but the environment variable TF_CONFIG chooses the "
                 "devices; leave out one of them"
             )
+        me = cluster.name(cluster.job, cluster.index)
+        print(f"{me} waits for all {cluster.size} processes of the cluster", file=sys.stderr)
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -38,23 +43,6 @@ def make_strategy(devices: Optional[int] = None) -> tf.distribute.Strategy:
     else:
         names = _logical_cpus(devices or 1)
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
-
-
-def _check_cluster(text: str) -> None:
-    """Raises UserError unless TF_CONFIG names a cluster and this process' place in it."""
-    try:
-        content = json.loads(text)
-        job, index = content["task"]["type"], int(content["task"]["index"])
-        addresses = content["cluster"][job]
-        usable = isinstance(addresses, list) and 0 <= index < len(addresses)
-    except (ValueError, KeyError, TypeError):
-        usable = False
-    if not usable:
-        raise UserError(
-            f"The environment variable TF_CONFIG is {text!r}; expected JSON such as "
-            '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}} '
-            "whose task is part of its cluster; correct or unset it"
-        )
 
 
 def _logical_cpus(count: int) -> list[str]:
@@ -74,6 +62,19 @@ def _logical_cpus(count: int) -> list[str]:
     return [f"/cpu:{i}" for i in range(count)]
 
 
+def cpu_note() -> Optional[str]:
+    """Returns a line for the user if training runs on the CPU, or None if there is a GPU."""
+    if tf.config.list_physical_devices("GPU"):
+        return None
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    if hidden or not Path("/proc/driver/nvidia/version").exists():
+        return "training on the CPU: TensorFlow sees no GPU"
+    return (
+        "training on the CPU: TensorFlow sees no GPU although this machine has NVIDIA's driver; "
+        "install the CUDA libraries that it needs with: pip install -c constraints.txt -e '.[gpu]'"
+    )
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes files (always true for a single process)."""
     resolver = strategy.cluster_resolver
@@ -91,6 +92,8 @@ def wait_for_all_workers(strategy: tf.distribute.Strategy) -> None:
     arrived = strategy.run(lambda: tf.constant(1.0))
     strategy.reduce(tf.distribute.ReduceOp.SUM, arrived, axis=None)
 
+
+_SETTINGS = ("learning_rate", "beta_1")  # that a checkpoint holds
 
 LearningRate = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]
 
@@ -116,17 +119,61 @@ def make_optimizer(
     return adam
 
 
-def apply_gradients(
+@contextmanager
+def keeping_rates(optimizers: Iterable[tf.keras.optimizers.Optimizer]) -> Iterator[None]:
+    """Keeps learning rates and Adam's beta_1 as they are, also when a checkpoint with others loads.
+
+    A run's settings may change while it stands still; a schedule is no part of a checkpoint.
+    """
+    found = [getattr(optimizer, n, None) for optimizer in optimizers for n in _SETTINGS]
+    kept = [(value, value.numpy()) for value in found if hasattr(value, "assign")]
+    yield
+    for variable, value in kept:
+        variable.assign(value)
+
+
+class Update(NamedTuple):
+    """What one optimiser is about to do.
+
+    Attributes:
+        gradients: of the mean loss over all replicas, without loss scaling, one per variable.
+        variables: to be updated.
+        optimizer: that updates them.
+        norm: of all gradients together, the same on every replica.
+    """
+
+    gradients: list[tf.Tensor]
+    variables: list[tf.Variable]
+    optimizer: tf.keras.optimizers.Optimizer
+    norm: tf.Tensor
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the optimiser scales the loss, and itself leaves out what overflows."""
+        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def report(self, name: str) -> dict[str, tf.Tensor]:
+        """Returns `gradient_norm/<name>`, and with loss scaling `loss_scale/<name>`.
+
+        A step that loss scaling skips has the norm 0.
+        """
+        if not self.scaled:
+            return {f"gradient_norm/{name}": self.norm}
+        norm = tf.where(tf.math.is_finite(self.norm), self.norm, 0.0)
+        scale = tf.convert_to_tensor(self.optimizer.loss_scale)
+        return {f"gradient_norm/{name}": norm, f"loss_scale/{name}": scale}
+
+
+def prepare_update(
     tape: tf.GradientTape,
     loss: tf.Tensor,
     variables: list[tf.Variable],
     optimizer: tf.keras.optimizers.Optimizer,
-) -> tf.Tensor:
-    """Updates `variables` by the gradient of the mean of `loss` over replicas; returns its norm.
+) -> Update:
+    """Returns the update of `variables` by the gradient of the mean of `loss` over replicas.
 
     Call it in replica context with the per-replica *mean* loss: gradients are summed over replicas,
-    so each is divided by their number. Loss scaling (mixed_float16) enters as the output gradient;
-    a step that it skips reports the norm 0.
+    so each is divided by their number. Loss scaling (mixed_float16) enters as the output gradient.
 
     Raises ValueError if a variable does not receive a gradient.
     """
@@ -139,7 +186,43 @@ def apply_gradients(
     if missing:
         raise ValueError(f"no gradient reaches {', '.join(missing)}")
     gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-    unscaled = optimizer.get_unscaled_gradients(gradients) if scaled else gradients
-    norm = tf.linalg.global_norm(unscaled)
-    optimizer.apply_gradients(zip(unscaled, variables), experimental_aggregate_gradients=False)
-    return tf.where(tf.math.is_finite(norm), norm, 0.0) if scaled else norm
+    if scaled:
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    return Update(gradients, variables, optimizer, tf.linalg.global_norm(gradients))
+
+
+def apply_updates(updates: Sequence[Update]) -> None:
+    """Makes all updates, or none if one of their norms is not finite; call it in replica context.
+
+    What is left out changes neither variables nor optimisers. Optimisers that scale the loss decide
+    each for itself.
+    """
+    for update in updates:
+        if update.scaled:
+            _apply(update, update.gradients)
+    guarded = [update for update in updates if not update.scaled]
+    if not guarded:
+        return
+    finite = tf.reduce_all(tf.math.is_finite([update.norm for update in guarded]))
+    gradients = [update.gradients for update in guarded]
+
+    # Optimisers synchronise replicas, which a condition within one replica must not do.
+    def across_replicas(strategy: tf.distribute.Strategy, finite: Any, gradients: Any) -> None:
+        def apply_all(gradients: Any) -> None:
+            for update, own in zip(guarded, gradients):
+                _apply(update, own)
+
+        def apply_on_replicas() -> tf.Operation:
+            strategy.extended.call_for_each_replica(apply_all, args=(gradients,))
+            return tf.no_op()
+
+        everywhere = strategy.experimental_local_results(finite)[0]
+        tf.cond(everywhere, apply_on_replicas, tf.no_op)
+
+    replicas = tf.distribute.get_replica_context()
+    replicas.merge_call(across_replicas, args=(finite, gradients))
+
+
+def _apply(update: Update, gradients: Sequence[tf.Tensor]) -> None:
+    pairs = zip(gradients, update.variables)
+    update.optimizer.apply_gradients(pairs, experimental_aggregate_gradients=False)

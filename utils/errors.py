@@ -16,6 +16,10 @@ class DiskFullError(Exception):
     """A write without room; scripts print the message and how to go on, and exit with code 1."""
 
 
+class TrainingError(RuntimeError):
+    """Training cannot go on; scripts print the message and exit with code 1."""
+
+
 class Rule(NamedTuple):
     """What a value has to be.
 

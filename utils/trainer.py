@@ -10,20 +10,39 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, NoReturn, Optional
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from utils.alarms import Alarms
 from utils.checkpoints import Checkpoints
-from utils.distribute import wait_for_all_workers
+from utils.distribute import keeping_rates, wait_for_all_workers
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
+from utils.faults import (
+    NO_HINTS,
+    BadStep,
+    Hints,
+    all_finite,
+    naming_exhausted_memory,
+    updated_before,
+)
 from utils.pictures import write_png
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted, StopSignal
 
-Pictures = Callable[[], Mapping[str, np.ndarray]]
+
+class Samples(NamedTuple):
+    """What is shown of a system now and then.
+
+    Attributes:
+        pictures: uint8 [H,W,3] by name.
+        figures: numbers by name, such as `collapse/variance`.
+    """
+
+    pictures: Mapping[str, np.ndarray]
+    figures: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -56,10 +75,6 @@ class Schedule:
     def total_steps(self, num_slices: int) -> int:
         """Returns the number of updates for a training set of `num_slices`."""
         return self.steps or max(1, self.epochs * num_slices // self.batch_size)
-
-
-class NonFiniteError(RuntimeError):
-    """A loss or gradient stopped being a number."""
 
 
 class CompiledSteps:
@@ -128,8 +143,9 @@ class Trainer:
         total_steps: updates in all.
         strategy: the distribution strategy.
         describe_source: names the cases behind a batch's `source` numbers, for error messages.
-        pictures: returns uint8 pictures [H,W,3] by name, drawn from fixed inputs.
+        samples: returns pictures and figures of what the system makes of fixed inputs.
         compiled: the inner loop of an earlier trainer of the same system; compiling takes seconds.
+        hints: options that the sentences about faults name.
     """
 
     def __init__(
@@ -141,8 +157,9 @@ class Trainer:
         total_steps: int,
         strategy: tf.distribute.Strategy,
         describe_source: Callable[[np.ndarray], str],
-        pictures: Optional[Pictures] = None,
+        samples: Optional[Callable[[], Samples]] = None,
         compiled: Optional[CompiledSteps] = None,
+        hints: Hints = NO_HINTS,
     ):
         self.system = system
         self.stage = stage
@@ -151,9 +168,12 @@ class Trainer:
         self.total_steps = total_steps
         self.strategy = strategy
         self.describe_source = describe_source
-        self.pictures = pictures
+        self.samples = samples
         self.checkpoints = Checkpoints(system, run.checkpoints(stage), writes=run.writes)
         self.compiled = compiled or CompiledSteps(system, strategy)
+        self.hints = hints
+        self._saved = 0  # step of the newest checkpoint
+        self._alarms = Alarms(stage)
 
     def fit(self, batches: Callable[[int], Iterable]) -> None:
         """Trains from the restored step to the last.
@@ -163,9 +183,11 @@ class Trainer:
 
         Raises:
             Interrupted: after SIGINT or SIGTERM, when the state has been saved.
-            NonFiniteError: names the term and the cases; the last checkpoint is untouched.
+            NonFiniteError: names terms and cases; the state before the bad step has been saved.
+            OutOfMemoryError: names the options that need less; the last checkpoint is untouched.
         """
-        step = self.checkpoints.restore()
+        with keeping_rates(self.system.optimizers.values()):
+            step = self._saved = self.checkpoints.restore()
         if step >= self.total_steps:
             return
         if self.run.writes:
@@ -205,7 +227,7 @@ class Trainer:
             overdue = time.monotonic() - saved > 60 * schedule.checkpoint_minutes
             stopping = stop.requested  # read once: a stop that comes later waits for the next call
             if last or overdue or stopping:
-                self.checkpoints.save(step)
+                self._save(step)
                 saved = time.monotonic()
             if stopping:
                 raise Interrupted(f"{self.stage} at step {step} of {self.total_steps}")
@@ -219,16 +241,44 @@ class Trainer:
 
     def _advance(self, iterator: Any, count: int, step: int) -> tuple:
         """Runs up to `count` steps; returns how many ran and each term's mean."""
-        done, sums, last, source = self.compiled.run(iterator, count)
-        done = int(done)
-        bad = sorted(name for name, value in last.items() if not np.isfinite(value))
-        if bad:
-            raise NonFiniteError(
-                f"{self.stage}: {', '.join(bad)} is not finite at step {step + done}; cases: "
-                f"{self.describe_source(source.numpy())}; the last checkpoint is intact; start "
-                "a new run with a smaller learning rate or --precision float32"
-            )
+        batch_size, replicas = self.schedule.batch_size, self.strategy.num_replicas_in_sync
+        with naming_exhausted_memory(self.stage, batch_size, replicas, self.hints):
+            done, sums, last, source = self.compiled.run(iterator, count)
+            done = int(done)
+        terms = {name: float(value) for name, value in last.items()}
+        if not np.all(np.isfinite(list(terms.values()))):
+            self._stop(step + done, terms, source.numpy())
+        if self.run.writes:
+            self._alarms.see({k: v for k, v in terms.items() if k.startswith("loss_scale/")})
         return done, {name: float(value) / done for name, value in sums.items()}
+
+    def _save(self, step: int) -> None:
+        self.checkpoints.save(step)
+        self._saved = step
+
+    def _stop(self, step: int, terms: dict[str, float], source: np.ndarray) -> NoReturn:
+        """Saves the state before a bad step if it is sound; writes down and raises what happened.
+
+        The step's own updates were left out, see `utils.distribute.apply_updates`.
+        """
+        optimizers = self.system.optimizers
+        variables = [v for net in self.system.networks.values() for v in net.variables]
+        for optimizer in optimizers.values():
+            variables += optimizer.variables()
+        finite = all_finite(variables)
+        if finite and step - 1 > self._saved:
+            self._save(step - 1)
+        bad = BadStep(
+            self.stage,
+            step,
+            terms,
+            [self.describe_source(row[None]) for row in source],
+            finite,
+            updated_before(step, terms, optimizers),
+            self._saved or None,
+        )
+        record = bad.write(self.run.path / "faults") if self.run.writes else None
+        raise bad.error(record, self.hints)
 
     def _summary_writer(self) -> tf.summary.SummaryWriter:
         if not self.run.writes:
@@ -240,16 +290,22 @@ class Trainer:
         for name, value in {**means, "time/step_seconds": seconds}.items():
             tf.summary.scalar(f"{self.stage}/{name}", value, step)
         if self.run.writes:
+            self._alarms.see(means)
             row = {"stage": self.stage, "step": step, "seconds_per_step": seconds, **means}
             self.run.append_history(row)
 
     def _draw(self, step: int) -> None:
-        if self.pictures is None or not self.run.writes:
+        if self.samples is None or not self.run.writes:
             return
-        for name, picture in self.pictures().items():
+        pictures, figures = self.samples()
+        for name, picture in pictures.items():
             tf.summary.image(f"{self.stage}/{name}", picture[None], step)
             path = Path(self.run.samples) / f"{self.stage}_{name}_{step:07d}.png"
             write_png(path, picture)
+        for name, value in figures.items():
+            tf.summary.scalar(f"{self.stage}/{name}", value, step)
+        if step > 0:  # before the first step all samples may well be alike
+            self._alarms.see(figures)
 
 
 def check_batch_sizes(

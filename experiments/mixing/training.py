@@ -20,6 +20,7 @@ from experiments.stages.fitting import check_first_batch
 from models.structure_gan.segmentation import Segmentation
 from utils.checkpoints import Checkpoints, newest_checkpoint
 from utils.distribute import wait_for_all_workers
+from utils.faults import Hints
 from utils.files import write_json
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
@@ -51,6 +52,8 @@ class Bench:
         self.steps = config.schedule.total_steps(kept(self.real))
         self.test = load_test_set(context)
         self.system = self._build(0)
+        options = ("--segmentation.learning_rate", "--schedule.batch_size")
+        self._hints = Hints(*options, context.prepared.size)
         self._compiled = CompiledSteps(self.system, context.strategy)
         self._find = tf.function(self.system.synthesize, autograph=False, reduce_retracing=True)
 
@@ -118,6 +121,7 @@ class Bench:
                 self.context.strategy,
                 self._describe_source,
                 compiled=self._compiled,
+                hints=self._hints,
             )
 
     def _batches(self, phases: Sequence[Phase], repeat: int, step: int) -> Iterable:

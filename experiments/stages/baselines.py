@@ -19,6 +19,7 @@ from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
 from utils.checkpoints import load_networks, saved_step
 from utils.errors import UserError
+from utils.faults import Hints
 from utils.files import replacing
 from utils.pictures import grid
 from utils.run_directory import RunDirectory
@@ -71,7 +72,8 @@ class BaselineRun:
             "maps": source.config.maps,
             "seed": derive_seed(self.seed, self.name, "data"),
         }
-        fit(self._build(), self.name, self.schedule, source, self.run, _draw, arguments)
+        hints = Hints(f"--{self.name}.learning_rate", size=source.prepared.size)
+        fit(self._build(), self.name, self.schedule, source, self.run, _draw, arguments, hints)
 
     def trained(self) -> Baseline:
         """Returns the trained baseline; UserError if it has not been trained to its end."""

@@ -14,10 +14,13 @@ from data.contract import REQUIRED_KEYS, check_batch
 from data.pipeline import distributed, training_batches
 from experiments.stages.run_context import RunContext
 from models.system import GANSystem
+from utils.config import flatten
+from utils.faults import Hints
 from utils.files import write_json
+from utils.metrics.collapse import collapse_figures
 from utils.run_directory import RunDirectory
 from utils.seeding import derive_seed
-from utils.trainer import Schedule, Trainer
+from utils.trainer import Samples, Schedule, Trainer
 
 PICTURE_EXAMPLES = 6
 WITHOUT_MAPS = ("images", "label", "seed", "source")
@@ -51,7 +54,15 @@ def train_stage(
     schedule = dataclasses.replace(
         getattr(config.schedule, stage), steps=context.total_steps(stage)
     )
-    fit(system, stage, schedule, context, context.run, draw, arguments)
+    rate = _learning_rate(stage, flatten(dataclasses.asdict(config)))
+    hints = Hints(rate, f"--schedule.{stage}.batch_size", context.prepared.size)
+    fit(system, stage, schedule, context, context.run, draw, arguments, hints)
+
+
+def _learning_rate(stage: str, settings: Mapping[str, Any]) -> str:
+    """Returns the option of a stage's rate; that of pretraining is in another stage's group."""
+    found = [name for name in settings if f".{name}".endswith(f".{stage}.learning_rate")]
+    return f"--{min(found, key=len)}"
 
 
 def fit(
@@ -62,6 +73,7 @@ def fit(
     run: RunDirectory,
     draw: Draw,
     arguments: Mapping[str, Any],
+    hints: Hints,
 ) -> None:
     """Trains a system for `schedule.steps` updates and writes to `run`, resuming what is there.
 
@@ -73,6 +85,7 @@ def fit(
         run: where checkpoints, pictures and logs go.
         draw: as in `train_stage`.
         arguments: all of `training_batches` but batch size and first step.
+        hints: options that the sentences about faults name.
     """
     synthesize = tf.function(system.synthesize, autograph=False)
     required = REQUIRED_KEYS if arguments["maps"] else WITHOUT_MAPS
@@ -80,6 +93,12 @@ def fit(
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
         return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+
+    def samples() -> Samples:
+        outputs = synthesize(examples())
+        real = system.real_images(examples())
+        figures = {} if real is None else collapse_figures(outputs["images"], real)
+        return Samples(draw(lambda _: outputs, examples()), figures)
 
     def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
         dataset = distributed(context.strategy, schedule.batch_size, first_step=step, **arguments)
@@ -95,7 +114,8 @@ def fit(
             schedule.steps,
             context.strategy,
             context.describe_source,
-            pictures=lambda: draw(synthesize, examples()),
+            samples=samples,
+            hints=hints,
         ).fit(batches)
 
 

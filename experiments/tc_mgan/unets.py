@@ -17,6 +17,7 @@ from experiments.tc_mgan.evaluation import Translations, translate_subjects
 from experiments.tc_mgan.training import draw_lesions
 from models.tc_mgan.modalities import replace_targets
 from models.tc_mgan.segmenter import Inputs, Segmenter
+from utils.faults import Hints
 from utils.files import replacing
 from utils.metrics.segmentation import dice
 from utils.run_directory import RunDirectory
@@ -88,7 +89,8 @@ def judge(
         "seed": seed,
         "augmentation": config.training.augmentation,
     }
-    fit(system, name, schedule, context, run, draw_lesions, arguments)
+    hints = Hints("--unet.learning_rate", "--schedule.batch_size", prepared.size)
+    fit(system, name, schedule, context, run, draw_lesions, arguments, hints)
     find = tf.function(system.synthesize, autograph=False, reduce_retracing=True)
     scores = []
     for batch in evaluation_batches(prepared, context.split.test, config.training.batch_size):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from losses.adversarial import FAKE, REAL, least_squares
+from losses.adversarial import FAKE, REAL, least_squares, least_squares_accuracy
 from losses.reconstruction import mean_squared_error
 from models.baselines.config import BaselineConfig
 from models.networks.discriminator import Discriminator
@@ -53,12 +53,12 @@ class Baseline(GANSystem):
         """
         with tf.GradientTape(persistent=True) as tape:
             generated = self.synthesize(batch)["images"]
-            terms_g, terms_d = self._terms(batch["images"], generated)
+            terms_g, terms_d, accuracy = self._terms(batch["images"], generated)
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        return {**self.descend(tape, losses), **terms_g, **terms_d}
+        return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
-    def _terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms]:
-        """Terms of G and of D for real and generated images [B,H,W,4]."""
+    def _terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms, Terms]:
+        """Terms of G, terms of D, accuracies of D for real and generated images [B,H,W,4]."""
         c, scores = self.config, []
         for i, modality in enumerate(MODALITIES):
             pair = tf.concat([images[..., i : i + 1], generated[..., i : i + 1]], axis=0)
@@ -73,7 +73,11 @@ class Baseline(GANSystem):
             "D/real": c.real * count * least_squares(real, REAL),
             "D/fake": c.fake * count * least_squares(fake, FAKE),
         }
-        return terms_g, terms_d
+        accuracy = {
+            f"accuracy/D_{modality}": least_squares_accuracy(real[i], fake[i])
+            for i, modality in enumerate(MODALITIES)
+        }
+        return terms_g, terms_d, accuracy
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `images` [B,H,W,4] in (0,1) from `structure` [B,H,W,1] and `seed` [B,2].
@@ -89,3 +93,7 @@ class Baseline(GANSystem):
                 fed = 1.0 - structure
             images.append(self.networks[f"G_{modality}"](fed))
         return {"images": tf.concat(images, axis=-1)}
+
+    def real_images(self, batch: Batch) -> tf.Tensor:
+        """Returns the batch's slices [B,H,W,4]."""
+        return batch["images"]

@@ -8,6 +8,7 @@ keeps the part of the table that works at its resolution.
 from __future__ import annotations
 
 import math
+from typing import Union
 
 import tensorflow as tf
 
@@ -182,15 +183,19 @@ class CodePrior(tf.keras.Model):
             start, trainable=False, name=name, aggregation=tf.VariableAggregation.MEAN
         )
 
-    def update(self, codes: tf.Tensor) -> None:
-        """Moves the averages towards the moments of codes [B,L]; call it in replica context."""
+    def update(self, codes: tf.Tensor, sound: Union[bool, tf.Tensor] = True) -> None:
+        """Moves the averages towards the moments of codes [B,L]; call it in replica context.
+
+        Where `sound` is False, the same on all replicas, they stay as they are.
+        """
         batch_size = tf.cast(tf.shape(codes)[0], tf.float32)
         second_moment = tf.matmul(codes, codes, transpose_a=True) / batch_size
         for average, moment in (
             (self.mean, tf.reduce_mean(codes, axis=0)),
             (self.second_moment, second_moment),
         ):
-            average.assign(self.decay * average + (1.0 - self.decay) * tf.stop_gradient(moment))
+            moved = self.decay * average + (1.0 - self.decay) * tf.stop_gradient(moment)
+            average.assign(tf.where(sound, moved, average))
 
     def call(self, z: tf.Tensor) -> tf.Tensor:
         """Returns m + C^(1/2) z [B,L], distributed as N(m, C), for z ~ N(0, I) [B,L]."""

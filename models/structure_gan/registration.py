@@ -79,7 +79,8 @@ class Registration(GANSystem):
                 error = mean_squared_error(from_rows(x_t, count), targets)
                 terms_g["G/supervised"] = config.supervised * count * error
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        return {**self.descend(tape, losses), **terms_g, **terms_d}
+        accuracy = {"accuracy/D_t": adversarial.least_squares_accuracy(*scores[0])}
+        return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `translations` [B,12,H,W,1] of the batch's images."""

@@ -99,8 +99,12 @@ class StructureGAN(GANSystem):
                 terms["M"] = {"M/mask": terms_g.pop("G/mask")}
             losses = {group: tf.add_n(list(named.values())) for group, named in terms.items()}
         report = self.descend(tape, losses)
+        report["accuracy/D_z"] = adversarial.least_squares_accuracy(real_code, fake_code)
+        report["accuracy/D_s"] = adversarial.least_squares_accuracy(real_map, fake_map)
         if "code_prior" in self.networks:
-            self.networks["code_prior"].update(real["code"])
+            norms = [report[f"gradient_norm/{group}"] for group in losses]
+            sound = tf.reduce_all(tf.math.is_finite(norms))
+            self.networks["code_prior"].update(real["code"], sound)
         for named in terms.values():
             report.update(named)
         return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from losses.adversarial import least_squares_accuracy
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
 from models.networks.discriminator import Discriminator
@@ -119,6 +120,10 @@ class Pretraining(GANSystem):
             "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
         }
 
+    def real_images(self, batch: Batch) -> tf.Tensor:
+        """Returns the batch's slices, which G rebuilds, [B,H,W,4]."""
+        return batch["images"]
+
 
 class Synthesis(GANSystem):
     """G against D, guided by the frozen translator and segmenters (eq. 13-17).
@@ -169,7 +174,8 @@ class Synthesis(GANSystem):
             terms_g.update(self._outside_term(x_g, batch["random_outside"]))
             terms_g.update(self._kept_reconstruction(batch))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        return {**self.descend(tape, losses), **terms_g, **terms_d}
+        accuracy = {"accuracy/D": least_squares_accuracy(*scores[0])}
+        return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def _registration_terms(self, rows: tf.Tensor) -> Terms:
         """Eq. 16 on rows [B*4,H,W,1], and the agreement of the translations to one target."""
@@ -210,3 +216,7 @@ class Synthesis(GANSystem):
         return {
             "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
         }
+
+    def real_images(self, batch: Batch) -> tf.Tensor:
+        """Returns the batch's slices [B,H,W,4]; maps and labels of G's are others."""
+        return batch["images"]

@@ -7,7 +7,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from losses.adversarial import critic_score_sum, gradient_penalty_of_sum
+from losses.adversarial import critic_accuracy, critic_score_sum, gradient_penalty_of_sum
 from losses.classification import sigmoid_cross_entropy_sum
 from losses.reconstruction import absolute_error_sum
 from losses.segmentation import soft_dice_per_sample
@@ -15,6 +15,7 @@ from models.system import Batch, GANSystem, LearningRate, Terms
 from models.tc_mgan.config import VARIANTS, TCMGANConfig
 from models.tc_mgan.modalities import (
     NUM_TARGETS,
+    TARGET_CHANNELS,
     TARGETS,
     Pair,
     draw_targets,
@@ -131,7 +132,8 @@ class TCMGAN(GANSystem):
                 real_class, _ = tf.split(judged["modality"], 2)
                 terms[f"{d}/modality"] = w.modality * sigmoid_cross_entropy_sum(real_class, c)
             loss = tf.add_n(list(terms.values()))
-        return {**self.descend(tape, {d: loss}), **terms}
+        accuracy = {f"accuracy/{d}": critic_accuracy(real_score, fake_score)}
+        return {**self.descend(tape, {d: loss}), **terms, **accuracy}
 
     def _generator_step(self, model: str, pair: Pair) -> Terms:
         """Eq. 7: L_G = -D(G(x, c)) + modality + l1 + tumour consistency."""
@@ -181,3 +183,7 @@ class TCMGAN(GANSystem):
             c = one_hot(same_target(index, x))
             fakes.append(self._generate(models[index % len(models)], x, c))
         return {"images": to_unit(tf.concat(fakes, axis=-1))}
+
+    def real_images(self, batch: Batch) -> tf.Tensor:
+        """Returns the targets' slices [B,H,W,3] of `images` [B,H,W,4]."""
+        return tf.gather(batch["images"], TARGET_CHANNELS, axis=-1)

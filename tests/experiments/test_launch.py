@@ -22,9 +22,9 @@ from tests.experiments.conftest import SCRIPT, train
 from tests.experiments.conftest import STAGES as ALL_STAGES
 from utils.environment import REPOSITORY
 from utils.errors import UserError
+from utils.faults import NonFiniteError
 from utils.files import write_json
 from utils.signals import Interrupted
-from utils.trainer import NonFiniteError
 
 STAGES = ("structure", "segmentation", "report")
 

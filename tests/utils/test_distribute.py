@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +18,14 @@ from tests.models.test_synthesis import tiny_pretraining, tiny_synthesis
 from tests.models.test_tc_mgan import tiny_tc_mgan
 from tests.models.toys import descend, random_batch, tiny_segmentation, values
 from utils.distribute import (
-    apply_gradients,
+    Update,
+    apply_updates,
+    cpu_note,
     is_chief,
+    keeping_rates,
     make_optimizer,
     make_strategy,
+    prepare_update,
     wait_for_all_workers,
 )
 from utils.errors import UserError
@@ -143,8 +148,15 @@ def test_missing_gradient_names_the_variable():
     with tf.GradientTape() as tape:
         loss = used * 2.0
     with pytest.raises(ValueError, match="no gradient reaches unused:0$"):
-        apply_gradients(tape, loss, [used, unused], make_optimizer(0.1, [used, unused]))
+        prepare_update(tape, loss, [used, unused], make_optimizer(0.1, [used, unused]))
     assert float(used) == 1.0
+
+
+def updated(tape, loss, variable, optimizer) -> Update:
+    """The update that one variable has had."""
+    update = prepare_update(tape, loss, [variable], optimizer)
+    apply_updates([update])
+    return update
 
 
 def scaled_step(variable, optimizer, factor: float) -> float:
@@ -152,7 +164,7 @@ def scaled_step(variable, optimizer, factor: float) -> float:
     with tf.GradientTape() as tape:
         product = tf.cast(variable, tf.float16) * tf.constant([0.6, 0.8], tf.float16)
         loss = tf.reduce_sum(tf.cast(product, tf.float32)) * factor
-    return float(apply_gradients(tape, loss, [variable], optimizer))
+    return float(updated(tape, loss, variable, optimizer).report("G")["gradient_norm/G"])
 
 
 def test_loss_scaling_rescues_small_gradients_and_unscales_the_norm(policy):
@@ -174,6 +186,90 @@ def test_a_step_that_overflows_is_skipped_and_reports_zero(policy):
     assert float(optimizer.loss_scale) == scale / 2
 
 
+def pair_of_groups() -> tuple:
+    """Two variables, each with an optimiser of its own."""
+    variables = [tf.Variable([1.0, 2.0]), tf.Variable([3.0])]
+    return variables, [make_optimizer(0.1, [variable]) for variable in variables]
+
+
+def state_of(variables, optimizers) -> list:
+    return values([*variables, *(v for optimizer in optimizers for v in optimizer.variables())])
+
+
+def step_of(variables, optimizers, apply=apply_updates):
+    """A step whose gradients are x for the first group and the mean of y for the second."""
+
+    def step(x, y):
+        with tf.GradientTape(persistent=True) as tape:
+            losses = (tf.reduce_sum(x * variables[0]), tf.reduce_sum(y * variables[1]))
+        apply(
+            [
+                prepare_update(tape, loss, [variable], optimizer)
+                for loss, variable, optimizer in zip(losses, variables, optimizers)
+            ]
+        )
+
+    return step
+
+
+def apply_always(updates) -> None:
+    """What `apply_updates` does to finite gradients, without its condition."""
+    for update in updates:
+        update.optimizer.apply_gradients(zip(update.gradients, update.variables))
+
+
+def test_finite_updates_are_plain_ones_bit_by_bit():
+    groups, plain = pair_of_groups(), pair_of_groups()
+    steps = [tf.function(step_of(*groups)), tf.function(step_of(*plain, apply_always))]
+    for number in range(1, 6):
+        x, y = tf.constant([0.3, -1e-9]) * number, tf.constant([0.7]) / number
+        for step in steps:
+            step(x, y)
+    for found, expected in zip(state_of(*groups), state_of(*plain)):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("x, y", [(np.nan, 1.0), (1.0, np.inf), (1.0, -np.nan)])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_no_group_moves_if_one_gradient_is_not_finite(mirrored, devices, x, y):
+    """Neither weights nor moments nor counters, also if only the second device has bad cases."""
+    strategy = mirrored if devices == 2 else tf.distribute.get_strategy()
+    with strategy.scope():
+        groups = pair_of_groups()
+    step = step_of(*groups)
+
+    run = tf.function(lambda x, y: strategy.run(step, args=(x, y)), autograph=False)
+
+    def dealt(*of_devices):
+        deal = strategy.experimental_distribute_values_from_function
+        return deal(lambda context: tf.constant([of_devices[context.replica_id_in_sync_group]]))
+
+    good, bad = dealt(1.0, 1.0), dealt(*([1.0, y][-devices:]))
+    run(tf.constant([0.5, -2.0]), good)
+    before = state_of(*groups)
+    assert before[0][0] != 1.0 and before[1][0] != 3.0
+    run(tf.constant([x, 1.0]), bad)
+    for found, expected in zip(state_of(*groups), before):
+        np.testing.assert_array_equal(found, expected)
+    run(tf.constant([0.5, -2.0]), good)
+    assert all(np.any(a != b) for a, b in zip(state_of(*groups)[:2], before))
+
+
+def test_a_checkpoint_does_not_bring_back_former_rates(policy):
+    for name in ("float32", "mixed_float16"):
+        policy(name)
+        optimizers = [make_optimizer(rate, [tf.Variable(1.0)]) for rate in (0.1, 0.2)]
+        with keeping_rates(optimizers):
+            for optimizer in optimizers:
+                optimizer.learning_rate.assign(9.0)
+                optimizer.beta_1.assign(0.0)
+        assert [float(o.learning_rate) for o in optimizers] == pytest.approx([0.1, 0.2])
+        assert [float(o.beta_1) for o in optimizers] == [0.5, 0.5]
+    schedule = tf.keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.2])
+    with keeping_rates([make_optimizer(schedule, [])]):
+        pass
+
+
 def test_loss_scaling_on_two_devices(policy, mirrored):
     policy("mixed_float16")
     with mirrored.scope():
@@ -183,7 +279,7 @@ def test_loss_scaling_on_two_devices(policy, mirrored):
     def step(shard):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean(shard["x"]) * tf.reduce_sum(variable)
-        return apply_gradients(tape, loss, [variable], optimizer)
+        return updated(tape, loss, variable, optimizer).norm
 
     batch = shards(mirrored, {"x": tf.constant([0.1, 0.3])})  # each device has its own gradient
     norms = mirrored.experimental_local_results(mirrored.run(step, args=(batch,)))
@@ -230,26 +326,27 @@ def test_all_gpus_or_the_first_ones(alone, monkeypatch):
         make_strategy(4)
 
 
-def cluster(**task: object) -> str:
-    return json.dumps({"cluster": {"worker": ["a:1", "b:1"]}, "task": task})
-
-
-def test_a_cluster_chooses_its_devices(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", cluster(type="worker", index=1))
+def test_a_cluster_chooses_its_devices(monkeypatch, capsys):
+    content = {"cluster": {"worker": ["a:1231", "b:1232"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(content))
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: "cluster")
     assert make_strategy() == "cluster"
+    waits = "worker 1 (b:1232) waits for all 2 processes of the cluster\n"
+    assert capsys.readouterr().err == waits
     with pytest.raises(UserError, match="--devices is 4 but .* TF_CONFIG chooses"):
         make_strategy(4)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["{bad", "{}", "[1]", cluster(), cluster(type="ps", index=0), cluster(type="worker", index=2)],
-)
-def test_an_unusable_cluster_is_told(monkeypatch, text):
-    monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError, match="TF_CONFIG is .*expected JSON such as .*correct or unset"):
-        make_strategy()
+def test_a_run_without_gpu_says_so(monkeypatch):
+    note = "training on the CPU: TensorFlow sees no GPU"
+    assert cpu_note() == note
+    monkeypatch.setattr(Path, "exists", lambda path: str(path) == "/proc/driver/nvidia/version")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert cpu_note() == note
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert cpu_note().startswith(f"{note} although this machine has NVIDIA's driver; install")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a"])
+    assert cpu_note() is None
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import signal
 from types import SimpleNamespace
 
@@ -13,7 +12,7 @@ from tests.utils.toy import Toy, read_events, toy_examples
 from utils.errors import UserError
 from utils.run_directory import RunDirectory
 from utils.signals import Interrupted
-from utils.trainer import NonFiniteError, Schedule, Trainer, check_batch_size, check_batch_sizes
+from utils.trainer import Samples, Schedule, Trainer, check_batch_size, check_batch_sizes
 
 SCHEDULE = Schedule(batch_size=1, steps_per_call=4, log_every=3, picture_every=5)
 TERMS = {"loss/G", "G/one", "gradient_norm/G"}
@@ -46,14 +45,14 @@ def history(folder) -> list[dict]:
 
 
 def interrupting(times: int):
-    """Pictures that ask to stop when they are drawn for the `times`-th time."""
+    """Samples that ask to stop when they are drawn for the `times`-th time."""
     drawn = []
 
     def draw():
         drawn.append(None)
         if len(drawn) == times:
             signal.raise_signal(signal.SIGINT)
-        return {}
+        return Samples({})
 
     return draw
 
@@ -65,9 +64,10 @@ def finished(tmp_path_factory):
 
     def draw():
         calls.append(None)
-        return {"grid": np.full((4, 6, 3), len(calls), np.uint8)}
+        picture = np.full((4, 6, 3), len(calls), np.uint8)
+        return Samples({"grid": picture}, {"collapse/variance": len(calls) / 8})
 
-    trainer(folder, pictures=draw).fit(batches())
+    trainer(folder, samples=draw).fit(batches())
     return folder
 
 
@@ -84,13 +84,15 @@ def test_rows_are_means_over_the_interval(finished):
 def test_tensorboard_has_every_term_and_every_picture(finished):
     events = read_events(finished / "tensorboard" / "structure")
     names = {f"structure/{name}" for name in (*TERMS, "time/step_seconds")}
-    assert set(events) == {*names, "structure/grid"}
+    assert set(events) == {*names, "structure/grid", "structure/collapse/variance"}
     for row in history(finished):
         for name in TERMS:
             value = events[f"structure/{name}"][row["step"]]
             np.testing.assert_allclose(value, row[name], rtol=1e-6)
     grids = events["structure/grid"]
     assert {step: picture.max() for step, picture in grids.items()} == {0: 1, 5: 2, 10: 3, 11: 4}
+    variances = events["structure/collapse/variance"]
+    assert {step: value * 8 for step, value in variances.items()} == {0: 1, 5: 2, 10: 3, 11: 4}
 
 
 def test_pictures_are_also_files(finished):
@@ -102,7 +104,7 @@ def test_pictures_are_also_files(finished):
 
 def test_a_finished_stage_is_not_repeated(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
-    trainer(finished, pictures=pytest.fail).fit(pytest.fail)
+    trainer(finished, samples=pytest.fail).fit(pytest.fail)
     after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     assert after == before
 
@@ -111,7 +113,7 @@ def test_stop_and_resume_equal_an_uninterrupted_run_bit_by_bit(tmp_path):
     whole, first, second = (Toy(0.1) for _ in range(3))
     trainer(tmp_path / "whole", whole).fit(batches())
     with pytest.raises(Interrupted, match="structure at step 5 of 11"):
-        trainer(tmp_path / "run", first, pictures=interrupting(2)).fit(batches())
+        trainer(tmp_path / "run", first, samples=interrupting(2)).fit(batches())
     assert first.state[1] == 5
     starts = []
     trainer(tmp_path / "run", second).fit(lambda step: starts.append(step) or batches()(step))
@@ -123,13 +125,13 @@ def test_stop_and_resume_equal_an_uninterrupted_run_bit_by_bit(tmp_path):
 
 def test_a_stop_in_the_last_call_is_not_forgotten(tmp_path):
     with pytest.raises(Interrupted, match="step 11 of 11"):
-        trainer(tmp_path, pictures=interrupting(4)).fit(batches())
+        trainer(tmp_path, samples=interrupting(4)).fit(batches())
     trainer(tmp_path).fit(pytest.fail)
 
 
 def test_lost_work_is_dropped_from_the_history(tmp_path):
     with pytest.raises(Interrupted):
-        trainer(tmp_path, pictures=interrupting(2)).fit(batches())
+        trainer(tmp_path, samples=interrupting(2)).fit(batches())
     run = RunDirectory(tmp_path)
     for stage, step in (("structure", 6), ("structure", 9), ("synthesis", 9)):
         run.append_history({"stage": stage, "step": step, "loss/G": -1.0})
@@ -138,41 +140,10 @@ def test_lost_work_is_dropped_from_the_history(tmp_path):
     assert rows == [("structure", 3), ("synthesis", 9)] + [("structure", k) for k in (6, 9, 11)]
 
 
-def test_training_stops_at_the_step_that_is_not_finite(tmp_path):
-    often = Schedule(batch_size=1, steps_per_call=4, log_every=100, checkpoint_minutes=0)
-    system = Toy()
-    fit = trainer(tmp_path, system, schedule=often).fit
-    with pytest.raises(NonFiniteError) as caught:
-        fit(batches(lambda i: tf.where(i == 6.0, math.nan, i)))
-    text = str(caught.value)
-    assert text.startswith("structure: gradient_norm/G, loss/G is not finite at step 6; cases: ")
-    assert "cases: case 6;" in text and "G/one" not in text
-    assert system.state[1] == 6
-    saved = Toy()
-    assert trainer(tmp_path, saved).checkpoints.restore() == 4
-    assert saved.state[1] == 4 and np.isfinite(saved.state[0]).all()
-    assert history(tmp_path) == []
-
-
-def test_means_and_cases_are_those_of_all_replicas(tmp_path):
-    mirrored = mirrored_strategy()
-
-    def distributed(step):
-        examples = toy_examples(lambda i: tf.where(i == 6.0, math.nan, i)).skip(2 * step).batch(1)
-        return mirrored.distribute_datasets_from_function(lambda context: examples)
-
-    schedule = Schedule(steps_per_call=4, log_every=1, batch_size=2)
-    with pytest.raises(NonFiniteError, match="at step 3; cases: case 5; case 6;"):
-        trainer(tmp_path, total=4, strategy=mirrored, schedule=schedule).fit(distributed)
-    # Steps 1 and 2 hold the examples 1, 2 and 3, 4.
-    losses = [row["loss/G"] for row in history(tmp_path)]
-    np.testing.assert_allclose(losses, [1.5, 3.5], rtol=1e-5)
-
-
 def test_a_worker_that_is_not_the_chief_writes_nothing(tmp_path):
     worker, chief = Toy(0.1), Toy(0.1)
     run = RunDirectory(tmp_path / "worker", writes=False)
-    trainer(tmp_path / "worker", worker, total=3, run=run, pictures=pytest.fail).fit(batches())
+    trainer(tmp_path / "worker", worker, total=3, run=run, samples=pytest.fail).fit(batches())
     trainer(tmp_path / "chief", chief, total=3).fit(batches())
     assert not (tmp_path / "worker").exists()
     np.testing.assert_array_equal(worker.state[0], chief.state[0])
