@@ -1,4 +1,4 @@
-"""Training state on disk: networks, optimisers and step, restored whole or not at all."""
+"""Training state on disk: networks, optimisers, step, means; restored whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from utils.errors import UserError
 from utils.files import hidden, remove_leftovers, sync, write_text
+from utils.running_means import RunningMeans
 
 _READ_ERRORS = (IndexError, ValueError, tf.errors.OpError)
 _RESTORE_ERRORS = (AssertionError, *_READ_ERRORS)
@@ -34,8 +35,12 @@ class Checkpoints:
 
     def __init__(self, system: Any, directory: Path, writes: bool = True):
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.means = RunningMeans()
         self.state = tf.train.Checkpoint(
-            step=self.step, networks=system.networks, optimizers=system.optimizers
+            step=self.step,
+            means=self.means,
+            networks=system.networks,
+            optimizers=system.optimizers,
         )
         self.directory = Path(directory)
         self.writes = writes

@@ -203,25 +203,19 @@ class Trainer:
         wait_for_all_workers(self.strategy)  # the last checkpoint is whole before anyone reads it
 
     def _loop(self, iterator: Any, step: int, bar: tqdm, stop: StopSignal) -> None:
-        schedule, saved, totals, since = self.schedule, time.monotonic(), {}, 0
-        started = time.monotonic()
+        schedule, running = self.schedule, self.checkpoints.means
+        saved = started = time.monotonic()
+        first = step  # of those that `started` times
         while step < self.total_steps:
             count, means = self._advance(iterator, self._steps_until_next_event(step), step)
             step += count
             bar.update(count)
-            for name, value in means.items():
-                totals[name] = totals.get(name, 0.0) + value * count
-            since += count
+            running.add(means, count)
             last = step == self.total_steps
             if step % schedule.log_every == 0 or last:
                 seconds = time.monotonic() - started
-                self._log(
-                    step,
-                    {name: total / since for name, total in totals.items()},
-                    seconds / since,
-                    bar,
-                )
-                totals, since, started = {}, 0, time.monotonic()
+                self._log(step, running.take(), seconds / (step - first), bar)
+                first, started = step, time.monotonic()
             if step % schedule.picture_every == 0 or last:
                 self._draw(step)
             overdue = time.monotonic() - saved > 60 * schedule.checkpoint_minutes
