@@ -1,0 +1,91 @@
+"""Each system's report of how well its discriminators tell real from generated, counted plainly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from losses.adversarial import critic_accuracy, least_squares_accuracy
+from models.baselines.system import Baseline
+from models.structure_gan.structure import StructureGAN
+from models.structure_gan.synthesis import Pretraining, Synthesis
+from models.tc_mgan.gan import TCMGAN
+from tests.models.test_baselines import tiny_baseline
+from tests.models.test_registration import tiny_registration
+from tests.models.test_structure import small_batch, tiny_structure
+from tests.models.test_synthesis import tiny_synthesis
+from tests.models.test_tc_mgan import batch_of, tiny_tc_mgan
+from tests.models.toys import random_batch
+
+
+def test_least_squares_counts_the_nearer_target():
+    real = tf.constant([1.2, 0.6, 0.4, -3.0])  # two are nearer to 1
+    fake = tf.constant([0.4, -2.0, 0.1, 0.6])  # three are nearer to 0
+    assert float(least_squares_accuracy(real, fake)) == (2 / 4 + 3 / 4) / 2
+    assert float(least_squares_accuracy(real + 9, fake - 9)) == 1.0
+    assert float(least_squares_accuracy(real, real)) == 0.5
+
+
+def test_a_critic_has_to_prefer_the_real_image_of_a_pair():
+    real = tf.reshape(tf.constant([[5.0, -4.0], [0.0, 0.0], [1.0, 1.0]]), [3, 2, 1, 1])
+    fake = tf.reshape(tf.constant([[0.5, 0.4], [0.0, 0.0], [-9.0, 10.0]]), [3, 2, 1, 1])
+    assert float(critic_accuracy(real, fake)) == pytest.approx(2 / 3)  # sums 1 > 0.9, 0 = 0, 2 > 1
+
+
+class Known:
+    """Stands for a discriminator: a row of real images scores 1, but every third one 0.
+
+    Generated rows score 0. What is real follows from the number of rows in front.
+    """
+
+    def __init__(self, network, real: int):
+        self.network, self.real = network, real
+
+    def __call__(self, *inputs):
+        judged = self.network(*inputs)
+        rows = tf.range(tf.shape(inputs[0])[0])
+        right = tf.logical_and(rows < self.real, rows % 3 < 2)
+        scores = tf.cast(right, tf.float32)[:, None, None, None]
+        if isinstance(judged, dict):
+            return {**judged, "score": 0 * judged["score"] + scores}
+        if isinstance(judged, tf.Tensor):
+            return 0 * judged + scores
+        return [0 * judged[0] + scores, *judged[1:]]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "real"),
+    [
+        (tiny_synthesis, "D", 2 * 4),
+        (tiny_registration, "D_t", 2 * 4),
+        (tiny_structure, "D_s", 2),
+        (tiny_structure, "D_z", 2),
+        (tiny_baseline, "D_z", 2),
+        (lambda: tiny_tc_mgan("mgan"), "D", 2),
+        (lambda: tiny_tc_mgan("pix2pix"), "D_T1c", 2),
+    ],
+)
+def test_each_system_reports_its_discriminators(make, name, real):
+    system = make()
+    system.descend = lambda tape, losses: {f"gradient_norm/{k}": tf.constant(0.0) for k in losses}
+    system.networks[name] = Known(system.networks[name], real)
+    images = "tc_mgan" in type(system).__module__
+    batch = batch_of(2) if images else random_batch()
+    if name in ("D_s", "D_z") and hasattr(system, "reconstruct"):
+        batch = small_batch()
+    found = {k: float(v) for k, v in system.train_step(batch).items() if k.startswith("accuracy/")}
+    right = np.mean(np.arange(real) % 3 < 2)
+    assert found[f"accuracy/{name}"] == pytest.approx(right if images else (right + 1) / 2)
+    judges = {k for k in system.networks if k.startswith("D")}
+    assert set(found) == {f"accuracy/{judge}" for judge in judges}
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+def test_samples_are_compared_with_what_they_are_to_be_like():
+    batch = random_batch()
+    for kind in (Pretraining, Synthesis, Baseline):
+        assert kind.real_images(None, batch) is batch["images"]
+    assert StructureGAN.real_images(None, batch) is None
+    real = TCMGAN.real_images(None, batch)
+    np.testing.assert_array_equal(real, batch["images"].numpy()[..., [3, 2, 0]])  # Flair, T1c, T1
