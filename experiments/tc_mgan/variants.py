@@ -21,6 +21,7 @@ from utils.checkpoints import newest_checkpoint
 from utils.config import differences, from_dict
 from utils.distribute import is_chief, wait_for_all_workers
 from utils.errors import UserError
+from utils.locking import locked
 from utils.run_directory import RunDirectory
 
 TITLES = {
@@ -65,7 +66,8 @@ def open_variants(
             _refuse_other(run.path, configs[name], launch.precision)
     if launch.skip_bad and launch.data is not None:
         for run in new if is_chief(strategy) else ():
-            skip_bad_cases(training.slicing, run, launch.data, launch.cache)
+            with locked(run.path):
+                skip_bad_cases(training.slicing, run, launch.data, launch.cache)
         wait_for_all_workers(strategy)
     contexts = {
         name: open_translation(configs[name], run, strategy, launch.data, launch.cache)

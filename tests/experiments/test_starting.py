@@ -8,11 +8,13 @@ import sys
 from dataclasses import asdict
 
 import pytest
+import tensorflow as tf
 
-from experiments import figure16_samples
+from experiments import figure16_samples, table1_tc_mgan
 from experiments.configs.brats import PRESETS, TINY
 from experiments.launch import Script, main, parse
 from experiments.starting import record_start, starting
+from experiments.tc_mgan import variants
 from tests.experiments.conftest import SCRIPT, train
 from utils.environment import REPOSITORY
 from utils.files import write_json
@@ -99,6 +101,21 @@ def test_the_main_run_that_a_script_makes_is_locked_by_it(held, tmp_path, capsys
     code = main(lambda: parse(words, figure16_samples.SCRIPT), figure16_samples.execute)
     assert code == 2 and capsys.readouterr().err.startswith(sentence)
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_what_skip_bad_writes_to_the_variants_is_written_under_their_locks(tmp_path, monkeypatch):
+    seen = []
+
+    def skip(slicing, run, data, cache):
+        seen.append((run.path / "lock.json").exists())
+
+    monkeypatch.setattr(variants, "skip_bad_cases", skip)
+    monkeypatch.setattr(variants, "open_translation", lambda *_: 1 / 0)
+    words = ("--preset=tiny", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
+    launch = parse((*words, "--skip-bad"), table1_tc_mgan.SCRIPT)
+    with pytest.raises(ZeroDivisionError):
+        variants.open_variants(launch, launch.config, tf.distribute.get_strategy())
+    assert seen == [True] * 4 and not list(tmp_path.rglob("lock.json"))
 
 
 def test_a_run_that_was_started_since_the_command_was_read_is_not_overwritten(tmp_path, capsys):
