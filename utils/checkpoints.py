@@ -226,7 +226,8 @@ def _unfit(checkpoint: str, state: tf.train.Checkpoint, error: Exception) -> Use
     """Returns the error for a complete checkpoint of other networks or optimisers."""
     found = _misfits(checkpoint, state)
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    reason = f"{found[0]}{more}" if found else f"the optimisers differ ({_first_line(error)})"
+    rest = f"its networks fit, but not its optimisers or counters ({_first_line(error)})"
+    reason = f"{found[0]}{more}" if found else rest
     return UserError(
         f"The checkpoint {checkpoint} does not fit the configuration: {reason}; use the run's own "
         "configuration and precision, or start a new run"

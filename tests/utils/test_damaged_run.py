@@ -14,7 +14,7 @@ from tests.utils.toy import Toy, toy_examples
 from utils.checkpoints import load_networks
 from utils.errors import DiskFullError
 from utils.run_directory import RunDirectory
-from utils.trainer import Schedule, Trainer
+from utils.trainer import Samples, Schedule, Trainer
 
 TOTAL, EVERY = 6, 2
 # A checkpoint after every call.
@@ -31,9 +31,9 @@ def fit(folder: Path) -> list[int]:
 
     strategy = tf.distribute.get_strategy()
     run = RunDirectory(folder)
-    pictures = {"grid": np.zeros((4, 6, 3), np.uint8)}
+    samples = Samples({"grid": np.zeros((4, 6, 3), np.uint8)})
     Trainer(
-        *(Toy(0.1), "structure", run, SCHEDULE, TOTAL, strategy, str), pictures=lambda: pictures
+        *(Toy(0.1), "structure", run, SCHEDULE, TOTAL, strategy, str), samples=lambda: samples
     ).fit(batches)
     return starts
 
