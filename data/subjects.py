@@ -176,6 +176,10 @@ def find_cases(root: Path, option: str = "--data") -> list[Case]:
             f"No BRATS case was found in {root} and its subfolders, which were searched for file "
             f"names such as {examples}; check {option}."
         )
+    for grade, name in [key for key in cases if key[0]]:
+        # A copy outside of the grades' folders is the same case twice, not another one.
+        for kind, paths in cases.pop(("", name), {}).items():
+            cases[grade, name][kind] += paths
     occurrences = Counter(name for _, name in cases)
     found = []
     for (grade, name), files in cases.items():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,9 +99,10 @@ def test_a_modality_twice_names_both_files(tmp_path):
     assert str(second) in str(error.value) and str(files["T2"]) in str(error.value)
 
 
-def test_a_copied_case_is_a_duplicate(tmp_path):
-    touch_case(tmp_path, "brats2020")
-    touch_case(tmp_path / "copy", "brats2020")
+@pytest.mark.parametrize("layout", ["brats2020", "flat2015"])
+def test_a_copied_case_is_a_duplicate(tmp_path, layout):
+    case = touch_case(tmp_path, layout)["T1"].parent
+    shutil.copytree(case, tmp_path / "copy" / case.name)
     with pytest.raises(UserError, match="twice"):
         find_subjects(tmp_path)
 

@@ -5,64 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from data.shards import PreparedSlices
-from data.splits import Split, split_subjects
+from data.splits import split_subjects
 from experiments import verify_data
-from experiments.configs.brats import TINY as PRESET
-from experiments.launch import Script, main, parse
+from experiments.launch import parse
 from experiments.stages.cases import read_skipped
-from experiments.stages.context import Context
 from experiments.stages.evidence import command
-from experiments.stages.job import TrainingJob
 from experiments.stages.report import add_trainings
-from experiments.stages.run_context import open_data
-from tests.data.defects import DEFECTS
-from tests.data.trees import TINY, case_files, write_tree
-from tests.experiments.conftest import SCRIPT
+from tests.data.trees import case_files, write_tree
+from tests.experiments.bench import CONFIG, Bench
 from utils.errors import UserError
 from utils.report import Report
-from utils.run_directory import RunDirectory
 
-CONFIG = replace(PRESET, slicing=TINY)
 NAMES = [f"brats_2013_pat{number:04d}_1" for number in range(1, 7)]
-
-
-def open_context(config, run, strategy, data, cache) -> Context:
-    """Like that of the main system, without its rules for the size of slices."""
-
-    def divide(ids: list[str]) -> Split:
-        return split_subjects(ids, config.test_fraction, seed=config.seed)
-
-    return Context(config, run, strategy, **open_data(config, run, data, cache, Split, divide))
-
-
-class Bench:
-    """Six cases, and a script with one stage that only notes the context it works on."""
-
-    def __init__(self, folder: Path):
-        self.data = write_tree(folder / "data", "flat2015", count=6)
-        self.run = RunDirectory(folder / "run", writes=False)
-        self.contexts: list[Context] = []
-        self.script = Script(SCRIPT, "Trains.", {"tiny": CONFIG}, ["structure"])
-        stages = {"structure": self.contexts.append}
-        self.job = TrainingJob(stages, (), {}, lambda *_: None, lambda *_: None, open_context)
-
-    def spoil(self, number: int, name: str) -> None:
-        DEFECTS[name].spoil(case_files(self.data, "flat2015", number))
-
-    def launch(self, *words: str):
-        out = ("--out", str(self.run.path), "--cache", str(self.data.parent / "cache"))
-        data = () if "--resume" in words else ("--preset=tiny", "--data", str(self.data))
-        return parse((*data, *out, *words), self.script)
-
-    def start(self, *words: str) -> int:
-        return main(lambda: self.launch(*words), self.job.execute)
 
 
 @pytest.fixture
