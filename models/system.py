@@ -21,6 +21,9 @@ class GANSystem(abc.ABC):
         networks: every network of the system by its name in the paper.
         optimizers: one optimiser per loss group ("G", "D").
         groups: for each optimiser the names of the networks that it updates.
+        watched: the accuracies among the terms that must not stay near 1: the generator would learn
+            nothing from a discriminator that knows every generated image. A critic with gradient
+            penalty, which is right of nearly all pairs in good trainings, is not watched.
 
     Args:
         networks, groups: as above.
@@ -28,6 +31,8 @@ class GANSystem(abc.ABC):
             checkpoint holds.
         beta_1: Adam's, of all optimisers.
     """
+
+    watched: tuple[str, ...] = ()
 
     def __init__(
         self,

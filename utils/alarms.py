@@ -31,9 +31,10 @@ class Rule:
 
 
 RULES = (
-    # A collapsed generator's samples have 0.00 and 1.00, with a little noise 0.01 and 0.99; those
-    # of the demo's trained ones 0.6 to 0.9 and 0.4 to 0.5, and real slices 1 and 0.3 to 0.4. One
-    # that has just begun passes through such values: a second picture has to confirm them.
+    # Measured on the demos' six samples: real slices have a variance of 1 and a similarity of 0.34
+    # to 0.47, healthy generators 0.64 to 1 and 0.41 to 0.49, the collapsed GAN# 0.01 and 0.98, the
+    # same slice six times 0 and 1. A generator that has just begun passes through such values: a
+    # second picture has to confirm them.
     Rule(
         "collapse/variance",
         lambda value: value < 0.1,

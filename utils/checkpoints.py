@@ -56,11 +56,24 @@ class Checkpoints:
         if newest is None:
             return 0
         try:
-            self.state.restore(newest).assert_consumed()
+            loaded = self.state.restore(newest)
+            if self._lacks_scale(newest):
+                loaded.assert_existing_objects_matched()
+            else:
+                loaded.assert_consumed()
         except _RESTORE_ERRORS as error:
             raise _unfit(newest, self.state, error) from error
         self._previous = int(self.step)
         return self._previous
+
+    def _lacks_scale(self, checkpoint: str) -> bool:
+        """Returns whether only the loss scale of mixed_float16 is left out by another precision."""
+        scaling = tf.keras.mixed_precision.LossScaleOptimizer
+        if any(isinstance(optimizer, scaling) for optimizer in self.state.optimizers.values()):
+            return False
+        names = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+        scaled = any("/loss_scale/" in name for name in names if name.startswith("optimizers/"))
+        return scaled and not _misfits(checkpoint, self.state)
 
     def save(self, step: int) -> None:
         """Saves the state as `ckpt-<step>`; the previous checkpoint stays beside it.

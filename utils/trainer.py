@@ -95,8 +95,8 @@ class CompiledSteps:
     def run(self, iterator: Any, count: int) -> tuple:
         """Runs up to `count` steps, fewer if a term is no longer finite.
 
-        Returns the number of steps, each term's sum over them, the terms and the `source` of the
-        last step.
+        Returns the number of steps, each term's sum over them but for one that is not finite, the
+        terms and the `source` of the last step.
         """
         if not self._names:
             # Tracing alone tells the terms' names, which the compiled loop needs.
@@ -126,8 +126,8 @@ class CompiledSteps:
                 shape_invariants=[(source, tf.TensorShape(None))]
             )
             last, source = self._step(iterator)
-            sums = {name: sums[name] + last[name] for name in sums}
             finite = tf.reduce_all(tf.math.is_finite(tf.stack(list(last.values()))))
+            sums = {name: tf.where(finite, sums[name] + last[name], sums[name]) for name in sums}
             done += 1
         return done, sums, last, source
 
@@ -203,18 +203,17 @@ class Trainer:
         wait_for_all_workers(self.strategy)  # the last checkpoint is whole before anyone reads it
 
     def _loop(self, iterator: Any, step: int, bar: tqdm, stop: StopSignal) -> None:
-        schedule, running = self.schedule, self.checkpoints.means
+        schedule = self.schedule
         saved = started = time.monotonic()
         first = step  # of those that `started` times
         while step < self.total_steps:
-            count, means = self._advance(iterator, self._steps_until_next_event(step), step)
+            count = self._advance(iterator, self._steps_until_next_event(step), step)
             step += count
             bar.update(count)
-            running.add(means, count)
             last = step == self.total_steps
             if step % schedule.log_every == 0 or last:
                 seconds = time.monotonic() - started
-                self._log(step, running.take(), seconds / (step - first), bar)
+                self._log(step, self.checkpoints.means.take(), seconds / (step - first), bar)
                 first, started = step, time.monotonic()
             if step % schedule.picture_every == 0 or last:
                 self._draw(step)
@@ -233,18 +232,21 @@ class Trainer:
             events.append(interval - step % interval)
         return min(events)
 
-    def _advance(self, iterator: Any, count: int, step: int) -> tuple:
-        """Runs up to `count` steps; returns how many ran and each term's mean."""
+    def _advance(self, iterator: Any, count: int, step: int) -> int:
+        """Runs up to `count` steps and returns how many; a bad one is the last of the training."""
         batch_size, replicas = self.schedule.batch_size, self.strategy.num_replicas_in_sync
         with naming_exhausted_memory(self.stage, batch_size, replicas, self.hints):
             done, sums, last, source = self.compiled.run(iterator, count)
             done = int(done)
         terms = {name: float(value) for name, value in last.items()}
-        if not np.all(np.isfinite(list(terms.values()))):
+        finite = np.all(np.isfinite(list(terms.values())))
+        good = done if finite else done - 1
+        self.checkpoints.means.add({k: float(v) / good for k, v in sums.items() if good}, good)
+        if not finite:
             self._stop(step + done, terms, source.numpy())
         if self.run.writes:
             self._alarms.see({k: v for k, v in terms.items() if k.startswith("loss_scale/")})
-        return done, {name: float(value) / done for name, value in sums.items()}
+        return done
 
     def _save(self, step: int) -> None:
         self.checkpoints.save(step)
@@ -284,7 +286,7 @@ class Trainer:
         for name, value in {**means, "time/step_seconds": seconds}.items():
             tf.summary.scalar(f"{self.stage}/{name}", value, step)
         if self.run.writes:
-            self._alarms.see(means)
+            self._alarms.see({name: means[name] for name in self.system.watched})
             row = {"stage": self.stage, "step": step, "seconds_per_step": seconds, **means}
             self.run.append_history(row)
 

@@ -18,6 +18,8 @@ MODALITIES = "xyzw"  # T1, T2, T1c, Flair in the released code
 class Baseline(GANSystem):
     """G_x..G_w against D_x..D_w, one pair per modality; none of them knows of the others."""
 
+    watched = tuple(f"accuracy/D_{modality}" for modality in MODALITIES)
+
     def __init__(self, config: BaselineConfig):
         self.config = config
         spec = UNetSpec(

@@ -26,6 +26,8 @@ from models.system import Batch, GANSystem, Terms
 class Registration(GANSystem):
     """Conditional cycle-consistent translator between the four modalities."""
 
+    watched = ("accuracy/D_t",)
+
     def __init__(self, config: RegistrationConfig):
         self.config = config
         networks = {

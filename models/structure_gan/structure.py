@@ -29,7 +29,10 @@ def to_binary(probabilities: tf.Tensor) -> tf.Tensor:
 
 
 class StructureGAN(GANSystem):
-    """VAE-GAN E_s, G_s, D_z, D_s and the mask generator G_m, trained together."""
+    """VAE-GAN E_s, G_s, D_z, D_s and the mask generator G_m, trained together.
+
+    D_s knows the soft maps of G_s from one-hot ones sooner or later: its accuracy is not watched.
+    """
 
     def __init__(self, config: StructureConfig):
         self.config = config

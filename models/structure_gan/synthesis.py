@@ -134,6 +134,8 @@ class Synthesis(GANSystem):
         segmenters: trained system whose G_l are used for the lesions; never updated here.
     """
 
+    watched = ("accuracy/D",)
+
     def __init__(self, config: SynthesisConfig, translator: Registration, segmenters: Segmentation):
         self.config = config
         self.G_t = translator.networks["G_t"]

@@ -9,9 +9,11 @@ import tensorflow as tf
 from losses.adversarial import (
     FAKE,
     REAL,
+    critic_accuracy,
     critic_score_sum,
     gradient_penalty_of_sum,
     least_squares,
+    least_squares_accuracy,
 )
 
 SCORES = tf.reshape(tf.constant([0.0, 1.0, 2.0, 3.0]), [2, 2, 1, 1])
@@ -20,6 +22,20 @@ SCORES = tf.reshape(tf.constant([0.0, 1.0, 2.0, 3.0]), [2, 2, 1, 1])
 @pytest.mark.parametrize("target, expected", [(REAL, 1.5), (FAKE, 3.5)])
 def test_least_squares(target, expected):
     assert float(least_squares(SCORES, target)) == pytest.approx(expected)
+
+
+def test_least_squares_counts_the_nearer_target():
+    real = tf.constant([1.2, 0.6, 0.4, -3.0])  # two are nearer to 1
+    fake = tf.constant([0.4, -2.0, 0.1, 0.6])  # three are nearer to 0
+    assert float(least_squares_accuracy(real, fake)) == pytest.approx((2 / 4 + 3 / 4) / 2)
+    assert float(least_squares_accuracy(real + 9, fake - 9)) == 1.0
+    assert float(least_squares_accuracy(real, real)) == 0.5
+
+
+def test_a_critic_has_to_prefer_the_real_image_of_a_pair():
+    real = tf.reshape(tf.constant([[5.0, -4.0], [0.0, 0.0], [1.0, 1.0]]), [3, 2, 1, 1])
+    fake = tf.reshape(tf.constant([[0.5, 0.4], [0.0, 0.0], [-9.0, 10.0]]), [3, 2, 1, 1])
+    assert float(critic_accuracy(real, fake)) == pytest.approx(2 / 3)  # sums 1 > 0.9, 0 = 0, 2 > 1
 
 
 def test_critic_score_sums_a_map_and_averages_samples():

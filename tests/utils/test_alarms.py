@@ -86,6 +86,26 @@ def test_the_state_before_training_raises_no_alarm(tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
+class Judged(Toy):
+    """Has two discriminators that are always right; one of them may be."""
+
+    watched = ("accuracy/D",)
+
+    def train_step(self, batch):
+        accuracies = dict.fromkeys(("accuracy/D", "accuracy/critic"), tf.constant(1.0))
+        return {**super().train_step(batch), **accuracies}
+
+
+def test_only_accuracies_that_a_system_has_watched_raise_an_alarm(tmp_path, capsys):
+    schedule = Schedule(batch_size=1, log_every=2)
+    trainer(tmp_path / "short", Judged(), total=8, schedule=schedule).fit(batches())
+    assert "warning" not in capsys.readouterr().err
+    trainer(tmp_path / "long", Judged(), total=20, schedule=schedule).fit(batches())
+    error = capsys.readouterr().err
+    assert "warning: structure: accuracy/D is 1 5 times in a row; the discriminator" in error
+    assert error.count("warning") == 1
+
+
 def test_a_storm_of_overflows_is_told(tmp_path, capsys):
     """The gradient of the kernel, 2 * 300 * 300, is no float16 at any scale; the loss is finite."""
     tf.keras.mixed_precision.set_global_policy("mixed_float16")

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tests.devices import mirrored_strategy
 from tests.utils.test_trainer import SCHEDULE, batches, history, trainer
 from tests.utils.toy import Toy, toy_examples
-from utils.errors import TrainingError
+from utils.errors import TrainingError, UserError
 from utils.faults import Hints, NonFiniteError, OutOfMemoryError, naming_exhausted_memory
 from utils.files import read_json
 from utils.trainer import Schedule
@@ -62,7 +62,11 @@ def test_a_resumed_training_goes_on_from_there_at_its_new_rate(tmp_path):
     trainer(tmp_path, system).fit(lambda step: starts.append(step) or batches()(step))
     assert starts == [5] and system.state[1] == 11
     assert float(system.optimizers["G"].learning_rate) == pytest.approx(0.001)
-    assert [row["step"] for row in history(tmp_path)] == [3, 6, 9, 11]
+    rows = history(tmp_path)
+    assert [row["step"] for row in rows] == [3, 6, 9, 11]
+    # The row of steps 4 to 6, whose first two ran before the fault, is the mean of all three.
+    trainer(tmp_path / "whole", Toy(0.1), total=6).fit(batches())
+    assert rows[1]["loss/G"] == history(tmp_path / "whole")[1]["loss/G"]
 
 
 def test_the_first_step_has_no_checkpoint_to_go_back_to(tmp_path):
@@ -185,10 +189,17 @@ def test_memory_is_that_of_one_device_and_half_precision_is_not_offered_twice():
             raise tf.errors.InternalError(None, None, "other")
 
 
-def test_the_sentence_offers_float32_to_mixed_precision(tmp_path):
-    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+def test_mixed_float16_can_go_on_in_float32(tmp_path):
+    """The weights come along, the loss scale is left behind."""
+    half, system = tf.keras.mixed_precision, Toy(0.1)
+    half.set_global_policy("mixed_float16")
     try:
-        text = fail(tmp_path, Toy(), poisoned(2), schedule=SCHEDULE)
+        text = fail(tmp_path, system, poisoned(6), schedule=SCHEDULE)
     finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
+        half.set_global_policy("float32")
     assert text.endswith("--structure.learning_rate or --precision float32")
+    saved, other = Toy(0.1), Toy(0.1, inputs=2)
+    assert trainer(tmp_path, saved).checkpoints.restore() == 5
+    assert saved.networks["G"].variables[0] == system.networks["G"].variables[0] != 1.0
+    with pytest.raises(UserError, match="has the shape"):
+        trainer(tmp_path, other).checkpoints.restore()
