@@ -1,7 +1,7 @@
 """The run directory: configuration, environment, metrics, checkpoints, pictures, TensorBoard.
 
 config.json  environment.json  splits.json  skipped_cases.json  metrics.json  metrics.jsonl
-report.html  tensorboard/<stage>/  checkpoints/<stage>/  samples/*.png  synthetic/
+report.html  tensorboard/<stage>/  checkpoints/<stage>/  samples/*.png  synthetic/  faults/*.json
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class RunDirectory:
         self.report = self.path / "report.html"
         self.samples = self.path / "samples"
         self.synthetic = self.path / "synthetic"
+        self.faults = self.path / "faults"
         if not writes:
             return
         try:

@@ -273,7 +273,7 @@ class Trainer:
             updated_before(step, terms, optimizers),
             self._saved or None,
         )
-        record = bad.write(self.run.path / "faults") if self.run.writes else None
+        record = bad.write(self.run.faults) if self.run.writes else None
         raise bad.error(record, self.hints)
 
     def _summary_writer(self) -> tf.summary.SummaryWriter:
