@@ -2,6 +2,7 @@
 
 config.json  environment.json  splits.json  skipped_cases.json  metrics.json  metrics.jsonl
 report.html  tensorboard/<stage>/  checkpoints/<stage>/  samples/*.png  synthetic/  faults/*.json
+lock.json, while a process writes to the directory (see `utils.locking`)
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ def test_every_path_lies_in_the_directory(run):
         "metrics": "metrics.json",
         "history": "metrics.jsonl",
         "report": "report.html",
+        "faults": "faults",
         "samples": "samples",
         "synthetic": "synthetic",
     }
