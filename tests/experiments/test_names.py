@@ -11,7 +11,7 @@ from data.shards import PreparedSlices
 from experiments.launch import exit_code
 from experiments.stages.report import add_trainings
 from tests.data.trees import case_files, tiny_case, write_case
-from tests.experiments.test_cases import Bench
+from tests.experiments.bench import Bench
 from utils.errors import UserError
 from utils.report import Report
 
