@@ -1,0 +1,172 @@
+"""Registration, pretraining and synthesis, with a whole network call per image and translation.
+
+The original graph is written like this (original code, 2.2-2.4). The systems stack its calls: the
+same numbers in less time. Tests compare the numbers, the benchmark compares the time.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from losses.adversarial import FAKE, REAL, least_squares
+from losses.reconstruction import masked_squared_error, mean_squared_error
+from models.structure_gan.config import (
+    NUM_MODALITIES,
+    AdversarialWeights,
+    RegistrationConfig,
+    SynthesisConfig,
+)
+from models.structure_gan.registration import Registration
+from models.structure_gan.synthesis import Pretraining, Synthesis, generator_input
+from models.system import Batch, GANSystem, Terms
+
+M = NUM_MODALITIES
+Groups = dict[str, Terms]  # by loss group, "G" and "D"
+
+
+def plain_step(system: GANSystem, batch: Batch) -> Terms:
+    """Makes the update of `system.train_step`; returns losses and norms of the gradients.
+
+    KeyError for a system without a plain form, see `PLAIN_TERMS`.
+    """
+    terms_of = PLAIN_TERMS[type(system)]
+    with tf.GradientTape(persistent=True) as tape:
+        groups = terms_of(system, batch)
+        losses = {group: tf.add_n(list(terms.values())) for group, terms in groups.items()}
+    return system.descend(tape, losses)
+
+
+def to_each_modality(network: tf.keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the four images [B,H,W,1], each from a whole call of a conditional U-Net on x."""
+    return [network(x, _code(x, i)) for i in range(M)]
+
+
+def plain_translation_terms(
+    system: Registration, images: tf.Tensor, config: RegistrationConfig
+) -> Groups:
+    """Returns the terms of `Registration.train_step` on images [B,H,W,4], weights of `config`."""
+    G_t, D_t = system.networks["G_t"], system.networks["D_t"]
+    x, w = tf.split(images, M, axis=-1), config.adversarial
+    g, d = defaultdict(float), defaultdict(float)
+    for i in range(M):
+        _judge_real(d, D_t, x[i], i, w)
+        cycles = []
+        for j in _others(i):
+            translated = G_t(x[i], _code(x[i], j))
+            _judge_fake(g, d, D_t, translated, j, w)
+            cycles.append(G_t(translated, _code(translated, i)))
+            g["G/cycle"] += config.cycle * mean_squared_error(x[i], cycles[-1])
+            if config.supervised:
+                g["G/supervised"] += config.supervised * mean_squared_error(translated, x[j])
+        g["G/consistency"] += config.consistency * _differences(cycles)
+    return {"G": g, "D": d}
+
+
+def plain_synthesis_terms(
+    system: Synthesis, x_g: Sequence[tf.Tensor], batch: Batch, config: SynthesisConfig
+) -> Groups:
+    """Returns the terms of D and of G_t in `Synthesis.train_step`, with the weights of `config`.
+
+    Args:
+        system: whose networks are called.
+        x_g: the four generated images [B,H,W,1].
+        batch: with `unpaired_images` [B,H,W,4].
+        config: the weights of G_t's terms must not be 0.
+    """
+    D, G_t, w = system.networks["D"], system.G_t, config.adversarial
+    real = tf.split(batch["unpaired_images"], M, axis=-1)
+    g, d = defaultdict(float), defaultdict(float)
+    for i in range(M):
+        _judge_real(d, D, real[i], i, w)
+        _judge_fake(g, d, D, x_g[i], i, w)
+        translated = [G_t(x_g[j], _code(x_g[j], i)) for j in _others(i)]
+        for image in translated:
+            g["G/registration"] += config.registration * mean_squared_error(x_g[i], image)
+        g["G/consistency"] += config.consistency * _differences(translated)
+    return {"G": g, "D": d}
+
+
+def plain_reconstruction_terms(
+    x_g: Sequence[tf.Tensor], batch: Batch, inside: float, outside: float
+) -> Terms:
+    """Returns eq. 18's two terms of the four rebuilt images [B,H,W,1], with the two weights."""
+    pairs = list(zip(x_g, tf.split(batch["images"], M, axis=-1)))
+    m = batch["outside"]
+    return {
+        "G/reconstruction": sum(inside * mean_squared_error(a, b) for a, b in pairs),
+        "G/reconstruction_outside": sum(outside * masked_squared_error(a, b, m) for a, b in pairs),
+    }
+
+
+def _registration(system: Registration, batch: Batch) -> Groups:
+    images = batch["images" if system.config.registered else "unpaired_images"]
+    return plain_translation_terms(system, images, system.config)
+
+
+def _pretraining(system: Pretraining, batch: Batch, factor: float = 1.0) -> Groups:
+    w = system.config.pretraining
+    weights = (factor * w.reconstruction, factor * w.outside)
+    return {"G": plain_reconstruction_terms(_generated(system, batch), batch, *weights)}
+
+
+def _synthesis(system: Synthesis, batch: Batch) -> Groups:
+    """Also the terms that call each network once as it is: lesions, and outside of the organ."""
+    config, x_g = system.config, _generated(system, batch, "random_")
+    groups = plain_synthesis_terms(system, x_g, batch, config)
+    images = tf.concat(x_g, axis=-1)
+    groups["G"].update(system._lesion_term(images, batch["random_label"]))
+    groups["G"].update(system._outside_term(images, batch["random_outside"]))
+    if config.reconstruction:
+        groups["G"].update(_pretraining(system, batch, config.reconstruction)["G"])
+    return groups
+
+
+PLAIN_TERMS = {Registration: _registration, Pretraining: _pretraining, Synthesis: _synthesis}
+
+
+def _generated(system: GANSystem, batch: Batch, prefix: str = "") -> list[tf.Tensor]:
+    maps = [batch[prefix + name] for name in ("structure", "outside", "label")]
+    x = generator_input(system.config, *maps, batch["seed"])
+    return to_each_modality(system.networks["G"], x)
+
+
+def _others(i: int) -> list[int]:
+    return [j for j in range(M) if j != i]
+
+
+def _code(x: tf.Tensor, modality: int) -> tf.Tensor:
+    return tf.one_hot(tf.fill([tf.shape(x)[0]], modality), M)
+
+
+def _differences(versions: Sequence[tf.Tensor]) -> tf.Tensor:
+    pairs = itertools.combinations(versions, 2)
+    return tf.add_n([mean_squared_error(a, b) for a, b in pairs])
+
+
+def _judge_real(
+    d: Terms, network: tf.keras.Model, image: tf.Tensor, modality: int, w: AdversarialWeights
+) -> None:
+    valid, index = network(image)
+    d["D/real"] += w.real * least_squares(valid, REAL)
+    d["D/modality"] += w.modality * mean_squared_error(index, float(modality))
+
+
+def _judge_fake(
+    g: Terms,
+    d: Terms,
+    network: tf.keras.Model,
+    image: tf.Tensor,
+    modality: int,
+    w: AdversarialWeights,
+) -> None:
+    valid, index = network(image)
+    d["D/fake"] += w.fake * least_squares(valid, FAKE)
+    g["G/adversarial"] += w.fake * least_squares(valid, REAL)
+    error = mean_squared_error(index, float(modality))
+    g["G/modality"] += w.modality * error
+    if w.modality_fake:
+        d["D/modality_fake"] += w.modality_fake * error
