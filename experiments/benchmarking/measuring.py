@@ -1,0 +1,117 @@
+"""One stage measured: its step, the wait for data, the step's plain form, bare convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Callable, NamedTuple
+
+import tensorflow as tf
+
+from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
+from experiments.benchmarking.stages import Untrained, stage_batches
+from experiments.benchmarking.timing import Spread, interleaved, peak_mib, timed
+from models.structure_gan.plain import PLAIN_TERMS, plain_step
+from models.system import Batch, Terms
+
+WARM_UP = 2  # updates before the first that counts
+STEP, PLAIN = "step", "plain"
+
+
+class Training(NamedTuple):
+    """Updates as a training makes them: a batch from the pipeline, a step, and so on.
+
+    Attributes:
+        waiting: seconds of all waits for `next(iterator)`.
+        stepping: seconds of all steps.
+        updates: their number.
+    """
+
+    waiting: float
+    stepping: float
+    updates: int
+
+
+def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
+    """Returns the figures of a stage by their names in the table.
+
+    A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
+    different forward convolution of the step by itself, weighted with its number. `conv_fraction`
+    is the share of a step that its convolutions, forward and backward, would take at that rate.
+    Without a plain form `plain_step_ms` and `speedup` are None. `peak_mib` is the process' most
+    memory so far, without the plain form of this stage but with all of earlier stages.
+
+    Args:
+        context: the run.
+        stage: one of `TRAININGS`.
+        repeats: updates in training order, then turns of step, plain step and convolutions.
+    """
+    system, batches = context.build(stage), iter(stage_batches(context, stage))
+    step = compiled(system.train_step, context.strategy)
+    training = train(step, batches, repeats)
+    peak, batch = peak_mib(), next(batches)
+    actions: dict[Any, Callable[[], Callable[[], Any]]] = {STEP: lambda: lambda: step(batch)}
+    if type(system) in PLAIN_TERMS:
+        plain = compiled(lambda batch: plain_step(system, batch), context.strategy)
+        actions[PLAIN] = lambda: lambda: plain(batch)
+    graph = step.get_concrete_function(batch).graph
+    convolutions = forward_convolutions(graph)
+    actions.update({convolution: convolution.bare for convolution in convolutions})
+    times = interleaved(actions, repeats)
+    batch_size = getattr(context.config.schedule, stage).batch_size
+    devices = context.strategy.num_replicas_in_sync
+    return {
+        **_step_figures(times),
+        "images_per_s": batch_size * training.updates / (training.waiting + training.stepping),
+        "data_wait": training.waiting / (training.waiting + training.stepping),
+        **_convolution_figures(step_flops(graph), convolutions, times, devices),
+        "peak_mib": peak,
+    }
+
+
+def compiled(
+    train_step: Callable[[Batch], Terms], strategy: tf.distribute.Strategy
+) -> tf.types.experimental.GenericFunction:
+    """Returns a step on a batch of the strategy's, compiled like that of a training."""
+    return tf.function(lambda batch: strategy.run(train_step, args=(batch,)), autograph=False)
+
+
+def train(step: Callable[[Batch], Any], batches: Iterator[Batch], updates: int) -> Training:
+    """Makes updates, one batch after the other, and measures them."""
+    for _ in range(WARM_UP):
+        step(next(batches))
+    waiting = stepping = 0.0
+    for _ in range(updates):
+        taken, batch = timed(partial(next, batches))
+        waiting += taken
+        stepping += timed(partial(step, batch))[0]
+    return Training(waiting, stepping, updates)
+
+
+def _step_figures(times: Mapping[Any, list[float]]) -> dict[str, Any]:
+    """Returns milliseconds and quartiles of both forms, and their ratio."""
+    figures: dict[str, Any] = {}
+    for name, title in ((STEP, "step_ms"), (PLAIN, "plain_step_ms")):
+        spread = Spread.of([1000 * taken for taken in times[name]]) if name in times else None
+        figures[title] = spread and spread.median
+        figures[f"{title}_quartiles"] = spread and [spread.low, spread.high]
+    plain = figures["plain_step_ms"]
+    return {**figures, "speedup": plain and plain / figures["step_ms"]}
+
+
+def _convolution_figures(
+    flops: int,
+    convolutions: Mapping[Convolution, int],
+    times: Mapping[Any, list[float]],
+    devices: int,
+) -> dict[str, float]:
+    """Returns the step's convolutions in GFLOP, the rate of bare ones, and their share."""
+    bare_flops = sum(count * each.flops for each, count in convolutions.items())
+    bare_seconds = sum(
+        count * Spread.of(times[each]).median for each, count in convolutions.items()
+    )
+    rate = bare_flops / bare_seconds
+    # Logical CPUs share the cores with which the rate was measured; GPUs do not.
+    sources = devices if tf.config.list_physical_devices("GPU") else 1
+    share = flops / (rate * sources) / Spread.of(times[STEP]).median
+    return {"conv_gflop": flops / 1e9, "conv_gflops": rate / 1e9, "conv_fraction": share}

@@ -1,0 +1,194 @@
+"""The measuring tool: counted operations, turns, one quick stage, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.slices import output_size
+from experiments import benchmark
+from experiments.benchmarking import timing
+from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
+from experiments.benchmarking.stages import resized, stage_size, stage_width, widened
+from experiments.configs.brats import PRESETS, TRAININGS
+from experiments.launch import exit_code
+from tests.data.trees import write_tree
+from utils.errors import UserError
+
+KEYS = {
+    *("stage", "width", "size", "batch_size", "precision", "devices", "repeats"),
+    *("step_ms", "step_ms_quartiles", "plain_step_ms", "plain_step_ms_quartiles", "speedup"),
+    *("images_per_s", "data_wait", "conv_gflop", "conv_gflops", "conv_fraction", "peak_mib"),
+    *("processor", "gpus", "versions"),
+}
+
+
+def run(*words: object) -> int:
+    argv = [str(word) for word in words]
+    return exit_code(lambda: benchmark.main(argv), benchmark._after_interrupt)
+
+
+def step_graph(frozen: bool) -> tf.Graph:
+    """A 3x3 convolution with stride 2, a 1x1 one, and the update of both or of the first alone."""
+    image = tf.ones([2, 8, 6, 3])
+    first = tf.Variable(tf.ones([3, 3, 3, 5]))
+    second = tf.Variable(tf.ones([1, 1, 5, 4]))
+
+    @tf.function(autograph=False)
+    def step(image: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape(persistent=True) as tape:
+            maps = tf.nn.conv2d(tf.nn.conv2d(image, first, 2, "SAME"), second, 1, "VALID")
+            loss = tf.reduce_sum(maps)
+        gradients = tape.gradient(loss, [first, second])
+        for variable, gradient in zip([first, second], gradients[: 1 if frozen else 2]):
+            variable.assign_sub(gradient)
+        return loss
+
+    return step.get_concrete_function(image).graph
+
+
+FIRST = 2 * (2 * 4 * 3 * 5) * (3 * 3 * 3)  # outputs, products for each: 6480
+SECOND = 2 * (2 * 4 * 3 * 4) * (1 * 1 * 5)  # 960
+
+
+def test_operations_are_counted_by_hand():
+    # The image has no gradient; that of the maps between goes through the second kernel.
+    assert step_flops(step_graph(frozen=False)) == 2 * FIRST + 3 * SECOND == 15840
+    assert step_flops(step_graph(frozen=True)) == 2 * FIRST + 2 * SECOND == 14880
+
+
+def test_forward_convolutions_are_found_with_their_numbers():
+    first = Convolution((2, 8, 6, 3), (3, 3, 3, 5), (1, 2, 2, 1), "SAME", "float32", (2, 4, 3, 5))
+    second = Convolution((2, 4, 3, 5), (1, 1, 5, 4), (1, 1, 1, 1), "VALID", "float32", (2, 4, 3, 4))
+    assert forward_convolutions(step_graph(frozen=True)) == {first: 1, second: 1}
+    assert (first.flops, second.flops) == (FIRST, SECOND)
+    for convolution in (first, second):
+        assert tuple(convolution.bare()().shape) == convolution.output
+    same = tf.function(lambda x: tf.nn.conv2d(x, w, 1, "SAME") + tf.nn.conv2d(2 * x, w, 1, "SAME"))
+    w = tf.ones([3, 3, 1, 1])
+    graph = same.get_concrete_function(tf.ones([1, 4, 4, 1])).graph
+    assert list(forward_convolutions(graph).values()) == [2]
+
+
+def test_actions_take_turns_and_the_first_is_left_out(monkeypatch):
+    monkeypatch.setattr(timing, "timed", lambda action: (action(), None))
+    seen: list[str] = []
+
+    def action(name: str):
+        return lambda: lambda: seen.append(name) or float(len(seen))
+
+    times = timing.interleaved({"a": action("a"), "b": action("b")}, 2)
+    assert "".join(seen) == "abbaab" and times == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
+    assert timing.Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The rows of a quick run of one tiny stage on two cases, and the folder of the file."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    data = write_tree(folder / "data", "flat2015", shape=(90, 232, 204))
+    words = ("--quick", "--preset", "tiny", "--stage", "pretraining", "--data", data)
+    words += ("--size", "32x24", "--width", 2, "--batch_size", 1, "--cache", folder / "cache")
+    assert run(*words, "--json", folder / "speed.json") == 0
+    return json.loads((folder / "speed.json").read_text()), folder
+
+
+def test_a_quick_run_writes_figures_that_fit_each_other(quick):
+    (row,), _ = quick
+    assert set(row) == KEYS
+    assert (row["stage"], row["width"], row["size"]) == ("pretraining", 2, "32x24")
+    assert (row["batch_size"], row["precision"], row["devices"]) == (1, "float32", 1)
+    assert row["repeats"] == benchmark.QUICK_REPEATS and row["gpus"] == []
+    assert row["speedup"] == pytest.approx(row["plain_step_ms"] / row["step_ms"])
+    assert 0 <= row["data_wait"] <= 1 and row["images_per_s"] > 0 and row["peak_mib"] > 100
+    seconds = row["conv_gflop"] / row["conv_gflops"]
+    assert row["conv_fraction"] == pytest.approx(1000 * seconds / row["step_ms"])
+    for name in ("step_ms", "plain_step_ms"):
+        low, high = row[f"{name}_quartiles"]
+        assert 0 < low <= row[name] <= high
+    assert re.search(r", \d+ CPUs$", row["processor"]) and "2.15" in row["versions"]["tensorflow"]
+
+
+def test_a_whole_step_is_counted_by_the_networks_table(quick):
+    (row,), _ = quick
+    # The tables of models/networks/unet.py at width 2: pixels * channels in * channels out, row by
+    # row from conv1 to lastconv; the encoder runs once, the decoder for four modalities.
+    encoder = 768 * (6 * 2 + 2 * 2) + 192 * (2 * 2 + 2 * 4 + 4 * 4)
+    encoder += 48 * (4 * 4 + 4 * 8 + 8 * 8) + 12 * 8 * 8
+    decoder = 12 * 8 * 8 + 48 * (8 * 8 + 16 * 4 + 4 * 4)
+    decoder += 192 * (4 * 4 + 8 * 2 + 2 * 2) + 768 * (2 * 2 + 4 * 2 + 2 * 2 + 2 * 1)
+    forward = 2 * 9 * (encoder + 4 * decoder)
+    first = 2 * 9 * 768 * 6 * 2  # whose input, maps and label, has no gradient
+    assert row["conv_gflop"] == pytest.approx((3 * forward - first) / 1e9)
+
+
+def test_rows_are_replaced_only_when_told(quick, capsys):
+    _, folder = quick
+    file = folder / "speed.json"
+    before = file.read_text()
+    assert run("--json", file) == 2
+    assert "exists; add --overwrite or choose another" in capsys.readouterr().err
+    assert file.read_text() == before
+
+
+def test_the_table_shows_what_is_missing():
+    row = dict.fromkeys(benchmark.COLUMNS, 1.0)
+    row.update(precision="float32", devices=1, repeats=3, processor="P, 2 CPUs", gpus=[])
+    without = {**row, "stage": "structure", "plain_step_ms": None, "speedup": None}
+    common, _, header, _, first, second = benchmark.screen_table([row, without]).splitlines()
+    assert common == "float32, 1 device(s), 3 repeats; P, 2 CPUs"
+    assert [name.strip() for name in header.strip("|").split("|")] == list(benchmark.COLUMNS)
+    assert first.count("1.00") == 12 and second.count(" - ") == 2
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("size", [(96, 72), (24, 24), (184, 144), (240, 240)])
+def test_any_size_that_the_networks_halve_fits_every_stage(preset, size):
+    config = widened(resized(PRESETS[preset], size), 6)
+    assert output_size(config.slicing) == size
+    for name in ("rows", "columns"):
+        start, stop = getattr(config.slicing, name)
+        assert 0 <= start < stop <= 240 and abs(240 - start - stop) <= 1  # the middle
+    assert {stage_size(config, stage) for stage in TRAININGS} == {size}
+    assert {stage_width(config, stage) for stage in TRAININGS} == {6}
+    assert config.synthesis.discriminator_width == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--stage structure,train", "--stage is 'structure,train'; choose from structure, segm"),
+        ("--size 96", "--size is '96'; give height and width in pixels, such as 96x72"),
+        ("--size 90x72", "--size has 90x72 pixels; both sides must be divisible by 8"),
+        ("--size 248x8", "--size is 248x8; give sides of 8 to 240 pixels"),
+        ("--size 16x16", "shrinks 16x16 pixels to a single one"),
+        ("--width 1", "--width is 1; give 2 or more"),
+        ("--repeats 0", "--repeats is 0; give 1 or more"),
+        ("--devices 0", "--devices is 0; give 1 or more"),
+        ("--devices 2 --batch_size 3", "--batch_size is 3 but 2 devices train together"),
+        ("--data no/such", "no/such does not exist or is not a folder; check --data"),
+    ],
+)
+def test_bad_usage_ends_with_2(words, sentence, capsys):
+    assert run(*words.split()) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_help_says_how_it_is_counted(capsys):
+    with pytest.raises(SystemExit) as caught:
+        benchmark.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0
+    for words in ("Conv2DBackpropFilter", "structure and segmentation make no such calls: null"):
+        assert words in text
+
+
+def test_a_stage_is_named_once():
+    assert benchmark.chosen_stages("synthesis, structure,synthesis") == ["structure", "synthesis"]
+    with pytest.raises(UserError):
+        benchmark.chosen_stages("")
+    assert np.isfinite(timing.peak_mib())
