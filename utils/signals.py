@@ -42,7 +42,8 @@ class StopSignal:
         for number in self.SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._note)
-        threading.Thread(target=self._count, args=(reading,), daemon=True).start()
+        self._thread = threading.Thread(target=self._count, args=(reading,), daemon=True)
+        self._thread.start()
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
         self.requested = True
@@ -64,4 +65,5 @@ class StopSignal:
             signal.signal(number, handler)
         if self._writing is not None:
             signal.set_wakeup_fd(self._former)
-            os.close(self._writing)  # which ends the thread
+            os.close(self._writing)  # which ends the thread when it has told of every signal
+            self._thread.join()

@@ -225,7 +225,7 @@ def test_a_unet_learns_from_train_and_is_scored_on_test(tiny_variants, tmp_path,
         scores = judge(context, folder, config, name, "four_channel", context.prepared)
         assert scores.shape == (10,) and (scores >= 0).all()
     assert tuple(numbers) == context.split.test * 2
-    (first, *_, one), (second, *_, other) = calls
+    (first, *_, one, _), (second, *_, other, _) = calls
     assert one["subject_ids"] == other["subject_ids"] == context.split.train
     assert one["seed"] == other["seed"]
     for a, b in zip(first.networks["S"].get_weights(), second.networks["S"].get_weights()):

@@ -171,7 +171,7 @@ def test_generator_and_segmenter_never_see_the_other_parts(tiny_variants, monkey
     train_segmenter(context)
     train_gan(context)
     assert [call[1] for call in calls] == ["segmenter", "gan"]
-    for *_, arguments in calls:
+    for *_, arguments, _ in calls:
         batches = islice(training_batches(batch_size=7, **arguments), 4)  # several passes
         sources = np.concatenate([batch["source"].numpy() for batch in batches])
         assert set(sources[:, 0]) == set(map(numbers, split.gan))
