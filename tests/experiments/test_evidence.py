@@ -73,6 +73,7 @@ def test_the_complete_arm_is_the_main_run(ablation, tiny_run):
     assert metrics["table1/thesis/F/overlap"] == pytest.approx(overlap, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_second_start_trains_nothing(ablation):
     kept = [*ablation.rglob("ckpt-*"), *ablation.rglob("metrics.jsonl")]
     before = {path: path.read_bytes() for path in kept}

@@ -93,6 +93,7 @@ def test_the_printed_command_completes_the_run(stopped):
     assert steps == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 def test_two_devices_train_like_one(stopped, tmp_path):
     out = tmp_path / "run"
     complete(start(*SEGMENTATION, FEW, "--devices=2", "--out", str(out)))

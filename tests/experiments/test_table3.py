@@ -72,6 +72,7 @@ def test_the_baselines_are_watched_and_kept(finished):
         assert len(np.unique(images[:, 10, 10, 0])) == 9  # one seed or map each
 
 
+@pytest.mark.slow
 def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, monkeypatch):
     shutil.copytree(finished.path, tmp_path / "again")
     monkeypatch.setattr(table3_quality.BaselineRun, "trained", pytest.fail)

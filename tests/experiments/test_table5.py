@@ -50,6 +50,7 @@ def test_results_tables_and_metrics_are_written(whole):
     assert not list((whole / "checkpoints").iterdir())  # nothing is left for others to find
 
 
+@pytest.mark.slow
 def test_a_stop_repeats_no_row_and_changes_no_number(whole, tmp_path, monkeypatch):
     out, stopped = tmp_path / "out", []
     shutil.copytree(whole, out)
