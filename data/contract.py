@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from utils.errors import UserError
 
@@ -70,3 +71,13 @@ def check_batch(batch: Mapping[str, np.ndarray], required: Sequence[str] = REQUI
                 f"Batch key {key} must be {kind} {list(size)} of {content}, found {values.dtype} "
                 f"{list(values.shape)}{example}; check the data pipeline."
             )
+
+
+def batch_spec(batch_size: int, size: tuple[int, int]) -> dict[str, tf.TensorSpec]:
+    """Returns shape and type of every key of a batch of slices of a size, pixels."""
+    return {
+        key: tf.TensorSpec(
+            (batch_size, *(() if key in ("seed", "source") else size), channels), kind
+        )
+        for key, (kind, channels, *_) in _CONTENT.items()
+    }

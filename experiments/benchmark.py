@@ -7,8 +7,8 @@
 
 step_ms is the median time of an update on a batch at hand; the JSON file has the quartiles too.
 data_wait is the share of time that a training waits for its next batch. Two yardsticks take turns
-with the step. plain_step_ms is the same update with a whole network call for every image and
-translation, as in the original graph; structure and segmentation make no such calls: null.
+with the step. plain_step_ms is the same update with a whole network call for every map, image and
+translation, as in the original graph; segmentation is written like that anyway: null.
 conv_gflops is the rate of bare forward convolutions (tf.nn.conv2d) of all shapes in the step, each
 weighted with its number. conv_fraction is the share of step_ms that the step's convolutions would
 take at that rate. Their operations are counted in the step's graph, forward and backward: every

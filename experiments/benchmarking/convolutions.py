@@ -9,6 +9,8 @@ from typing import Callable
 
 import tensorflow as tf
 
+from utils.graphs import reached_operations
+
 FORWARD = "Conv2D"
 # By type of node: its tensors of the shapes that kernel and output have in the forward convolution.
 # Either gradient has as many products as that.
@@ -73,7 +75,7 @@ def step_flops(graph: tf.Graph) -> int:
         graph: of the step's concrete function, with a fixed batch size.
     """
     total = 0
-    for op in _reached(graph):
+    for op in reached_operations(graph):
         if op.type in _PARTS:
             kernel, maps = _PARTS[op.type](op)
             total += flops(tuple(kernel.shape), tuple(maps.shape))
@@ -83,22 +85,10 @@ def step_flops(graph: tf.Graph) -> int:
 def forward_convolutions(graph: tf.Graph) -> Mapping[Convolution, int]:
     """Returns the different forward convolutions that a step runs, with their number."""
     found: Counter = Counter()
-    for op in _reached(graph):
+    for op in reached_operations(graph):
         if op.type == FORWARD:
             image, kernel = (tuple(tensor.shape) for tensor in op.inputs)
             strides, padding = tuple(op.get_attr("strides")), op.get_attr("padding").decode()
             dtype, output = op.get_attr("T").name, tuple(op.outputs[0].shape)
             found[Convolution(image, kernel, strides, padding, dtype, output)] += 1
     return found
-
-
-def _reached(graph: tf.Graph) -> set[tf.Operation]:
-    """Returns the nodes that run: gradients which nobody asks for are in the graph as well."""
-    todo = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
-    reached: set[tf.Operation] = set()
-    while todo:
-        op = todo.pop()
-        if op not in reached:
-            reached.add(op)
-            todo += [*(tensor.op for tensor in op.inputs), *op.control_inputs]
-    return reached

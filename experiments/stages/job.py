@@ -34,7 +34,7 @@ class TrainingJob:
         trainings: names of those that train; every worker takes part in them.
         needs: by stage, the stages whose results it reads.
         check: refuses sizes that do not fit, from (configuration, strategy), before data is read.
-        plan: prints what a configuration and stages would do.
+        plan: prints what a configuration and stages would do on so many devices.
         open_context: finds data and split, from (configuration, run, strategy, data, cache).
         left_out: the stages that have nothing to do under a configuration.
     """
@@ -43,7 +43,7 @@ class TrainingJob:
     trainings: Sequence[str]
     needs: Mapping[str, Sequence[str]]
     check: Callable[[Any, tf.distribute.Strategy], None]
-    plan: Callable[[Any, Sequence[str]], None]
+    plan: Callable[[Any, Sequence[str], int], None]
     open_context: OpenContext
     left_out: Callable[[Any], Container[str]] = lambda config: ()
 
@@ -62,7 +62,7 @@ class TrainingJob:
         """Runs the chosen stages in order, or prints the plan."""
         self.check(launch.config, strategy)
         if launch.dry_run:
-            self.plan(launch.config, launch.stages)
+            self.plan(launch.config, launch.stages, strategy.num_replicas_in_sync)
             return
         if not launch.resume:  # told before the slices of all volumes are cut
             self.check_stages(launch.stages, self.left_out(launch.config).__contains__)

@@ -1,61 +1,103 @@
-"""`--dry-run`: what a run would do, without doing it."""
+"""`--dry-run`: what a run would do, and how much memory that takes, without doing it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from experiments.configs.brats import TRAININGS, BratsConfig
+from data.contract import batch_spec
+from data.slices import output_size
+from experiments.configs.brats import BratsConfig
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
-from models.structure_gan.synthesis import Synthesis
+from models.structure_gan.synthesis import Pretraining, Synthesis
 from models.system import GANSystem
 from utils.config import to_yaml
+from utils.graphs import peak_bytes
+
+PROCESS_GIB = 1.0  # Python, TensorFlow and its compiled graphs
 
 
-def print_brats_plan(config: BratsConfig, stages: Sequence[str]) -> None:
+class Memory(NamedTuple):
+    """What training takes on one device, bytes.
+
+    Attributes:
+        kept: weights, also of networks that only guide, and the optimisers' moments.
+        step: the most that the tensors of an update hold at once.
+    """
+
+    kept: int
+    step: int
+
+
+def print_brats_plan(config: BratsConfig, stages: Sequence[str], replicas: int) -> None:
     """Prints the plan of the main system."""
     segmenters, translator = Segmentation(config.segmentation), Registration(config.registration)
-    systems = (
-        StructureGAN(config.structure),
-        segmenters,
-        translator,
-        Synthesis(config.synthesis, translator, segmenters),
-    )
+    systems = {
+        "structure": StructureGAN(config.structure),
+        "segmentation": segmenters,
+        "registration": translator,
+        "pretraining": Pretraining(config.synthesis),
+        "synthesis": Synthesis(config.synthesis, translator, segmenters),
+    }
     left_out = {} if config.pretrain else {"pretraining": "pretrain is false"}
-    print_plan(config, stages, systems, TRAININGS, left_out)
+    print_plan(config, stages, systems, left_out, replicas)
 
 
 def print_plan(
     config: Any,
     stages: Sequence[str],
-    systems: Sequence[GANSystem],
-    trainings: Sequence[str],
+    systems: Mapping[str, GANSystem],
     left_out: Mapping[str, str],
+    replicas: int,
 ) -> None:
-    """Prints the configuration (with loss weights and schedule), the stages and the networks.
+    """Prints the configuration (with loss weights and schedule), networks, trainings and memory.
 
     Args:
-        config: with `schedule`, which has a `Schedule` of each training.
+        config: with `slicing`, and `schedule`, which has a `Schedule` of each training.
         stages: in order.
-        systems: freshly built.
-        trainings: names in `config.schedule`.
+        systems: freshly built, by training, in order.
         left_out: by training that will not take place, the reason.
+        replicas: devices that share a batch.
     """
     print(to_yaml(config))
     print(f"stages: {' -> '.join(stages)}\n")
     print(f"{'network':<10}{'parameters':>14}   optimiser group")
-    for system in systems:
-        _print_networks(system)
-    print("\nlength of each training")
-    for name in trainings:
+    for name, system in systems.items():
+        if name not in left_out and not isinstance(system, Pretraining):  # Synthesis has its G
+            _print_networks(system)
+    print("\nlength of each training, and an estimate of the memory that it takes on each device;")
+    print(f"a process has about {PROCESS_GIB} GiB of main memory beside that")
+    for name, system in systems.items():
         schedule = getattr(config.schedule, name)
         length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
-        skipped = f"  (left out: {left_out[name]})" if name in left_out else ""
-        print(f"  {name:<14}{length} of batch {schedule.batch_size}{skipped}")
+        line = f"  {name:<14}{length} of batch {schedule.batch_size}"
+        if name in left_out:
+            print(f"{line}  (left out: {left_out[name]})")
+            continue
+        memory = step_memory(system, schedule.batch_size // replicas, output_size(config.slicing))
+        total = (memory.kept + memory.step) / 2**30
+        print(f"{line}  {total:.2f} GiB, {memory.kept / 2**30:.2f} of it weights and optimisers")
+
+
+def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Memory:
+    """Estimates what a system's training takes on one device, from the graph of its step.
+
+    Args:
+        system: the system.
+        batch_size: slices per device.
+        size: height and width of the slices, pixels.
+    """
+    step = tf.function(system.train_step, autograph=False)
+    graph = step.get_concrete_function(batch_spec(batch_size, size)).graph
+    owners = (*system.networks.values(), graph)  # the graph also reads networks that only guide
+    kept = [v for owner in owners for v in owner.variables]
+    kept += [v for optimizer in system.optimizers.values() for v in optimizer.variables()]
+    sizes = {v.ref(): v.shape.num_elements() * v.dtype.size for v in kept}
+    return Memory(sum(sizes.values()), peak_bytes(graph))
 
 
 def _print_networks(system: GANSystem) -> None:

@@ -86,8 +86,11 @@ def check_batches(
     check_batch_sizes(option, config.schedule, TRAININGS, strategy)
 
 
-def print_translation_plan(config: TranslationConfig, stages: Sequence[str]) -> None:
+def print_translation_plan(
+    config: TranslationConfig, stages: Sequence[str], replicas: int
+) -> None:
     """Prints the plan of a TC-MGAN run."""
-    segmenter = Segmenter(config.segmenter) if config.variant.tumour else None
-    systems = [*([segmenter] if segmenter else []), TCMGAN(config.gan, segmenter, 1)]
-    print_plan(config, stages, systems, TRAININGS, left_out(config))
+    segmenter = Segmenter(config.segmenter)
+    gan = TCMGAN(config.gan, segmenter if config.variant.tumour else None, 1)
+    systems = {"segmenter": segmenter, "gan": gan}
+    print_plan(config, stages, systems, left_out(config), replicas)

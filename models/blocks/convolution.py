@@ -5,6 +5,7 @@ A table of rows is run from top to bottom by `run_units`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional, Union
@@ -182,13 +183,20 @@ def run_units(
     skips: Optional[Mapping[str, tf.Tensor]] = None,
     condition: Optional[tf.Tensor] = None,
     training: bool = False,
+    recompute: bool = False,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-    """Returns the last output and all skips: those given and those that the rows keep."""
+    """Returns the last output and all skips: those given and those that the rows keep.
+
+    With `recompute` only what the units give is kept for the gradient; what is inside of them is
+    computed again (Chen et al., "Training deep nets with sublinear memory cost", 2016).
+    """
     skips = dict(skips or {})
     for unit in units:
         if unit.row.join:
             x = tf.concat([skips[unit.row.join], x], axis=-1)
-        x = unit(x, condition, training)
+        run = functools.partial(unit, condition=condition, training=training)
+        # The first call makes the variables, which a recomputed function must not.
+        x = tf.recompute_grad(run)(x) if recompute and unit.built else run(x)
         if unit.row.keep:
             skips[unit.row.keep] = x
     return x, skips

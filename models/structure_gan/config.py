@@ -233,6 +233,8 @@ class RegistrationConfig:
         output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D_t: patch or vgg11.
         discriminator_stddev: spread of D_t's initial kernels; 0.2 in the paper.
+        recompute: compute what is inside G_t's layers again for the gradient instead of keeping it:
+            less memory for large slices, more time, the same numbers.
         registered: train on registered modalities of one slice; off draws the four independently.
         adversarial: weights of the adversarial and class terms.
         cycle: squared error of i -> j -> i (eq. 19), each of 12.
@@ -250,6 +252,7 @@ class RegistrationConfig:
     output_offset: float = 0.0
     discriminator: str = "patch"
     discriminator_stddev: float = 0.02
+    recompute: bool = False
     registered: bool = False
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     cycle: float = 20.0
@@ -301,6 +304,8 @@ class SynthesisConfig:
         output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D: patch or vgg11.
         discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
+        recompute: compute what is inside G's layers again for the gradient instead of keeping it:
+            less memory for large slices, more time, the same numbers.
         label_input: feed the label to G; off is the released code's label-free generator.
         label_scale: factor of the one-hot label; 0.18 in one release.
         label_offset: constant added to it.
@@ -331,6 +336,7 @@ class SynthesisConfig:
     output_offset: float = 0.0
     discriminator: str = "patch"
     discriminator_stddev: float = 0.02
+    recompute: bool = False
     label_input: bool = True
     label_scale: float = 1.0
     label_offset: float = 0.1

@@ -34,6 +34,7 @@ def build_conditional_unet(
         output_offset=config.output_offset,
         activation=config.activation,
         output_norm=config.output_norm,
+        recompute=config.recompute,
     )
     return build_unet(spec, channels, name)
 

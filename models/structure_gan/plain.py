@@ -1,6 +1,6 @@
-"""Registration, pretraining and synthesis, with a whole network call per image and translation.
+"""Each system's step with a whole network call per map, image and translation.
 
-The original graph is written like this (original code, 2.2-2.4). The systems stack its calls: the
+The original graph is written like this (original code, 2.1-2.4). The systems stack its calls: the
 same numbers in less time. Tests compare the numbers, the benchmark compares the time.
 """
 
@@ -21,8 +21,10 @@ from models.structure_gan.config import (
     SynthesisConfig,
 )
 from models.structure_gan.registration import Registration
+from models.structure_gan.structure import StructureGAN, two_channels
 from models.structure_gan.synthesis import Pretraining, Synthesis, generator_input
 from models.system import Batch, GANSystem, Terms
+from utils.seeding import dropout, normal
 
 M = NUM_MODALITIES
 Groups = dict[str, Terms]  # by loss group, "G" and "D"
@@ -102,6 +104,23 @@ def plain_reconstruction_terms(
     }
 
 
+def _structure(system: StructureGAN, batch: Batch) -> Groups:
+    keep_mask, keep_map = system.config.keep_mask, system.config.keep_discriminator
+    G_s, G_m, D_s, D_z = (system.networks[name] for name in ("G_s", "G_m", "D_s", "D_z"))
+    z, seeds = normal(batch["seed"], "z", (system.config.latent_size,)), batch["seed"]
+    real = system.encode(batch, training=True)
+    s, s_g = two_channels(real["s"]), G_s(z)
+    outputs = {
+        **{**real, "s_r": G_s(real["code"]), "s_g": s_g},
+        "m_r": G_m(dropout(s, keep_mask, seeds, "G_m/first")),
+        "m_g": G_m(dropout(s_g, keep_mask, seeds, "G_m/second")),
+        "real_map": D_s(dropout(s, keep_map, seeds, "D_s/first")),
+        "fake_map": D_s(dropout(s_g, keep_map, seeds, "D_s/second")),
+        **{"real_code": D_z(z), "fake_code": D_z(real["code"])},
+    }
+    return system.terms(batch, outputs)
+
+
 def _registration(system: Registration, batch: Batch) -> Groups:
     images = batch["images" if system.config.registered else "unpaired_images"]
     return plain_translation_terms(system, images, system.config)
@@ -125,7 +144,12 @@ def _synthesis(system: Synthesis, batch: Batch) -> Groups:
     return groups
 
 
-PLAIN_TERMS = {Registration: _registration, Pretraining: _pretraining, Synthesis: _synthesis}
+PLAIN_TERMS = {
+    StructureGAN: _structure,
+    Registration: _registration,
+    Pretraining: _pretraining,
+    Synthesis: _synthesis,
+}
 
 
 def _generated(system: GANSystem, batch: Batch, prefix: str = "") -> list[tf.Tensor]:

@@ -60,8 +60,8 @@ class StructureGAN(GANSystem):
             groups["M"], rates["M"] = ["G_m"], config.learning_rate
         super().__init__(networks, groups, rates)
 
-    def reconstruct(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """Encodes and decodes the extracted maps; `s`, `code`, `s_r` and the code's moments."""
+    def encode(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
+        """Encodes the extracted maps: `s` [B,H,W,1], `code` and its moments [B,latent_size]."""
         config, seeds = self.config, batch["seed"]
         s = resize_nearest_tf1(batch["structure"], config.map_size)
         lines = s * 0.1 + 0.9  # the encoder sees lines as 1.0 on 0.9
@@ -69,74 +69,91 @@ class StructureGAN(GANSystem):
         mean, log_variance = self.networks["E_s"](dropout(lines, keep, seeds, "E_s"))
         shape = (config.latent_size,)
         code = mean + tf.exp(0.5 * log_variance) * normal(seeds, "code", shape)
-        s_r = self.networks["G_s"](code)
-        return {"s": s, "code": code, "mean": mean, "log_variance": log_variance, "s_r": s_r}
+        return {"s": s, "code": code, "mean": mean, "log_variance": log_variance}
+
+    def outputs(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Calls the networks on extracted and random maps: `encode`, and what the losses compare.
+
+        s_r, s_g and m_r, m_g [B,H,W,2] are rebuilt and random maps and their masks; scores of D_s
+        and D_z are `real_map`, `fake_map`, `real_code` and `fake_code`.
+        """
+        config, seeds = self.config, batch["seed"]
+        z = normal(seeds, "z", (config.latent_size,))
+        real = self.encode(batch, training=True)
+        # One pass of each network over both kinds; instance norm is per sample.
+        s_r, s_g = tf.split(self.networks["G_s"](tf.concat([real["code"], z], axis=0)), 2)
+        maps = tf.concat([two_channels(real["s"]), s_g], axis=0)
+        masks = self.networks["G_m"](dropout_twice(maps, config.keep_mask, seeds, "G_m"))
+        m_r, m_g = tf.split(masks, 2)
+        kept = dropout_twice(maps, config.keep_discriminator, seeds, "D_s")
+        real_map, fake_map = tf.split(self.networks["D_s"](kept), 2)
+        codes = self.networks["D_z"](tf.concat([z, real["code"]], axis=0))
+        real_code, fake_code = tf.split(codes, 2)
+        made = {"s_r": s_r, "s_g": s_g, "m_r": m_r, "m_g": m_g}
+        scores = {"real_map": real_map, "fake_map": fake_map}
+        return {**real, **made, **scores, "real_code": real_code, "fake_code": fake_code}
+
+    def terms(self, batch: Batch, outputs: dict[str, tf.Tensor]) -> dict[str, Terms]:
+        """Returns the loss terms of each optimiser's group.
+
+        Args:
+            batch: with `outside` [B,H,W,1].
+            outputs: see `outputs`.
+        """
+        m = two_channels(resize_nearest_tf1(batch["outside"], self.config.map_size))
+        terms_g = {**self._latent_terms(outputs), **self._map_terms(m, outputs)}
+        terms = {"G": terms_g, "D": self._discriminator_terms(outputs)}
+        if self.config.separate_mask_optimizer:
+            terms["M"] = {"M/mask": terms_g.pop("G/mask")}
+        return terms
 
     def train_step(self, batch: Batch) -> Terms:
         """One simultaneous update of {E_s, G_s, G_m} (or {E_s, G_s} and {G_m}) and {D_z, D_s}.
 
         The batch holds `structure` and `outside` [B,H,W,1] of real slices and `seed` [B,2].
         """
-        config, seeds = self.config, batch["seed"]
-        m = two_channels(resize_nearest_tf1(batch["outside"], config.map_size))
-        z = normal(seeds, "z", (config.latent_size,))
         with tf.GradientTape(persistent=True) as tape:
-            real = self.reconstruct(batch, training=True)
-            s = two_channels(real["s"])
-            s_g = self.networks["G_s"](z)
-            # One pass of G_m and D_s over real and random maps; instance norm is per sample.
-            maps = tf.concat([s, s_g], axis=0)
-            masks = self.networks["G_m"](dropout_twice(maps, config.keep_mask, seeds, "G_m"))
-            m_r, m_g = tf.split(masks, 2)
-            kept = dropout_twice(maps, config.keep_discriminator, seeds, "D_s")
-            real_map, fake_map = tf.split(self.networks["D_s"](kept), 2)
-            codes = self.networks["D_z"](tf.concat([z, real["code"]], axis=0))
-            real_code, fake_code = tf.split(codes, 2)
-            terms_g = {
-                **self._latent_terms(real, fake_code),
-                **self._map_terms(s, real["s_r"], s_g, fake_map, m, m_r, m_g),
-            }
-            terms_d = self._discriminator_terms(real_code, fake_code, real_map, fake_map)
-            terms = {"G": terms_g, "D": terms_d}
-            if config.separate_mask_optimizer:
-                terms["M"] = {"M/mask": terms_g.pop("G/mask")}
+            outputs = self.outputs(batch)
+            terms = self.terms(batch, outputs)
             losses = {group: tf.add_n(list(named.values())) for group, named in terms.items()}
         report = self.descend(tape, losses)
-        report["accuracy/D_z"] = adversarial.least_squares_accuracy(real_code, fake_code)
-        report["accuracy/D_s"] = adversarial.least_squares_accuracy(real_map, fake_map)
+        accuracy = adversarial.least_squares_accuracy
+        report["accuracy/D_z"] = accuracy(outputs["real_code"], outputs["fake_code"])
+        report["accuracy/D_s"] = accuracy(outputs["real_map"], outputs["fake_map"])
         if "code_prior" in self.networks:
             norms = [report[f"gradient_norm/{group}"] for group in losses]
             sound = tf.reduce_all(tf.math.is_finite(norms))
-            self.networks["code_prior"].update(real["code"], sound)
+            self.networks["code_prior"].update(outputs["code"], sound)
         for named in terms.values():
             report.update(named)
         return report
 
-    def _discriminator_terms(self, real_code, fake_code, real_map, fake_map) -> Terms:
+    def _discriminator_terms(self, outputs: dict[str, tf.Tensor]) -> Terms:
         w = self.config.weights
         loss = adversarial.least_squares
         return {
-            "D/code_real": w.code_discriminator * loss(real_code, adversarial.REAL),  # eq. 8
-            "D/code_fake": w.code_discriminator * loss(fake_code, adversarial.FAKE),
-            "D/map_real": w.map_discriminator * loss(real_map, adversarial.REAL),  # eq. 10
-            "D/map_fake": w.map_discriminator * loss(fake_map, adversarial.FAKE),
-        }
+            "D/code_real": w.code_discriminator * loss(outputs["real_code"], adversarial.REAL),
+            "D/code_fake": w.code_discriminator * loss(outputs["fake_code"], adversarial.FAKE),
+            "D/map_real": w.map_discriminator * loss(outputs["real_map"], adversarial.REAL),
+            "D/map_fake": w.map_discriminator * loss(outputs["fake_map"], adversarial.FAKE),
+        }  # eq. 8, 10
 
-    def _latent_terms(self, real: dict[str, tf.Tensor], fake_code: tf.Tensor) -> Terms:
+    def _latent_terms(self, outputs: dict[str, tf.Tensor]) -> Terms:
         w = self.config.weights
-        mean_moment, spread_moment = latent.moment_matching(real["mean"], real["log_variance"])
-        adversarial_code = adversarial.least_squares(fake_code, adversarial.REAL)
+        moments = outputs["mean"], outputs["log_variance"]
+        adversarial_code = adversarial.least_squares(outputs["fake_code"], adversarial.REAL)
         terms = {
             "G/code_adversarial": w.code_adversarial * adversarial_code,  # eq. 9
-            "G/code_moments": w.moments * (mean_moment + spread_moment),
+            "G/code_moments": w.moments * tf.add_n(latent.moment_matching(*moments)),
         }
         if w.kl:
-            kl = latent.kl_divergence(real["mean"], real["log_variance"])
-            terms["G/code_kl"] = w.kl * kl
+            terms["G/code_kl"] = w.kl * latent.kl_divergence(*moments)
         return terms
 
-    def _map_terms(self, s, s_r, s_g, fake_map, m, m_r, m_g) -> Terms:
+    def _map_terms(self, m: tf.Tensor, outputs: dict[str, tf.Tensor]) -> Terms:
         w = self.config.weights
+        s = two_channels(outputs["s"])
+        s_r, s_g, m_r, m_g = (outputs[name] for name in ("s_r", "s_g", "m_r", "m_g"))
         first = {"line": LINE, "both": 0}[self.config.outside_channels]
         outside, outside_g = m[..., first:], m_g[..., first:]
         outside_lines = reconstruction.masked_energy(s_r[..., first:], outside)
@@ -144,7 +161,7 @@ class StructureGAN(GANSystem):
         squared = reconstruction.mean_squared_error(s, s_r)
         absolute = reconstruction.mean_absolute_error(s, s_r)
         sparsity = line_sparsity(s_r) + line_sparsity(s_g)
-        adversarial_map = adversarial.least_squares(fake_map, adversarial.REAL)
+        adversarial_map = adversarial.least_squares(outputs["fake_map"], adversarial.REAL)
         return {
             "G/map_adversarial": w.map_adversarial * adversarial_map,  # eq. 11
             "G/map_squared_error": w.reconstruction_squared * squared,  # eq. 7
@@ -178,8 +195,8 @@ class StructureGAN(GANSystem):
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `random_maps` of the batch's size, and `reconstructed` extracted maps."""
         size = tuple(batch["structure"].shape[1:3])
-        real = self.reconstruct(batch, training=False)
-        decoded = resize_nearest_tf1(to_binary(real["s_r"]), size)
+        s_r = self.networks["G_s"](self.encode(batch, training=False)["code"])
+        decoded = resize_nearest_tf1(to_binary(s_r), size)
         return {**self.random_maps(batch["seed"], size), "reconstructed": decoded}
 
 

@@ -138,7 +138,7 @@ def test_rows_are_replaced_only_when_told(quick, capsys):
 def test_the_table_shows_what_is_missing():
     row = dict.fromkeys(benchmark.COLUMNS, 1.0)
     row.update(precision="float32", devices=1, repeats=3, processor="P, 2 CPUs", gpus=[])
-    without = {**row, "stage": "structure", "plain_step_ms": None, "speedup": None}
+    without = {**row, "stage": "segmentation", "plain_step_ms": None, "speedup": None}
     common, _, header, _, first, second = benchmark.screen_table([row, without]).splitlines()
     assert common == "float32, 1 device(s), 3 repeats; P, 2 CPUs"
     assert [name.strip() for name in header.strip("|").split("|")] == list(benchmark.COLUMNS)

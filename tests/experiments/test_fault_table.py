@@ -250,7 +250,7 @@ ELSEWHERE = {
     ],
     31: [
         "utils/test_checkpoints.py::test_a_killed_save_leaves_the_checkpoint_before_it",
-        "experiments/test_processes.py::test_killed_runs_end_like_an_uninterrupted_one",
+        "experiments/test_killed_runs.py::test_runs_survive_fifty_kills_at_random_moments",
     ],
     32: ["data/test_shards.py::test_kill_9_half_way_is_made_good_by_the_next_build"],
     33: [

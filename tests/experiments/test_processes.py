@@ -1,4 +1,4 @@
-"""Runs of the main script in processes of their own: stopped, killed, on two devices, on two."""
+"""Runs of the main script in processes of their own: stopped, on two devices, on two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data.synthetic import read_synthetic_set
 from tests.experiments.conftest import SCRIPT, TINY, finish, history, start, stop, train
 from utils.environment import REPOSITORY
 
@@ -27,13 +26,6 @@ SEGMENTATION = (
     "--schedule.segmentation.log_every=1",
 )
 FEW = "--schedule.segmentation.steps=4"
-WHOLE = (
-    *(*TINY, "--stages=structure,segmentation,registration,synthesis,dataset,evaluate"),
-    *("--random_maps=4", "--dataset.samples=12", "--dataset.batch_size=2"),
-    *(f"--schedule.{stage}.steps=2" for stage in ("registration", "pretraining", "synthesis")),
-    *SEGMENTATION[-2:],
-    "--schedule.segmentation.checkpoint_minutes=0",  # after every call
-)
 # Trains like the script and shows the weights of the last step, which only the chief would save.
 SHOW_WEIGHTS = f"""
 import os, runpy, sys
@@ -137,33 +129,3 @@ def test_two_processes_train_like_one(stopped, tmp_path):
     # Each row and each checkpoint is there once: the worker wrote nothing.
     assert [row["step"] for row in history(out, "segmentation")] == [1, 2, 3, 4]
     assert len(list((out / "tensorboard" / "segmentation").iterdir())) == 1
-
-
-@pytest.mark.slow
-def test_killed_runs_end_like_an_uninterrupted_one(tmp_path):
-    whole, out = tmp_path / "whole", tmp_path / "run"
-    complete(start(*WHOLE, "--out", str(whole)))
-    samples = out / "synthetic" / "samples"
-    resume = ("--out", str(out), "--resume", WHOLE[len(TINY)])
-
-    process = start(*WHOLE, "--out", str(out))
-    stop(process, signal.SIGKILL, lambda: len(history(out, "segmentation")) > 2)
-    assert not (out / "checkpoints" / "registration").exists()
-    process = start(*resume)
-    code, _ = stop(process, signal.SIGINT, lambda: (out / "checkpoints" / "synthesis").exists())
-    assert code == 130 and not samples.exists()
-    stop(start(*resume), signal.SIGKILL, lambda: any(samples.glob("*.json")))
-    assert not (out / "synthetic" / "manifest.json").exists()
-    complete(start(*resume))
-
-    expected, found = ((path / "metrics.json").read_text() for path in (whole, out))
-    assert json.loads(found) == pytest.approx(json.loads(expected), rel=1e-4)
-    for stage in ("structure", "segmentation", "registration", "pretraining", "synthesis"):
-        terms = [
-            [{**row, "seconds_per_step": 0} for row in history(p, stage)] for p in (whole, out)
-        ]
-        assert [row["step"] for row in terms[0]] == [row["step"] for row in terms[1]]
-        assert terms[1][-1] == pytest.approx(terms[0][-1], rel=1e-4)
-    for one, other in zip(*(read_synthetic_set(path / "synthetic") for path in (whole, out))):
-        np.testing.assert_array_equal(one["label"], other["label"])
-        np.testing.assert_allclose(one["images"], other["images"], atol=1e-4)

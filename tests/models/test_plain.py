@@ -9,6 +9,7 @@ import tensorflow as tf
 from experiments.configs.brats import TINY
 from models.structure_gan.plain import PLAIN_TERMS, plain_step
 from models.structure_gan.registration import Registration
+from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from tests.models.toys import (
     assert_step_equals,
@@ -21,6 +22,8 @@ from tests.models.toys import (
 
 
 def build(kind: type):
+    if kind is StructureGAN:
+        return calm(StructureGAN(TINY.structure))
     if kind is Registration:
         return calm(Registration(TINY.registration))
     if kind is Pretraining:

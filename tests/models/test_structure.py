@@ -108,7 +108,7 @@ def test_both_channels_are_penalised_on_request():
     """Table 2.1 as coded: the means run over both channels of mask times map."""
     system, batch = tiny_structure(outside_channels="both"), small_batch()
     m = two_channels(tf.constant(resized(batch["outside"], SIZE)))
-    s_r = system.reconstruct(batch, training=True)["s_r"]
+    s_r = system.networks["G_s"](system.encode(batch, training=True)["code"])
     s_g = system.networks["G_s"](normal(batch["seed"], "z", (16,)))
     m_g = system.networks["G_m"](dropout(s_g, 0.9, batch["seed"], "G_m/second"))
     expected = float(mse(m * s_r, 0.0) + mse(m_g * s_g, 0.0))
@@ -173,7 +173,7 @@ def test_random_maps_need_no_input_but_seeds():
 
 def test_random_codes_come_from_the_fitted_prior():
     system, batch = tiny_structure(prior="fitted"), small_batch()
-    code = system.reconstruct(batch, training=True)["code"].numpy()
+    code = system.encode(batch, training=True)["code"].numpy()
     system.train_step(batch)
     prior = system.networks["code_prior"]
     np.testing.assert_allclose(prior.mean, (1 - PRIOR_DECAY) * code.mean(0), rtol=1e-4)
