@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -225,3 +226,27 @@ def _incomplete(directory: Path, file: str) -> UserError:
         f"The cached slices in {directory} are incomplete ({file} is missing or damaged); delete "
         "that directory so that it is made again."
     )
+
+
+@contextmanager
+def naming_damaged_slices(prepared: PreparedSlices) -> Iterator[None]:
+    """Turns TensorFlow's DataLossError into a UserError that names the file with a wrong checksum.
+
+    Files are read whole only when that has happened.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        for file in prepared.files:
+            if not _checksums_hold(file):
+                raise _incomplete(prepared.directory, file.name) from error
+        raise
+
+
+def _checksums_hold(file: Path) -> bool:
+    try:
+        for _ in tf.data.TFRecordDataset(str(file)):
+            pass
+    except tf.errors.DataLossError:
+        return False
+    return True

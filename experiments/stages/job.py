@@ -9,6 +9,7 @@ from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
+from data.shards import naming_damaged_slices
 from experiments.command import Launch
 from experiments.resuming import saved_run, what_stays
 from experiments.stages.cases import skip_bad_cases
@@ -77,11 +78,12 @@ class TrainingJob:
         record_start(launch, run, strategy)
         # Building networks under `strategy` would wait for the other workers.
         alone = replace(context, strategy=tf.distribute.get_strategy())
-        for stage in launch.stages:
-            if stage in self.trainings:
-                self.stages[stage](context)
-            elif run.writes:
-                self.stages[stage](alone)
+        with naming_damaged_slices(context.prepared):
+            for stage in launch.stages:
+                if stage in self.trainings:
+                    self.stages[stage](context)
+                elif run.writes:
+                    self.stages[stage](alone)
         if run.writes and "report" in launch.stages:
             print(f"report: {run.report}")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 
 from data.contract import batch_spec
 from data.slices import output_size
-from experiments.configs.brats import BratsConfig
+from experiments.configs.brats import TRAININGS, BratsConfig
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -18,7 +18,7 @@ from models.system import GANSystem
 from utils.config import to_yaml
 from utils.graphs import peak_bytes
 
-PROCESS_GIB = 1.0  # Python, TensorFlow and its compiled graphs
+PROCESS_MIB = 1000  # Python, TensorFlow and its compiled graphs
 
 
 class Memory(NamedTuple):
@@ -40,37 +40,44 @@ def print_brats_plan(config: BratsConfig, stages: Sequence[str], replicas: int) 
         "structure": StructureGAN(config.structure),
         "segmentation": segmenters,
         "registration": translator,
-        "pretraining": Pretraining(config.synthesis),
         "synthesis": Synthesis(config.synthesis, translator, segmenters),
     }
+    trainings = {**systems, "pretraining": Pretraining(config.synthesis)}
+    chosen = [*stages, *(["pretraining"] if "synthesis" in stages else [])]
     left_out = {} if config.pretrain else {"pretraining": "pretrain is false"}
-    print_plan(config, stages, systems, left_out, replicas)
+    print_settings(config, stages, systems.values())
+    in_order = {name: trainings[name] for name in TRAININGS if name in chosen}
+    print_trainings(config, in_order, left_out, replicas)
 
 
-def print_plan(
-    config: Any,
-    stages: Sequence[str],
-    systems: Mapping[str, GANSystem],
-    left_out: Mapping[str, str],
-    replicas: int,
-) -> None:
-    """Prints the configuration (with loss weights and schedule), networks, trainings and memory.
-
-    Args:
-        config: with `slicing`, and `schedule`, which has a `Schedule` of each training.
-        stages: in order.
-        systems: freshly built, by training, in order.
-        left_out: by training that will not take place, the reason.
-        replicas: devices that share a batch.
-    """
+def print_settings(config: Any, stages: Sequence[str], systems: Iterable[GANSystem]) -> None:
+    """Prints the configuration (with loss weights and schedule), the stages and the networks."""
     print(to_yaml(config))
     print(f"stages: {' -> '.join(stages)}\n")
     print(f"{'network':<10}{'parameters':>14}   optimiser group")
-    for name, system in systems.items():
-        if name not in left_out and not isinstance(system, Pretraining):  # Synthesis has its G
-            _print_networks(system)
+    for system in systems:
+        groups = {net: group for group, nets in system.groups.items() for net in nets}
+        for name, network in system.networks.items():
+            count = sum(int(tf.size(variable)) for variable in network.trainable_variables)
+            print(f"{name:<10}{count:>14,}   {type(system).__name__} {groups.get(name, '')}")
+
+
+def print_trainings(
+    config: Any,
+    systems: Mapping[str, Optional[GANSystem]],
+    left_out: Mapping[str, str],
+    replicas: int,
+) -> None:
+    """Prints how long each training is and what memory it takes; estimates take seconds.
+
+    Args:
+        config: with `slicing`, and `schedule`, which has a `Schedule` of each training.
+        systems: freshly built, by training, in order; None for one that is left out.
+        left_out: by training that will not take place, the reason.
+        replicas: devices that share a batch.
+    """
     print("\nlength of each training, and an estimate of the memory that it takes on each device;")
-    print(f"a process has about {PROCESS_GIB} GiB of main memory beside that")
+    print(f"a process has about {PROCESS_MIB:,} MiB of main memory beside that")
     for name, system in systems.items():
         schedule = getattr(config.schedule, name)
         length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
@@ -79,8 +86,8 @@ def print_plan(
             print(f"{line}  (left out: {left_out[name]})")
             continue
         memory = step_memory(system, schedule.batch_size // replicas, output_size(config.slicing))
-        total = (memory.kept + memory.step) / 2**30
-        print(f"{line}  {total:.2f} GiB, {memory.kept / 2**30:.2f} of it weights and optimisers")
+        total, kept = ((size / 2**20) for size in (sum(memory), memory.kept))
+        print(f"{line}  {total:,.0f} MiB, {kept:,.0f} of it weights and optimisers")
 
 
 def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Memory:
@@ -98,10 +105,3 @@ def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Me
     kept += [v for optimizer in system.optimizers.values() for v in optimizer.variables()]
     sizes = {v.ref(): v.shape.num_elements() * v.dtype.size for v in kept}
     return Memory(sum(sizes.values()), peak_bytes(graph))
-
-
-def _print_networks(system: GANSystem) -> None:
-    groups = {net: group for group, nets in system.groups.items() for net in nets}
-    for name, network in system.networks.items():
-        count = sum(int(tf.size(variable)) for variable in network.trainable_variables)
-        print(f"{name:<10}{count:>14,}   {type(system).__name__} {groups.get(name, '')}")

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from data.splits import ThreeWaySplit, split_three_ways
 from experiments.configs.tc_mgan import TRAININGS, TranslationConfig
-from experiments.stages.plan import print_plan
+from experiments.stages.plan import print_settings, print_trainings
 from experiments.stages.run_context import RunContext, open_data
 from models.system import GANSystem
 from models.tc_mgan.gan import TCMGAN
@@ -86,11 +86,10 @@ def check_batches(
     check_batch_sizes(option, config.schedule, TRAININGS, strategy)
 
 
-def print_translation_plan(
-    config: TranslationConfig, stages: Sequence[str], replicas: int
-) -> None:
+def print_translation_plan(config: TranslationConfig, stages: Sequence[str], replicas: int) -> None:
     """Prints the plan of a TC-MGAN run."""
-    segmenter = Segmenter(config.segmenter)
-    gan = TCMGAN(config.gan, segmenter if config.variant.tumour else None, 1)
-    systems = {"segmenter": segmenter, "gan": gan}
-    print_plan(config, stages, systems, left_out(config), replicas)
+    segmenter = Segmenter(config.segmenter) if config.variant.tumour else None
+    systems = {"segmenter": segmenter, "gan": TCMGAN(config.gan, segmenter, 1)}
+    print_settings(config, stages, filter(None, systems.values()))
+    chosen = {name: system for name, system in systems.items() if name in stages}
+    print_trainings(config, chosen, left_out(config), replicas)

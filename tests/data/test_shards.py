@@ -172,6 +172,19 @@ def test_an_incomplete_directory_is_never_used(subjects, tmp_path, damage):
         prepare(subjects, tmp_path)
 
 
+def test_a_byte_that_changed_later_is_found_when_it_is_read(subjects, tmp_path):
+    prepared = prepare(subjects, tmp_path)
+    path = prepared.files[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    prepared = prepare(subjects, tmp_path)  # its length is right
+    with pytest.raises(UserError, match=f"{path.name} is missing or damaged.* delete that"):
+        with shards.naming_damaged_slices(prepared):
+            assert len(read(prepared, 0)) == 4
+            read(prepared, 1)
+
+
 class Killed(BaseException):
     """Stands for the end of a process: nothing after it takes place."""
 

@@ -1,0 +1,103 @@
+"""The estimate of a training's memory: what is kept by hand, the whole against a process."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from experiments.configs.brats import TINY
+from experiments.stages.plan import PROCESS_MIB, step_memory
+from models.structure_gan.registration import Registration
+from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.synthesis import Synthesis
+from tests.experiments.conftest import train
+from utils.environment import REPOSITORY
+
+# Makes three updates and prints the estimate and the process' most memory, MiB.
+MEASURE = f"""
+import resource, sys
+from dataclasses import replace
+sys.path.insert(0, {str(REPOSITORY)!r})
+from utils.environment import prepare_tensorflow
+prepare_tensorflow()
+import tensorflow as tf
+from data.contract import batch_spec
+from experiments.benchmarking.stages import widened
+from experiments.configs.brats import THESIS
+from experiments.stages.plan import step_memory
+from models.structure_gan.registration import Registration
+from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.structure import StructureGAN
+from models.structure_gan.synthesis import Synthesis
+tf.keras.mixed_precision.set_global_policy(sys.argv[2])
+config = widened(THESIS, 32)
+learnable = dict(initializer="he_normal")  # in 16 bits too
+structure = replace(config.structure, map_size=(256, 256), halvings=5, **learnable)
+segmentation = replace(config.segmentation, **learnable)
+registration = replace(config.registration, **learnable)
+synthesis = replace(config.synthesis, **learnable)
+def build_synthesis():
+    return Synthesis(synthesis, Registration(registration), Segmentation(segmentation))
+system = {{
+    "structure": lambda: StructureGAN(structure),
+    "segmentation": lambda: Segmentation(segmentation),
+    "registration": lambda: Registration(registration),
+    "synthesis": build_synthesis,
+}}[sys.argv[1]]()
+batch_size = 4 if sys.argv[1] == "segmentation" else 1
+memory = step_memory(system, batch_size, (184, 144))
+batch = {{k: tf.zeros(v.shape, v.dtype) for k, v in batch_spec(batch_size, (184, 144)).items()}}
+step = tf.function(system.train_step, autograph=False)
+for _ in range(3):
+    step(batch)
+print(sum(memory) / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+"""
+
+
+def kept_bytes(system, trained: int) -> float:
+    return step_memory(system, 1, (32, 24)).kept - 12 * trained
+
+
+def parameters(system) -> int:
+    return sum(v.shape.num_elements() for net in system.networks.values() for v in net.variables)
+
+
+def test_weights_are_kept_three_times_and_those_that_guide_once():
+    translator, segmenters = Registration(TINY.registration), Segmentation(TINY.segmentation)
+    system = Synthesis(TINY.synthesis, translator, segmenters)
+    guiding = 4 * (translator.networks["G_t"].count_params() + parameters(segmenters))
+    assert (
+        0 <= kept_bytes(system, parameters(system)) - guiding < 200
+    )  # of the optimisers' settings
+    assert 0 <= kept_bytes(segmenters, parameters(segmenters)) < 100
+
+
+def test_a_larger_batch_takes_more_for_the_step_alone():
+    system = Segmentation(TINY.segmentation)
+    one, four = (step_memory(system, size, (32, 24)) for size in (1, 4))
+    assert one.kept == four.kept and 2 * one.step < four.step < 4.1 * one.step
+
+
+def test_the_plan_divides_batches_among_devices(capsys):
+    lines = []
+    for devices in ("1", "2"):
+        words = ("--preset=tiny", "--stages=segmentation", "--dry-run", f"--devices={devices}")
+        assert train(*words) == 0
+        text = capsys.readouterr().out
+        lines.append(float(re.search(r"segmentation +\d+ steps of batch 4 +(\d+) MiB", text)[1]))
+    assert lines[1] < 0.7 * lines[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("stage", ["structure", "segmentation", "registration", "synthesis"])
+def test_the_estimate_is_within_30_percent_of_a_process(stage, precision):
+    command = [sys.executable, "-c", MEASURE, stage, precision]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    estimate, measured = map(float, result.stdout.split())
+    expected = estimate + PROCESS_MIB
+    print(f"{stage} {precision}: estimated {expected:.0f} MiB, measured {measured:.0f} MiB")
+    assert expected == pytest.approx(measured, rel=0.3)
