@@ -20,11 +20,10 @@ from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
 from data.slices import SliceConfig, pixel_size
 from data.splits import patient_of
-from data.synthetic import read_synthetic_set
+from data.synthetic_files import MANIFEST, read_synthetic_set
 from data.volumes import SPACING, write_volume
 from utils.errors import UserError
 
-MANIFEST = "manifest.json"
 SUFFIXES = {"nifti": ".nii.gz", "mha": ".mha"}
 STACK = 50  # synthetic slices per volume
 BATCH = 64

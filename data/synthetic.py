@@ -1,31 +1,36 @@
-"""Building and reading a synthetic data set: random maps, matched labels, images, manifest.
+"""Building a synthetic data set: random maps, matched labels, images.
 
-The builder knows no network: it is handed two functions, one that decodes seeds to maps and one
-that turns maps and labels into images. A sample is a function of (seed, its number) alone.
-
-    synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
-                                samples whose map was taken after all retries without passing
-    synthetic/samples.csv       one row per sample
-    synthetic/samples/*.npz     images [H,W,4] float32, label, structure, outside [H,W] uint8
+The builder knows no network: it is handed functions, one that decodes seeds to maps and one that
+turns maps and labels into images. A sample is a function of (seed, its number) alone, so that
+processes can share the work (`data.synthetic_files`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
-import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
 from data.labels import augment_label, fits_inside
 from data.map_filter import ACCEPTED_ERROR, THIN, closed_contour_error, organ_pieces, thin_share
+from data.synthetic_files import (
+    WHOLE,
+    Background,
+    Sample,
+    Shard,
+    array_path,
+    holding,
+    samples_there,
+    write_manifest,
+    write_samples,
+)
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
-from utils.files import read_json, remove_leftovers, replacing, write_json, write_text
 from utils.seeding import derive_seed
 
 # structure, outside [B,H,W,1], 0/1; score of the map discriminator [B], towards 1 = real
@@ -33,6 +38,8 @@ Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 DecodeMaps = Callable[[np.ndarray], Maps]  # seeds int32 [B,2] -> maps
 # structure, outside, label [B,H,W,1], seeds [B,2] -> images [B,H,W,4]
 RenderImages = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+# images [B,H,W,4], label [B,H,W,1] -> mean whole-tumour Dice of the segmenters [B]
+ScoreImages = Callable[[np.ndarray, np.ndarray], np.ndarray]
 LABEL_CHUNK = 10
 MAP_ROUNDS = 100  # accepted maps of a sample without a fitting label before the build gives up
 
@@ -84,9 +91,10 @@ class BestMap(NamedTuple):
 
 @dataclass
 class Draft:
-    """One sample on its way: its number, how often it was drawn, and the best map so far.
+    """One sample on its way: its number, how often it was drawn, the best map so far, its label.
 
-    `after_retries` tells whether that map was taken without passing the filter.
+    `after_retries` tells whether that map was taken without passing the filter; `label` is uint8
+    [H,W,1], and `label_source` its number among the real ones, once a label fits.
     """
 
     number: int
@@ -94,6 +102,8 @@ class Draft:
     since_label: int = 0
     best: BestMap = BestMap()
     after_retries: bool = False
+    label: Optional[np.ndarray] = None
+    label_source: int = -1
     rejected: Counter = field(default_factory=Counter)
 
 
@@ -196,30 +206,64 @@ class LabelSampler:
         self.config = config
         self.seed = seed
 
+    def match(self, draft: Draft) -> bool:
+        """Gives a draft a label that fits its map; without one its map is dropped.
+
+        Raises UserError if `MAP_ROUNDS` maps of the draft have been dropped.
+        """
+        label, draft.label_source = self.draw(draft)
+        if draft.label_source >= 0:
+            draft.label = label
+            return True
+        draft.rejected["no fitting label"] += 1
+        if draft.rejected["no fitting label"] >= MAP_ROUNDS:
+            raise UserError(
+                f"No lesion label fits inside any of {MAP_ROUNDS} random maps of synthetic sample "
+                f"{draft.number}; the masks are too small, train the stage structure longer"
+            )
+        draft.best, draft.since_label = Draft.best, 0
+        return False
+
     def draw(self, draft: Draft) -> tuple[np.ndarray, int]:
         """Returns (label uint8 [H,W,1], number of its source); source -1 if none fits."""
         key = derive_seed(self.seed, "label", draft.number, draft.attempt)
         for first in range(0, self.config.label_tries, LABEL_CHUNK):
             rng = np.random.default_rng([key, first])
             sources = rng.integers(len(self.labels), size=LABEL_CHUNK)
-            candidates = self.labels[sources].astype(np.int32)
-            if self.config.augment_labels:
-                candidates = _augment(candidates, np.int32([key, first])).numpy()
-            usable = fits_inside(candidates, draft.best.outside[None]).numpy()
-            usable &= candidates.any(axis=(1, 2, 3))
-            tried = min(LABEL_CHUNK, self.config.label_tries - first)
-            if usable[:tried].any():
-                chosen = int(np.argmax(usable))
-                return candidates[chosen].astype(np.uint8), int(sources[chosen])
+            label, index = _first_fitting(
+                self.labels[sources].astype(np.int32),
+                draft.best.outside,
+                np.int32([key, first]),
+                np.int32(self.config.label_tries - first),
+                self.config.augment_labels,
+            )
+            if index >= 0:
+                return label.numpy().astype(np.uint8), int(sources[index])
         return np.zeros_like(self.labels[0]), -1
 
 
-@tf.function
-def _augment(labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+@tf.function(autograph=False)
+def _first_fitting(
+    labels: tf.Tensor, outside: tf.Tensor, seed: tf.Tensor, tries: tf.Tensor, augment: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the first usable one of int32 labels [K,H,W,1] and its index, -1 if none is.
+
+    Later labels are not even augmented: that takes longer than all else on the way to a label.
+    """
     seeds = tf.random.split(seed, LABEL_CHUNK)
-    return tf.map_fn(
-        lambda pair: augment_label(*pair), (labels, seeds), fn_output_signature=tf.int32
+
+    def try_next(index, *_):
+        label = labels[index + 1]
+        label = augment_label(label, seeds[index + 1]) if augment else label
+        usable = tf.reduce_any(label > 0) & fits_inside(label, outside)
+        return index + 1, usable, tf.ensure_shape(label, labels.shape[1:])
+
+    index, found, label = tf.while_loop(
+        lambda index, found, _: ~found & (index + 1 < tf.minimum(tries, LABEL_CHUNK)),
+        try_next,
+        (-1, False, tf.zeros_like(labels[0])),
     )
+    return label, tf.where(found, index, -1)
 
 
 def build_synthetic_set(
@@ -229,12 +273,14 @@ def build_synthetic_set(
     labels: np.ndarray,
     config: SyntheticConfig,
     seed: int,
-    score: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    score: ScoreImages,
     notes: Mapping[str, str],
-) -> dict[str, int]:
-    """Writes a synthetic data set; returns the counts of rejections by reason.
+    shard: Shard = WHOLE,
+) -> Optional[dict[str, int]]:
+    """Draws a synthetic data set, or one shard of it; returns the counts of rejections by reason.
 
-    Samples that are already there are kept, so a stopped build continues.
+    Samples that are already there are kept, so a stopped build continues. Samples.csv and manifest
+    are written when all samples are there, whoever drew them; until then None is returned.
 
     Args:
         directory: the data set's folder.
@@ -242,124 +288,92 @@ def build_synthetic_set(
         labels: real lesion labels, uint8 [L,H,W,1].
         config: settings.
         seed: of the data set.
-        score: (images [B,H,W,4], label [B,H,W,1]) -> Dice of the segmenters [B], for selection.
+        score: Dice of the segmenters, for selection.
         notes: free text for the manifest, e.g. whether the training data was the phantom.
+        shard: the samples to draw.
 
-    Raises UserError if no label fits inside the masks, DiskFullError if a sample has no room.
+    Raises UserError if no label fits inside the masks or another process draws the same samples,
+    DiskFullError if a sample has no room.
     """
     maps, matcher = MapSampler(decode, config, seed), LabelSampler(labels, config, seed)
-    folder = Path(directory) / "samples"
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    directory = Path(directory)
+    with holding(directory, shard), Background() as background:
+        renderer = _Renderer(directory, maps.seeds, render, score, config, background)
 
-    def step(drafts: Sequence[Draft]) -> list[bool]:
-        ready, verdicts = [], []
-        for draft, settled in zip(drafts, maps.draw(drafts)):
-            label, source = matcher.draw(draft) if settled else (None, -1)
-            if settled and source < 0:
-                draft.rejected["no fitting label"] += 1
-                _check_rounds(draft)
-                draft.best, draft.since_label = Draft.best, 0
-            verdicts.append(source >= 0)
-            if source >= 0:
-                ready.append((draft, label, source))
-        if ready:
-            _write_samples(folder, ready, maps.seeds([d for d, *_ in ready]), render, score, config)
-        return verdicts
+        def step(drafts: Sequence[Draft]) -> list[bool]:
+            settled = maps.draw(drafts)
+            ready = [done and matcher.match(draft) for draft, done in zip(drafts, settled)]
+            for draft, done in zip(drafts, ready):
+                if done:
+                    renderer.add(draft)
+            return ready
 
-    numbers = [i for i in range(config.samples) if not _row_path(folder, i).exists()]
-    _settle([Draft(i) for i in numbers], step, config.batch_size, "Synthetic set")
-    return _write_manifest(Path(directory), config, seed, notes)
+        there = samples_there(directory)
+        drafts = [Draft(i) for i in shard.numbers(config.samples) if i not in there]
+        _settle(drafts, step, config.batch_size, "Synthetic set")
+        renderer.finish()
+    return write_manifest(directory, asdict(config), seed, notes)
 
 
-def _check_rounds(draft: Draft) -> None:
-    if draft.rejected["no fitting label"] >= MAP_ROUNDS:
-        raise UserError(
-            f"No lesion label fits inside any of {MAP_ROUNDS} random maps of synthetic sample "
-            f"{draft.number}; the masks are too small, train the stage structure longer"
-        )
+class _Renderer:
+    """Gathers settled drafts to whole batches, renders these and has them written meanwhile."""
 
+    def __init__(
+        self,
+        directory: Path,
+        seeds: Callable[[Sequence[Draft]], np.ndarray],
+        render: RenderImages,
+        score: ScoreImages,
+        config: SyntheticConfig,
+        background: Background,
+    ):
+        self.directory = directory
+        self.seeds = seeds
+        self.render = render
+        self.score = score
+        self.config = config
+        self.background = background
+        self.waiting: list[Draft] = []
 
-def _write_samples(folder, ready, seeds, render, score, config: SyntheticConfig) -> None:
-    missing = config.batch_size - len(ready)
-    stack = [
-        np.stack([getattr(d.best, name) for d, *_ in ready]) for name in ("structure", "outside")
-    ]
-    stack.append(np.stack([label for _, label, _ in ready]))
-    padded = [np.pad(array, [(0, missing)] + [(0, 0)] * 3, mode="edge") for array in stack]
-    images = render(*padded, seeds)[: len(ready)]
-    dice = score(images, stack[2])
-    for i, (draft, label, source) in enumerate(ready):
-        with replacing(_array_path(folder, draft.number)) as temporary:
-            np.savez_compressed(
-                temporary,
-                images=images[i].astype(np.float32),
-                label=label[..., 0],
-                structure=draft.best.structure[..., 0],
-                outside=draft.best.outside[..., 0],
-            )
+    def add(self, draft: Draft) -> None:
+        self.waiting.append(draft)
+        if len(self.waiting) == self.config.batch_size:
+            self.finish()
+
+    def finish(self) -> None:
+        """Renders what waits, a batch at most."""
+        drafts, self.waiting = self.waiting, []
+        if not drafts:
+            return
+        # Networks always see whole batches: of another size they may round differently.
+        rows = drafts + [drafts[-1]] * (self.config.batch_size - len(drafts))
+        maps = [[getattr(d.best, name) for d in rows] for name in ("structure", "outside")]
+        structure, outside, label = map(np.stack, [*maps, [d.label for d in rows]])
+        seeds = self.seeds(drafts)
+        images = self.render(structure, outside, label, seeds)
+        dice = self.score(images, label)
+        samples = [self._sample(*one) for one in zip(drafts, seeds, images, dice)]
+        self.background.run(lambda: write_samples(self.directory, samples))
+
+    def _sample(
+        self, draft: Draft, seed: np.ndarray, images: np.ndarray, dice: float
+    ) -> Sample:
         row = {
             "sample": draft.number,
-            "file": f"samples/{_array_path(folder, draft.number).name}",
-            "seed": [int(part) for part in seeds[i]],
+            "file": array_path(Path(), draft.number).as_posix(),
+            "seed": [int(part) for part in seed],
             "map_draws": draft.attempt,
             "contour_error": draft.best.contour_error,
             "accepted_after_retries": draft.after_retries,
-            "label_source": source,
-            "dice": float(dice[i]),
-            "selected": bool(dice[i] >= config.min_dice),
+            "label_source": draft.label_source,
+            "dice": float(dice),
+            "selected": bool(dice >= self.config.min_dice),
             "rejected": dict(draft.rejected),
         }
-        write_json(_row_path(folder, draft.number), row)  # last: marks the sample as complete
-
-
-def _array_path(folder: Path, number: int) -> Path:
-    return folder / f"synthetic_{number:06d}.npz"
-
-
-def _row_path(folder: Path, number: int) -> Path:
-    return folder / f"synthetic_{number:06d}.json"
-
-
-def _write_manifest(
-    directory: Path, config: SyntheticConfig, seed: int, notes: Mapping[str, str]
-) -> dict[str, int]:
-    rows = [read_json(_row_path(directory / "samples", i)) for i in range(config.samples)]
-    rejected: Counter = Counter()
-    for row in rows:
-        rejected.update(row.pop("rejected"))
-    rejected["dice below threshold"] = sum(not row["selected"] for row in rows)
-    table = pd.DataFrame(rows)
-    write_text(directory / "samples.csv", table.to_csv(index=False))
-    counts = {reason: int(count) for reason, count in sorted(rejected.items())}
-    write_json(
-        directory / "manifest.json",
-        {
-            **notes,
-            "settings": asdict(config),
-            "seed": seed,
-            "samples": len(rows),
-            "selected": int(table["selected"].sum()),
-            "accepted_after_retries": int(table["accepted_after_retries"].sum()),
-            "rejected": counts,
-        },
-    )
-    return counts
-
-
-def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the samples of a finished set in order: images, label, structure, outside.
-
-    images is float32 [H,W,4]; the others are uint8 [H,W].
-
-    Raises UserError if the set is not complete.
-    """
-    manifest = Path(directory) / "manifest.json"
-    if not manifest.exists():
-        raise UserError(
-            f"{directory} is not a finished synthetic set (no manifest.json); run stage dataset"
-        )
-    for number in range(read_json(manifest)["samples"]):
-        path = _array_path(Path(directory) / "samples", number)
-        with np.load(path, allow_pickle=False) as arrays:
-            yield {name: arrays[name] for name in arrays.files}
+        arrays = {
+            "images": images.astype(np.float32),
+            "label": draft.label[..., 0],
+            "structure": draft.best.structure[..., 0],
+            "outside": draft.best.outside[..., 0],
+        }
+        return row, arrays

@@ -28,7 +28,7 @@ prepare_tensorflow()
 import numpy as np
 import tensorflow as tf
 
-from data.synthetic import read_synthetic_set
+from data.synthetic_files import read_synthetic_set
 from experiments.configs.table3 import PRESETS, Table3Config
 from experiments.launch import Launch, Option, Script, main, parse
 from experiments.stages.baselines import BaselineRun, generator_phases, same_length

@@ -43,7 +43,7 @@ from experiments.tc_mgan.context import evaluated
 from experiments.train_tc_mgan import SCRIPT
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
-from utils.checkpoints import load_networks, newest_checkpoint
+from utils.checkpoints import checkpoint_index, load_networks
 from utils.config import Parser, from_dict
 from utils.errors import UserError
 from utils.files import read_json, write_json
@@ -166,8 +166,7 @@ def origin(source: Path, network: str) -> dict[str, str]:
 def network_hash(config: TranslationConfig, run: RunDirectory) -> str:
     """Returns a hash of a run's generator and of how slices are cut for it."""
     digest = hashlib.sha256(json.dumps(asdict(config.slicing)).encode())
-    # The index holds a checksum of every tensor.
-    digest.update(Path(f"{newest_checkpoint(run.checkpoints('gan'))}.index").read_bytes())
+    digest.update(checkpoint_index(run.checkpoints("gan")))
     return digest.hexdigest()
 
 

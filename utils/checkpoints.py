@@ -132,6 +132,17 @@ def saved_step(directory: Path) -> int:
     return int(newest.rpartition("-")[2]) if newest else 0
 
 
+def checkpoint_index(directory: Path) -> bytes:
+    """Returns the index of a folder's newest complete checkpoint, or b"" if there is none.
+
+    It holds a checksum of every tensor: networks with the same index are the same.
+
+    Raises UserError if all checkpoints are damaged.
+    """
+    newest = newest_checkpoint(directory)
+    return Path(f"{newest}.index").read_bytes() if newest else b""
+
+
 def load_networks(system: Any, directory: Path) -> None:
     """Loads the networks (not the optimisers) of the newest complete checkpoint into `system`.
 

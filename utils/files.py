@@ -12,10 +12,10 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from utils.errors import DiskFullError
 
@@ -80,10 +80,14 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left of `hidden`; nobody else may be writing to the folder."""
+def remove_leftovers(folder: Path, chosen: Callable[[str], bool] = lambda name: True) -> None:
+    """Removes what killed processes left of `hidden`, of the files whose names are `chosen`.
+
+    Nobody else may be writing these files to the folder.
+    """
     for path in Path(folder).iterdir():
-        if _HIDDEN.match(path.name):
+        match = _HIDDEN.match(path.name)
+        if match and chosen(path.name[match.end() :]):
             _remove(path)
 
 
@@ -112,12 +116,25 @@ def replacing(path: Path, needed: Optional[int] = None) -> Iterator[Path]:
 
     Raises DiskFullError as `hidden` does.
     """
-    path = Path(path)
-    with hidden(path, needed) as temporary:
+    with replacing_all([path], needed) as (temporary,):
         yield temporary
-        sync(temporary)
-        os.replace(temporary, path)
-        sync(path.parent)
+
+
+@contextmanager
+def replacing_all(paths: Sequence[Path], needed: Optional[int] = None) -> Iterator[list[Path]]:
+    """Yields hidden paths like `replacing` for one or more files of one folder.
+
+    They take their places in order, each whole or not at all, and the folder is flushed once.
+    """
+    paths = [Path(path) for path in paths]
+    with ExitStack() as stack:
+        temporaries = [stack.enter_context(hidden(path, needed)) for path in paths]
+        yield temporaries
+        for temporary in temporaries:
+            sync(temporary)
+        for temporary, path in zip(temporaries, paths):
+            os.replace(temporary, path)
+        sync(paths[0].parent)
 
 
 @contextmanager
@@ -182,9 +199,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(content)
 
 
+def as_json(content: Any) -> str:
+    """Returns the text of a JSON file, indented."""
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes indented JSON atomically."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
 
 
 def read_json(path: Path) -> Any:

@@ -25,19 +25,20 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Keeps other processes out of a folder, which is made when missing, while its block runs.
 
-    `lock.json` in the folder names the holder until the block ends. The lock itself is flock's, so
-    it ends with the process, however that ends: the file that a killed process leaves locks nobody
-    out. Between hosts it holds where a shared file system passes locks on, such as NFS with its
-    lock manager or Lustre mounted with `flock`. Where it does not (NFS with `nolock`, Lustre with
-    `localflock`), a process of another host is not kept out; a line tells that it was there. Where
-    nothing can be locked, a line says so.
+    `lock.json` in the folder, or the file `name`, names the holder until the block ends; processes
+    that lock different names share the folder. The lock itself is flock's, so it ends with the
+    process, however that ends: the file that a killed process leaves locks nobody out. Between
+    hosts it holds where a shared file system passes locks on, such as NFS with its lock manager or
+    Lustre mounted with `flock`. Where it does not (NFS with `nolock`, Lustre with `localflock`), a
+    process of another host is not kept out; a line tells that it was there. Where nothing can be
+    locked, a line says so.
 
     Raises UserError if another process holds the lock, or for a folder that cannot be written.
     """
-    path = Path(folder) / LOCK
+    path = Path(folder) / name
     try:
         descriptor = _acquire(path)
     except OSError as error:

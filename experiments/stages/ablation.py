@@ -101,8 +101,8 @@ class Ablation:
         label = matched.label if arm.match else self.any_labels(matched)
         path = self.run.path / "sets" / f"{first_twin(order, arm)}.npz"
         if not path.exists():
-            render = image_renderer(self.context(order, arm))
             size, images = self.source.config.dataset.batch_size, []
+            render = image_renderer(self.context(order, arm).trained("synthesis"), size)
             for start in range(0, len(label), size):
                 rows = np.minimum(np.arange(start, start + size), len(label) - 1)
                 seeds = [

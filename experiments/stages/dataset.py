@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -14,69 +15,89 @@ import tensorflow as tf
 from data.contract import MODALITIES
 from data.pipeline import lesion_labels
 from data.synthetic import SyntheticConfig, build_synthetic_set
+from data.synthetic_files import MANIFEST, WHOLE, Shard, sample_folder
 from experiments.stages.context import Context
 from experiments.stages.run_context import PHANTOM_NOTE
 from experiments.stages.training import map_decoder
 from models.structure_gan.segmentation import Segmentation
-from utils.checkpoints import saved_step
+from models.structure_gan.synthesis import Synthesis
+from utils.checkpoints import checkpoint_index
 from utils.files import read_json, write_text
 from utils.metrics.segmentation import dice
 from utils.seeding import derive_seed
 
-MADE_WITH = "made_with.json"  # beside the samples: what an unfinished set is being drawn with
+MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
 NETWORKS = ("structure", "segmentation", "synthesis")
 
 
 def build_dataset(context: Context) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
+    directory = context.run.synthetic
     if not context.finished("dataset"):
-        _drop_other_samples(context)
-        draw_set(context, context.run.synthetic, context.config.dataset)
-    manifest = read_json(context.run.synthetic / "manifest.json")
+        config = context.config.dataset
+        if not begin_set(context, directory, config):
+            print("the unfinished synthetic set was begun with other settings and is drawn anew")
+            shutil.rmtree(sample_folder(directory))
+            begin_set(context, directory, config)
+        draw_set(context, directory, config)
+    manifest = read_json(directory / MANIFEST)
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
     metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
     context.run.update_metrics(metrics)
 
 
-def _drop_other_samples(context: Context) -> None:
-    """Removes the samples of an unfinished set that other settings or networks have begun."""
-    folder, file = context.run.synthetic / "samples", context.run.synthetic / MADE_WITH
-    settings = asdict(context.config.dataset)
+def begin_set(context: Context, directory: Path, config: SyntheticConfig) -> bool:
+    """Notes in a set's folder what its samples are drawn with: settings, seed, networks.
+
+    Returns False, and does nothing, if there are samples that were drawn with anything else.
+    """
+    settings = asdict(config)
     del settings["samples"]  # a larger set begins with a smaller one
-    steps = {stage: saved_step(context.run.checkpoints(stage)) for stage in NETWORKS}
-    text = json.dumps({"settings": settings, "seed": context.config.seed, "steps": steps})
+    made_with = {
+        "settings": settings,
+        "seed": context.config.seed,
+        "precision": tf.keras.mixed_precision.global_policy().name,
+        "networks": {stage: _fingerprint(context.run.checkpoints(stage)) for stage in NETWORKS},
+    }
+    text, file, folder = json.dumps(made_with), directory / MADE_WITH, sample_folder(directory)
     if file.exists() and file.read_text(encoding="utf-8") == text:
-        return
-    if folder.exists():
-        print("the unfinished synthetic set was begun with other settings and is drawn anew")
-        shutil.rmtree(folder)
+        return True
+    if folder.exists() and any(folder.iterdir()):
+        return False
     write_text(file, text)
+    return True
 
 
-def draw_set(context: Context, directory: Path, config: SyntheticConfig) -> None:
-    """Draws a synthetic set with a run's systems, or as much of it as is missing.
+def _fingerprint(checkpoints: Path) -> str:
+    return hashlib.sha256(checkpoint_index(checkpoints)).hexdigest()
+
+
+def draw_set(
+    context: Context, directory: Path, config: SyntheticConfig, shard: Shard = WHOLE
+) -> None:
+    """Draws a shard of a synthetic set with a run's systems, or as much of it as is missing.
 
     Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
     """
     # The set is for publication: not even the name of the data's folder belongs in it.
     phantom = context.data_note == PHANTOM_NOTE
     note = PHANTOM_NOTE if phantom else "slices of the folder that --data named"
+    system = context.trained("synthesis")
     build_synthetic_set(
         directory,
         decode=map_decoder(context),
-        render=image_renderer(context),
+        render=image_renderer(system, config.batch_size),
         labels=lesion_labels(context.prepared, context.split.train),
         config=config,
         seed=derive_seed(context.config.seed, "dataset"),
-        score=lesion_scorer(context.trained("segmentation")),
+        score=lesion_scorer(system.segmenters),
         notes={"training data": note, "modalities": " ".join(MODALITIES)},
+        shard=shard,
     )
 
 
-def image_renderer(context: Context) -> Callable[..., np.ndarray]:
+def image_renderer(system: Synthesis, batch_size: int) -> Callable[..., np.ndarray]:
     """Returns (structure, outside, label [B,H,W,1], seeds [B,2]) -> images [B,H,W,4] of G."""
-    system = context.trained("synthesis")
-    batch_size = context.config.dataset.batch_size
 
     @tf.function(autograph=False)
     def render(structure, outside, label, seeds) -> tf.Tensor:

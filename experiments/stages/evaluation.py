@@ -13,7 +13,7 @@ from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.pipeline import evaluation_batches
 from data.slices import pixel_size
 from data.structure_maps import extract_outside, structure_and_outside
-from data.synthetic import read_synthetic_set
+from data.synthetic_files import read_synthetic_set
 from experiments.stages.context import Context
 from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap
 from utils.metrics.segmentation import segmentation_metrics

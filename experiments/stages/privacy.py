@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from data.contract import MODALITIES
 from data.pipeline import evaluation_batches
-from data.synthetic import read_synthetic_set
+from data.synthetic_files import read_synthetic_set
 from experiments.configs.privacy import AuditConfig
 from experiments.stages.context import Context
 from experiments.stages.pictures import plain_row

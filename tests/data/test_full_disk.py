@@ -12,10 +12,10 @@ import pytest
 import SimpleITK as sitk
 import tensorflow as tf
 
-from data import phantom, shards, synthetic
+from data import phantom, shards, synthetic_files
 from data.shards import prepare_shards
 from data.subjects import find_subjects
-from data.synthetic import read_synthetic_set
+from data.synthetic_files import read_synthetic_set
 from data.volumes import read_volume, write_volume
 from tests.data.test_synthetic import CONFIG, build
 from tests.data.trees import TINY, write_tree
@@ -144,16 +144,16 @@ def test_a_full_disk_leaves_whole_samples_and_the_set_goes_on(tmp_path, monkeypa
 
 
 def test_a_sample_counts_when_its_row_is_written(tmp_path, monkeypatch):
-    write = synthetic.write_json
+    write = synthetic_files.as_json
 
-    def full(path, content):
-        if path.name == "synthetic_000001.json":
+    def full(row):
+        if row["sample"] == 1:
             fill_disk()
-        write(path, content)
+        return write(row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "write_json", full)
-        with pytest.raises(OSError, match="No space left"):
+        patch.setattr(synthetic_files, "as_json", full)
+        with pytest.raises(DiskFullError):
             build(tmp_path)
     arrays = tmp_path / "samples" / "synthetic_000001.npz"
     arrays.write_bytes(b"not trusted without its row")

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from data import synthetic
-from data.synthetic import SyntheticConfig, build_synthetic_set, random_maps, read_synthetic_set
+from data.synthetic import (
+    BestMap,
+    Draft,
+    LabelSampler,
+    SyntheticConfig,
+    build_synthetic_set,
+    random_maps,
+)
+from data.synthetic_files import read_synthetic_set
 from utils.errors import UserError
+from utils.seeding import derive_seed
 
 SIZE = 24
 CONFIG = SyntheticConfig(
@@ -244,7 +253,12 @@ def test_networks_always_see_whole_batches(tmp_path):
         sizes.update(map(len, (structure, outside, label, seeds)))
         return render(structure, outside, label, seeds)
 
-    build(tmp_path, replace(CONFIG, samples=7, batch_size=3), decode, render=rendered)
+    def score(images, label):
+        sizes.update(map(len, (images, label)))
+        return np.ones(len(images))
+
+    config = replace(CONFIG, samples=7, batch_size=3)
+    build(tmp_path, config, decode, render=rendered, score=score)
     assert sizes == {3}
 
 
@@ -287,3 +301,20 @@ def test_samples_below_the_dice_threshold_are_marked(tmp_path):
 def test_sizes_start_at_1(name):
     with pytest.raises(UserError, match=f"--dataset.{name} is 0; give 1 or more"):
         SyntheticConfig(**{name: 0})
+
+
+def test_labels_are_tried_in_order_and_no_more_of_them_than_allowed():
+    """Only label 1 fits: the place at which it is drawn decides."""
+    places = []
+    for number in range(40):
+        key = derive_seed(5, "label", number, 0)
+        draws = [np.random.default_rng([key, first]).integers(3, size=10) for first in (0, 10)]
+        place = np.concatenate(draws).tolist().index(1)
+        draft = Draft(number, best=BestMap(outside=organ("closed", 9, 15)[1]))
+        for tries, source in ((place, -1), (place + 1, 1)):
+            if tries:
+                sampler = LabelSampler(labels(), replace(CONFIG, label_tries=tries), 5)
+                label, found = sampler.draw(draft)
+                assert found == source and label.any() == (source == 1)
+        places.append(place)
+    assert min(places) == 0 and max(places) > 3

@@ -242,5 +242,5 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
     stricter = replace(TINY, dataset=replace(TINY.dataset, min_dice=0.9))
     assert not build(stricter) and build(stricter)
     assert not build(stricter, seed=1)
-    monkeypatch.setattr("experiments.stages.dataset.saved_step", lambda folder: 7)
+    monkeypatch.setattr("experiments.stages.dataset.checkpoint_index", lambda folder: b"7")
     assert not build(stricter, seed=1)

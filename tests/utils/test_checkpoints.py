@@ -11,7 +11,13 @@ import tensorflow as tf
 
 from tests.utils.toy import Toy
 from utils import checkpoints
-from utils.checkpoints import Checkpoints, load_networks, newest_checkpoint, saved_step
+from utils.checkpoints import (
+    Checkpoints,
+    checkpoint_index,
+    load_networks,
+    newest_checkpoint,
+    saved_step,
+)
 from utils.errors import DiskFullError, UserError
 
 PARTS = {"data": "ckpt-{}.data-00000-of-00001", "index": "ckpt-{}.index"}
@@ -337,3 +343,11 @@ def test_a_worker_saves_along_but_writes_nothing(tmp_path):
     worker.save(8)
     worker.save(9)
     assert contents(tmp_path) == before
+
+
+def test_an_index_tells_networks_apart(tmp_path):
+    for name, system in (("one", Toy(0.1)), ("other", trained())):
+        Checkpoints(system, tmp_path / name).save(7)
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    one, copy, other = (checkpoint_index(tmp_path / name) for name in ("one", "copy", "other"))
+    assert one == copy != other and checkpoint_index(tmp_path / "none") == b""

@@ -159,7 +159,9 @@ def test_what_a_killed_process_left_can_be_removed(tmp_path):
                     temporary.write_text("half")
                 raise RuntimeError
     assert len(names(tmp_path)) == 4
-    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path, "other".__eq__)
+    assert len(names(tmp_path)) == 4
+    remove_leftovers(tmp_path, "set".__eq__)
     assert names(tmp_path) == [".hidden", "a-b.txt"]
 
 
