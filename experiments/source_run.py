@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Optional
 
@@ -31,17 +32,22 @@ def open_source(launch: Launch, strategy: tf.distribute.Strategy) -> Context:
 
 
 def open_finished(
-    path: Path, data: Optional[Path], cache: Path, strategy: tf.distribute.Strategy
+    path: Path,
+    data: Optional[Path],
+    cache: Path,
+    strategy: tf.distribute.Strategy,
+    stages: Iterable[str] = tuple(train_brats.JOB.stages),
 ) -> Context:
-    """Returns a finished main run, to which nothing is written.
+    """Returns a main run that has finished `stages`, to which nothing is written.
 
     Args:
         path: its folder.
         data: where its data has moved to; None = where it was.
         cache: folder of phantom and prepared slices.
         strategy: the distribution strategy.
+        stages: names of the stages that it must have finished, by default all.
 
-    Raises UserError if the folder holds no main run, or one that has not been finished.
+    Raises UserError if the folder holds no main run, or one that has not finished them.
     """
     saved = saved_run(path, "--run needs")
     data = data or (Path(saved["data"]) if saved["data"] else None)
@@ -49,7 +55,7 @@ def open_finished(
         raise UserError(f"The run {path} was made with {data}, which is gone; name it with --data")
     config = from_dict(BratsConfig, saved["config"])
     context = open_context(config, RunDirectory(path, writes=False), strategy, data, cache)
-    missing = [stage for stage in train_brats.JOB.stages if not context.finished(stage)]
+    missing = [stage for stage in stages if not context.finished(stage)]
     if missing:
         raise UserError(
             f"The run {path} has not finished {', '.join(missing)}; continue it with "

@@ -1,0 +1,148 @@
+"""Draw a synthetic set with a trained run, on one machine or shard by shard on any number of them.
+
+    python experiments/generate.py --run RUN --out SET --samples 20000
+    python experiments/generate.py --run RUN --out SET --samples 20000 --shard 0/8   # ... 7/8
+
+RUN is a run of experiments/train_brats.py that has finished its trainings; nothing is written to
+it. SET gets the format of RUN/synthetic, and begins with the same samples: sample k is a function
+of the run and of k. Shard i/n draws the samples whose number leaves the remainder i when divided by
+n. All shards may write to one SET on a shared file system at the same time; the folders `samples`
+of SETs on other disks can be copied together. Whichever shard then finds all samples there, also
+one that has nothing left to draw, writes samples.csv and manifest.json. The set is that of a single
+process, byte for byte where processors and packages are the same; others round differently. A
+shard that was stopped goes on with the same command.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
+
+from utils.environment import prepare_tensorflow, require_supported_versions
+
+require_supported_versions()
+prepare_tensorflow()
+
+import tensorflow as tf
+
+from data.synthetic_files import Shard, read_manifest, samples_there
+from experiments.launch import default_cache, exit_code, saved_run
+from experiments.source_run import open_finished
+from experiments.stages.dataset import MADE_WITH, begin_set, draw_set
+from experiments.train_brats import JOB
+from utils.config import Parser
+from utils.errors import UserError
+from utils.outputs import check_output_folder
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for, field by field its options."""
+
+    run: Path
+    out: Path
+    samples: Optional[int]
+    shard: Shard
+    data: Optional[Path]
+    cache: Path
+
+
+def parse() -> Options:
+    """Returns the options of the command line; UserError for values that make no sense."""
+    parser = Parser(prog="python experiments/generate.py", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--run", type=Path, required=True, help="run of train_brats.py, trained to its end")
+    add("--out", type=Path, required=True, help="folder of the set, the same for all shards")
+    add("--samples", type=Optional[int], help="size of the whole set; default: the run's own")
+    add("--shard", type=str, default="0/1", help="i/n: draw the i-th of n parts, from 0 on")
+    add("--data", type=Optional[Path], help="new place of the run's data")
+    add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
+    add("--debug", action="store_true", help="show tracebacks")
+    words = vars(parser.parse_args())
+    words["shard"] = parse_shard(words["shard"])
+    options = Options(**{name: words[name] for name in Options.__dataclass_fields__})
+    if options.samples is not None and options.samples < 1:
+        raise UserError(f"--samples is {options.samples}; give 1 or more")
+    return options
+
+
+def parse_shard(text: str) -> Shard:
+    """Returns the shard that `--shard` names; UserError if it is none."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
+    if not match or int(match[1]) >= int(match[2]):
+        raise UserError(f"--shard is {text!r}; give i/n with i from 0 to n-1, such as 0/2 and 1/2")
+    return Shard(int(match[1]), int(match[2]))
+
+
+def main() -> None:
+    """Draws what is missing of the shard, and finishes the set if no sample is missing then."""
+    options = parse()
+    check_output_folder("--out", options.out)
+    policy = saved_run(options.run, "--run needs")["precision"]
+    tf.keras.mixed_precision.set_global_policy(policy)
+    context = open_finished(
+        options.run,
+        options.data,
+        options.cache,
+        tf.distribute.get_strategy(),
+        JOB.needs["dataset"],
+    )
+    own = context.config.dataset
+    config = replace(own, samples=options.samples or own.samples)
+    check_size(options.out, config.samples)
+    if config != own and options.out.resolve() == context.run.synthetic.resolve():
+        raise UserError(
+            f"--out {options.out} is the run's own set, which has {own.samples} samples; leave out "
+            "--samples or choose another folder"
+        )
+    if not begin_set(context, options.out, config):
+        raise UserError(
+            f"--out {options.out} holds samples that were drawn with other networks, settings or "
+            f"seed than this run's, or without {MADE_WITH}, which tells; choose another folder"
+        )
+    if finished(options.out, config.samples):
+        print(f"{options.out} is finished, with {config.samples} samples; there is nothing to do")
+        return
+    draw_set(context, options.out, config, options.shard)
+    print(f"{options.out}: {outcome(options.out, config.samples, options.shard)}")
+
+
+def check_size(out: Path, samples: int) -> None:
+    """Raises UserError if `out` holds samples that a set of this size would not have."""
+    there = max(samples_there(out), default=-1) + 1
+    if there > samples:
+        raise UserError(
+            f"--samples is {samples}, but --out {out} holds sample {there - 1} of a larger set; "
+            f"give {there} or more, or choose another folder"
+        )
+
+
+def finished(out: Path, samples: int) -> bool:
+    """Returns whether a set of this size is complete, with its table and manifest."""
+    manifest = read_manifest(out)
+    whole = samples_there(out).issuperset(range(samples))
+    return whole and manifest is not None and manifest["samples"] == samples
+
+
+def outcome(out: Path, samples: int, shard: Shard) -> str:
+    """Returns what has become of the set: finished, or how many samples are there."""
+    if finished(out, samples):
+        return f"all {samples} samples are there, the set is finished"
+    return (
+        f"shard {shard.index}/{shard.count} is drawn, {len(samples_there(out))} of {samples} "
+        "samples are there; whichever shard finds all of them, also when run again, finishes the "
+        "set"
+    )
+
+
+def _after_interrupt() -> str:
+    return "the samples that are written stay; give the same command again to go on"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, _after_interrupt))
