@@ -125,7 +125,7 @@ def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
         for (row, arrays), array_file, row_file in zip(
             samples, temporaries, temporaries[len(samples) :]
         ):
-            np.savez_compressed(array_file, **arrays)
+            np.savez(array_file, **arrays)  # deflating would cost time and save little
             row_file.write_text(as_json(row), encoding="utf-8")
 
 
