@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from utils.errors import UserError
 
@@ -73,11 +72,9 @@ def check_batch(batch: Mapping[str, np.ndarray], required: Sequence[str] = REQUI
             )
 
 
-def batch_spec(batch_size: int, size: tuple[int, int]) -> dict[str, tf.TensorSpec]:
+def batch_shapes(batch_size: int, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], str]]:
     """Returns shape and type of every key of a batch of slices of a size, pixels."""
     return {
-        key: tf.TensorSpec(
-            (batch_size, *(() if key in ("seed", "source") else size), channels), kind
-        )
+        key: ((batch_size, *(() if key in ("seed", "source") else size), channels), kind)
         for key, (kind, channels, *_) in _CONTENT.items()
     }

@@ -147,9 +147,10 @@ def findings(metrics: Mapping[str, float]) -> list[str]:
     for figure, thesis in (("legacy_dice", share), ("dice_wt", None)):
         real, fake, control = (value[name, figure] for name in TITLES)
         quoted = f" (thesis: {thesis:.0%})" if thesis else ""
+        compared = f"{fake / real:.0%} of the" if real else "against"
         sentences.append(
-            f"`{figure}`: {fake:.3f} on synthetic slices, {fake / real:.0%} of the {real:.3f} on "
-            f"real ones{quoted}; with labels of other slices {control:.3f}."
+            f"`{figure}`: {fake:.3f} on synthetic slices, {compared} {real:.3f} on real "
+            f"ones{quoted}; with labels of other slices {control:.3f}."
         )
     real, fake, control = (value[name, "dice_wt"] for name in TITLES)
     if fake > control and fake >= real:

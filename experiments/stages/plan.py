@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 
-from data.contract import batch_spec
+from data.contract import batch_shapes
 from data.slices import output_size
 from experiments.configs.brats import TRAININGS, BratsConfig
 from models.structure_gan.registration import Registration
@@ -99,7 +99,9 @@ def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Me
         size: height and width of the slices, pixels.
     """
     step = tf.function(system.train_step, autograph=False)
-    graph = step.get_concrete_function(batch_spec(batch_size, size)).graph
+    shapes = batch_shapes(batch_size, size)
+    batch = {key: tf.TensorSpec(*shape_and_type) for key, shape_and_type in shapes.items()}
+    graph = step.get_concrete_function(batch).graph
     owners = (*system.networks.values(), graph)  # the graph also reads networks that only guide
     kept = [v for owner in owners for v in owner.variables]
     kept += [v for optimizer in system.optimizers.values() for v in optimizer.variables()]

@@ -39,6 +39,7 @@ def ablation(tiny_run, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_the_ablation_writes_table_chart_strip_and_metrics(ablation, tiny_run):
     table = pd.read_csv(ablation / "table1.csv")
     assert table["arm"].tolist() == ["B", "F", "real"]
@@ -62,6 +63,7 @@ def test_the_ablation_writes_table_chart_strip_and_metrics(ablation, tiny_run):
     assert (ablation / "splits.json").read_text() == (tiny_run / "splits.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_complete_arm_is_the_main_run(ablation, tiny_run):
     assert sorted(path.name for path in (ablation / "arms").iterdir()) == ["thesis_B", "thesis_F"]
     assert not (ablation / "arms" / "thesis_F" / "checkpoints").exists()

@@ -24,7 +24,7 @@ sys.path.insert(0, {str(REPOSITORY)!r})
 from utils.environment import prepare_tensorflow
 prepare_tensorflow()
 import tensorflow as tf
-from data.contract import batch_spec
+from data.contract import batch_shapes
 from experiments.benchmarking.stages import widened
 from experiments.configs.brats import THESIS
 from experiments.stages.plan import step_memory
@@ -49,7 +49,7 @@ system = {{
 }}[sys.argv[1]]()
 batch_size = 4 if sys.argv[1] == "segmentation" else 1
 memory = step_memory(system, batch_size, (184, 144))
-batch = {{k: tf.zeros(v.shape, v.dtype) for k, v in batch_spec(batch_size, (184, 144)).items()}}
+batch = {{key: tf.zeros(*each) for key, each in batch_shapes(batch_size, (184, 144)).items()}}
 step = tf.function(system.train_step, autograph=False)
 for _ in range(3):
     step(batch)
@@ -75,12 +75,6 @@ def test_weights_are_kept_three_times_and_those_that_guide_once():
     assert 0 <= kept_bytes(segmenters, parameters(segmenters)) < 100
 
 
-def test_a_larger_batch_takes_more_for_the_step_alone():
-    system = Segmentation(TINY.segmentation)
-    one, four = (step_memory(system, size, (32, 24)) for size in (1, 4))
-    assert one.kept == four.kept and 2 * one.step < four.step < 4.1 * one.step
-
-
 def test_the_plan_divides_batches_among_devices(capsys):
     lines = []
     for devices in ("1", "2"):
@@ -88,7 +82,7 @@ def test_the_plan_divides_batches_among_devices(capsys):
         assert train(*words) == 0
         text = capsys.readouterr().out
         lines.append(float(re.search(r"segmentation +\d+ steps of batch 4 +(\d+) MiB", text)[1]))
-    assert lines[1] < 0.7 * lines[0]
+    assert 0.4 * lines[0] < lines[1] < 0.7 * lines[0]
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ def finished(tiny_run, tmp_path_factory):
     return RunDirectory(out, writes=False)
 
 
+@pytest.mark.slow
 def test_the_table_compares_equally_many_slices(finished, tiny_run):
     frame = pd.read_csv(finished.path / "table3.csv")
     assert set(frame["system"]) == set(TITLES.values())
@@ -50,6 +51,7 @@ def test_the_table_compares_equally_many_slices(finished, tiny_run):
     assert (finished.path / "splits.json").read_text() == (tiny_run / "splits.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_larger_set_begins_with_the_main_runs(finished, tiny_run):
     names = sorted(path.name for path in (tiny_run / "synthetic/samples").glob("*.npz"))
     assert len(names) == 8
@@ -61,6 +63,7 @@ def test_a_larger_set_begins_with_the_main_runs(finished, tiny_run):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_the_baselines_are_watched_and_kept(finished):
     steps = {(row["stage"], row["step"]) for row in finished.read_history()}
     assert steps == {(name, 2) for name in BASELINES}
@@ -72,6 +75,7 @@ def test_the_baselines_are_watched_and_kept(finished):
         assert len(np.unique(images[:, 10, 10, 0])) == 9  # one seed or map each
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, monkeypatch):
     shutil.copytree(finished.path, tmp_path / "again")

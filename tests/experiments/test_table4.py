@@ -58,6 +58,7 @@ def test_the_verdict_follows_the_numbers():
     assert "at least as well" in verdict(0.8, 0.8, 0.1)
     assert "not supported" in verdict(0.9, 0.1, 0.1)
     assert "not supported" in verdict(0.9, np.nan, np.nan)
+    assert "at least as well" in verdict(0.0, 0.1, 0.0)  # segmenters that find nothing in real ones
 
 
 def test_a_dry_run_prints_the_plan(tmp_path, capsys):

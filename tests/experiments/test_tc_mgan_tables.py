@@ -77,6 +77,7 @@ def test_table_1_says_where_it_comes_from(tiny_variants):
     assert picture.shape[0] > (1 + 3 * 5) * 32 and picture.shape[1] > 6 * 32
 
 
+@pytest.mark.slow
 def test_table_2_has_a_row_for_each_kind_of_input(table2):
     metrics = read_json(table2.out / "metrics.json")
     assert metrics.pop("table2_tc_mgan/seconds") > 0
@@ -94,6 +95,7 @@ def test_table_2_has_a_row_for_each_kind_of_input(table2):
     assert cv2.imread(str(table2.out / "table2_tc_mgan.png")).shape[1] > 500
 
 
+@pytest.mark.slow
 def test_the_unets_see_what_their_row_says(table2):
     for row in ROWS:
         reader = tf.train.load_checkpoint(str(table2.out / "checkpoints" / row))
@@ -103,6 +105,7 @@ def test_the_unets_see_what_their_row_says(table2):
     assert list((table2.out / "translated").iterdir()) == []  # each goes when its row is scored
 
 
+@pytest.mark.slow
 def test_finished_variants_are_only_read(table2, tiny_variants):
     assert files(tiny_variants) == table2.before
     assert not (table2.out / "variants").exists()

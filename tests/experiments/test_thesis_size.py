@@ -48,7 +48,7 @@ def test_the_plan_tells_networks_weights_and_schedule(capsys):
     assert {name: int(count.replace(",", "")) for name, count in table.items()} == PARAMETERS
     for line in ("cycle: 20.0", "map_discriminator: 25.0", "lesion: 1.0", "learning_rate: 1.0e-05"):
         assert re.search(rf"^ +{re.escape(line)}$", text, re.MULTILINE)
-    assert "  synthesis     200 epochs of batch 4\n" in text
+    assert "  synthesis     200 epochs of batch 4  " in text
     assert "  pretraining   200 epochs of batch 4  (left out: pretrain is false)\n" in text
 
 

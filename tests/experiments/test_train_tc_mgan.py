@@ -219,8 +219,8 @@ def test_the_plan_tells_the_papers_networks_and_writes_nothing(tmp_path, capsys)
         ("D", "11,203,520", "TCMGAN", "D"),
     ]
     assert "stages: segmenter -> gan -> evaluate -> report\n" in text
-    assert "  segmenter     30 epochs of batch 64\n" in text
-    assert "  gan           100 epochs of batch 64\n" in text
+    assert "  segmenter     30 epochs of batch 64  " in text
+    assert "  gan           100 epochs of batch 64  " in text
     assert train("--preset", "tiny", "--dry-run", "--gan.variant", "pix2pix", *out) == 0
     text = capsys.readouterr().out
     assert "(left out: pix2pix has none)" in text and "D_T1c " in text and "Segmenter" not in text
