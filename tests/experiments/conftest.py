@@ -49,10 +49,10 @@ def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: s
     )
 
 
-def finish(process: subprocess.Popen) -> tuple[int, str]:
-    """Wait for a process and return its exit code and what went to stderr."""
+def finish(process: subprocess.Popen, timeout: float = 500) -> tuple[int, str]:
+    """Wait some seconds for a process and return its exit code and what went to stderr."""
     try:
-        _, error = process.communicate(timeout=500)
+        _, error = process.communicate(timeout=timeout)
     finally:
         process.kill()
     return process.returncode, error

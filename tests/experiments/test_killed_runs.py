@@ -24,6 +24,7 @@ from utils.environment import REPOSITORY
 pytestmark = pytest.mark.slow
 
 KILLS = 50
+LONGEST = 1800  # seconds of a whole run, on a busy machine too
 STEPS, KILLED = 4, 3
 TRAININGS = ("structure", "segmentation", "registration", "pretraining", "synthesis")
 TC_MGAN, TC_MGAN_TRAININGS = "experiments/train_tc_mgan.py", ("segmenter", "gan")
@@ -70,7 +71,7 @@ def uninterrupted(script: str, words: tuple[str, ...], out: Path) -> Run:
 
 
 def complete(process: subprocess.Popen) -> None:
-    code, error = finish(process)
+    code, error = finish(process, LONGEST)
     assert code == 0, error[-2000:]
 
 
@@ -131,7 +132,7 @@ def killed_until_complete(
     for kills in itertools.count():
         words = ("--resume",) if (out / "config.json").exists() else BRATS_WORDS
         process = start(*words, "--out", str(out))
-        moment = moments.uniform(0, longest) if kills < most else 500
+        moment = moments.uniform(0, longest) if kills < most else LONGEST
         try:
             _, error = process.communicate(timeout=moment)
             break

@@ -54,7 +54,7 @@ def losses(out: Path) -> list[float]:
 
 
 def complete(process: subprocess.Popen) -> None:
-    code, error = finish(process)
+    code, error = finish(process, 1800)
     assert code == 0, error[-2000:]
 
 
