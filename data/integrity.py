@@ -64,6 +64,7 @@ def damaged(path: Path, reason: str) -> UserError:
 
 
 def _check_nifti(path: Path) -> None:
+    _refuse_distant_voxels(path)
     voxels = nibabel.load(path).dataobj
     length = voxels.offset + _declared(path, voxels.shape) * voxels.dtype.itemsize
     stored = path.stat().st_size
@@ -75,14 +76,33 @@ def _check_nifti(path: Path) -> None:
         _compare(path, length, _counted(iter(lambda: file.read(_CHUNK), b""), length))
 
 
+def _refuse_distant_voxels(path: Path) -> None:
+    """Raises UserError if the header's extensions, which nibabel reads whole, are too long."""
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        start = file.read(nibabel.Nifti2Header.sizeof_hdr)
+    second = nibabel.Nifti2Header.sizeof_hdr in (
+        int.from_bytes(start[:4], order) for order in ("little", "big")
+    )
+    kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+    if len(start) < kind.sizeof_hdr:
+        return  # which nibabel refuses
+    offset = float(kind(start[: kind.sizeof_hdr], check=False)["vox_offset"])
+    if not offset <= SURPLUS:
+        raise damaged(
+            path, f"its voxels begin at byte {offset:.0f} where {SURPLUS} is the furthest expected"
+        )
+
+
 def _check_metaimage(path: Path) -> None:
     with path.open("rb") as file:
         header = _metaimage_header(path, file)
-        voxels = _declared(path, [int(side) for side in header["DimSize"].split()])
+        channels = int(header.get("ElementNumberOfChannels", 1))
+        sides = [int(side) for side in header["DimSize"].split()]
+        voxels = _declared(path, [*sides, channels] if channels != 1 else sides)
         size = _BYTES.get(header.get("ElementType", ""))
         if size is None:
             raise damaged(path, f"its ElementType is {header.get('ElementType')}")
-        length = voxels * size * int(header.get("ElementNumberOfChannels", 1))
+        length = voxels * size
         stored = path.stat().st_size - file.tell()
         if _is_true(header.get("CompressedData")):
             # ITK reads as many bytes as this field says, and stale memory without it.

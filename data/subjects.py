@@ -145,6 +145,12 @@ def find_scans(root: Path, modality: str, option: str = "--data") -> dict[str, P
     return scans
 
 
+def kind_of(path: Path) -> str | None:
+    """Returns the modality, or other kind of volume, that a published file name tells, or None."""
+    found = _recognise(path)
+    return found and found[2]
+
+
 def find_cases(root: Path, option: str = "--data") -> list[Case]:
     """Finds every case below `root` as `find_subjects` does, incomplete ones too.
 

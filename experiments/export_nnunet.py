@@ -195,7 +195,9 @@ def advice(options: Options, source: Optional[Context]) -> str:
         )
     return (
         f"splits_final.json: up to {FOLDS} folds by patient, validated on real cases only; train "
-        "no fold beyond those, for which nnU-Net would draw its own"
+        "no fold beyond those, for which nnU-Net would draw its own. The GAN has seen these "
+        "patients: judge in the end on the part `test` of the run's splits.json, which is not "
+        "exported"
     )
 
 

@@ -272,6 +272,7 @@ def _chosen_stages(words: str, known: Sequence[str]) -> list[str]:
     return [name for name in known if name in names]
 
 
+MISTAKES = (UserError, DiskFullError, TrainingError, tf.errors.OpError, OSError, MemoryError)
 Execute = Callable[[Launch, RunDirectory, tf.distribute.Strategy], None]
 
 
@@ -322,9 +323,11 @@ def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> i
         where = f" ({stop})" if str(stop) else ""
         print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
         return INTERRUPTED
-    except (UserError, DiskFullError, TrainingError, tf.errors.OpError, OSError) as error:
+    except MISTAKES as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
+        if isinstance(error, MemoryError):
+            error = f"there is not enough memory ({error}); take smaller batches"
         rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
         print(printable(f"error: {error}{rest}", kept="\n"), file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1

@@ -34,7 +34,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.slices import SliceConfig
-from data.subjects import find_scans
+from data.subjects import find_scans, kind_of
 from data.translation import predicted_volume, source_slices
 from data.volumes import StoredGrid, check_spacing, read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
@@ -86,11 +86,16 @@ def main() -> None:
 def find_inputs(path: Path) -> dict[str, Path]:
     """Returns the T2 volumes that `--input` names, by case; of a single file the case is "".
 
-    Raises UserError if there is none.
+    Raises UserError if there is none, or for a file that its name tells is something else.
     """
     if not path.exists():
         raise UserError(f"--input {path} does not exist; give a T2 volume or a folder of cases")
-    return {"": path} if path.is_file() else find_scans(path, "T2", "--input")
+    if not path.is_file():
+        return find_scans(path, "T2", "--input")
+    kind = kind_of(path)
+    if kind not in (None, "T2"):
+        raise UserError(f"--input {path} is by its name a {kind} volume; give the case's T2 volume")
+    return {"": path}
 
 
 class Output(NamedTuple):

@@ -123,6 +123,24 @@ def test_a_header_that_asks_for_too_much_memory_is_refused(tmp_path, sides):
         check_bytes(huge)
 
 
+def test_channels_count_as_voxels(tmp_path):
+    channels = {"DimSize": "10 12 6", "ElementNumberOfChannels": "500000"}
+    path = compressed(tmp_path / "a.mha", b"x", **channels)
+    with pytest.raises(UserError, match=f"10 x 12 x 6 x 500000 voxels where 1 to {MAX_VOXELS}"):
+        check_bytes(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii"])
+def test_extensions_that_ask_for_too_much_memory_are_not_read(tmp_path, name, monkeypatch):
+    path = nifti_with(tmp_path / "a.nii.gz", 108, "<f", 6e8)
+    if name == "a.nii":
+        path = path.with_suffix("")
+        path.write_bytes(gzip.decompress((tmp_path / "a.nii.gz").read_bytes()))
+    monkeypatch.setattr("data.integrity.nibabel.load", lambda path: pytest.fail("read whole"))
+    with pytest.raises(UserError, match=f"begin at byte 600000000 where {SURPLUS} is the furthest"):
+        check_bytes(path)
+
+
 def test_more_than_the_compressed_bytes_can_hold_is_refused_without_decoding(tmp_path):
     path = compressed(tmp_path / "a.mha", b"x" * 99, DimSize="600 600 600")
     with pytest.raises(UserError, match="promises 432000000 bytes, but 99 compressed ones cannot"):

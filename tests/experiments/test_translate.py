@@ -136,6 +136,7 @@ REFUSED = {
     "spacing": "must have a spacing of 1 mm along each axis, found 1 x 1 x 2 mm",
     "damaged": "is damaged or of another type",
     "empty": "has no axial slice with more than 2000 voxels",
+    "T1": "is by its name a T1 volume; give the case's T2 volume",
     "no T2": "has a T2 scan; add it, or name a file instead of the folder",
     "no case": "such as VSD.Brain.XX.O.MR_T1c.<id>.mha, BraTS20_Training_001_t1ce.nii.gz, ",
     "skull": "is not skull-stripped",
@@ -162,6 +163,8 @@ def bad_input(kind: str, small: Path) -> Path:
         write_volume(small, np.pad(brain(), ((0, 0), (0, 16), (0, 16))))
     elif kind == "no case":
         return folder
+    elif kind == "T1":
+        return small.rename(folder / "BraTS20_Training_001_t1.nii.gz")
     elif kind == "no T2":
         small.rename(folder / "BraTS20_Training_001_t1.nii.gz")
         return folder
