@@ -1,7 +1,8 @@
 """Slices as files that other programs read: cases, where they lie, how they are written.
 
-Nothing but numbers goes into names and headers: a real case is known by its patient's position in
-the list `train` of splits.json, never by its id.
+Real slices lie where they were cut from: they overlay their volumes in any viewer. Nothing but
+numbers goes into names and headers: a real case is known by its patient's position in the list
+`train` of splits.json, never by its id.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from data.contract import MODALITIES
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
-from data.slices import SliceConfig, pixel_size
+from data.slices import Place, SliceConfig, pixel_size
 from data.splits import patient_of
 from data.synthetic_files import MANIFEST, read_synthetic_set
 from data.volumes import SPACING, write_volume
@@ -31,11 +32,12 @@ IDENTITY = ("sample", "file", "seed", "dice")  # by which samples of different s
 
 
 class Grid(NamedTuple):
-    """Where prepared slices lie among the voxels of 1 mm that they were cut from, in mm (LPS).
+    """Where prepared slices lie among the voxels of 1 mm that they were cut from, in mm.
 
     Attributes:
         spacing: of a pixel along x and y, and between slices.
-        corner: centre of the first pixel along x and y; z is the number of the axial slice.
+        corner: from the centre of the volume's first voxel to that of the first pixel, along its
+            axes x and y; along z it is the number of the axial slice.
     """
 
     spacing: tuple[float, float, float]
@@ -49,6 +51,12 @@ class Grid(NamedTuple):
         corner = (SPACING * config.columns[0] + inset, SPACING * config.rows[0] + inset)
         return cls((pixel, pixel, SPACING), corner)
 
+    def origin(self, case: Case) -> tuple[float, ...]:
+        """Returns where the centre of a case's first pixel lies, (x, y, z)."""
+        offset = (*self.corner, SPACING * case.axial)
+        axes = np.reshape(case.place.direction, (3, 3))
+        return tuple(case.place.origin + axes @ offset)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -61,6 +69,7 @@ class Case:
         rows: what the manifest says of each of the D slices.
         axial: number of its first slice; 0 for a synthetic one, which has no place along z.
         patient: whose slices they are, for folds; None for a synthetic case.
+        place: of the volume that its slices were cut from; a synthetic one is at the origin.
     """
 
     name: str
@@ -69,6 +78,7 @@ class Case:
     rows: tuple[Mapping[str, Any], ...]
     axial: int = 0
     patient: Optional[str] = None
+    place: Place = Place()
 
 
 def chosen_samples(
@@ -133,6 +143,7 @@ def synthetic_cases(directory: Path, samples: pd.DataFrame) -> Iterator[Case]:
 
 def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator[Case]:
     """Yields the prepared slices of some subjects, one case per slice."""
+    places = dict(zip(prepared.subject_ids, prepared.places))
     for number, subject in enumerate(subject_ids):
         for batch in evaluation_batches(prepared, [subject], BATCH):
             arrays = (batch[key].numpy() for key in ("images", "label", "source"))
@@ -145,6 +156,7 @@ def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator
                     (row,),
                     int(axial),
                     patient_of(subject),
+                    places[subject],
                 )
 
 
@@ -171,7 +183,7 @@ def _stacked(name: str, cases: Sequence[Case]) -> Case:
     for place, case in zip(places, cases):
         images[place], label[place] = case.images[0], case.label[0]
     rows = tuple({**case.rows[0], "index": place} for place, case in zip(places, cases))
-    return Case(name, images, label, rows, first.axial, first.patient)
+    return Case(name, images, label, rows, first.axial, first.patient, first.place)
 
 
 def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> None:
@@ -186,10 +198,10 @@ def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> N
     Raises:
         UserError: a file cannot be written.
     """
-    origin = (*grid.corner, SPACING * case.axial)
+    geometry = (grid.spacing, grid.origin(case), case.place.direction)
     for i, path in enumerate(images):
-        write_volume(path, np.ascontiguousarray(case.images[..., i]), grid.spacing, origin)
-    write_volume(label, case.label, grid.spacing, origin)
+        write_volume(path, np.ascontiguousarray(case.images[..., i]), *geometry)
+    write_volume(label, case.label, *geometry)
 
 
 def write_plain(folder: Path, cases: Iterable[Case], grid: Grid, suffix: str) -> pd.DataFrame:

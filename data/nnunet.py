@@ -1,6 +1,6 @@
 """The raw data set layout of nnU-Net v2, with folds that are validated on real cases only.
 
-    imagesTr/<case>_0000.nii.gz .. _0003.nii.gz     T1, T2, T1c, Flair; one slice of 1 mm each
+    imagesTr/<case>_0000.nii.gz .. _0003.nii.gz     T1, T2, T1c, Flair; one slice each
     labelsTr/<case>.nii.gz                          0..4
     dataset.json  splits_final.json                 the planner copies the latter where it is read
 
@@ -25,8 +25,12 @@ FOLDS = 5
 def write_nnunet(folder: Path, cases: Iterable[Case], grid: Grid, description: str) -> pd.DataFrame:
     """Writes cases of one slice as a raw data set; returns the manifest's rows.
 
-    Labels that never occur are declared nevertheless: the numbers stay consecutive.
+    Labels that never occur are declared nevertheless: the numbers stay consecutive. A slice is as
+    thick as its pixels are wide, or thicker: nnU-Net takes the axis of the widest spacing for the
+    one across slices.
     """
+    width, height, thickness = grid.spacing
+    grid = grid._replace(spacing=(width, height, max(width, thickness)))
     rows, synthetic, real = [], [], {}
     for case in cases:
         images = [

@@ -19,27 +19,34 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.contract import MODALITIES
-from data.slices import SliceConfig, output_size, prepare_subject, slices_with_signal
+from data.slices import Place, SliceConfig, output_size, prepare_subject, slices_with_signal
 from data.subjects import Subject
 from utils.errors import UserError
 from utils.files import making_folder, write_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INDEX = "index.json"
-# Settings that came later are part of a key only where they differ from their default, so that
-# they leave older caches valid.
-_FIRST_SETTINGS = ("slices", "rows", "columns", "downsample", "label_scheme")
 _SCALE = 65535  # intensities are stored as 16-bit fixed point: rounding moves them by at most 8e-6
 
 
 @dataclass(frozen=True)
 class PreparedSlices:
-    """A complete cache directory; the three tuples share one order, `size` is (H, W) in pixels."""
+    """A complete cache directory.
+
+    Attributes:
+        directory: its path.
+        subject_ids: the cases; the tuples below share their order.
+        files: the records of each.
+        slices_per_subject: their number.
+        places: where each case's volumes lie.
+        size: (H, W) of a slice in pixels.
+    """
 
     directory: Path
     subject_ids: tuple[str, ...]
     files: tuple[Path, ...]
     slices_per_subject: tuple[int, ...]
+    places: tuple[Place, ...]
     size: tuple[int, int]
 
     @classmethod
@@ -57,6 +64,7 @@ class PreparedSlices:
                 tuple(row["id"] for row in index["subjects"]),
                 tuple(directory / row["file"] for row in index["subjects"]),
                 tuple(row["slices"] for row in index["subjects"]),
+                tuple(Place(*map(tuple, row["place"])) for row in index["subjects"]),
                 tuple(index["size"]),
             )
             lengths = [row["bytes"] for row in index["subjects"]]
@@ -161,7 +169,7 @@ def _write_shard(
     folder: Path, number: int, subject: Subject, config: SliceConfig, scheme: str
 ) -> dict[str, object]:
     """Writes the slices of one subject and returns its row of the index."""
-    images, label, axial = prepare_subject(subject, config, scheme)
+    images, label, axial, place = prepare_subject(subject, config, scheme)
     kept = slices_with_signal(f"Case {subject.id}", images, config)
     path = folder / f"{number:04d}.tfrecord"  # an id may be as long as a file's name can be
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -173,6 +181,7 @@ def _write_shard(
         "bytes": path.stat().st_size,
         "slices": len(kept),
         "empty_slices_skipped": config.slices[1] - config.slices[0] - len(kept),
+        "place": place,
     }
 
 
@@ -206,12 +215,7 @@ def _key(subjects: Sequence[Subject], config: SliceConfig, scheme: str) -> str:
         for subject, files in zip(subjects, paths)
     ]
     # A scheme given by hand and the same one implied by the names share a cache.
-    defaults, settings = asdict(SliceConfig()), asdict(replace(config, label_scheme=scheme))
-    settings = {
-        name: value
-        for name, value in settings.items()
-        if name in _FIRST_SETTINGS or value != defaults[name]
-    }
+    settings = asdict(replace(config, label_scheme=scheme))
     text = json.dumps([FORMAT_VERSION, settings, sources], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 

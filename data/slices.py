@@ -16,6 +16,8 @@ from data.volumes import SPACING, check_same_geometry, check_spacing, read_volum
 from utils.errors import UserError, check_fields, one_of
 
 VOLUME_RANGE, SLICE_MAXIMUM = "volume_range", "slice_maximum"
+_MOST = (0.5, 99.5)  # percentiles between which the voxels that matter lie
+_LEAST_CONTRAST = 0.04  # of a volume's range
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,18 @@ class SliceConfig:
             )
 
 
+class Place(NamedTuple):
+    """Where the voxels of a volume lie in the scanner, its axes in LPS order.
+
+    Attributes:
+        origin: centre of the first voxel, (x, y, z) in mm.
+        direction: cosines of the axes, row-major 3x3.
+    """
+
+    origin: tuple[float, ...] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
 class SubjectSlices(NamedTuple):
     """The slices of one case, in ascending order.
 
@@ -93,11 +107,13 @@ class SubjectSlices(NamedTuple):
         images: float32 [S,H,W,4] in [0,1], order `MODALITIES`.
         label: uint8 [S,H,W] with the BRATS 2015 meaning.
         axial: int64 [S], index of each slice in its volume.
+        place: of the volume.
     """
 
     images: np.ndarray
     label: np.ndarray
     axial: np.ndarray
+    place: Place
 
 
 def output_size(config: SliceConfig) -> tuple[int, int]:
@@ -135,12 +151,13 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> Subje
     check_same_geometry(volumes)
     check_spacing(subject.label, volumes[subject.label])
     case, arrays = f"Case {subject.id}", {path: volumes[path].array for path in paths}
-    label = volumes[subject.label].array
-    check_crop(f"{case} ({subject.label})", label.shape, config)
+    whole = volumes[subject.label]
+    check_crop(f"{case} ({subject.label})", whole.array.shape, config)
     axial = chosen_slices(case, arrays, config)
     images = scaled_slices(arrays, axial, config)
-    label = cut(to_2015(label, scheme, subject.label), axial, config)
-    return SubjectSlices(images, _shrunk_label(label, config), axial)
+    label = cut(to_2015(whole.array, scheme, subject.label), axial, config)
+    place = Place(whole.origin, whole.direction)
+    return SubjectSlices(images, _shrunk_label(label, config), axial, place)
 
 
 def scaled_slices(
@@ -161,7 +178,7 @@ def scaled_slices(
         float32 [S,h,w,M] in [0,1], h x w = `output_size(config)`.
 
     Raises:
-        UserError: a constant volume, or a negative voxel under `slice_maximum`; names the file.
+        UserError: a volume that `extremes` refuses; names the file.
     """
     limits = [extremes(path, array, config) for path, array in volumes.items()]
     frames = [cut(array, axial, config) for array in volumes.values()]
@@ -256,13 +273,23 @@ def check_crop(
 def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[float, float]:
     """Returns minimum and maximum of a volume; UserError, naming its file, if it cannot be scaled.
 
-    That is a constant volume, or under `slice_maximum` one with values below 0.
+    That is a constant volume, one that a few voxels leave without contrast, such as one of 1e30, or
+    under `slice_maximum` one with values below 0. Nothing is clipped.
     """
     low, high = float(array.min()), float(array.max())
     if low == high:
         raise UserError(
             f"The volume {source} is constant (every voxel is {low:g}) and cannot be scaled; "
             "replace the file or remove the case."
+        )
+    # Not interpolated, which would draw outliers in.
+    inner = [float(v) for v in np.percentile(array, _MOST, method="nearest")]
+    if 0 < inner[1] - inner[0] < _LEAST_CONTRAST * (high - low):
+        raise UserError(
+            f"The volume {source} ranges from {low:g} to {high:g}, of which "
+            f"{_MOST[1] - _MOST[0]:g} % of its voxels use less than {_LEAST_CONTRAST:.0%} "
+            f"({inner[0]:g} to {inner[1]:g}): scaled, they would have no contrast; clip the few "
+            "others or remove the case."
         )
     if config.scaling == SLICE_MAXIMUM and low < 0:
         raise UserError(

@@ -355,9 +355,7 @@ class _Renderer:
         samples = [self._sample(*one) for one in zip(drafts, seeds, images, dice)]
         self.background.run(lambda: write_samples(self.directory, samples))
 
-    def _sample(
-        self, draft: Draft, seed: np.ndarray, images: np.ndarray, dice: float
-    ) -> Sample:
+    def _sample(self, draft: Draft, seed: np.ndarray, images: np.ndarray, dice: float) -> Sample:
         row = {
             "sample": draft.number,
             "file": array_path(Path(), draft.number).as_posix(),

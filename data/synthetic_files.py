@@ -1,10 +1,10 @@
 """The files of a synthetic data set, and which of them each of several processes makes.
 
-    synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
-                                samples whose map was taken after all retries without passing
-    synthetic/samples.csv       one row per sample
-    synthetic/samples/*.npz     images [H,W,4] float32, label, structure, outside [H,W] uint8
-    synthetic/samples/*.json    the sample's row; written last, it marks the sample as complete
+synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
+                            samples whose map was taken after all retries without passing
+synthetic/samples.csv       one row per sample
+synthetic/samples/*.npz     images [H,W,4] float32, label, structure, outside [H,W] uint8
+synthetic/samples/*.json    the sample's row; written last, it marks the sample as complete
 """
 
 from __future__ import annotations

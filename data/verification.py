@@ -37,7 +37,7 @@ from data.volumes import (
 from utils.errors import UserError
 from utils.files import write_text
 
-CHECKS_VERSION = 1  # raise it when a check becomes stricter: older verdicts count no longer
+CHECKS_VERSION = 2  # raise it when a check becomes stricter: older verdicts count no longer
 VERIFIED = "verified"
 
 
@@ -173,12 +173,13 @@ def _check_slices(
 def _record(case: Case, config: SliceConfig, cache: Path) -> Path | None:
     """Returns the file that exists once a case was found good, None for files out of reach.
 
-    A file of the case counts by path, size and modification time, as for prepared slices.
+    A file counts by path, size and the times of its modification and of any change, of which no
+    program can set the latter back: hashing all bytes would take as long as the checks.
     """
     try:
         status = {str(path): path.stat() for path in case.paths}
     except OSError:  # such as a link to nothing; reading it tells
         return None
-    stamps = [[path, found.st_size, found.st_mtime_ns] for path, found in status.items()]
+    stamps = [[p, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in status.items()]
     text = json.dumps([CHECKS_VERSION, asdict(config), case.naming, stamps], sort_keys=True)
     return cache / VERIFIED / hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]

@@ -178,7 +178,8 @@ def manifest(
         "synthetic_slices": int(counts["synthetic"]),
         "synthetic_slices_left_out": left_out,
         "real_slices": int(counts.get("real", 0)),
-        "spacing_mm": grid.spacing,
+        "pixel_mm": grid.spacing[0],
+        "between_slices_mm": grid.spacing[2],
         "first_pixel_mm": grid.corner,
         "intensities": "0 to 1",
     }

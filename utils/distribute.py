@@ -89,8 +89,15 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 def wait_for_all_workers(strategy: tf.distribute.Strategy) -> None:
     """Returns when every worker has come this far; at once for a single process."""
-    arrived = strategy.run(lambda: tf.constant(1.0))
-    strategy.reduce(tf.distribute.ReduceOp.SUM, arrived, axis=None)
+    any_worker(strategy, False)
+
+
+def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
+    """Returns on every worker whether `flag` is true on one of them; all have to call it."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return flag
+    flags = strategy.run(lambda: tf.constant(float(flag)))
+    return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None) > 0)
 
 
 _SETTINGS = ("learning_rate", "beta_1")  # that a checkpoint holds

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from utils.alarms import Alarms
 from utils.checkpoints import Checkpoints
-from utils.distribute import keeping_rates, wait_for_all_workers
+from utils.distribute import any_worker, keeping_rates, wait_for_all_workers
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
 from utils.faults import (
     NO_HINTS,
@@ -182,7 +182,7 @@ class Trainer:
             batches: from a step number to the distributed data set that starts at that step.
 
         Raises:
-            Interrupted: after SIGINT or SIGTERM, when the state has been saved.
+            Interrupted: after SIGINT or SIGTERM to any worker, when the state has been saved.
             NonFiniteError: names terms and cases; the state before the bad step has been saved.
             OutOfMemoryError: names the options that need less; the last checkpoint is untouched.
         """
@@ -218,7 +218,8 @@ class Trainer:
             if step % schedule.picture_every == 0 or last:
                 self._draw(step)
             overdue = time.monotonic() - saved > 60 * schedule.checkpoint_minutes
-            stopping = stop.requested  # read once: a stop that comes later waits for the next call
+            # Read once: a stop that comes later waits for the next call.
+            stopping = any_worker(self.strategy, stop.requested)
             if last or overdue or stopping:
                 self._save(step)
                 saved = time.monotonic()

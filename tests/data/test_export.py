@@ -19,7 +19,8 @@ from data.nnunet import validation_folds, write_nnunet
 from data.shards import prepare_shards
 from data.slices import SliceConfig
 from data.subjects import find_subjects
-from tests.data.trees import TINY, tiny_case, write_tree
+from data.volumes import write_volume
+from tests.data.trees import TINY, case_files, tiny_case, write_tree
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
@@ -103,6 +104,29 @@ def test_files_hold_the_arrays_and_their_place(directory, prepared, tmp_path):
     assert "label_source" not in rows
 
 
+def test_real_slices_lie_where_they_were_cut_from(tmp_path):
+    """Also where the volumes are oblique, stored back to front and off the origin."""
+    cosine, sine = np.cos(0.1), np.sin(0.1)
+    direction = (-cosine, -sine, 0, -sine, cosine, 0, 0, 0, 1)
+    files = case_files(tmp_path / "tree", "flat2015")
+    case = tiny_case()
+    arrays = {**case.images, "label": case.label}
+    for kind, array in arrays.items():
+        write_volume(files[kind], array, origin=(5, -239, 30), direction=direction)
+    prepared = prepare_shards(
+        find_subjects(tmp_path / "tree"), TINY, "brats2015", tmp_path / "cache", progress=False
+    )
+    volumes = as_volumes(real_cases(prepared, prepared.subject_ids))
+    write_plain(tmp_path, volumes, GRID, ".nii.gz")
+    whole = sitk.ReadImage(str(files["label"]))
+    part = sitk.ReadImage(str(tmp_path / "labels" / "real_0000.nii.gz"))
+    for index in np.ndindex(part.GetSize()):
+        index = tuple(map(int, index))
+        point = part.TransformIndexToPhysicalPoint(index)
+        assert whole[whole.TransformPhysicalPointToIndex(point)] == part[index]
+    assert sitk.GetArrayViewFromImage(part).any()
+
+
 def test_volumes_stack_slices_in_place(directory, prepared, tmp_path):
     real = list(real_cases(prepared, prepared.subject_ids))
     del real[1]  # as if slice 2 of the first patient had no signal
@@ -142,3 +166,14 @@ def test_the_raw_data_set_of_nnunet(directory, tmp_path):
     names = {path.name for path in (tmp_path / "imagesTr").iterdir()}
     expected = {f"synthetic_{n:06d}_{i:04d}.nii.gz" for n in range(3) for i in range(4)}
     assert names == expected and len(list((tmp_path / "labelsTr").iterdir())) == 3
+
+
+def test_nnunet_takes_no_other_axis_for_the_one_across_slices(directory, tmp_path):
+    """It takes the axis of the widest spacing, the first in (z, y, x) if several are as wide."""
+    for downsample in (1, 2):
+        grid = Grid.of(SliceConfig(downsample=downsample))
+        folder = tmp_path / str(downsample)
+        write_nnunet(folder, synthetic_cases(directory, chosen_samples(directory)), grid, "a note")
+        image = sitk.ReadImage(str(folder / "labelsTr" / "synthetic_000000.nii.gz"))
+        assert image.GetSpacing()[:2] == (downsample, downsample)
+        assert np.argmax(image.GetSpacing()[::-1]) == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import cv2
@@ -33,7 +34,7 @@ def test_every_tree_gives_the_same_slices(tmp_path, layout):
     case = tiny_case(7)
     subject = one_subject(tmp_path, case, layout)
     requested = "brats2023" if layout == "brats2023" else None
-    images, label, axial = prepare_subject(subject, TINY, resolve_scheme([subject], requested))
+    images, label, axial, *_ = prepare_subject(subject, TINY, resolve_scheme([subject], requested))
     assert images.dtype == np.float32 and label.dtype == np.uint8 and axial.tolist() == [1, 2, 3, 4]
     for index, name in enumerate(MODALITIES):
         volume = case.images[name].astype(np.float64)
@@ -48,7 +49,7 @@ def test_extremes_outside_the_crop_set_the_scale(tmp_path):
         array[:] = 100
         array[2, 5, 5] = 200
     case.images["T2"][0, 0, 0], case.images["T2"][5, 0, 0] = -300, 500
-    images, _, _ = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
+    images, *_ = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
     lit = images[1, 3, 4]  # voxel (2, 5, 5) of the volume
     np.testing.assert_allclose(lit, [1.0, 500 / 800, 1.0, 1.0])
     np.testing.assert_allclose(images[0, 0, 0], [0.0, 400 / 800, 0.0, 0.0])
@@ -56,10 +57,23 @@ def test_extremes_outside_the_crop_set_the_scale(tmp_path):
 
 def test_the_full_range_of_16_bit_does_not_wrap_and_a_healthy_case_is_allowed(tmp_path):
     case = Case(tiny_case().images, np.zeros(SHAPE, np.uint8))
+    case.images["T1"] = np.random.default_rng(0).integers(-5000, 5000, SHAPE).astype(np.int16)
     case.images["T1"][2, 4, 4], case.images["T1"][2, 5, 5] = -32768, 32767
-    images, label, _ = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
+    images, label, *_ = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
     assert images[1, 2, 3, 0] == 0.0 and images[1, 3, 4, 0] == 1.0
     assert images.min() >= 0.0 and images.max() <= 1.0 and not label.any()
+
+
+@pytest.mark.parametrize("share, refused", [(0.039, True), (0.041, False)])
+def test_a_few_voxels_must_not_leave_the_others_without_contrast(tmp_path, share, refused):
+    case = tiny_case()
+    for array in case.images.values():
+        array[:] = np.random.default_rng(0).integers(0, 2, SHAPE)
+        array[0, 0, :2] = 0, round(1 / share)
+    subject = one_subject(tmp_path, case)
+    sentence = r"MR_T1\.\S+ ranges from 0 to 26, of which 99 % of its"
+    with pytest.raises(UserError, match=sentence) if refused else nullcontext():
+        prepare_subject(subject, TINY, "brats2015")
 
 
 def test_downsampling_averages_images_and_votes_on_labels(tmp_path):
@@ -67,8 +81,8 @@ def test_downsampling_averages_images_and_votes_on_labels(tmp_path):
     case.label[1, 2:4, 1:7] = [[4, 4, 1, 2, 0, 2], [4, 0, 1, 2, 3, 3]]
     config = replace(TINY, downsample=2)
     subject = one_subject(tmp_path, case)
-    images, label, _ = prepare_subject(subject, config, "brats2015")
-    full, _, _ = prepare_subject(subject, TINY, "brats2015")
+    images, label, *_ = prepare_subject(subject, config, "brats2015")
+    full, *_ = prepare_subject(subject, TINY, "brats2015")
     assert images.shape == (4, *output_size(config), 4) and label.shape == (4, 4, 4)
     assert images.dtype == np.float32 and label.dtype == np.uint8
     np.testing.assert_allclose(images[2, 1, 3], full[2, 2:4, 6:8].mean(axis=(0, 1)), rtol=1e-6)
@@ -114,7 +128,9 @@ def test_a_case_stored_the_other_way_round_gives_the_same_slices(tmp_path):
     for name, path in subject.images.items():  # the label stays as it was
         flipped = case.images[name][:, ::-1, ::-1]
         write_volume(path, flipped, origin=(9, 11, 0), direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1))
-    for expected, found in zip(plain, prepare_subject(subject, TINY, "brats2015")):
+    turned = prepare_subject(subject, TINY, "brats2015")
+    assert turned.place == plain.place
+    for expected, found in zip(plain[:3], turned):
         np.testing.assert_array_equal(expected, found)
 
 
@@ -148,11 +164,11 @@ def test_slices_need_more_brain_than_the_threshold_in_every_modality(tmp_path):
     subject = one_subject(tmp_path, brain_case())
     for threshold, kept in ((0, 6), (19, 6), (20, 5)):
         config = replace(SMALL, min_brain_pixels=threshold)
-        images, label, axial = prepare_subject(subject, config, "brats2015")
+        images, label, axial, *_ = prepare_subject(subject, config, "brats2015")
         assert len(images) == len(label) == kept
         assert axial.tolist() == [i for i in range(6) if kept == 6 or i != 2]
-    images, _, axial = prepare_subject(subject, replace(SMALL, slices=(1, 4)), "brats2015")
-    whole, _, _ = prepare_subject(subject, SMALL, "brats2015")
+    images, _, axial, *_ = prepare_subject(subject, replace(SMALL, slices=(1, 4)), "brats2015")
+    whole, *_ = prepare_subject(subject, SMALL, "brats2015")
     assert axial.tolist() == [1, 3] and np.array_equal(images, whole[1:3])
     with pytest.raises(UserError, match=r"pat0001_1 has no slice in \(0, 6\) with more than 21"):
         prepare_subject(subject, replace(SMALL, min_brain_pixels=21), "brats2015")
@@ -160,7 +176,7 @@ def test_slices_need_more_brain_than_the_threshold_in_every_modality(tmp_path):
 
 def test_slices_are_divided_by_their_own_maximum_after_the_resizing(tmp_path):
     case = brain_case()
-    images, label, _ = prepare_subject(one_subject(tmp_path, case), SMALL, "brats2015")
+    images, label, *_ = prepare_subject(one_subject(tmp_path, case), SMALL, "brats2015")
     assert images.shape == (5, 6, 6, 4) and images.dtype == np.float32 and label.dtype == np.uint8
     for position, axial in enumerate((0, 1, 3, 4, 5)):
         for index, name in enumerate(MODALITIES):
@@ -176,7 +192,7 @@ def test_a_slice_of_zeros_stays_zero_and_negative_voxels_are_refused(tmp_path):
     case = brain_case()
     case.images["T1"][3] = 0
     config = replace(SMALL, min_brain_pixels=0)
-    images, _, _ = prepare_subject(one_subject(tmp_path / "zero", case), config, "brats2015")
+    images, *_ = prepare_subject(one_subject(tmp_path / "zero", case), config, "brats2015")
     assert not images[3, ..., 0].any() and images[3, ..., 1].max() == 1
     case.images["T2"][0, 0, 0] = -5  # outside the crop
     with pytest.raises(UserError, match=r"MR_T2.*no voxel below 0 for --slicing.scaling .* -5"):
@@ -187,11 +203,11 @@ def test_resizing_goes_with_the_range_of_the_volume_and_the_maximum_with_downsam
     case = brain_case()
     subject = one_subject(tmp_path, case)
     config = replace(SMALL, scaling="volume_range", resize=5)  # blocks of 2x2
-    images, _, _ = prepare_subject(subject, config, "brats2015")
-    halved, _, _ = prepare_subject(subject, replace(config, resize=None, downsample=2), "brats2015")
+    images, *_ = prepare_subject(subject, config, "brats2015")
+    halved, *_ = prepare_subject(subject, replace(config, resize=None, downsample=2), "brats2015")
     np.testing.assert_allclose(images, halved, atol=1e-6)
     config = replace(SMALL, resize=None, downsample=2)
-    images, _, _ = prepare_subject(subject, config, "brats2015")
+    images, *_ = prepare_subject(subject, config, "brats2015")
     blocks = case.images["T2"][0, 1:11].reshape(5, 2, 5, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(images[0, ..., 1], blocks / blocks.max(), atol=1e-7)
 

@@ -34,7 +34,7 @@ def test_slices_are_those_of_training(tmp_path, config):
     volume = head()
     case = Case({name: volume for name in MODALITIES}, np.zeros(volume.shape, np.uint8))
     write_case(case_files(tmp_path, "flat2015"), case)
-    expected, _, numbers = prepare_subject(find_subjects(tmp_path)[0], config, "brats2015")
+    expected, _, numbers, *_ = prepare_subject(find_subjects(tmp_path)[0], config, "brats2015")
     images, axial = source_slices(volume, config, SOURCE, FRAME)
     assert images.shape == (4, 8, 8) and images.dtype == np.float32
     assert axial.tolist() == [1, 2, 3, 4] and numbers.tolist() == [2, 3, 4]

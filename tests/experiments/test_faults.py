@@ -109,28 +109,44 @@ def begin_two(out, *words: str) -> list:
     ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number, lost", [(signal.SIGKILL, 1), (signal.SIGSTOP, 0)])
-def test_the_other_worker_ends_with_a_sentence(tmp_path, number, lost):
-    """A killed process is missed at once, one that is silent after TensorFlow's heartbeats."""
-    workers = begin_two(tmp_path / "run")
+@pytest.fixture
+def workers(tmp_path):
+    """Two workers of the run `tmp_path / "run"`, in the midst of their training."""
+    both = begin_two(tmp_path / "run")
     try:
-        end = time.monotonic() + 300
+        end = time.monotonic() + 600
         while not history(tmp_path / "run", "segmentation"):
-            assert time.monotonic() < end and all(w.poll() is None for w in workers)
+            assert time.monotonic() < end and all(worker.poll() is None for worker in both)
             time.sleep(0.1)
-        workers[lost].send_signal(number)
-        began = time.monotonic()
-        code, error = finish(workers[1 - lost])
-        assert code == 1 and time.monotonic() - began < 60
-        last = error.strip().splitlines()[-1]
-        assert re.fullmatch(
-            rf"error: (worker {lost} \(localhost:\d+\)|one) of the 2 processes in TF_CONFIG does "
-            "not answer any more; see what it told last, then start all of them again with "
-            "--resume; checkpoints are whole",
-            last,
-        )
+        yield both
     finally:
-        for worker in workers:
+        for worker in both:
             worker.kill()
             worker.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [0, 1])
+def test_a_stop_of_one_worker_stops_both_when_the_state_is_saved(tmp_path, workers, asked):
+    workers[asked].send_signal(signal.SIGTERM)
+    ends = [finish(worker) for worker in workers]
+    assert [code for code, _ in ends] == [130, 130]
+    (step,) = {re.search(r"segmentation at step (\d+) of 100000", error)[1] for _, error in ends}
+    assert (tmp_path / "run" / "checkpoints" / "segmentation" / f"ckpt-{step}.index").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, lost", [(signal.SIGKILL, 1), (signal.SIGSTOP, 0)])
+def test_the_other_worker_ends_with_a_sentence(workers, number, lost):
+    """A killed process is missed at once, one that is silent after TensorFlow's heartbeats."""
+    workers[lost].send_signal(number)
+    began = time.monotonic()
+    code, error = finish(workers[1 - lost])
+    assert code == 1 and time.monotonic() - began < 60
+    last = error.strip().splitlines()[-1]
+    assert re.fullmatch(
+        rf"error: (worker {lost} \(localhost:\d+\)|one) of the 2 processes in TF_CONFIG does "
+        "not answer any more; see what it told last, then start all of them again with "
+        "--resume; checkpoints are whole",
+        last,
+    )
