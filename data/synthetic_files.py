@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -203,7 +204,7 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
 
     images is float32 [H,W,4]; the others are uint8 [H,W].
 
-    Raises UserError if the set is not complete.
+    Raises UserError if the set is not complete or a sample is damaged.
     """
     manifest = read_manifest(directory)
     if manifest is None:
@@ -211,5 +212,16 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
             f"{directory} is not a finished synthetic set (no {MANIFEST}); run stage dataset"
         )
     for number in range(manifest["samples"]):
-        with np.load(array_path(directory, number), allow_pickle=False) as arrays:
-            yield {name: arrays[name] for name in arrays.files}
+        yield read_sample(array_path(directory, number))
+
+
+def read_sample(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of one sample; UserError for a file that holds anything else."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, AttributeError, TypeError, BadZipFile) as error:
+        raise UserError(
+            f"The sample {path} is damaged or holds something else than arrays; make the set again "
+            "in a new folder, or put back the file that was there."
+        ) from error

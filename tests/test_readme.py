@@ -44,3 +44,8 @@ def test_modules_exist(name):
     module = name if name.rpartition(".")[2].islower() else name.rpartition(".")[0]
     parent, _, last = module.rpartition(".")
     assert find_spec(module) or last in vars(__import__(parent, fromlist=[last]))
+
+
+def test_servers_are_for_private_networks():
+    """TensorBoard binds to localhost unless told otherwise; workers' ports have no password."""
+    assert "a private network only" in TEXT and "bind_all" not in TEXT

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from data.pipeline import RecordFile
 from data.shards import serialize_record
+from data.synthetic_files import read_sample
 from experiments.stages.context import Context
 from experiments.stages.dataset import draw_set
 from utils.errors import UserError
@@ -86,7 +87,7 @@ def _write(path: Path, directory: Path, rows: pd.DataFrame, subject: int) -> Non
     with replacing(path) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
             for number, file in zip(rows["sample"], rows["file"]):
-                with np.load(directory / file, allow_pickle=False) as arrays:
-                    images = np.clip(arrays["images"], 0, 1)
-                    source = (subject, int(number))
-                    writer.write(serialize_record(images, arrays["label"], source))
+                arrays = read_sample(directory / file)
+                images = np.clip(arrays["images"], 0, 1)
+                source = (subject, int(number))
+                writer.write(serialize_record(images, arrays["label"], source))

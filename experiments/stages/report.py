@@ -110,12 +110,13 @@ def _add_privacy(report: Report, context: Context) -> None:
 def add_trainings(report: Report, context: RunContext, trainings: Sequence[str]) -> None:
     """Adds what every report ends with.
 
-    These are the cases left out, curves and the last pictures of each training, the configuration
-    and the environment.
+    These are the number of cases left out, curves and the last pictures of each training, the
+    configuration and the environment.
     """
     if context.skipped:
-        report.add_section("Cases left out", "What was wrong with them when the run began.")
-        report.add_key_values({case: " ".join(t) for case, t in context.skipped.items()})
+        number = f"{len(context.skipped)} bad case{'s' * (len(context.skipped) > 1)} left out"
+        text = f"{number} when the run began; {context.run.skipped_cases.name} names them."
+        report.add_section("Cases left out", text)
     history = context.run.read_history()
     for stage in trainings:
         rows = [row for row in history if row["stage"] == stage]

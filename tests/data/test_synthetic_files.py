@@ -7,9 +7,18 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from data.synthetic_files import WHOLE, Background, Shard, array_path, holding, samples_there
+from data.synthetic_files import (
+    WHOLE,
+    Background,
+    Shard,
+    array_path,
+    holding,
+    read_synthetic_set,
+    samples_there,
+)
 from tests.data.test_synthetic import CONFIG, build
 from utils.errors import UserError
 
@@ -119,3 +128,31 @@ def test_an_action_runs_beside_the_main_thread_and_its_failure_stops_the_next():
     with pytest.raises(ZeroDivisionError), Background() as background:
         background.run(lambda: 1 / 0)
     assert len(log) == 3
+
+
+def _hollow(path: Path) -> None:
+    np.savez(path, images=np.array([{"no": "array"}], dtype=object))
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+def _single(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
+@pytest.mark.parametrize("spoil", [_hollow, _cut, _flip, _single, Path.unlink])
+def test_a_sample_that_is_no_archive_of_arrays_is_named(tmp_path, whole, spoil):
+    """A pickled object above all, which could run code."""
+    path = array_path(tmp_path / "whole", 1)
+    spoil(path)
+    with pytest.raises(UserError, match=f"The sample {path} is damaged or holds something else"):
+        list(read_synthetic_set(tmp_path / "whole"))

@@ -16,12 +16,14 @@ import pytest
 import SimpleITK as sitk
 
 from data.phantom import cached_phantom
-from experiments import export_nnunet
+from experiments import audit_privacy, export_nnunet, generate
 from experiments.configs.brats import TINY as PRESET
-from experiments.launch import default_cache, exit_code
+from experiments.launch import default_cache, exit_code, main, parse
 from tests.experiments.conftest import train
 from utils.files import read_json, write_json
 
+# What `--resume` needs: where the data is, and who takes part.
+RECORDS = ("config.json", "splits.json", "skipped_cases.json")
 PEOPLE = {"phantom_pat0001_1": "SecretName_19701231", "phantom_pat0002_1": "OtherName_1980-02-29"}
 
 
@@ -71,7 +73,7 @@ def test_the_synthetic_set_alone(run, tiny_run, tmp_path, capsys):
     with np.load(tiny_run / "synthetic" / "samples" / "synthetic_000003.npz") as arrays:
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image)[0], arrays["images"][..., 1])
     side = (PRESET.slicing.rows[1] - PRESET.slicing.rows[0]) / image.GetSize()[1]
-    assert image.GetSpacing() == (side, side, 1)
+    assert image.GetSpacing() == (side, side, max(side, 1))
     assert run("--run", tiny_run, "--out", tmp_path / "again") == 0
     assert content(tmp_path / "again") == content(out)
 
@@ -173,18 +175,25 @@ def readable(path: Path) -> bytes:
 
 
 @pytest.mark.slow
-def test_what_is_published_tells_no_id_path_or_date(run, telling, tmp_path):
+def test_no_output_but_the_run_s_own_records_tells_an_id_path_or_date(
+    run, telling, tmp_path, monkeypatch
+):
+    """Neither checkpoints, logs, pictures and report of the run, nor what is made of it."""
     for words in ((), ("--real",), ("--real", "--format", "mha"), ("--format", "nifti")):
         out = tmp_path / f"export{len(list(tmp_path.iterdir()))}"
         assert run("--run", telling, "--out", out, *words) == 0
+    words = ["--run", str(telling), "--out", str(tmp_path / "audit"), "--resamples=20"]
+    assert main(lambda: parse(words, audit_privacy.SCRIPT), audit_privacy.execute) == 0
+    words = ["--run", str(telling), "--out", str(tmp_path / "set"), "--samples=2"]
+    monkeypatch.setattr(sys, "argv", ["generate.py", *words])
+    assert exit_code(generate.main, str) == 0
     secrets = [b"secretname", b"othername", b"1970", b"1980-02", b"hospital", b"phantom_pat"]
     secrets += [b"vsd.brain", str(telling.parent).encode().lower()]
-    folder_name = b"ward7_2024-05-06"  # the owner's report tells it, what is published does not
-    published = [*(telling / "synthetic").rglob("*"), *tmp_path.rglob("*")]
-    for path in [*published, telling / "report.html"]:
-        if path.is_file():
+    folder_name = b"ward7_2024-05-06"  # names the data in reports, not in what is published
+    for path in [*telling.rglob("*"), *tmp_path.rglob("*")]:
+        if path.is_file() and path.name not in RECORDS:
             found = readable(path)
             told = [secret for secret in secrets if secret in found]
             assert not told, f"{path} tells {told}"
-            assert path.name == "report.html" or folder_name not in found
+            assert path.name in ("report.html", "audit.md") or folder_name not in found
     assert b"secretname" in readable(telling / "splits.json")  # the search does find them
