@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from data import verification
-from data.slices import prepare_subject
+from data.phantom import cached_phantom
+from data.slices import SliceConfig, prepare_subject
 from data.subjects import find_cases
 from data.verification import Verdict, case_problems, verify_cases
 from data.volumes import write_volume
+from experiments.launch import default_cache
 from tests.data.defects import DEFECTS
 from tests.data.trees import LAYOUTS, TINY, case_files, tiny_case, write_case, write_tree
 from utils.errors import UserError
@@ -174,3 +177,11 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "cache").write_text("a file in the way")
     with pytest.raises(UserError, match="Cannot write verdicts to .*choose another --cache"):
         verify_cases(cases, TINY, tmp_path / "cache")
+
+
+@pytest.mark.slow
+def test_a_full_size_case_takes_less_than_five_seconds():
+    (case, *_) = find_cases(cached_phantom(default_cache(), 2, 0))
+    started = time.process_time()
+    assert case_problems(case, SliceConfig()) == ()
+    assert time.process_time() - started < 5

@@ -8,12 +8,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
+from data.pipeline import evaluation_batches
+from data.synthetic_files import array_path, read_sample
 from experiments import audit_privacy
 from experiments.audit_privacy import FILES
 from experiments.configs.privacy import AuditConfig
-from experiments.launch import main, parse
+from experiments.launch import default_cache, main, parse
+from experiments.source_run import open_finished
 from experiments.stages.privacy import Slices, audit_findings, audit_metrics, audit_slices
 from utils.files import read_json
 from utils.metrics.similarity import slice_details
@@ -123,6 +127,31 @@ def test_the_audit_writes_its_files(finished, tiny_run):
     assert cv2.imread(str(finished / "audit.png")).shape == (540, 1200, 3)
     sheet = cv2.imread(str(finished / "worst_pairs.png"))
     assert sheet.shape[0] > 8 * 64 and sheet.shape[1] > 8 * 48
+
+
+def put(run_path, images: dict[int, np.ndarray]) -> None:
+    """Replace the images of some samples."""
+    for number, image in images.items():
+        path = array_path(run_path / "synthetic", number)
+        np.savez(path, **{**read_sample(path), "images": image})
+
+
+@pytest.mark.parametrize("part, alarms", [("train", [5]), ("test", [])])
+def test_the_script_finds_a_shifted_training_slice_and_no_held_out_ones(
+    tiny_run, tmp_path, part, alarms
+):
+    """A copy among samples of the networks; a set that is made of held-out slices."""
+    shutil.copytree(tiny_run, tmp_path / "run")
+    strategy = tf.distribute.get_strategy()
+    context = open_finished(tiny_run, None, default_cache(), strategy)
+    (batch,) = evaluation_batches(context.prepared, getattr(context.split, part), 64)
+    slices = batch["images"].numpy()
+    shifted = {5: np.roll(slices[10], (2, -2), axis=(0, 1))}
+    put(tmp_path / "run", shifted if part == "train" else dict(enumerate(slices[:16:2])))
+    assert run("--run", tmp_path / "run", "--out", tmp_path / "out", "--resamples", 20) == 0
+    listed = pd.read_csv(tmp_path / "out" / "quarantine.csv")
+    assert listed["sample"].tolist() == alarms
+    assert ("ALARM" in (tmp_path / "out" / "audit.md").read_text()) == bool(alarms)
 
 
 def audit_files(out) -> dict[str, bytes]:
