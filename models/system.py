@@ -80,9 +80,11 @@ class GANSystem(abc.ABC):
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the system's outputs for a batch, without randomness beyond `batch["seed"]`."""
 
-    def real_images(self, batch: Batch) -> Optional[tf.Tensor]:
-        """Returns the real images [B,H,W,M] that `images` of `synthesize` should be as varied as.
+    def compared(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> Optional[tuple[tf.Tensor, tf.Tensor]]:
+        """Returns what of `synthesize`'s outputs would be alike after a collapse, and its like.
 
-        None for a system that makes no images.
+        Both are [B,H,W,M] in [0,1], the second from data. None for a system that labels images.
         """
         return None

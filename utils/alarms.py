@@ -32,9 +32,10 @@ class Rule:
 
 RULES = (
     # Measured on the demos' six samples: real slices have a variance of 1 and a similarity of 0.34
-    # to 0.47, healthy generators 0.64 to 1 and 0.41 to 0.49, the collapsed GAN# 0.01 and 0.98, the
-    # same slice six times 0 and 1. A generator that has just begun passes through such values: a
-    # second picture has to confirm them.
+    # to 0.47, healthy generators 0.64 to 1 and 0.41 to 0.49 (of structure maps 0.85 and 0.26
+    # against 1 and 0.14 of extracted ones), the collapsed GAN# 0.01 and 0.98, the same slice six
+    # times 0 and 1. A generator that has just begun passes through such values: a second picture
+    # has to confirm them.
     Rule(
         "collapse/variance",
         lambda value: value < 0.1,

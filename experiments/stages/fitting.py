@@ -96,8 +96,8 @@ def fit(
 
     def samples() -> Samples:
         outputs = synthesize(examples())
-        real = system.real_images(examples())
-        figures = {} if real is None else collapse_figures(outputs["images"], real)
+        pair = system.compared(outputs, examples())
+        figures = {} if pair is None else collapse_figures(*pair)
         return Samples(draw(lambda _: outputs, examples()), figures)
 
     def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:

@@ -96,6 +96,6 @@ class Baseline(GANSystem):
             images.append(self.networks[f"G_{modality}"](fed))
         return {"images": tf.concat(images, axis=-1)}
 
-    def real_images(self, batch: Batch) -> tf.Tensor:
-        """Returns the batch's slices [B,H,W,4]."""
-        return batch["images"]
+    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns generated slices [B,H,W,4] and those of the batch."""
+        return outputs["images"], batch["images"]

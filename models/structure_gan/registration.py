@@ -88,6 +88,11 @@ class Registration(GANSystem):
         """Returns `translations` [B,12,H,W,1] of the batch's images."""
         return {"translations": self.translations(batch["images"])}
 
+    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the translations [B,H,W,12] and the batch's slices of the same modalities."""
+        translations = tf.transpose(outputs["translations"][..., 0], [0, 2, 3, 1])
+        return translations, tf.gather(batch["images"], TARGET, axis=-1)
+
 
 def adversarial_terms(
     scores: list,

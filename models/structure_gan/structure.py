@@ -199,6 +199,10 @@ class StructureGAN(GANSystem):
         decoded = resize_nearest_tf1(to_binary(s_r), size)
         return {**self.random_maps(batch["seed"], size), "reconstructed": decoded}
 
+    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns random and extracted structure maps [B,H,W,1]."""
+        return outputs["structure"], batch["structure"]
+
 
 def dropout_twice(
     stacked: tf.Tensor, keep_probability: float, seeds: tf.Tensor, name: str

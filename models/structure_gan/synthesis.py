@@ -120,9 +120,9 @@ class Pretraining(GANSystem):
             "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
         }
 
-    def real_images(self, batch: Batch) -> tf.Tensor:
-        """Returns the batch's slices, which G rebuilds, [B,H,W,4]."""
-        return batch["images"]
+    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns G's slices [B,H,W,4] and those of the batch, which it rebuilds."""
+        return outputs["images"], batch["images"]
 
 
 class Synthesis(GANSystem):
@@ -219,6 +219,6 @@ class Synthesis(GANSystem):
             "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
         }
 
-    def real_images(self, batch: Batch) -> tf.Tensor:
-        """Returns the batch's slices [B,H,W,4]; maps and labels of G's are others."""
-        return batch["images"]
+    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns G's slices [B,H,W,4] and those of the batch, of other maps and labels."""
+        return outputs["images"], batch["images"]

@@ -39,14 +39,14 @@ def test_the_option_of_each_rate(config, stage, option):
 @pytest.mark.parametrize(
     ("stage", "judges", "collapse"),
     [
-        ("structure", ["D_s", "D_z"], False),
+        ("structure", ["D_s", "D_z"], True),
         ("segmentation", [], False),
-        ("registration", ["D_t"], False),
+        ("registration", ["D_t"], True),
         ("pretraining", [], True),
         ("synthesis", ["D"], True),
     ],
 )
-def test_tensorboard_shows_accuracies_and_the_variety_of_images(tiny_run, stage, judges, collapse):
+def test_tensorboard_shows_accuracies_and_the_variety_of_samples(tiny_run, stage, judges, collapse):
     events = read_events(tiny_run / "tensorboard" / stage)
     found = sorted(name for name in events if "/accuracy/" in name)
     assert found == [f"{stage}/accuracy/{judge}" for judge in judges]

@@ -149,6 +149,7 @@ def killed_until_complete(
 def finished_files(out: Path) -> dict[Path, tuple[int, int]]:
     """Return the files of finished trainings and samples, with what a second writing changes."""
     files = [out / "checkpoints" / stage / f"ckpt-{STEPS}.index" for stage in TRAININGS]
+    files += [out / "synthetic" / "manifest.json"]
     files += (out / "synthetic" / "samples").glob("synthetic_*.json")
     found = [(file, file.stat()) for file in files if file.exists()]
     return {file: (status.st_ino, status.st_mtime_ns) for file, status in found}

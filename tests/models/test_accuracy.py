@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models.baselines.system import Baseline
+from models.structure_gan.registration import Registration
+from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from models.tc_mgan.gan import TCMGAN
@@ -69,9 +73,21 @@ def test_each_system_reports_its_discriminators(make, name, real):
 
 
 def test_samples_are_compared_with_what_they_are_to_be_like():
-    batch = random_batch()
+    batch, images = random_batch(), tf.zeros([2, 4, 4, 4])
     for kind in (Pretraining, Synthesis, Baseline):
-        assert kind.real_images(None, batch) is batch["images"]
-    assert StructureGAN.real_images(None, batch) is None
-    real = TCMGAN.real_images(None, batch)
+        found, real = kind.compared(None, {"images": images}, batch)
+        assert found is images and real is batch["images"]
+    assert Segmentation.compared(None, {"labels": images}, batch) is None
+    maps = StructureGAN.compared(None, {"structure": images}, batch)
+    assert maps[0] is images and maps[1] is batch["structure"]
+    found, real = TCMGAN.compared(None, {"images": images}, batch)
+    assert found is images
     np.testing.assert_array_equal(real, batch["images"].numpy()[..., [3, 2, 0]])  # Flair, T1c, T1
+
+
+def test_translations_are_compared_with_the_modality_that_they_show():
+    images = random_batch()["images"]
+    shown = [image for _, image in permutations(np.moveaxis(images.numpy(), -1, 0), 2)]
+    translations = tf.constant(np.stack(shown, axis=1)[..., None])
+    found, real = Registration.compared(None, {"translations": translations}, {"images": images})
+    np.testing.assert_array_equal(found, real)
