@@ -7,8 +7,9 @@
 
 step_ms is the median time of an update on a batch at hand; the JSON file has the quartiles too.
 data_wait is the share of time that a training waits for its next batch. Two yardsticks take turns
-with the step. plain_step_ms is the same update with a whole network call for every map, image and
-translation, as in the original graph; segmentation is written like that anyway: null.
+with the step. plain_step_ms is the same update as the original graph makes it, with a whole network
+call for every map, image and translation and with single operations for norms, activations and
+up-sampling.
 conv_gflops is the rate of bare forward convolutions (tf.nn.conv2d) of all shapes in the step, each
 weighted with its number. conv_fraction is the share of step_ms that the step's convolutions would
 take at that rate. Their operations are counted in the step's graph, forward and backward: every
@@ -207,8 +208,6 @@ def screen_table(rows: Sequence[Mapping[str, Any]]) -> str:
     common = f"{first['precision']}, {first['devices']} device(s), {first['repeats']} repeats"
     processor = ", ".join([first["processor"], *first["gpus"]])
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame["plain_step_ms"] = frame["plain_step_ms"].astype(float)
-    frame["speedup"] = frame["speedup"].astype(float)
     return f"{common}; {processor}\n\n{markdown_table(frame, digits=2)}"
 
 

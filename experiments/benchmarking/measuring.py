@@ -11,7 +11,7 @@ import tensorflow as tf
 from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
 from experiments.benchmarking.stages import Untrained, stage_batches
 from experiments.benchmarking.timing import Spread, interleaved, peak_mib, timed
-from models.structure_gan.plain import PLAIN_TERMS, plain_step
+from models.structure_gan.plain import plain_step
 from models.system import Batch, Terms
 
 WARM_UP = 2  # updates before the first that counts
@@ -38,8 +38,8 @@ def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
     A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
     different forward convolution of the step by itself, weighted with its number. `conv_fraction`
     is the share of a step that its convolutions, forward and backward, would take at that rate.
-    Without a plain form `plain_step_ms` and `speedup` are None. `peak_mib` is the process' most
-    memory so far, without the plain form of this stage but with all of earlier stages.
+    `peak_mib` is the process' most memory so far, without the plain form of this stage but with all
+    of earlier stages.
 
     Args:
         context: the run.
@@ -50,10 +50,11 @@ def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
     step = compiled(system.train_step, context.strategy)
     training = train(step, batches, repeats)
     peak, batch = peak_mib(), next(batches)
-    actions: dict[Any, Callable[[], Callable[[], Any]]] = {STEP: lambda: lambda: step(batch)}
-    if type(system) in PLAIN_TERMS:
-        plain = compiled(lambda batch: plain_step(system, batch), context.strategy)
-        actions[PLAIN] = lambda: lambda: plain(batch)
+    plain = compiled(lambda batch: plain_step(system, batch), context.strategy)
+    actions: dict[Any, Callable[[], Callable[[], Any]]] = {
+        STEP: lambda: lambda: step(batch),
+        PLAIN: lambda: lambda: plain(batch),
+    }
     graph = step.get_concrete_function(batch).graph
     convolutions = forward_convolutions(graph)
     actions.update({convolution: convolution.bare for convolution in convolutions})
@@ -65,6 +66,7 @@ def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
         "images_per_s": batch_size * training.updates / (training.waiting + training.stepping),
         "data_wait": training.waiting / (training.waiting + training.stepping),
         **_convolution_figures(step_flops(graph), convolutions, times, devices),
+        "plain_conv_gflop": step_flops(plain.get_concrete_function(batch).graph) / 1e9,
         "peak_mib": peak,
     }
 
@@ -92,11 +94,10 @@ def _step_figures(times: Mapping[Any, list[float]]) -> dict[str, Any]:
     """Returns milliseconds and quartiles of both forms, and their ratio."""
     figures: dict[str, Any] = {}
     for name, title in ((STEP, "step_ms"), (PLAIN, "plain_step_ms")):
-        spread = Spread.of([1000 * taken for taken in times[name]]) if name in times else None
-        figures[title] = spread and spread.median
-        figures[f"{title}_quartiles"] = spread and [spread.low, spread.high]
-    plain = figures["plain_step_ms"]
-    return {**figures, "speedup": plain and plain / figures["step_ms"]}
+        spread = Spread.of([1000 * taken for taken in times[name]])
+        figures[title] = spread.median
+        figures[f"{title}_quartiles"] = [spread.low, spread.high]
+    return {**figures, "speedup": figures["plain_step_ms"] / figures["step_ms"]}
 
 
 def _convolution_figures(

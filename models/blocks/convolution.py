@@ -12,6 +12,7 @@ from typing import Optional, Union
 
 import tensorflow as tf
 
+from models.blocks.fusion import or_single
 from models.blocks.normalization import NORMS, InstanceNormalization
 
 RELU_CAP = 100.0
@@ -57,6 +58,11 @@ class Row:
     bias: bool = True
 
 
+def _clipped_leaky_relu(x: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(tf.nn.leaky_relu(x, LEAK), 0.0, RELU_CAP)
+
+
+@or_single(_clipped_leaky_relu)
 @tf.custom_gradient
 def capped_relu(x: tf.Tensor) -> tuple:
     """Returns min(max(x, 0), 100): what the original "leaky" ReLU amounts to after its clipping.
@@ -89,6 +95,11 @@ def with_activation(rows: Iterable[Row], activation: str) -> list[Row]:
     ]
 
 
+def _resized(x: tf.Tensor) -> tf.Tensor:
+    return tf.raw_ops.ResizeNearestNeighbor(images=x, size=2 * tf.shape(x)[1:3])
+
+
+@or_single(_resized)
 def upsample(x: tf.Tensor) -> tf.Tensor:
     """Returns x [B,H,W,C] with every pixel doubled in both directions: [B,2H,2W,C]."""
     _, height, width, channels = x.shape

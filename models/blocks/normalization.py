@@ -11,6 +11,8 @@ from typing import Optional, Union
 import numpy as np
 import tensorflow as tf
 
+from models.blocks.fusion import or_single
+
 EPSILON = 1e-5
 SCALE_STDDEV = 0.02
 
@@ -81,6 +83,12 @@ class InstanceNormalization(tf.keras.layers.Layer):
         }
 
 
+def _normalised_by_moments(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    mean, variance = tf.nn.moments(x, axes=[1, 2], keepdims=True)
+    return scale * ((x - mean) * tf.math.rsqrt(variance + EPSILON)) + offset
+
+
+@or_single(_normalised_by_moments)
 @tf.custom_gradient
 def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tuple:
     """Returns scale * (x - mean) / sqrt(variance + 1e-5) + offset with biased variance over H, W.

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import TINY
-from models.structure_gan.plain import PLAIN_TERMS, plain_step
+from models.structure_gan.plain import PLAIN_TERMS, plain_step, plain_terms
 from models.structure_gan.registration import Registration
+from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from tests.models.toys import (
@@ -24,6 +25,8 @@ from tests.models.toys import (
 def build(kind: type):
     if kind is StructureGAN:
         return calm(StructureGAN(TINY.structure))
+    if kind is Segmentation:
+        return calm(tiny_segmentation())
     if kind is Registration:
         return calm(Registration(TINY.registration))
     if kind is Pretraining:
@@ -35,7 +38,7 @@ def build(kind: type):
 @pytest.mark.parametrize("kind", PLAIN_TERMS)
 def test_every_term_and_gradient_is_the_steps(kind):
     system, batch = build(kind), random_batch()
-    assert_step_equals(system, batch, lambda: PLAIN_TERMS[kind](system, batch))
+    assert_step_equals(system, batch, lambda: plain_terms(system, batch))
 
 
 def test_the_plain_update_is_the_steps():
