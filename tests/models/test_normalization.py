@@ -42,6 +42,17 @@ def test_formula(samples):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_batch_of_unknown_size_gives_the_same_numbers():
+    inputs = [tf.constant(image()), *tables(1)]
+    specs = [
+        tf.TensorSpec([None, 6, 5, 3]),
+        tf.TensorSpec([1, 1, 1, 3]),
+        tf.TensorSpec([1, 1, 1, 3]),
+    ]
+    found = tf.function(instance_norm, input_signature=specs)(*inputs)
+    np.testing.assert_allclose(found, instance_norm(*inputs), rtol=1e-4, atol=1e-5)
+
+
 def gradients(norm, inputs: list) -> list:
     """First and second derivatives of a curved function of the normalised image."""
     weight = np.random.default_rng(2).normal(size=image().shape)
