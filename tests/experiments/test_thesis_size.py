@@ -41,6 +41,7 @@ SYSTEMS = {
 }
 
 
+@pytest.mark.slow
 def test_the_plan_tells_networks_weights_and_schedule(capsys):
     assert train("--preset", "thesis", "--dry-run") == 0
     text = capsys.readouterr().out

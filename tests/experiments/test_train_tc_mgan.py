@@ -207,6 +207,7 @@ def test_a_finished_run_knows_it(tiny_variants, tmp_path, variant):
     assert [stage for stage in stages if empty.finished(stage)] == left_out
 
 
+@pytest.mark.slow
 def test_the_plan_tells_the_papers_networks_and_writes_nothing(tmp_path, capsys):
     out = ("--out", tmp_path / "run", "--cache", tmp_path / "cache")
     assert train("--preset", "thesis", "--dry-run", *out) == 0
