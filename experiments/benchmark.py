@@ -99,7 +99,7 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
     add("--data", type=Optional[Path], help="BRATS folder; default: a built-in phantom")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
     add("--repeats", type=Optional[int], help=f"times that each is measured; default: {REPEATS}")
-    quick = f"{QUICK_REPEATS} repeats: within a minute for a stage of tiny or demo"
+    quick = f"{QUICK_REPEATS} repeats: half a minute to a minute and a half for a stage of the demo"
     add("--quick", action="store_true", help=quick)
     add("--json", type=Optional[Path], help="file for the rows; default: none is written")
     add("--overwrite", action="store_true", help="replace the file that --json names")
