@@ -282,7 +282,8 @@ def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[floa
             f"The volume {source} is constant (every voxel is {low:g}) and cannot be scaled; "
             "replace the file or remove the case."
         )
-    # Not interpolated, which would draw outliers in.
+    # Not interpolated, which would draw outliers in. Of a volume that is empty but for a few voxels
+    # these are the signal.
     inner = [float(v) for v in np.percentile(array, _MOST, method="nearest")]
     if 0 < inner[1] - inner[0] < _LEAST_CONTRAST * (high - low):
         raise UserError(

@@ -1,7 +1,8 @@
-"""The choice between an operation whose gradient is written out and the ones that it stands for.
+"""The choice between a faster operation and the single ones that do the same.
 
-Networks always use the former; the plain form of a step (`models.structure_gan.plain`) is traced
-with the latter, which the original graph has, so that numbers and times can be compared.
+Networks train with the former: fused kernels, or gradients written out. The plain form of a step
+(`models.structure_gan.plain`) is traced with the latter, which the original graph has, so that
+numbers and times can be compared.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ def _normalised_by_moments(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) ->
 def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     """Returns scale * (x - mean) / sqrt(variance + 1e-5) + offset with biased variance over H, W.
 
-    It is batch norm of one sample, whose fused kernels pass over memory half as often as single
-    operations. Those are used where the batch's size is unknown.
+    It is batch norm of one sample, for which TensorFlow has fused kernels. Single operations are
+    used where the batch's size is unknown.
 
     Args:
         x: [B,H,W,C] float32.

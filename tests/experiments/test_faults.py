@@ -53,9 +53,10 @@ def test_tensorboard_shows_accuracies_and_the_variety_of_samples(tiny_run, stage
     assert all(0 <= value <= 1 for name in found for value in events[name].values())
     figures = sorted(name for name in events if "/collapse/" in name)
     names = ("similarity", "variance") if collapse else ()
+    most = 2 if stage in ("pretraining", "synthesis") else 3  # maps, and images of untrained G_t
     assert figures == [f"{stage}/collapse/{name}" for name in names]
     for name in figures:
-        assert min(events[name]) == 0 and all(0 < v < 3 for v in events[name].values())
+        assert min(events[name]) == 0 and all(0 < v < most for v in events[name].values())
     assert all(f"accuracy/{judge}" in row for row in history(tiny_run, stage) for judge in judges)
 
 
