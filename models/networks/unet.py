@@ -11,7 +11,8 @@ A capped ReLU follows every norm but conv5's (plain ReLU) and the last. The thes
 ReLUs and no norm at the output: `activation` and `output_norm`.
 
 The condition enters at the bottleneck, so one encoder pass serves every target: `encode` once,
-`decode` with the codes repeated along the batch. Instance norm is per sample: equal numbers.
+`decode` with the bottleneck repeated along the batch; what the decoder's convolutions make of the
+skips is computed once too. Instance norm is per sample: equal numbers.
 """
 
 from __future__ import annotations
@@ -151,12 +152,11 @@ class UNet(tf.keras.Model):
         """
         x, skips = codes
         if condition is not None:
-            rows = tf.shape(condition)[0] // tf.shape(x)[0]
-            x, skips = tf.nest.map_structure(lambda code: tf.repeat(code, rows, axis=0), codes)
+            x = tf.repeat(x, tf.shape(condition)[0] // tf.shape(x)[0], axis=0)
             if self.norm_conditions is None:
                 x = tf.concat([x, tile_condition(condition, x)], axis=-1)
         x, _ = run_units(self.decoder, x, skips, condition, recompute=self.spec.recompute)
-        return self.output_unit(x, condition)
+        return self.output_unit(x, condition=condition)
 
     def call(self, image: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Returns `decode(encode(image), condition)`."""

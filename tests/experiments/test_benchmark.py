@@ -127,13 +127,17 @@ def test_a_whole_step_is_counted_by_the_networks_table(quick):
     # row from conv1 to lastconv; the encoder runs once, the decoder for four modalities.
     encoder = 768 * (6 * 2 + 2 * 2) + 192 * (2 * 2 + 2 * 4 + 4 * 4)
     encoder += 48 * (4 * 4 + 4 * 8 + 8 * 8) + 12 * 8 * 8
-    decoder = 12 * 8 * 8 + 48 * (8 * 8 + 16 * 4 + 4 * 4)
-    decoder += 192 * (4 * 4 + 8 * 2 + 2 * 2) + 768 * (2 * 2 + 4 * 2 + 2 * 2 + 2 * 1)
-    forward = 2 * 9 * (encoder + 4 * decoder)
+    skips = 48 * 8 * 4 + 192 * 4 * 2 + 768 * 2 * 2  # one half of what three rows join
+    doubling = 48 * 8 * 8 + 192 * 4 * 4 + 768 * 2 * 2
+    others = (
+        12 * 8 * 8 + 48 * (8 * 4 + 4 * 4) + 192 * (4 * 2 + 2 * 2) + 768 * (2 * 2 + 2 * 2 + 2 * 1)
+    )
     first = 2 * 9 * 768 * 6 * 2  # whose input, maps and label, has no gradient
+    # The skips' part is computed once, too, and 16 products of four doubled pixels stand for 36.
+    forward = 2 * 9 * (encoder + skips + 4 * (others + doubling * 16 / 36))
     assert row["conv_gflop"] == pytest.approx((3 * forward - first) / 1e9)
-    # In the plain form the encoder runs four times.
-    whole = 2 * 9 * 4 * (encoder + decoder)
+    # In the plain form the encoder runs four times, and every product is made.
+    whole = 2 * 9 * 4 * (encoder + skips + others + doubling)
     assert row["plain_conv_gflop"] == pytest.approx((3 * whole - 4 * first) / 1e9)
 
 

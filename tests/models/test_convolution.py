@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.ndimage import correlate
 
 from models.blocks.convolution import (
     ConvUnit,
     Row,
     capped_relu,
+    double_and_convolve,
+    join_and_convolve,
     run_units,
     table_unit,
-    upsample,
     with_activation,
 )
+from models.blocks.fusion import single_operations
 from models.blocks.normalization import InstanceNormalization
 from tests.models.toys import random_image, torch_convolution, torch_transposed
 
@@ -65,12 +68,53 @@ def test_activations_by_name():
     np.testing.assert_allclose(plane(before(x)), [[0, 0], [-0.2, -40]], rtol=1e-6)
 
 
-def test_upsample_gradient_sums_the_copies():
-    x = tf.zeros([1, 2, 2, 1])
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = upsample(x) * tf.reshape(tf.range(16.0), [1, 4, 4, 1])
-    np.testing.assert_array_equal(plane(tape.gradient(y, x)), [[10, 18], [42, 50]])
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_doubled_pixels_are_convolved_without_doubling_them(side):
+    """Against scipy's correlation of the doubled image, borders of zeros."""
+    x, kernel = random_image(2, 3, 4, 1), tf.random.stateless_normal([side, side, 1, 1], [1, 2])
+    found = double_and_convolve(x, kernel)
+    for sample, image in zip(found[..., 0].numpy(), x[..., 0].numpy()):
+        doubled = image.repeat(2, axis=0).repeat(2, axis=1)
+        expected = correlate(doubled, kernel[..., 0, 0].numpy(), mode="constant")
+        np.testing.assert_allclose(sample, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_channels_of_doubled_pixels_are_kept_apart():
+    kernel = tf.reshape(tf.range(6.0), [1, 1, 2, 3])
+    x = tf.constant([1.0, 10.0], shape=[1, 1, 1, 2])
+    found = double_and_convolve(x, kernel).numpy()
+    assert found.tolist() == [[[[30.0, 41.0, 52.0]] * 2] * 2]
+
+
+def test_a_joined_skip_serves_several_samples_in_a_row():
+    skip, x = tf.reshape([1.0, 2.0], [2, 1, 1, 1]), tf.reshape(tf.range(6.0), [6, 1, 1, 1])
+    kernel = tf.reshape([100.0, 1.0], [1, 1, 2, 1])  # of the skip, of x
+    found = join_and_convolve(skip, x, kernel)
+    assert found.numpy().ravel().tolist() == [100, 101, 102, 203, 204, 205]
+
+
+@pytest.mark.parametrize(
+    "operation, shapes",
+    [
+        (double_and_convolve, [(2, 3, 4, 5), (3, 3, 5, 2)]),
+        (join_and_convolve, [(2, 3, 4, 2), (2, 3, 4, 5), (3, 3, 7, 2)]),
+    ],
+)
+def test_faster_convolutions_are_the_single_operations(operation, shapes):
+    inputs = [tf.random.stateless_normal(shape, [1, i]) for i, shape in enumerate(shapes)]
+
+    def derivatives() -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = operation(*inputs)
+            loss = tf.reduce_sum(y**3)
+        return [x.numpy() for x in (y, *tape.gradient(loss, inputs))]
+
+    fast = derivatives()
+    with single_operations():
+        single = derivatives()
+    for a, b in zip(fast, single):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
 def test_stride_two_pads_bottom_and_right():

@@ -43,8 +43,8 @@ def record_units(monkeypatch) -> list:
     rows, call = [], ConvUnit.call
 
     @functools.wraps(call)
-    def recording(self, x, condition=None, training=False):
-        y = call(self, x, condition, training)
+    def recording(self, x, skip=None, condition=None, training=False):
+        y = call(self, x, skip, condition, training)
         conv = self.convolution
         norm = self.norm is not None
         rows.append((self.name, conv.kernel_size[0], conv.strides[0], tuple(y.shape[1:]), norm))
