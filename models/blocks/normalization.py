@@ -99,22 +99,53 @@ def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tenso
         x: [B,H,W,C] float32.
         scale, offset: [1,1,1,C], or [B,1,1,C] with another pair for every sample.
     """
-    samples, channels = x.shape[0], x.shape[-1]
-    if samples is None:
+    if x.shape[0] is None:
         return _normalised_by_moments(x, scale, offset)
-    scales, offsets = (tf.unstack(tf.reshape(v, [-1, channels])) for v in (scale, offset))
-    normalised = [
-        _batch_norm(part, scales[i % len(scales)], offsets[i % len(offsets)])
-        for i, part in enumerate(tf.split(x, samples))
-    ]
-    return tf.concat(normalised, axis=0)
+    channels = x.shape[-1]
+    return _normalised_apart(x, *(tf.reshape(v, [-1, channels]) for v in (scale, offset)))
 
 
-def _batch_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+@tf.custom_gradient
+def _normalised_apart(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tuple:
+    """The fused batch norm of each sample of x [B,H,W,C]; scale and offset are [1 or B,C].
+
+    Its own gradient also takes those of the statistics, which nobody has: zeros for each of them,
+    of each sample, would make up most of a step's graph.
+    """
     unused = tf.constant([], tf.float32)  # running means, which instance norm has none of
-    return tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=EPSILON
-    ).y
+    samples = tf.split(x, x.shape[0])
+    scales, offsets = (tf.unstack(v) * (len(samples) // v.shape[0]) for v in (scale, offset))
+    normalised = [
+        tf.raw_ops.FusedBatchNormV3(
+            x=sample, scale=s, offset=o, mean=unused, variance=unused, epsilon=EPSILON
+        )
+        for sample, s, o in zip(samples, scales, offsets)
+    ]
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        derived = [
+            tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=given,
+                x=sample,
+                scale=s,
+                reserve_space_1=norm.reserve_space_1,
+                reserve_space_2=norm.reserve_space_2,
+                reserve_space_3=norm.reserve_space_3,
+                epsilon=EPSILON,
+            )
+            for given, sample, s, norm in zip(
+                tf.split(upstream, len(samples)), samples, scales, normalised
+            )
+        ]
+        of_scale = tf.stack([each.scale_backprop for each in derived])
+        of_offset = tf.stack([each.offset_backprop for each in derived])
+        if scale.shape[0] == 1:
+            of_scale, of_offset = (
+                tf.reduce_sum(v, 0, keepdims=True) for v in (of_scale, of_offset)
+            )
+        return tf.concat([each.x_backprop for each in derived], axis=0), of_scale, of_offset
+
+    return tf.concat([norm.y for norm in normalised], axis=0), gradient
 
 
 # What a table row may ask for, with PyTorch's defaults. Batch norm's running mean and variance move
