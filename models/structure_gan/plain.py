@@ -25,10 +25,9 @@ from models.structure_gan.config import (
 )
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation, lesion_terms
-from models.structure_gan.structure import StructureGAN, two_channels
+from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis, generator_input
 from models.system import Batch, GANSystem, Terms
-from utils.seeding import dropout, normal
 
 M = NUM_MODALITIES
 Groups = dict[str, Terms]  # by loss group, "G" and "D"
@@ -111,20 +110,8 @@ def plain_reconstruction_terms(
 
 
 def _structure(system: StructureGAN, batch: Batch) -> Groups:
-    keep_mask, keep_map = system.config.keep_mask, system.config.keep_discriminator
-    G_s, G_m, D_s, D_z = (system.networks[name] for name in ("G_s", "G_m", "D_s", "D_z"))
-    z, seeds = normal(batch["seed"], "z", (system.config.latent_size,)), batch["seed"]
-    real = system.encode(batch, training=True)
-    s, s_g = two_channels(real["s"]), G_s(z)
-    outputs = {
-        **{**real, "s_r": G_s(real["code"]), "s_g": s_g},
-        "m_r": G_m(dropout(s, keep_mask, seeds, "G_m/first")),
-        "m_g": G_m(dropout(s_g, keep_mask, seeds, "G_m/second")),
-        "real_map": D_s(dropout(s, keep_map, seeds, "D_s/first")),
-        "fake_map": D_s(dropout(s_g, keep_map, seeds, "D_s/second")),
-        **{"real_code": D_z(z), "fake_code": D_z(real["code"])},
-    }
-    return system.terms(batch, outputs)
+    """The step's own calls: it stacks none."""
+    return system.terms(batch, system.outputs(batch))
 
 
 def _segmentation(system: Segmentation, batch: Batch) -> Groups:

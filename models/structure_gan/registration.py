@@ -64,13 +64,8 @@ class Registration(GANSystem):
             x_t = translate_to_others(G_t, x)  # [B*12,H,W,1]
             back = tf.one_hot(modality_index(samples, SOURCE), NUM_MODALITIES)
             x_cr = from_rows(G_t.decode(G_t.encode(x_t), back), NUM_MODALITIES - 1)  # [B*4,3,...]
-            scores = [
-                tf.split(head, [NUM_MODALITIES * samples, len(TRANSLATIONS) * samples])
-                for head in D_t(tf.concat([x, x_t], axis=0))
-            ]
-            terms_d, terms_g = adversarial_terms(
-                scores, samples, tuple(range(NUM_MODALITIES)), TARGET, config.adversarial
-            )
+            real, fake = D_t(x), D_t(x_t)
+            terms_d, terms_g = adversarial_terms(real, fake, samples, TARGET, config.adversarial)
             count = len(TRANSLATIONS)
             cycle = mean_squared_error(x_cr, x[:, None])
             terms_g["G/cycle"] = config.cycle * count * cycle  # eq. 19
@@ -81,7 +76,7 @@ class Registration(GANSystem):
                 error = mean_squared_error(from_rows(x_t, count), targets)
                 terms_g["G/supervised"] = config.supervised * count * error
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        accuracy = {"accuracy/D_t": adversarial.least_squares_accuracy(*scores[0])}
+        accuracy = {"accuracy/D_t": adversarial.least_squares_accuracy(real[0], fake[0])}
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -95,30 +90,30 @@ class Registration(GANSystem):
 
 
 def adversarial_terms(
-    scores: list,
+    real: tuple[tf.Tensor, tf.Tensor],
+    fake: tuple[tf.Tensor, tf.Tensor],
     samples: tf.Tensor,
-    real_order: tuple,
     fake_order: tuple,
     weights: AdversarialWeights,
 ) -> tuple:
     """Returns (D's terms, G's terms) of a two-headed discriminator (eq. 13-14, 20-21).
 
     Args:
-        scores: [(validity real, validity fake), (modality real, modality fake)], stacked rows.
+        real: validity and modality scores of real rows, the four modalities of every sample.
+        fake: the same of generated rows.
         samples: number of samples B behind the rows.
-        real_order, fake_order: modality of each of a sample's rows; a term is summed over them.
+        fake_order: modality of each of a sample's generated rows; a term is summed over them.
         weights: weight of one summand.
     """
-    (valid_real, valid_fake), (class_real, class_fake) = scores
-    real_index = modality_index(samples, real_order)
-    fake_index = modality_index(samples, fake_order)
-    n_real, n_fake = len(real_order), len(fake_order)
+    (valid_real, class_real), (valid_fake, class_fake) = real, fake
+    n_real, n_fake = NUM_MODALITIES, len(fake_order)
     loss, w = adversarial.least_squares, weights
-    modality_fake = class_index_regression(class_fake, fake_index)
+    modality_real = class_index_regression(class_real, modality_index(samples))
+    modality_fake = class_index_regression(class_fake, modality_index(samples, fake_order))
     terms_d = {
         "D/real": w.real * n_real * loss(valid_real, adversarial.REAL),
         "D/fake": w.fake * n_fake * loss(valid_fake, adversarial.FAKE),
-        "D/modality": w.modality * n_real * class_index_regression(class_real, real_index),
+        "D/modality": w.modality * n_real * modality_real,
     }
     if w.modality_fake:
         terms_d["D/modality_fake"] = w.modality_fake * n_fake * modality_fake

@@ -78,20 +78,18 @@ class StructureGAN(GANSystem):
         and D_z are `real_map`, `fake_map`, `real_code` and `fake_code`.
         """
         config, seeds = self.config, batch["seed"]
+        G_s, G_m, D_s, D_z = (self.networks[name] for name in ("G_s", "G_m", "D_s", "D_z"))
         z = normal(seeds, "z", (config.latent_size,))
         real = self.encode(batch, training=True)
-        # One pass of each network over both kinds; instance norm is per sample.
-        s_r, s_g = tf.split(self.networks["G_s"](tf.concat([real["code"], z], axis=0)), 2)
-        maps = tf.concat([two_channels(real["s"]), s_g], axis=0)
-        masks = self.networks["G_m"](dropout_twice(maps, config.keep_mask, seeds, "G_m"))
-        m_r, m_g = tf.split(masks, 2)
-        kept = dropout_twice(maps, config.keep_discriminator, seeds, "D_s")
-        real_map, fake_map = tf.split(self.networks["D_s"](kept), 2)
-        codes = self.networks["D_z"](tf.concat([z, real["code"]], axis=0))
-        real_code, fake_code = tf.split(codes, 2)
-        made = {"s_r": s_r, "s_g": s_g, "m_r": m_r, "m_g": m_g}
-        scores = {"real_map": real_map, "fake_map": fake_map}
-        return {**real, **made, **scores, "real_code": real_code, "fake_code": fake_code}
+        s, s_g = two_channels(real["s"]), G_s(z)
+        return {
+            **{**real, "s_r": G_s(real["code"]), "s_g": s_g},
+            "m_r": G_m(dropout(s, config.keep_mask, seeds, "G_m/first")),
+            "m_g": G_m(dropout(s_g, config.keep_mask, seeds, "G_m/second")),
+            "real_map": D_s(dropout(s, config.keep_discriminator, seeds, "D_s/first")),
+            "fake_map": D_s(dropout(s_g, config.keep_discriminator, seeds, "D_s/second")),
+            **{"real_code": D_z(z), "fake_code": D_z(real["code"])},
+        }
 
     def terms(self, batch: Batch, outputs: dict[str, tf.Tensor]) -> dict[str, Terms]:
         """Returns the loss terms of each optimiser's group.
@@ -202,17 +200,3 @@ class StructureGAN(GANSystem):
     def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns random and extracted structure maps [B,H,W,1]."""
         return outputs["structure"], batch["structure"]
-
-
-def dropout_twice(
-    stacked: tf.Tensor, keep_probability: float, seeds: tf.Tensor, name: str
-) -> tf.Tensor:
-    """Returns dropout of two stacked batches [2B,...] with independent draws for each half."""
-    first, second = tf.split(stacked, 2)
-    return tf.concat(
-        [
-            dropout(first, keep_probability, seeds, f"{name}/first"),
-            dropout(second, keep_probability, seeds, f"{name}/second"),
-        ],
-        axis=0,
-    )

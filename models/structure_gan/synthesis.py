@@ -165,18 +165,17 @@ class Synthesis(GANSystem):
         order = tuple(range(NUM_MODALITIES))
         with tf.GradientTape(persistent=True) as tape:
             x_g = self.synthesize(batch)["images"]  # [B,H,W,4]
-            rows = to_rows(x_g)
-            pairs = self.networks["D"](tf.concat([to_rows(batch["unpaired_images"]), rows], axis=0))
-            scores = [tf.split(head, 2) for head in pairs]
+            rows, real_rows = to_rows(x_g), to_rows(batch["unpaired_images"])
+            real, fake = self.networks["D"](real_rows), self.networks["D"](rows)
             terms_d, terms_g = adversarial_terms(
-                scores, samples, order, order, self.config.adversarial
+                real, fake, samples, order, self.config.adversarial
             )
             terms_g.update(self._registration_terms(rows))
             terms_g.update(self._lesion_term(x_g, batch["random_label"]))
             terms_g.update(self._outside_term(x_g, batch["random_outside"]))
             terms_g.update(self._kept_reconstruction(batch))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        accuracy = {"accuracy/D": least_squares_accuracy(*scores[0])}
+        accuracy = {"accuracy/D": least_squares_accuracy(real[0], fake[0])}
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def _registration_terms(self, rows: tf.Tensor) -> Terms:

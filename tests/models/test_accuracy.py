@@ -25,7 +25,7 @@ from tests.models.toys import random_batch
 class Known:
     """Stands for a discriminator: a row of real images scores 1, but every third one 0.
 
-    Generated rows score 0. What is real follows from the number of rows in front.
+    Generated rows score 0. The first rows that it sees are the real ones.
     """
 
     def __init__(self, network, real: int):
@@ -35,6 +35,7 @@ class Known:
         judged = self.network(*inputs)
         rows = tf.range(tf.shape(inputs[0])[0])
         right = tf.logical_and(rows < self.real, rows % 3 < 2)
+        self.real = 0
         scores = tf.cast(right, tf.float32)[:, None, None, None]
         if isinstance(judged, dict):
             return {**judged, "score": 0 * judged["score"] + scores}
