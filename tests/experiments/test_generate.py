@@ -39,10 +39,13 @@ def own(tiny_run) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def halves(tiny_run, tmp_path_factory) -> list[Path]:
-    """Two folders, each with one half of the set."""
+    """Two folders, each with one half of the set, drawn with what is left of the run."""
+    bare = tmp_path_factory.mktemp("bare") / "run"
+    ignored = shutil.ignore_patterns("synthetic", "report.html", "metrics.json", "tensorboard")
+    shutil.copytree(tiny_run, bare, ignore=ignored)
     folders = [tmp_path_factory.mktemp("half") / "set" for _ in range(2)]
     for index, out in enumerate(folders):
-        words = ["generate.py", f"--run={tiny_run}", f"--out={out}", f"--shard={index}/2"]
+        words = ["generate.py", f"--run={bare}", f"--out={out}", f"--shard={index}/2"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", words)
             assert exit_code(generate.main, generate._after_interrupt) == 0
@@ -85,14 +88,6 @@ def test_what_is_missing_is_drawn_again_and_a_larger_set_begins_with_the_runs_ow
     assert content(out).items() >= {k: v for k, v in own.items() if "/" in k}.items()
     assert run("--run", tiny_run, "--out", out) == 2
     assert "--samples is 8, but --out" in capsys.readouterr().err
-
-
-def test_a_run_without_evaluation_and_report_is_enough(run, tiny_run, tmp_path, own):
-    other = tmp_path / "run"
-    ignored = shutil.ignore_patterns("synthetic", "report.html", "metrics.json", "tensorboard")
-    shutil.copytree(tiny_run, other, ignore=ignored)
-    assert run("--run", other, "--out", other / "synthetic") == 0
-    assert content(other / "synthetic") == own
 
 
 @pytest.mark.parametrize("shard", ["2/2", "x", "0/0", "-1/2", "1", "1/2/3", "", "0.5/2"])

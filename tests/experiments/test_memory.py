@@ -65,6 +65,7 @@ def parameters(system) -> int:
     return sum(v.shape.num_elements() for net in system.networks.values() for v in net.variables)
 
 
+@pytest.mark.slow
 def test_weights_are_kept_three_times_and_those_that_guide_once():
     translator, segmenters = Registration(TINY.registration), Segmentation(TINY.segmentation)
     system = Synthesis(TINY.synthesis, translator, segmenters)
@@ -75,6 +76,7 @@ def test_weights_are_kept_three_times_and_those_that_guide_once():
     assert 0 <= kept_bytes(segmenters, parameters(segmenters)) < 100
 
 
+@pytest.mark.slow
 def test_the_plan_divides_batches_among_devices(capsys):
     lines = []
     for devices in ("1", "2"):

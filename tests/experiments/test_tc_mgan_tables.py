@@ -255,6 +255,7 @@ def test_variants_of_other_settings_are_refused(
     assert files(tiny_variants) == before and not out.exists()
 
 
+@pytest.mark.slow
 def test_variants_with_different_splits_are_refused(tmp_path):
     """Somebody's splits.json decides for one run, the seed for the others."""
     words = [f"--out={tmp_path / 'out'}", f"--cache={default_cache()}", "--preset=tiny"]

@@ -35,7 +35,11 @@ def build(kind: type):
     return calm(Synthesis(TINY.synthesis, translator, tiny_segmentation()))
 
 
-@pytest.mark.parametrize("kind", PLAIN_TERMS)
+# Both also have tests of their own, with the published weights.
+LONG = {kind: pytest.param(kind, marks=pytest.mark.slow) for kind in (Registration, Synthesis)}
+
+
+@pytest.mark.parametrize("kind", [LONG.get(kind, kind) for kind in PLAIN_TERMS])
 def test_every_term_and_gradient_is_the_steps(kind):
     system, batch = build(kind), random_batch()
     assert_step_equals(system, batch, lambda: plain_terms(system, batch))

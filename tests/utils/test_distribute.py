@@ -83,7 +83,7 @@ def test_two_devices_equal_one_with_the_double_batch(mirrored, make, rate):
         two = built(make, rate)
     start = all_values(one)
     np.testing.assert_array_equal(all_values(two), start)
-    for step in range(3):
+    for step in range(2):
         batch = random_batch(2, seed=step, size=(32, 32))
         expected = one.train_step(batch)
         terms = mirrored.run(two.train_step, args=(shards(mirrored, batch),))
