@@ -101,6 +101,7 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
     add("--repeats", type=Optional[int], help=f"times that each is measured; default: {REPEATS}")
     quick = f"{QUICK_REPEATS} repeats: half a minute to a minute and a half for a stage of the demo"
     add("--quick", action="store_true", help=quick)
+    add("--profile", action="store_true", help="also show which operations take a step's CPU time")
     add("--json", type=Optional[Path], help="file for the rows; default: none is written")
     add("--overwrite", action="store_true", help="replace the file that --json names")
     add("--debug", action="store_true", help="show tracebacks")
@@ -133,9 +134,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             **machine(),
         }
         for stage in tqdm(stages, desc="Measuring", unit="stage"):
-            figures = measured(context, stage, options.repeats)
+            figures = measured(context, stage, options.repeats, options.profile)
             rows.append({**what(config, stage), **figures, **setting})
     print(screen_table(rows), end="")
+    if options.profile:
+        print(f"\n{profile_table(rows)}", end="")
     if options.json:
         write_json(options.json, rows)
         print(f"rows: {options.json}")
@@ -209,6 +212,17 @@ def screen_table(rows: Sequence[Mapping[str, Any]]) -> str:
     processor = ", ".join([first["processor"], *first["gpus"]])
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return f"{common}; {processor}\n\n{markdown_table(frame, digits=2)}"
+
+
+def profile_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the shares of the operations that take more than a hundredth of a stage's time."""
+    shares = [
+        {"stage": row["stage"], "operation": kind, "share": share}
+        for row in rows
+        for kind, share in row["operations"].items()
+        if share > 0.01
+    ]
+    return markdown_table(pd.DataFrame(shares), digits=3)
 
 
 def _after_interrupt() -> str:

@@ -9,6 +9,7 @@ from typing import Any, Callable, NamedTuple
 import tensorflow as tf
 
 from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
+from experiments.benchmarking.profiling import operation_shares
 from experiments.benchmarking.stages import Untrained, stage_batches
 from experiments.benchmarking.timing import Spread, interleaved, peak_mib, timed
 from models.structure_gan.plain import plain_step
@@ -32,7 +33,7 @@ class Training(NamedTuple):
     updates: int
 
 
-def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
+def measured(context: Untrained, stage: str, repeats: int, profile: bool = False) -> dict[str, Any]:
     """Returns the figures of a stage by their names in the table.
 
     A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
@@ -45,6 +46,7 @@ def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
         context: the run.
         stage: one of `TRAININGS`.
         repeats: updates in training order, then turns of step, plain step and convolutions.
+        profile: whether to give `operations`, see `operation_shares`, of a step, too.
     """
     system, batches = context.build(stage), iter(stage_batches(context, stage))
     step = compiled(system.train_step, context.strategy)
@@ -61,8 +63,10 @@ def measured(context: Untrained, stage: str, repeats: int) -> dict[str, Any]:
     times = interleaved(actions, repeats)
     batch_size = getattr(context.config.schedule, stage).batch_size
     devices = context.strategy.num_replicas_in_sync
+    more = {"operations": operation_shares(lambda: step(batch))} if profile else {}
     return {
         **_step_figures(times),
+        **more,
         "images_per_s": batch_size * training.updates / (training.waiting + training.stepping),
         "data_wait": training.waiting / (training.waiting + training.stepping),
         **_convolution_figures(step_flops(graph), convolutions, times, devices),

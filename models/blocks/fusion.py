@@ -1,8 +1,8 @@
 """The choice between a faster operation and the single ones that do the same.
 
-Networks train with the former: fused kernels, or gradients written out. The plain form of a step
-(`models.structure_gan.plain`) is traced with the latter, which the original graph has, so that
-numbers and times can be compared.
+Networks train with the former: fused kernels, gradients written out, or fewer products with the
+same sum. The plain form of a step (`models.structure_gan.plain`) is traced with the latter, which
+the original graph has, so that numbers and times can be compared.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from data.slices import output_size
 from experiments import benchmark
 from experiments.benchmarking import timing
 from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
+from experiments.benchmarking.profiling import operation_shares
 from experiments.benchmarking.stages import resized, stage_size, stage_width, widened
 from experiments.configs.brats import PRESETS, TRAININGS
 from experiments.launch import exit_code
@@ -31,7 +32,7 @@ KEYS = {
         "conv_fraction",
         "peak_mib",
     ),
-    *("processor", "gpus", "versions"),
+    *("processor", "gpus", "versions", "operations"),
 }
 
 
@@ -94,6 +95,16 @@ def test_actions_take_turns_and_the_first_is_left_out(monkeypatch):
     assert timing.Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
 
 
+def test_the_longest_operation_has_the_largest_share():
+    x = tf.ones([1000, 1000])
+    product = tf.function(lambda: tf.reduce_sum(tf.sqrt(x @ x @ x @ x)))
+    product()
+    shares = operation_shares(product)
+    assert list(shares)[0] == "MatMul" and 0.5 < shares["MatMul"] < 1
+    assert {"Sqrt", "Sum"} < set(shares)
+    assert sum(shares.values()) == pytest.approx(1)
+
+
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """The rows of a quick run of one tiny stage on two cases, and the folder of the file."""
@@ -101,7 +112,7 @@ def quick(tmp_path_factory):
     data = write_tree(folder / "data", "flat2015", shape=(90, 232, 204))
     words = ("--quick", "--preset", "tiny", "--stage", "pretraining", "--data", data)
     words += ("--size", "32x24", "--width", 2, "--batch_size", 1, "--cache", folder / "cache")
-    assert run(*words, "--json", folder / "speed.json") == 0
+    assert run(*words, "--profile", "--json", folder / "speed.json") == 0
     return json.loads((folder / "speed.json").read_text()), folder
 
 
@@ -118,6 +129,7 @@ def test_a_quick_run_writes_figures_that_fit_each_other(quick):
     for name in ("step_ms", "plain_step_ms"):
         low, high = row[f"{name}_quartiles"]
         assert 0 < low <= row[name] <= high
+    assert {"Conv2D", "FusedBatchNormV3"} < set(row["operations"])
     assert re.search(r", \d+ CPUs$", row["processor"]) and "2.15" in row["versions"]["tensorflow"]
 
 
@@ -157,6 +169,12 @@ def test_the_table_has_its_columns():
     assert common == "float32, 1 device(s), 3 repeats; P, 2 CPUs"
     assert [name.strip() for name in header.strip("|").split("|")] == list(benchmark.COLUMNS)
     assert first.count("1.00") == 12
+
+
+def test_the_profile_leaves_out_what_takes_next_to_nothing():
+    rows = [{"stage": "structure", "operations": {"Conv2D": 0.989, "Adam": 0.011, "Add": 0.001}}]
+    table = benchmark.profile_table(rows).splitlines()[2:]
+    assert table == ["| structure | Conv2D | 0.989 |", "| structure | Adam | 0.011 |"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
