@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
@@ -33,7 +33,9 @@ class Training(NamedTuple):
     updates: int
 
 
-def measured(context: Untrained, stage: str, repeats: int, profile: bool = False) -> dict[str, Any]:
+def measured(
+    context: Untrained, stage: str, repeats: int, compare: bool, profile: bool
+) -> dict[str, Any]:
     """Returns the figures of a stage by their names in the table.
 
     A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
@@ -46,32 +48,32 @@ def measured(context: Untrained, stage: str, repeats: int, profile: bool = False
         context: the run.
         stage: one of `TRAININGS`.
         repeats: updates in training order, then turns of step, plain step and convolutions.
-        profile: whether to give `operations`, see `operation_shares`, of a step, too.
+        compare: whether to measure the plain form; without it its figures are None.
+        profile: whether to give `operations`, see `operation_shares`, of a step; otherwise None.
     """
     system, batches = context.build(stage), iter(stage_batches(context, stage))
     step = compiled(system.train_step, context.strategy)
     training = train(step, batches, repeats)
     peak, batch = peak_mib(), next(batches)
     plain = compiled(lambda batch: plain_step(system, batch), context.strategy)
-    actions: dict[Any, Callable[[], Callable[[], Any]]] = {
-        STEP: lambda: lambda: step(batch),
-        PLAIN: lambda: lambda: plain(batch),
-    }
+    actions: dict[Any, Callable[[], Callable[[], Any]]] = {STEP: lambda: lambda: step(batch)}
+    if compare:
+        actions[PLAIN] = lambda: lambda: plain(batch)
     graph = step.get_concrete_function(batch).graph
     convolutions = forward_convolutions(graph)
     actions.update({convolution: convolution.bare for convolution in convolutions})
     times = interleaved(actions, repeats)
     batch_size = getattr(context.config.schedule, stage).batch_size
     devices = context.strategy.num_replicas_in_sync
-    more = {"operations": operation_shares(lambda: step(batch))} if profile else {}
+    plain_graph = plain.get_concrete_function(batch).graph if compare else None
     return {
-        **_step_figures(times),
-        **more,
+        **_step_figures(times[STEP], times.get(PLAIN)),
         "images_per_s": batch_size * training.updates / (training.waiting + training.stepping),
         "data_wait": training.waiting / (training.waiting + training.stepping),
         **_convolution_figures(step_flops(graph), convolutions, times, devices),
-        "plain_conv_gflop": step_flops(plain.get_concrete_function(batch).graph) / 1e9,
+        "plain_conv_gflop": plain_graph and step_flops(plain_graph) / 1e9,
         "peak_mib": peak,
+        "operations": operation_shares(lambda: step(batch)) if profile else None,
     }
 
 
@@ -94,14 +96,17 @@ def train(step: Callable[[Batch], Any], batches: Iterator[Batch], updates: int) 
     return Training(waiting, stepping, updates)
 
 
-def _step_figures(times: Mapping[Any, list[float]]) -> dict[str, Any]:
-    """Returns milliseconds and quartiles of both forms, and their ratio."""
-    figures: dict[str, Any] = {}
-    for name, title in ((STEP, "step_ms"), (PLAIN, "plain_step_ms")):
-        spread = Spread.of([1000 * taken for taken in times[name]])
-        figures[title] = spread.median
-        figures[f"{title}_quartiles"] = [spread.low, spread.high]
-    return {**figures, "speedup": figures["plain_step_ms"] / figures["step_ms"]}
+def _step_figures(step: list[float], plain: Optional[list[float]]) -> dict[str, Any]:
+    """Returns milliseconds and quartiles of both forms' seconds, and their ratio."""
+    figures: dict[str, Any] = {"speedup": None}
+    for title, seconds in (("step_ms", step), ("plain_step_ms", plain)):
+        figures.update({title: None, f"{title}_quartiles": None})
+        if seconds:
+            spread = Spread.of([1000 * taken for taken in seconds])
+            figures.update({title: spread.median, f"{title}_quartiles": [spread.low, spread.high]})
+    if plain:
+        figures["speedup"] = figures["plain_step_ms"] / figures["step_ms"]
+    return figures
 
 
 def _convolution_figures(

@@ -104,8 +104,8 @@ def _double_then_convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 def double_and_convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Doubles every pixel in both directions and convolves: [B,H,W,C] -> [B,2H,2W,filters].
 
-    Neighbouring weights of the odd kernel [h,w,C,filters] meet copies of one pixel. Added up before,
-    they leave a transposed convolution: for 3x3, 16 in place of 36 products per pixel of x.
+    Neighbouring weights of the odd kernel [h,w,C,filters] meet copies of one pixel. Added up
+    before, they leave a transposed convolution: for 3x3, 16 in place of 36 products per pixel of x.
     """
     shifts = [[[i, 1 - i], [j, 1 - j], [0, 0], [0, 0]] for i in (0, 1) for j in (0, 1)]
     added = tf.add_n([tf.pad(kernel, shift) for shift in shifts])

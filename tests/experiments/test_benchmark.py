@@ -1,4 +1,4 @@
-"""The measuring tool: counted operations, turns, one quick stage, and what it refuses."""
+"""The measuring tool: counted operations, turns, one stage, and what it refuses."""
 
 from __future__ import annotations
 
@@ -100,28 +100,32 @@ def test_the_longest_operation_has_the_largest_share():
     product = tf.function(lambda: tf.reduce_sum(tf.sqrt(x @ x @ x @ x)))
     product()
     shares = operation_shares(product)
-    assert list(shares)[0] == "MatMul" and 0.5 < shares["MatMul"] < 1
-    assert {"Sqrt", "Sum"} < set(shares)
+    longest = list(shares)[0]  # with oneDNN _MklMatMul
+    assert "MatMul" in longest and 0.5 < shares[longest] < 1
+    assert "Sqrt" in shares and list(shares.values()) == sorted(shares.values(), reverse=True)
     assert sum(shares.values()) == pytest.approx(1)
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """The rows of a quick run of one tiny stage on two cases, and the folder of the file."""
+def rows(tmp_path_factory):
+    """The rows of a short run of one tiny stage on two cases, and the folder of the file."""
     folder = tmp_path_factory.mktemp("benchmark")
     data = write_tree(folder / "data", "flat2015", shape=(90, 232, 204))
-    words = ("--quick", "--preset", "tiny", "--stage", "pretraining", "--data", data)
+    words = ("--preset", "tiny", "--stage", "pretraining", "--data", data)
     words += ("--size", "32x24", "--width", 2, "--batch_size", 1, "--cache", folder / "cache")
-    assert run(*words, "--profile", "--json", folder / "speed.json") == 0
-    return json.loads((folder / "speed.json").read_text()), folder
+    file = folder / "speed.json"
+    assert run(*words, "--repeats", 2, "--profile", "--json", file) == 0
+    long = json.loads(file.read_text())
+    assert run(*words, "--quick", "--json", file, "--overwrite") == 0
+    return long, json.loads(file.read_text()), file
 
 
-def test_a_quick_run_writes_figures_that_fit_each_other(quick):
-    (row,), _ = quick
+def test_figures_fit_each_other(rows):
+    (row,), _, _ = rows
     assert set(row) == KEYS
     assert (row["stage"], row["width"], row["size"]) == ("pretraining", 2, "32x24")
     assert (row["batch_size"], row["precision"], row["devices"]) == (1, "float32", 1)
-    assert row["repeats"] == benchmark.QUICK_REPEATS and row["gpus"] == []
+    assert row["repeats"] == 2 and row["gpus"] == []
     assert row["speedup"] == pytest.approx(row["plain_step_ms"] / row["step_ms"])
     assert 0 <= row["data_wait"] <= 1 and row["images_per_s"] > 0 and row["peak_mib"] > 100
     seconds = row["conv_gflop"] / row["conv_gflops"]
@@ -129,12 +133,23 @@ def test_a_quick_run_writes_figures_that_fit_each_other(quick):
     for name in ("step_ms", "plain_step_ms"):
         low, high = row[f"{name}_quartiles"]
         assert 0 < low <= row[name] <= high
-    assert {"Conv2D", "FusedBatchNormV3"} < set(row["operations"])
+    kinds = " ".join(row["operations"])
+    assert "Conv2DBackpropFilter" in kinds and "FusedBatchNormGradV3" in kinds
     assert re.search(r", \d+ CPUs$", row["processor"]) and "2.15" in row["versions"]["tensorflow"]
 
 
-def test_a_whole_step_is_counted_by_the_networks_table(quick):
-    (row,), _ = quick
+def test_a_quick_run_leaves_out_the_plain_form(rows):
+    (long,), (row,), _ = rows
+    left_out = {"plain_step_ms", "plain_step_ms_quartiles", "speedup", "plain_conv_gflop"}
+    assert {name for name, value in row.items() if value is None} == left_out | {"operations"}
+    assert set(row) == KEYS and row["repeats"] == benchmark.QUICK_REPEATS
+    assert row["conv_gflop"] == long["conv_gflop"]
+    header = benchmark.screen_table([row]).splitlines()[2]
+    assert "step_ms" in header and "plain" not in header and "speedup" not in header
+
+
+def test_a_whole_step_is_counted_by_the_networks_table(rows):
+    (row,), _, _ = rows
     # The tables of models/networks/unet.py at width 2: pixels * channels in * channels out, row by
     # row from conv1 to lastconv; the encoder runs once, the decoder for four modalities.
     encoder = 768 * (6 * 2 + 2 * 2) + 192 * (2 * 2 + 2 * 4 + 4 * 4)
@@ -153,9 +168,8 @@ def test_a_whole_step_is_counted_by_the_networks_table(quick):
     assert row["plain_conv_gflop"] == pytest.approx((3 * whole - 4 * first) / 1e9)
 
 
-def test_rows_are_replaced_only_when_told(quick, capsys):
-    _, folder = quick
-    file = folder / "speed.json"
+def test_rows_are_replaced_only_when_told(rows, capsys):
+    _, _, file = rows
     before = file.read_text()
     assert run("--json", file) == 2
     assert "exists; add --overwrite or choose another" in capsys.readouterr().err
