@@ -11,12 +11,13 @@ left out.
 step_ms is the median time of an update on a batch at hand; the JSON file has the quartiles too.
 data_wait is the share of time that a training waits for its next batch. Two yardsticks take turns
 with the step. plain_step_ms is the same update as the original graph makes it, with a whole network
-call for every map, image and translation and with single operations for norms, activations and
-up-sampling.
-conv_gflops is the rate of bare forward convolutions (tf.nn.conv2d) of all shapes in the step, each
-weighted with its number. conv_fraction is the share of step_ms that the step's convolutions would
-take at that rate. Their operations are counted in the step's graph, forward and backward: every
-Conv2D, Conv2DBackpropInput and Conv2DBackpropFilter that runs counts
+call for every map, image and translation and with single operations for norms, activations,
+up-sampling and joined skips.
+conv_gflops is the rate of bare convolutions: tf.nn.conv2d called by itself for every shape of a
+Conv2D in the step (the gradients of up-sampling rows are such, too), weighted with its number.
+conv_fraction is the share of step_ms that the step's convolutions would take at that rate. Their
+operations are counted in the step's graph, forward and backward: every Conv2D, Conv2DBackpropInput
+and Conv2DBackpropFilter that runs counts
 2 * batch * height * width * kernel height * kernel width * channels in * channels out, height and
 width being those of its forward convolution's output. peak_mib is the most memory that the process
 has had before the stage's plain step: earlier stages count, so give one at a time to compare.
@@ -106,7 +107,11 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
         f"{QUICK_REPEATS} repeats without the plain form: less than a minute a stage of the demo"
     )
     add("--quick", action="store_true", help=quick)
-    add("--profile", action="store_true", help="also show which operations take a step's CPU time")
+    add(
+        "--profile",
+        action="store_true",
+        help="also show the operations whose CPU kernels take longest",
+    )
     add("--json", type=Optional[Path], help="file for the rows; default: none is written")
     add("--overwrite", action="store_true", help="replace the file that --json names")
     add("--debug", action="store_true", help="show tracebacks")

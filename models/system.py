@@ -55,7 +55,7 @@ class GANSystem(abc.ABC):
     def descend(self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]) -> Terms:
         """Updates each group's networks by the gradient of its loss; call it in replica context.
 
-        No group is updated if a gradient is not finite (see `utils.distribute.apply_updates`).
+        See `utils.distribute.apply_updates` for gradients that are not finite.
         Returns `loss/<group>`, `gradient_norm/<group>`, with loss scaling `loss_scale/<group>`.
         """
         report = {f"loss/{group}": loss for group, loss in losses.items()}

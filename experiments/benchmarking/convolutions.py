@@ -83,7 +83,10 @@ def step_flops(graph: tf.Graph) -> int:
 
 
 def forward_convolutions(graph: tf.Graph) -> Mapping[Convolution, int]:
-    """Returns the different forward convolutions that a step runs, with their number."""
+    """Returns the different Conv2D that a step runs, with their number.
+
+    The gradient of a transposed convolution, as up-sampling rows have, is one of them.
+    """
     found: Counter = Counter()
     for op in reached_operations(graph):
         if op.type == FORWARD:

@@ -18,10 +18,10 @@ OPERATION = re.compile(r"[^:]+:(\w+)")  # name of the node, type of its operatio
 
 
 def operation_shares(action: Callable[[], Any]) -> dict[str, float]:
-    """Returns the share of each type of operation in the time that all of them take on the CPU.
+    """Returns the share of each type of operation in the time inside all CPU kernels.
 
-    TensorFlow's profiler watches one call. Types are those of the optimised graph, such as
-    `_MklNativeConv2D`, the largest share first.
+    TensorFlow's profiler watches one call; how many cores a kernel keeps busy is not seen. Types
+    are those of the optimised graph, such as `_MklNativeConv2D`, the largest share first.
 
     Args:
         action: what has been compiled by an earlier call.

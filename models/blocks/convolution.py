@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional, Union
 
+import numpy as np
 import tensorflow as tf
 
 from models.blocks.fusion import or_single
@@ -233,11 +234,16 @@ class ConvUnit(tf.keras.layers.Layer):
 
 
 def _kind(row: Row) -> type[tf.keras.layers.Conv2D]:
+    """Returns the row's layer; ValueError where a faster one would not do what the row tells."""
     if row.resample == "transposed":
         return tf.keras.layers.Conv2DTranspose
-    if row.resample == "up":
-        return DoublingConv2D
-    return JoiningConv2D if row.join else tf.keras.layers.Conv2D
+    if row.resample != "up" and not row.join:
+        return tf.keras.layers.Conv2D
+    if (row.stride, row.padding, row.bias) != (1, "same", True) or not np.all(
+        np.mod(row.kernel, 2)
+    ):
+        raise ValueError(f"{row}: up-sampling and joining need an odd kernel, stride 1 and a bias")
+    return DoublingConv2D if row.resample == "up" else JoiningConv2D
 
 
 def plain_unit(row: Row, width: int, initializer: tf.keras.initializers.Initializer) -> ConvUnit:

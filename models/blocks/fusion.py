@@ -21,11 +21,11 @@ _single = False
 def single_operations() -> Iterator[None]:
     """Context in which what `or_single` made calls the single operations, in all threads."""
     global _single
-    _single = True
+    former, _single = _single, True
     try:
         yield
     finally:
-        _single = False
+        _single = former
 
 
 def or_single(single: Callable[..., tf.Tensor]) -> Callable[[Callable], Callable]:

@@ -93,13 +93,13 @@ def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tenso
     """Returns scale * (x - mean) / sqrt(variance + 1e-5) + offset with biased variance over H, W.
 
     It is batch norm of one sample, for which TensorFlow has fused kernels. Single operations are
-    used where the batch's size is unknown.
+    used where the number of samples, or of pairs, is unknown.
 
     Args:
         x: [B,H,W,C] float32.
         scale, offset: [1,1,1,C], or [B,1,1,C] with another pair for every sample.
     """
-    if x.shape[0] is None:
+    if None in (x.shape[0], scale.shape[0], offset.shape[0]):
         return _normalised_by_moments(x, scale, offset)
     channels = x.shape[-1]
     return _normalised_apart(x, *(tf.reshape(v, [-1, channels]) for v in (scale, offset)))
@@ -109,8 +109,8 @@ def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tenso
 def _normalised_apart(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tuple:
     """The fused batch norm of each sample of x [B,H,W,C]; scale and offset are [1 or B,C].
 
-    Its own gradient also takes those of the statistics, which nobody has: zeros for each of them,
-    of each sample, would make up most of a step's graph.
+    TensorFlow's gradient of the kernel also asks for the gradients of its statistics. Nobody has
+    them, and zeros in their place, for every sample, would make up most of a step's graph.
     """
     unused = tf.constant([], tf.float32)  # running means, which instance norm has none of
     samples = tf.split(x, x.shape[0])

@@ -1,9 +1,10 @@
 """Each system's step with a whole network call per map, image and translation.
 
-The original graph is written like this (original code, 2.1-2.4), and its instance norms,
-activations and up-samplings are single operations, whose gradients TensorFlow derives. The systems
-stack its calls and have faster operations (`models.blocks.fusion`): the same numbers in less time.
-Tests compare the numbers, the benchmark compares the time.
+The original graph is written like this (original code, 2.1-2.4). Its instance norms, activations,
+up-samplings and joined skips are single operations, whose gradients TensorFlow derives.
+Registration, pretraining and synthesis stack its calls, and all systems have faster operations
+(`models.blocks.fusion`): the same numbers in less time. Tests compare the numbers, the benchmark
+compares the time.
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ Groups = dict[str, Terms]  # by loss group, "G" and "D"
 
 def plain_step(system: GANSystem, batch: Batch) -> Terms:
     """Makes the update of `system.train_step`; returns losses and norms of the gradients."""
-    with tf.GradientTape(persistent=True) as tape:
-        groups = plain_terms(system, batch)
-        losses = {group: tf.add_n(list(terms.values())) for group, terms in groups.items()}
-    return system.descend(tape, losses)
+    with single_operations():
+        with tf.GradientTape(persistent=True) as tape:
+            groups = plain_terms(system, batch)
+            losses = {group: tf.add_n(list(terms.values())) for group, terms in groups.items()}
+        return system.descend(tape, losses)
 
 
 def plain_terms(system: GANSystem, batch: Batch) -> Groups:
@@ -153,6 +155,7 @@ PLAIN_TERMS = {
 
 
 def _generated(system: GANSystem, batch: Batch, prefix: str = "") -> list[tf.Tensor]:
+    """The four images [B,H,W,1]; not for the fusion "noise", which has an input per modality."""
     maps = [batch[prefix + name] for name in ("structure", "outside", "label")]
     x = generator_input(system.config, *maps, batch["seed"])
     return to_each_modality(system.networks["G"], x)

@@ -117,6 +117,32 @@ def test_faster_convolutions_are_the_single_operations(operation, shapes):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
+@pytest.mark.parametrize(
+    "operation, shapes",
+    [
+        (double_and_convolve, [(2, 8, 8, 32), (3, 3, 32, 32)]),
+        (join_and_convolve, [(2, 8, 8, 32), (2, 8, 8, 32), (3, 3, 64, 32)]),
+    ],
+)
+def test_faster_convolutions_in_16_bits_are_as_precise_as_the_single_ones(operation, shapes):
+    inputs = [tf.random.stateless_normal(shape, [1, i]) for i, shape in enumerate(shapes)]
+    halves = [tf.cast(x, tf.bfloat16) for x in inputs]
+    with single_operations():
+        exact, single = operation(*inputs), operation(*halves)
+    errors = [tf.norm(tf.cast(y, tf.float32) - exact) for y in (operation(*halves), single)]
+    assert 0 < errors[0] < 1.5 * errors[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"stride": 2}, {"kernel": 4}, {"bias": False}, {"padding": "symmetric"}, {"kernel": (3, 2)}],
+)
+@pytest.mark.parametrize("kind", [{"resample": "up"}, {"join": "A"}])
+def test_rows_that_the_faster_convolutions_cannot_follow_are_refused(kind, options):
+    with pytest.raises(ValueError, match="need an odd kernel, stride 1 and a bias"):
+        bare(Row("conv", 1, **kind, **options))
+
+
 def test_stride_two_pads_bottom_and_right():
     # A sum over 3x3 (5x5) pixels of a 4x4 image of ones counts those inside the image.
     np.testing.assert_array_equal(plane(bare(Row("conv", 1, stride=2))(ONES)), [[9, 6], [6, 4]])
