@@ -25,6 +25,7 @@ from tests.models.toys import (
     tiny_segmentation,
     values,
 )
+from utils.graphs import reached_operations
 
 NOISE = 0.55  # a range without width: the expected numbers need no random draw
 
@@ -99,6 +100,21 @@ def test_options_equal_the_plain_form():
         return terms
 
     assert_step_equals(system, batch, plain)
+
+
+@pytest.mark.slow
+def test_networks_that_guide_get_no_gradients_of_their_weights():
+    system = tiny_synthesis()
+    batch = {name: tf.constant(value) for name, value in random_batch().items()}
+    graph = tf.function(system.train_step, autograph=False).get_concrete_function(batch).graph
+    found = [op.type for op in reached_operations(graph)].count("Conv2DBackpropFilter")
+    kernels = {
+        name: sum(v.shape.rank == 4 for v in network.trainable_variables)
+        for name, network in system.networks.items()
+    }
+    # G has three kernels in two parts, for the skip and for what joins it. D judges twice, but
+    # learns no modality from generated images: the two kernels of that head.
+    assert found == kernels["G"] + 3 + 2 * kernels["D"] - 2
 
 
 @pytest.mark.parametrize("weights", [{}, {"reconstruction": 2.0, "outside": 0.1}])
