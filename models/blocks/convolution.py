@@ -206,7 +206,8 @@ class ConvUnit(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """Maps x [B,H,W,C] to [B,H',W',filters].
 
-        A joining row needs a skip; of [B/k,H,W,C'] each sample serves k of x, if it keeps the size.
+        A joining row needs a skip [B/k,H,W,C'], each sample of which serves k of x; k is 1 where
+        the row resamples.
         Condition [B,K] feeds a conditional norm; in training a batch norm uses the batch.
         """
         x = self._convolve(self.before(x), None if skip is None else self.before(skip))
@@ -239,9 +240,8 @@ def _kind(row: Row) -> type[tf.keras.layers.Conv2D]:
         return tf.keras.layers.Conv2DTranspose
     if row.resample != "up" and not row.join:
         return tf.keras.layers.Conv2D
-    if (row.stride, row.padding, row.bias) != (1, "same", True) or not np.all(
-        np.mod(row.kernel, 2)
-    ):
+    odd = np.all(np.mod(row.kernel, 2) == 1)
+    if not odd or (row.stride, row.padding, row.bias) != (1, "same", True):
         raise ValueError(f"{row}: up-sampling and joining need an odd kernel, stride 1 and a bias")
     return DoublingConv2D if row.resample == "up" else JoiningConv2D
 
