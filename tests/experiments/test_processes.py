@@ -149,7 +149,9 @@ def test_two_processes_train_every_stage_like_one(tmp_path):
         assert len(list((tmp_path / "two" / "tensorboard" / training).iterdir())) == 1
         for one, other in zip(*(history(tmp_path / out, training) for out in ("one", "two"))):
             losses_of = [{k: v for k, v in row.items() if "loss" in k} for row in (one, other)]
-            rounding = 1e-5 if one["step"] == 1 else 2e-3
+            # Synthesis goes on with what the trainings before made of their rounding.
+            fresh = one["step"] == 1 and training != "synthesis"
+            rounding = 1e-5 if fresh else 2e-3
             assert losses_of[0] == pytest.approx(losses_of[1], rel=rounding), training
 
 
