@@ -23,6 +23,7 @@ _UNKNOWN = (
     r"Group '([\w.-]+)' does not accept option '([\w.-]+)'",
     r"No action for key \"([\w.-]+)\"",
 )
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
 class Parser(ArgumentParser):
@@ -38,11 +39,20 @@ class Parser(ArgumentParser):
                 text = f"unknown option {option}{self._nearest(option)}"
                 break
         match = re.search(r"key \"([\w.-]+)\"", text)
-        for action in self._actions:
-            if match and action.dest == match[1] and isinstance(action.default, tuple):
-                form = f"--{match[1]}={_in_brackets(action.default)}"
-                text += f"; give all values in brackets, such as {form}"
+        if match:
+            text = self._refused(match[1], text)
         self.exit(2, f"{self.prog}: {text} (see --help)\n")
+
+    def _refused(self, name: str, text: str) -> str:
+        """Returns the parser's `text` about the value of an option in words of the command line."""
+        defaults = {action.dest: action.default for action in self._actions}
+        if isinstance(defaults.get(name), tuple):
+            form = f"--{name}={_in_brackets(defaults[name])}"
+            return f"{text}; give all values in brackets, such as {form}"
+        kinds = re.findall(r"Expected a <class '(\w+)'>", text)
+        expected = [_KINDS[kind] for kind in kinds if kind in _KINDS]
+        given = re.search(r"(?:Given|Got) value: (.*)$", text)
+        return f"--{name} is {given[1]!r}; give {expected[0]}" if expected and given else text
 
     def _nearest(self, option: str) -> str:
         options = [option for action in self._actions for option in action.option_strings]
@@ -89,6 +99,8 @@ def check_yaml(path: Path) -> None:
 
     Tags that would make objects are refused, as the parser refuses them.
     """
+    if not path.is_file():
+        raise UserError(f"--config {path} does not exist or is no file; give a YAML file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

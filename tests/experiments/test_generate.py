@@ -74,6 +74,7 @@ def test_folders_copied_together_are_finished_without_drawing(
     assert "is finished, with 8 samples; there is nothing to do" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_drawn_again_and_a_larger_set_begins_with_the_runs_own(
     run, tiny_run, tmp_path, own, capsys
 ):

@@ -52,7 +52,7 @@ def test_a_file_that_is_no_plain_yaml_is_named(tmp_path, capsys, text, sentence)
 
 def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
     error = complaint(capsys, "--preset=tiny", f"--config={tmp_path / 'none.yaml'}")
-    assert f"--config {tmp_path / 'none.yaml'} must be a YAML file" in error
+    assert f"--config {tmp_path / 'none.yaml'} does not exist or is no file" in error
 
 
 @pytest.mark.parametrize(

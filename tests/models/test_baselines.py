@@ -41,6 +41,7 @@ def test_skrgan_step_equals_the_plain_form():
     assert_step_equals(system, batch, lambda: plain_terms(system, batch, inputs, (5, 3, 3, 5)))
 
 
+@pytest.mark.slow
 def test_gan_sharp_step_equals_the_plain_form(monkeypatch):
     rng = np.random.default_rng(0)
     noise = {f"noise {m}": tf.constant(rng.normal(size=(2, 32, 24, 1)), tf.float32) for m in "xyzw"}

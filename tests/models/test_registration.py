@@ -34,6 +34,7 @@ def test_step_equals_the_plain_form_on_unpaired_images():
     assert_step_equals(system, batch, lambda: plain_translation_terms(system, images, PUBLISHED))
 
 
+@pytest.mark.slow
 def test_options_equal_the_plain_form_on_registered_images():
     weights = {"cycle": 2.0, "consistency": 900.0, "supervised": 7.0}
     weights["adversarial"] = AdversarialWeights(2.0, 4.0, 7.0, 3.0)

@@ -105,11 +105,11 @@ def test_a_configuration_written_as_yaml_is_read_back(tmp_path):
         (["--something-else"], "unknown option --something-else (see --help)"),
         (["network:\n  wdth: 3"], "unknown option --network.wdth; did you mean --network.width?"),
         (["sede: 3"], "unknown option --sede; did you mean --seed?"),
-        (["--seed=x"], "\"seed\": Expected a <class 'int'>. Got value: x"),
-        (["--seed=1.5"], "\"seed\": Expected a <class 'int'>. Got value: 1.5"),
+        (["--seed=x"], "--seed is 'x'; give a whole number (see --help)"),
+        (["--seed=1.5"], "--seed is '1.5'; give a whole number (see --help)"),
         (["--network.size=[1,2,3]"], '"network.size": Expected a tuple with 2 elements'),
         (["--network.size", "1", "2"], "in brackets, such as --network.size=[32,24] (see"),
-        (["network:\n  weights:\n    cycle: x"], '"network.weights.cycle"'),
+        (["network:\n  weights:\n    cycle: x"], "--network.weights.cycle is 'x'; give a number"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(words, sentence, tmp_path, capsys):
@@ -121,6 +121,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(words, sentence, tmp_path, ca
     error = capsys.readouterr().err
     assert caught.value.code == 2
     assert error.startswith("train: ") and sentence in error and error.count("\n") == 1
+
+
+def test_an_option_that_may_be_left_out_names_its_kind_too(capsys):
+    parser = Parser(prog="train")
+    parser.add_argument("--devices", type=Optional[int])
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--devices", "two"])
+    error = capsys.readouterr().err
+    assert error == "train: --devices is 'two'; give a whole number (see --help)\n"
 
 
 def test_a_number_where_a_group_belongs_is_told(tmp_path):

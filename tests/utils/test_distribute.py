@@ -70,10 +70,10 @@ def built(make, rate: float):
     "make, rate",
     [
         (tiny_structure, 1e-4),
-        (tiny_segmentation, 1e-5),
+        pytest.param(tiny_segmentation, 1e-5, marks=pytest.mark.slow),
         (tiny_registration, 1e-5),
         (tiny_pretraining, 1e-3),
-        (tiny_synthesis, 1e-6),
+        pytest.param(tiny_synthesis, 1e-6, marks=pytest.mark.slow),
         (tiny_tc_mgan, 1e-3),
     ],
 )
@@ -287,7 +287,9 @@ def test_loss_scaling_on_two_devices(policy, mirrored):
     assert variable.numpy() == pytest.approx([0.8, 0.8], rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("mixed_float16", marks=pytest.mark.slow), "mixed_bfloat16"]
+)
 def test_a_system_trains_in_mixed_precision(policy, name):
     policy(name)
     tf.keras.utils.set_random_seed(0)
