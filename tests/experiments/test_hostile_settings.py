@@ -62,7 +62,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
         ("structure:\n  widht: 3", "--structure.widht; did you mean --structure.width?"),
         ("strcture:\n  width: 3", "--strcture.width; did you mean --structure.width?"),
         ("structure:\n  class_path: os.system", "unknown option --structure.class_path"),
-        ("seed: hello", 'key "seed"'),
+        ("seed: hello", "--seed is 'hello'; give a whole number"),
         ("seed: {a: 1}", "seed"),
     ],
 )

@@ -74,7 +74,7 @@ def test_what_decides_the_configuration_stands_on_the_command_line(tmp_path, lin
         (("--presets", "tiny"), "unknown option --presets; did you mean --preset?"),
         (("--dry",), "unknown option --dry"),
         (("--synthesis.lerning_rate=1"), "did you mean --synthesis.learning_rate?"),
-        (("--seed", "many"), "Expected a <class 'int'>. Got value: many"),
+        (("--seed", "many"), "--seed is 'many'; give a whole number"),
         (("--preset", "huge"), "invalid choice: 'huge' (choose from 'tiny', 'demo', 'thesis')"),
         (("--precision", "half"), "invalid choice: 'half'"),
     ],
