@@ -39,8 +39,8 @@ def measured(
     """Returns the figures of a stage by their names in the table.
 
     A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
-    different Conv2D of the step by itself, weighted with its number. `conv_fraction`
-    is the share of a step that its convolutions, forward and backward, would take at that rate.
+    different Conv2D of the step by itself, weighted with its number. `conv_fraction` is the share
+    of a step that its convolutions, forward and backward, would take at that rate.
     `peak_mib` is the process' most memory so far, without the plain form of this stage but with all
     of earlier stages.
 

@@ -83,12 +83,15 @@ class StructureGAN(GANSystem):
         real = self.encode(batch, training=True)
         s, s_g = two_channels(real["s"]), G_s(z)
         return {
-            **{**real, "s_r": G_s(real["code"]), "s_g": s_g},
+            **real,
+            "s_r": G_s(real["code"]),
+            "s_g": s_g,
             "m_r": G_m(dropout(s, config.keep_mask, seeds, "G_m/first")),
             "m_g": G_m(dropout(s_g, config.keep_mask, seeds, "G_m/second")),
             "real_map": D_s(dropout(s, config.keep_discriminator, seeds, "D_s/first")),
             "fake_map": D_s(dropout(s_g, config.keep_discriminator, seeds, "D_s/second")),
-            **{"real_code": D_z(z), "fake_code": D_z(real["code"])},
+            "real_code": D_z(z),
+            "fake_code": D_z(real["code"]),
         }
 
     def terms(self, batch: Batch, outputs: dict[str, tf.Tensor]) -> dict[str, Terms]:
