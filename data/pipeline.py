@@ -16,14 +16,14 @@ import tensorflow as tf
 
 from data.augmentation import UNMOVED, Augmentation, augmented
 from data.contract import LABEL_NAMES, MODALITIES
-from data.labels import augment_label, choose_fitting_label
 from data.shards import PreparedSlices, parse_record
-from data.structure_maps import (
+from data.structure_maps.extraction import (
     VARIANTS,
     StructureMapConstants,
     structure_and_outside,
     structure_constants,
 )
+from data.structure_maps.labels import augment_label, choose_fitting_label
 from utils.errors import Rule, UserError, check_fields, one_of
 from utils.seeding import derive_seed, fold_in
 
@@ -39,7 +39,7 @@ class MapConfig:
     Args:
         modality: T1, T2, T1c, Flair, or random (drawn anew for every example).
         remove_tumour: erase the lines under the lesion label.
-        variant: code, thesis, paper or paper_image_stage (data.structure_maps.VARIANTS).
+        variant: code, thesis, paper or paper_image_stage (data.structure_maps.extraction.VARIANTS).
         edge_threshold: replaces the variant's alpha.
         structure_median: replaces the variant's k_s, odd window, pixels.
         mask_threshold: replaces the variant's gamma, grey value.

@@ -18,11 +18,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from data.brats.slices import Place, SliceConfig, output_size, prepare_subject, slices_with_signal
+from data.brats.subjects import Subject
 from data.contract import MODALITIES
-from data.slices import Place, SliceConfig, output_size, prepare_subject, slices_with_signal
-from data.subjects import Subject
 from utils.errors import UserError
-from utils.files import making_folder, write_json
+from utils.runs.files import making_folder, write_json
 
 FORMAT_VERSION = 3
 INDEX = "index.json"
@@ -93,7 +93,7 @@ def prepare_shards(
     Args:
         subjects: the cases; their order gives the subject index of the records.
         config: range, crop and size.
-        scheme: a key of `data.label_schemes.SCHEMES`.
+        scheme: a key of `data.brats.label_schemes.SCHEMES`.
         cache: folder that holds the `slices-<hash>` directories; created.
         progress: whether a bar with the remaining time goes to stderr.
 

@@ -11,7 +11,7 @@ from itertools import combinations, islice
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import write_json
+from utils.runs.files import write_json
 
 # Group 1 is the patient, what follows it the time point. TCIA numbers count across both grades, so
 # a grade in front of them is dropped; those of BRATS 2013 start again in each grade.

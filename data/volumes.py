@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from data.integrity import check_bytes, damaged
 from utils.errors import UserError
-from utils.files import replacing
+from utils.runs.files import replacing
 
 GEOMETRY_TOLERANCE = 1e-3  # mm for spacing and origin, cosine for the direction
 SPACING = 1.0  # mm between voxels of the BRATS grid

@@ -19,7 +19,7 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -27,11 +27,7 @@ prepare_tensorflow()
 import pandas as pd
 import tensorflow as tf
 
-from experiments.configs.privacy import AUDIT, AuditConfig
-from experiments.launch import Launch, Option, Script, main, parse
-from experiments.stages.context import Context
-from experiments.stages.evidence import Stopwatch, command, open_evidence
-from experiments.stages.privacy import (
+from experiments.audit.privacy import (
     DEFINITIONS,
     Audit,
     audit_chart,
@@ -43,13 +39,17 @@ from experiments.stages.privacy import (
     check_max_similarity,
     worst_pairs,
 )
-from utils.charts import save_figure
+from experiments.configs.privacy import AUDIT, AuditConfig
+from experiments.engine.cli import Launch, Option, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, open_evidence
+from experiments.systems.structure_gan.context import Context
 from utils.errors import UserError
-from utils.files import write_text
-from utils.outputs import replacing_files
-from utils.pictures import write_png
-from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, page, write_table
+from utils.reporting.charts import save_figure
+from utils.reporting.pictures import write_png
+from utils.reporting.tables import bullets, markdown_table, page, write_table
+from utils.runs.files import write_text
+from utils.runs.outputs import replacing_files
+from utils.runs.run_directory import RunDirectory
 
 SCRIPT = Script(
     "experiments/audit_privacy.py",

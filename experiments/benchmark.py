@@ -37,7 +37,11 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import environment_record, prepare_tensorflow, require_supported_versions
+from utils.runs.environment import (
+    environment_record,
+    prepare_tensorflow,
+    require_supported_versions,
+)
 
 require_supported_versions()
 prepare_tensorflow()
@@ -56,14 +60,14 @@ from experiments.benchmarking.stages import (
     with_batches,
 )
 from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
-from experiments.launch import PRECISIONS, default_cache, exit_code
+from experiments.engine.cli import PRECISIONS, default_cache, exit_code
 from utils.config import Parser
-from utils.distribute import make_strategy
 from utils.errors import UserError
-from utils.files import write_json
-from utils.outputs import check_output_file
-from utils.tables import markdown_table
-from utils.trainer import check_batch_size
+from utils.reporting.tables import markdown_table
+from utils.runs.files import write_json
+from utils.runs.outputs import check_output_file
+from utils.training.distribute import make_strategy
+from utils.training.trainer import check_batch_size
 
 REPEATS, QUICK_REPEATS = 20, 3
 LEAST = {"devices": 1, "batch_size": 1, "repeats": 1, "width": 2}

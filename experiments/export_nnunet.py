@@ -21,7 +21,7 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -30,7 +30,8 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from data.export import (
+from data.pipeline import number_of_slices
+from data.synthetic_sets.export import (
     MANIFEST,
     SUFFIXES,
     Grid,
@@ -40,17 +41,16 @@ from data.export import (
     synthetic_cases,
     write_plain,
 )
-from data.nnunet import FOLDS, write_nnunet
-from data.pipeline import number_of_slices
+from data.synthetic_sets.nnunet import FOLDS, write_nnunet
 from experiments.configs.brats import BratsConfig
-from experiments.launch import default_cache, exit_code, saved_run
-from experiments.source_run import open_finished
-from experiments.stages.context import Context
+from experiments.engine.cli import default_cache, exit_code, saved_run
+from experiments.engine.source_run import open_finished
+from experiments.systems.structure_gan.context import Context
 from utils.config import Parser, from_dict
 from utils.errors import UserError
-from utils.files import read_json, replacing_folder, write_json, write_text
-from utils.outputs import check_output_folder
-from utils.run_directory import RunDirectory
+from utils.runs.files import read_json, replacing_folder, write_json, write_text
+from utils.runs.outputs import check_output_folder
+from utils.runs.run_directory import RunDirectory
 
 NNUNET = "nnunet"
 NOTICE = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -22,13 +22,13 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.configs.figures import DIVERSITY
-from experiments.launch import Launch, Script, main, parse
-from experiments.stages.evaluation import held_out
-from experiments.stages.evidence import Stopwatch, command, open_evidence
-from experiments.stages.random_codes import first_and_sieved, mean_overlap
-from utils.files import write_text
-from utils.pictures import grid, to_uint8, write_png
-from utils.run_directory import RunDirectory
+from experiments.engine.cli import Launch, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, open_evidence
+from experiments.figures.random_codes import first_and_sieved, mean_overlap
+from experiments.systems.structure_gan.evaluation import held_out
+from utils.reporting.pictures import grid, to_uint8, write_png
+from utils.runs.files import write_text
+from utils.runs.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
 SCRIPT = Script(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -23,14 +23,14 @@ import tensorflow as tf
 
 from data.contract import MODALITIES
 from experiments.configs.figures import SAMPLES
-from experiments.launch import Launch, Script, main, parse
-from experiments.stages.evaluation import SliceSet, synthetic
-from experiments.stages.evidence import Stopwatch, command, open_evidence
-from experiments.stages.pictures import label_row, plain_row
+from experiments.engine.cli import Launch, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, open_evidence
+from experiments.systems.structure_gan.evaluation import SliceSet, synthetic
+from experiments.systems.structure_gan.pictures import label_row, plain_row
 from utils.errors import UserError
-from utils.files import write_text
-from utils.pictures import grid, write_png
-from utils.run_directory import RunDirectory
+from utils.reporting.pictures import grid, write_png
+from utils.runs.files import write_text
+from utils.runs.run_directory import RunDirectory
 
 SCRIPT = Script(
     "experiments/figure16_samples.py",

@@ -23,21 +23,21 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
 
 import tensorflow as tf
 
-from data.synthetic_files import Shard, read_manifest, samples_there
-from experiments.launch import default_cache, exit_code, saved_run
-from experiments.source_run import open_finished
-from experiments.stages.dataset import MADE_WITH, begin_set, draw_set
+from data.synthetic_sets.files import Shard, read_manifest, samples_there
+from experiments.engine.cli import default_cache, exit_code, saved_run
+from experiments.engine.source_run import open_finished
+from experiments.systems.structure_gan.dataset import MADE_WITH, begin_set, draw_set
 from experiments.train_brats import JOB
 from utils.config import Parser
 from utils.errors import UserError
-from utils.outputs import check_output_folder
+from utils.runs.outputs import check_output_folder
 
 
 @dataclass(frozen=True)

@@ -18,21 +18,21 @@ from typing import Any, Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import REPOSITORY, prepare_tensorflow, require_supported_versions
+from utils.runs.environment import REPOSITORY, prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
 
 import pandas as pd
 
-from experiments.launch import exit_code
-from experiments.ledger_rows import ROWS, Cell, LedgerRow
-from experiments.stages.evidence import CHANGED, spell
+from experiments.engine.cli import exit_code
+from experiments.engine.evidence import CHANGED, spell
+from experiments.tables.ledger_rows import ROWS, Cell, LedgerRow
 from utils.config import flatten
 from utils.errors import UserError
-from utils.files import read_json, write_text
-from utils.names import plain_name
-from utils.tables import MISSING, markdown_table
+from utils.reporting.tables import MISSING, markdown_table
+from utils.runs.files import read_json, write_text
+from utils.runs.names import plain_name
 
 LEDGER = REPOSITORY / "experiments" / "ledger.md"
 COLUMNS = (

@@ -5,7 +5,7 @@
     python experiments/table1_ablation.py --run RUN --arms A,F
 
 Stages: train (the arms that are not trained yet) -> table (measure and draw the trained ones).
-The arms are data in experiments/stages/arms.py. Source: Yili Qu, master thesis, 5.3.
+The arms are data in experiments/tables/ablation/arms.py. Source: Yili Qu, master thesis, 5.3.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -26,10 +26,12 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.configs.table1 import PRESETS
-from experiments.launch import Launch, Option, Script, main, parse
-from experiments.stages.ablation import Ablation, judged_slices
-from experiments.stages.ablation_measures import Judge
-from experiments.stages.ablation_table import (
+from experiments.engine.cli import Launch, Option, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, open_evidence
+from experiments.systems.structure_gan.evaluation import SliceSet
+from experiments.tables.ablation.arms import LETTERS, NOISE, ORDERS, Arm, arm_run_config, first_twin
+from experiments.tables.ablation.measures import Judge
+from experiments.tables.ablation.table import (
     DEVIATIONS,
     REAL,
     ablation_frame,
@@ -38,15 +40,13 @@ from experiments.stages.ablation_table import (
     strip,
     table_text,
 )
-from experiments.stages.arms import LETTERS, NOISE, ORDERS, Arm, arm_run_config, first_twin
-from experiments.stages.evaluation import SliceSet
-from experiments.stages.evidence import Stopwatch, command, open_evidence
-from utils.charts import save_figure
+from experiments.tables.ablation.training import Ablation, judged_slices
 from utils.errors import UserError
-from utils.pictures import write_png
-from utils.run_directory import RunDirectory
-from utils.tables import write_table
-from utils.trainer import Schedule
+from utils.reporting.charts import save_figure
+from utils.reporting.pictures import write_png
+from utils.reporting.tables import write_table
+from utils.runs.run_directory import RunDirectory
+from utils.training.trainer import Schedule
 
 BOTH = "both"
 SCRIPT = Script(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -27,13 +27,13 @@ import pandas as pd
 import tensorflow as tf
 
 from experiments.configs.tc_mgan import PRESETS
-from experiments.launch import Launch, Script, main, parse
-from experiments.stages.evidence import Stopwatch, command
-from experiments.starting import record_start
-from experiments.tc_mgan.context import TranslationContext, check_batches
-from experiments.tc_mgan.evaluation import SSIM_RANGES, lesion_slices
-from experiments.tc_mgan.training import translation_grid
-from experiments.tc_mgan.variants import (
+from experiments.engine.cli import Launch, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command
+from experiments.engine.starting import record_start
+from experiments.systems.tc_mgan.context import TranslationContext, check_batches
+from experiments.systems.tc_mgan.evaluation import SSIM_RANGES, lesion_slices
+from experiments.systems.tc_mgan.training import translation_grid
+from experiments.tables.tc_mgan.variants import (
     OPTION,
     TITLES,
     check_variant,
@@ -42,9 +42,9 @@ from experiments.tc_mgan.variants import (
 )
 from models.tc_mgan.modalities import TARGETS
 from utils.config import to_yaml
-from utils.pictures import write_png
-from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, page, write_table
+from utils.reporting.pictures import write_png
+from utils.reporting.tables import bullets, markdown_table, page, write_table
+from utils.runs.run_directory import RunDirectory
 
 FIGURES = ("psnr", *SSIM_RANGES)
 # Of 85 patients of BraTS 2018, by variant and figure: Flair, T1c, T1.

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -32,12 +32,12 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from experiments.configs.tc_mgan import TABLE2_PRESETS
-from experiments.launch import Launch, Script, main, parse
-from experiments.stages.evidence import Stopwatch, command, refuse_other_source
-from experiments.starting import record_start
-from experiments.tc_mgan.context import TranslationContext, check_batches
-from experiments.tc_mgan.unets import judge, translated_slices
-from experiments.tc_mgan.variants import (
+from experiments.engine.cli import Launch, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, refuse_other_source
+from experiments.engine.starting import record_start
+from experiments.systems.tc_mgan.context import TranslationContext, check_batches
+from experiments.tables.tc_mgan.unets import judge, translated_slices
+from experiments.tables.tc_mgan.variants import (
     OPTION,
     TITLES,
     check_variant,
@@ -45,10 +45,10 @@ from experiments.tc_mgan.variants import (
     finish_variants,
     open_variants,
 )
-from utils.charts import new_figure, save_figure
 from utils.config import to_yaml
-from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, page, write_table
+from utils.reporting.charts import new_figure, save_figure
+from utils.reporting.tables import bullets, markdown_table, page, write_table
+from utils.runs.run_directory import RunDirectory
 
 ONLY_T2, ALL_REAL = "only_t2", "real"
 ROWS = {ONLY_T2: "only T2", **{name: f"T2 + {title}" for name, title in TITLES.items()}}

@@ -20,7 +20,7 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -28,14 +28,14 @@ prepare_tensorflow()
 import numpy as np
 import tensorflow as tf
 
-from data.synthetic_files import read_synthetic_set
+from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.table3 import PRESETS, Table3Config
-from experiments.launch import Launch, Option, Script, main, parse
-from experiments.stages.baselines import BaselineRun, generator_phases, same_length
-from experiments.stages.context import Context
-from experiments.stages.dataset import draw_set
-from experiments.stages.evidence import Stopwatch, command, open_evidence
-from experiments.stages.quality import (
+from experiments.engine.cli import Launch, Option, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, open_evidence
+from experiments.systems.baselines import BaselineRun, generator_phases, same_length
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.dataset import draw_set
+from experiments.tables.quality.figures import (
     TEXTURE,
     QualityConfig,
     Slices,
@@ -43,18 +43,18 @@ from experiments.stages.quality import (
     quality_figures,
     real_slices,
 )
-from experiments.stages.quality_table import (
+from experiments.tables.quality.table import (
     TITLES,
     flat_metrics,
     quality_frame,
     strip,
     table_text,
 )
-from utils import tables
-from utils.charts import save_figure
-from utils.files import read_json
 from utils.metrics.features import check_inception_weights, inception_features, texture_features
-from utils.run_directory import RunDirectory
+from utils.reporting import tables
+from utils.reporting.charts import save_figure
+from utils.runs.files import read_json
+from utils.runs.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
 SCRIPT = Script(

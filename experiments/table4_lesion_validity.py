@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -28,14 +28,19 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from data.contract import MODALITIES
-from experiments.launch import Launch, Script, main, parse
-from experiments.stages.context import Context
-from experiments.stages.evaluation import find_labels, held_out, segmentation_figures, synthetic
-from experiments.stages.evidence import Stopwatch, command, open_evidence
-from utils.charts import grouped_bars, new_figure, save_figure
+from experiments.engine.cli import Launch, Script, main, parse
+from experiments.engine.evidence import Stopwatch, command, open_evidence
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.evaluation import (
+    find_labels,
+    held_out,
+    segmentation_figures,
+    synthetic,
+)
 from utils.errors import at_least, check_fields
-from utils.run_directory import RunDirectory
-from utils.tables import bullets, markdown_table, page, write_table
+from utils.reporting.charts import grouped_bars, new_figure, save_figure
+from utils.reporting.tables import bullets, markdown_table, page, write_table
+from utils.runs.run_directory import RunDirectory
 
 MEAN = "mean"
 TITLES = {

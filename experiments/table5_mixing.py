@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -27,18 +27,18 @@ import tensorflow as tf
 
 from data.pipeline import RecordFile, number_of_slices
 from experiments.configs.table5 import PRESETS, Table5Config
-from experiments.launch import Launch, Option, Script, main, parse
-from experiments.mixing.rows import Row, choose_rows
-from experiments.mixing.synthetic import draw_selected, record_files
-from experiments.mixing.table import write_results
-from experiments.mixing.training import Bench, train_rows
-from experiments.stages.context import Context
-from experiments.stages.evidence import Stopwatch, open_evidence
+from experiments.engine.cli import Launch, Option, Script, main, parse
+from experiments.engine.evidence import Stopwatch, open_evidence
+from experiments.systems.structure_gan.context import Context
+from experiments.tables.mixing.rows import Row, choose_rows
+from experiments.tables.mixing.synthetic import draw_selected, record_files
+from experiments.tables.mixing.table import write_results
+from experiments.tables.mixing.training import Bench, train_rows
 from utils.config import to_yaml
-from utils.distribute import wait_for_all_workers
 from utils.errors import UserError
-from utils.run_directory import RunDirectory
-from utils.trainer import check_batch_size
+from utils.runs.run_directory import RunDirectory
+from utils.training.distribute import wait_for_all_workers
+from utils.training.trainer import check_batch_size
 
 SCRIPT = Script(
     "experiments/table5_mixing.py",

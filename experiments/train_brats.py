@@ -16,20 +16,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
 
 from experiments.configs.brats import PRESETS
-from experiments.launch import Script, main, parse
-from experiments.stages.context import check_sizes, open_context
-from experiments.stages.dataset import build_dataset
-from experiments.stages.evaluation import evaluate
-from experiments.stages.job import TrainingJob
-from experiments.stages.plan import print_brats_plan
-from experiments.stages.report import write_report
-from experiments.stages.training import (
+from experiments.engine.cli import Script, main, parse
+from experiments.engine.job import TrainingJob
+from experiments.engine.plan import print_brats_plan
+from experiments.systems.structure_gan.context import check_sizes, open_context
+from experiments.systems.structure_gan.dataset import build_dataset
+from experiments.systems.structure_gan.evaluation import evaluate
+from experiments.systems.structure_gan.report import write_report
+from experiments.systems.structure_gan.training import (
     train_registration,
     train_segmentation,
     train_structure,

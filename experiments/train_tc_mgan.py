@@ -17,23 +17,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
 
 from experiments.configs.tc_mgan import PRESETS
-from experiments.launch import Script, main, parse
-from experiments.stages.job import TrainingJob
-from experiments.tc_mgan.context import (
+from experiments.engine.cli import Script, main, parse
+from experiments.engine.job import TrainingJob
+from experiments.systems.tc_mgan.context import (
     check_batches,
     left_out,
     open_translation,
     print_translation_plan,
 )
-from experiments.tc_mgan.evaluation import evaluate_translation
-from experiments.tc_mgan.report import write_translation_report
-from experiments.tc_mgan.training import train_gan, train_segmenter
+from experiments.systems.tc_mgan.evaluation import evaluate_translation
+from experiments.systems.tc_mgan.report import write_translation_report
+from experiments.systems.tc_mgan.training import train_gan, train_segmenter
 
 JOB = TrainingJob(
     stages={

@@ -24,7 +24,7 @@ from typing import Callable, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
@@ -33,23 +33,23 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from data.slices import SliceConfig
-from data.subjects import find_scans, kind_of
-from data.translation import predicted_volume, source_slices
+from data.brats.slices import SliceConfig
+from data.brats.subjects import find_scans, kind_of
+from data.brats.translation import predicted_volume, source_slices
 from data.volumes import StoredGrid, check_spacing, read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
-from experiments.launch import exit_code, saved_run
-from experiments.tc_mgan.context import evaluated
+from experiments.engine.cli import exit_code, saved_run
+from experiments.systems.tc_mgan.context import evaluated
 from experiments.train_tc_mgan import SCRIPT
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
-from utils.checkpoints import checkpoint_index, load_networks
 from utils.config import Parser, from_dict
 from utils.errors import UserError
-from utils.files import read_json, write_json
-from utils.names import printable
-from utils.outputs import check_output_folder, replacing_files
-from utils.run_directory import RunDirectory
+from utils.runs.files import read_json, write_json
+from utils.runs.names import printable
+from utils.runs.outputs import check_output_folder, replacing_files
+from utils.runs.run_directory import RunDirectory
+from utils.training.checkpoints import checkpoint_index, load_networks
 
 SUFFIXES = (".nii.gz", ".nii", ".mha")
 LONGEST_NAME = 215  # bytes; file systems take 255, and until it is written a file has 34 more

@@ -21,22 +21,22 @@ from typing import Optional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
 
-from utils.environment import prepare_tensorflow, require_supported_versions
+from utils.runs.environment import prepare_tensorflow, require_supported_versions
 
 require_supported_versions()
 prepare_tensorflow()
 
-from data.label_schemes import check_scheme, resolve_scheme
-from data.slices import SliceConfig
-from data.subjects import find_cases
-from data.verification import Verdict, verify_cases
-from experiments.launch import default_cache, exit_code
+from data.brats.label_schemes import check_scheme, resolve_scheme
+from data.brats.slices import SliceConfig
+from data.brats.subjects import find_cases
+from data.brats.verification import Verdict, verify_cases
+from experiments.engine.cli import default_cache, exit_code
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
-from utils.files import write_text
-from utils.names import printable
-from utils.outputs import check_output_file
-from utils.tables import spreadsheet_text
+from utils.reporting.tables import spreadsheet_text
+from utils.runs.files import write_text
+from utils.runs.names import printable
+from utils.runs.outputs import check_output_file
 
 COLUMNS = ("case", "verdict", "problems", "files")
 

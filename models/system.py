@@ -8,7 +8,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from utils.distribute import LearningRate, apply_updates, make_optimizer, prepare_update
+from utils.training.distribute import LearningRate, apply_updates, make_optimizer, prepare_update
 
 Batch = dict[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
@@ -55,7 +55,7 @@ class GANSystem(abc.ABC):
     def descend(self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]) -> Terms:
         """Updates each group's networks by the gradient of its loss; call it in replica context.
 
-        See `utils.distribute.apply_updates` for gradients that are not finite.
+        See `utils.training.distribute.apply_updates` for gradients that are not finite.
         Returns `loss/<group>`, `gradient_norm/<group>`, with loss scaling `loss_scale/<group>`.
         """
         report = {f"loss/{group}": loss for group, loss in losses.items()}

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from utils.environment import prepare_tensorflow
+from utils.runs.environment import prepare_tensorflow
 
 prepare_tensorflow()
 # A shell that starts pytest in the background leaves Ctrl-C ignored.

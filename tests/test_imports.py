@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 PACKAGES = ("utils", "losses", "data", "models", "experiments")
 SOURCES = sorted(file for top in PACKAGES for file in (REPOSITORY / top).rglob("*.py"))
@@ -84,10 +84,10 @@ def test_only_the_adapter_imports_tensorflow_addons():
 @pytest.mark.parametrize(
     ("module", "source", "wrong"),
     [
-        ("utils.trainer", "def f():\n    from experiments import run", ["experiments"]),
-        ("utils.trainer", "from models.system import GANSystem", ["models.system"]),
+        ("utils.training.trainer", "def f():\n    from experiments import run", ["experiments"]),
+        ("utils.training.trainer", "from models.system import GANSystem", ["models.system"]),
         ("losses.adversarial", "import models.blocks.layers as l", ["models.blocks"]),
-        ("data.slices", "from models import structure_gan", ["models.structure_gan"]),
+        ("data.brats.slices", "from models import structure_gan", ["models.structure_gan"]),
         ("models.samr.system", "import data.contract", ["data"]),
         ("models.samr.system", "from models.tc_mgan.losses import f", ["models.tc_mgan"]),
         ("models.samr.system", "from ..tc_mgan import f", ["models.tc_mgan"]),

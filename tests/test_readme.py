@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"`([^`\n]+)`", TEXT)

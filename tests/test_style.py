@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 PACKAGES = ("models", "losses", "data", "experiments", "utils")
 # Keras fixes what these do; the docstring of the class tells the rest.

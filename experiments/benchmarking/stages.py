@@ -10,18 +10,18 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from data.brats.slices import output_size
 from data.pipeline import RandomMaps, distributed, lesion_labels, training_batches
-from data.slices import output_size
 from data.splits import Split
 from experiments.configs.brats import TRAININGS, BratsConfig, Schedules
-from experiments.stages.context import Context
-from experiments.stages.run_context import open_data
+from experiments.engine.run_context import open_data
+from experiments.systems.structure_gan.context import Context
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.config import StructureConfig
 from models.system import GANSystem
 from utils.errors import UserError
-from utils.run_directory import RunDirectory
+from utils.runs.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
 SIDE = 240  # of a slice of BRATS, voxels

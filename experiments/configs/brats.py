@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, fields, replace
 
 from data.augmentation import UNMOVED, Augmentation
+from data.brats.slices import SliceConfig
 from data.pipeline import MapConfig
-from data.slices import SliceConfig
-from data.synthetic import SyntheticConfig
+from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
     PretrainingConfig,
@@ -16,7 +16,7 @@ from models.structure_gan.config import (
     SynthesisConfig,
 )
 from utils.errors import Rule, at_least, check_fields
-from utils.trainer import Schedule
+from utils.training.trainer import Schedule
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Lengths and intervals that several configurations share."""
 
-from utils.trainer import Schedule
+from utils.training.trainer import Schedule
 
 
 def short_schedule(steps: int, batch_size: int) -> Schedule:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from experiments.stages.quality import QualityConfig
+from experiments.tables.quality.figures import QualityConfig
 from models.baselines.config import GAN_SHARP, SKRGAN_STAR, BaselineConfig
 from utils.errors import at_least, check_fields
 

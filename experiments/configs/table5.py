@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 
-from data.mixing import SubsetRule
+from data.synthetic_sets.mixing import SubsetRule
 from experiments.configs import brats
 from models.structure_gan.config import SegmentationConfig
 from models.structure_gan.segmentation import Inputs
 from utils.errors import at_least, check_fields
-from utils.trainer import Schedule
+from utils.training.trainer import Schedule
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, fields, replace
 
 from data.augmentation import UNMOVED, Augmentation
-from data.slices import SLICE_MAXIMUM, SliceConfig, output_size
+from data.brats.slices import SLICE_MAXIMUM, SliceConfig, output_size
 from experiments.configs.schedules import short_schedule
 from models.tc_mgan.config import EVALUATION, VARIANTS, SegmenterConfig, TCMGANConfig, Variant
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
-from utils.trainer import Schedule
+from utils.training.trainer import Schedule
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ import pytest
 import SimpleITK as sitk
 import tensorflow as tf
 
-from data import phantom, shards, synthetic_files
+from data import shards
+from data.brats import phantom
+from data.brats.subjects import find_subjects
 from data.shards import prepare_shards
-from data.subjects import find_subjects
-from data.synthetic_files import read_synthetic_set
+from data.synthetic_sets import files as synthetic_files
+from data.synthetic_sets.files import read_synthetic_set
 from data.volumes import read_volume, write_volume
-from tests.data.test_synthetic import CONFIG, build
+from tests.data.synthetic_sets.test_building import CONFIG, build
 from tests.data.trees import TINY, write_tree
 from utils.errors import DiskFullError, UserError
 

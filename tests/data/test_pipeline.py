@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data.augmentation import Augmentation
+from data.brats.subjects import find_subjects
 from data.contract import MODALITIES, check_batch
 from data.pipeline import (
     MapConfig,
@@ -21,8 +22,7 @@ from data.pipeline import (
     training_batches,
 )
 from data.shards import parse_record, prepare_shards
-from data.structure_maps import structure_and_outside
-from data.subjects import find_subjects
+from data.structure_maps.extraction import structure_and_outside
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
 from tests.devices import mirrored_strategy
 from utils.errors import UserError

@@ -6,9 +6,9 @@ from itertools import islice
 
 import pytest
 
+from data.brats.subjects import find_subjects
 from data.pipeline import MapConfig, training_batches
 from data.shards import prepare_shards
-from data.subjects import find_subjects
 from tests.data.trees import TINY, write_tree
 
 

@@ -15,12 +15,12 @@ import pytest
 import tensorflow as tf
 
 from data import shards
+from data.brats.slices import SliceConfig, prepare_subject
+from data.brats.subjects import find_subjects
 from data.shards import PreparedSlices, parse_record, prepare_shards
-from data.slices import SliceConfig, prepare_subject
-from data.subjects import find_subjects
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
-from utils.environment import REPOSITORY
 from utils.errors import UserError
+from utils.runs.environment import REPOSITORY
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_what_a_killed_build_left_is_never_read(subjects, tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(shards, "_write_shard", killed_half_way)
-        patch.setattr("utils.files._remove", lambda path: None)
+        patch.setattr("utils.runs.files._remove", lambda path: None)
         with pytest.raises(Killed):
             prepare(subjects, tmp_path)
     (left,) = (tmp_path / "cache").iterdir()
@@ -186,7 +186,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {str(REPOSITORY)!r})
 from data import shards
-from data.subjects import find_subjects
+from data.brats.subjects import find_subjects
 from tests.data.trees import TINY
 write = shards._write_shard
 def killed(folder, number, *arguments):

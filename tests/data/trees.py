@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.brats.slices import SliceConfig
 from data.contract import MODALITIES
-from data.slices import SliceConfig
 from data.volumes import write_volume
 
 LAYOUTS = ("nested2015", "flat2015", "brats2013", "brats2020", "brats2023")

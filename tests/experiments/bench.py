@@ -7,14 +7,14 @@ from pathlib import Path
 
 from data.splits import Split, split_subjects
 from experiments.configs.brats import TINY as PRESET
-from experiments.launch import Script, main, parse
-from experiments.stages.context import Context
-from experiments.stages.job import TrainingJob
-from experiments.stages.run_context import open_data
+from experiments.engine.cli import Script, main, parse
+from experiments.engine.job import TrainingJob
+from experiments.engine.run_context import open_data
+from experiments.systems.structure_gan.context import Context
 from tests.data.defects import DEFECTS
 from tests.data.trees import TINY, case_files, write_tree
 from tests.experiments.conftest import SCRIPT
-from utils.run_directory import RunDirectory
+from utils.runs.run_directory import RunDirectory
 
 CONFIG = replace(PRESET, slicing=TINY)
 

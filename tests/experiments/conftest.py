@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 from experiments import table1_tc_mgan, train_brats
-from experiments.launch import main, parse
-from utils.environment import REPOSITORY
-from utils.run_directory import RunDirectory
+from experiments.engine.cli import main, parse
+from utils.runs.environment import REPOSITORY
+from utils.runs.run_directory import RunDirectory
 
 SCRIPT = "experiments/train_brats.py"
 STAGES = list(train_brats.JOB.stages)

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments.stages import ablation_measures
-from experiments.stages.ablation_measures import MEASURES, Judge
-from experiments.stages.ablation_table import (
+from experiments.systems.structure_gan.evaluation import SliceSet
+from experiments.table1_ablation import chosen_arms, table_arms
+from experiments.tables.ablation import measures as ablation_measures
+from experiments.tables.ablation.arms import LETTERS, ORDERS
+from experiments.tables.ablation.measures import MEASURES, Judge
+from experiments.tables.ablation.table import (
     CLAIMS,
     REAL,
     ablation_frame,
@@ -19,10 +22,7 @@ from experiments.stages.ablation_table import (
     strip,
     table_text,
 )
-from experiments.stages.arms import LETTERS, ORDERS
-from experiments.stages.evaluation import SliceSet
-from experiments.table1_ablation import chosen_arms, table_arms
-from utils.run_directory import RunDirectory
+from utils.runs.run_directory import RunDirectory
 
 
 def figures(**orders) -> dict:

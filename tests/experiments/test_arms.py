@@ -8,15 +8,15 @@ import pytest
 
 from experiments.configs.brats import DEMO, THESIS
 from experiments.configs.table1 import Table1Config
-from experiments.stages.ablation_table import settings_frame
-from experiments.stages.arms import (
+from experiments.table1_ablation import chosen_arms
+from experiments.tables.ablation.arms import (
     ORDERS,
     arm_config,
     arm_run_config,
     first_twin,
     pretraining_twin,
 )
-from experiments.table1_ablation import chosen_arms
+from experiments.tables.ablation.table import settings_frame
 from utils.errors import UserError
 
 NO_GUIDES = {"registration", "consistency", "lesion"}

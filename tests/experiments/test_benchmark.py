@@ -8,14 +8,14 @@ import re
 import pytest
 import tensorflow as tf
 
-from data.slices import output_size
+from data.brats.slices import output_size
 from experiments import benchmark
 from experiments.benchmarking import timing
 from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
 from experiments.benchmarking.profiling import operation_shares
 from experiments.benchmarking.stages import resized, stage_size, stage_width, widened
 from experiments.configs.brats import PRESETS, TRAININGS
-from experiments.launch import exit_code
+from experiments.engine.cli import exit_code
 from tests.data.trees import write_tree
 from utils.errors import UserError
 

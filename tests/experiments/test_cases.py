@@ -12,14 +12,14 @@ import tensorflow as tf
 from data.shards import PreparedSlices
 from data.splits import split_subjects
 from experiments import verify_data
-from experiments.launch import parse
-from experiments.stages.cases import read_skipped
-from experiments.stages.evidence import command
-from experiments.stages.report import add_trainings
+from experiments.engine.cases import read_skipped
+from experiments.engine.cli import parse
+from experiments.engine.evidence import command
+from experiments.systems.structure_gan.report import add_trainings
 from tests.data.trees import case_files, write_tree
 from tests.experiments.bench import CONFIG, Bench
 from utils.errors import UserError
-from utils.report import Report
+from utils.reporting.report import Report
 
 NAMES = [f"brats_2013_pat{number:04d}_1" for number in range(1, 7)]
 

@@ -4,13 +4,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from data.slices import output_size
+from data.brats.slices import output_size
 from experiments.configs.brats import DEMO, PRESETS, THESIS, TINY, BratsConfig, Schedules
 from experiments.configs.table3 import Table3Config
 from experiments.configs.tc_mgan import Table2Config
 from utils.config import Parser, add_config, from_dict, from_namespace, to_yaml
 from utils.errors import UserError
-from utils.trainer import Schedule
+from utils.training.trainer import Schedule
 
 BOTH = pytest.mark.parametrize("name", ["tiny", "demo"])
 

@@ -14,11 +14,11 @@ from experiments import (
     table1_ablation,
     table3_quality,
 )
-from experiments.launch import main, parse
-from experiments.stages.ablation_measures import MEASURES
-from experiments.stages.evidence import Stopwatch, command
-from utils.files import read_json
-from utils.run_directory import RunDirectory
+from experiments.engine.cli import main, parse
+from experiments.engine.evidence import Stopwatch, command
+from experiments.tables.ablation.measures import MEASURES
+from utils.runs.files import read_json
+from utils.runs.run_directory import RunDirectory
 
 
 def run(module, *words) -> int:

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from data.phantom import cached_phantom
+from data.brats.phantom import cached_phantom
 from experiments import audit_privacy, export_nnunet, generate
 from experiments.configs.brats import TINY as PRESET
-from experiments.launch import default_cache, exit_code, main, parse
+from experiments.engine.cli import default_cache, exit_code, main, parse
 from tests.experiments.conftest import train
-from utils.files import read_json, write_json
+from utils.runs.files import read_json, write_json
 
 # What `--resume` needs: where the data is, and who takes part.
 RECORDS = ("config.json", "splits.json", "skipped_cases.json")

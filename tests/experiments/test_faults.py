@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs import brats, tc_mgan
-from experiments.stages.fitting import _learning_rate
+from experiments.engine.fitting import _learning_rate
 from models.structure_gan.segmentation import Segmentation
 from tests.experiments.conftest import TINY, finish, history, start, train
 from tests.experiments.test_processes import SEGMENTATION, free_ports
 from tests.utils.toy import read_events
 from utils.config import flatten
-from utils.files import read_json
+from utils.runs.files import read_json
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from experiments import generate
-from experiments.launch import exit_code
+from experiments.engine.cli import exit_code
 from tests.experiments.conftest import finish, start, stop
-from utils.environment import REPOSITORY
-from utils.files import read_json, write_json
+from utils.runs.environment import REPOSITORY
+from utils.runs.files import read_json, write_json
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_folders_copied_together_are_finished_without_drawing(
 ):
     out = shutil.copytree(halves[1], tmp_path / "set")
     shutil.copytree(halves[0] / "samples", out / "samples", dirs_exist_ok=True)
-    monkeypatch.setattr("data.synthetic.MapSampler.draw", pytest.fail)
+    monkeypatch.setattr("data.synthetic_sets.building.MapSampler.draw", pytest.fail)
     words = ("--run", tiny_run, "--out", out, "--shard", "1/2")
     assert run(*words) == 0
     assert "all 8 samples are there, the set is finished" in capsys.readouterr().out

@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pytest
 
 from experiments.configs.brats import PRESETS, TINY
-from experiments.launch import Script, exit_code, parse
+from experiments.engine.cli import Script, exit_code, parse
 from tests.experiments.conftest import SCRIPT
-from utils.files import write_json
+from utils.runs.files import write_json
 
 SCRIPTS = Script(SCRIPT, "Trains.", PRESETS, ("structure",))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiments.conftest import TINY, finish, history, start, stop
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,8 @@ import pytest
 import tensorflow as tf
 
 from tests.experiments.conftest import SCRIPT, TINY, finish, history, start, stop
-from utils.checkpoints import newest_checkpoint
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
+from utils.training.checkpoints import newest_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ import os, runpy, signal, sys
 script, stage, step = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
 sys.argv[0] = script
 sys.path.insert(0, {str(REPOSITORY)!r})
-from utils.checkpoints import Checkpoints
+from utils.training.checkpoints import Checkpoints
 save = Checkpoints.save
 def save_or_die(self, at):
     if (self.directory.name, at) == (stage, step):

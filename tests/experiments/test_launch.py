@@ -15,16 +15,16 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
-from experiments.launch import Script, default_cache, exit_code, main, parse
-from experiments.starting import record_start
+from experiments.engine.cli import Script, default_cache, exit_code, main, parse
+from experiments.engine.starting import record_start
 from experiments.train_brats import JOB
 from tests.experiments.conftest import SCRIPT, train
 from tests.experiments.conftest import STAGES as ALL_STAGES
-from utils.environment import REPOSITORY
 from utils.errors import UserError
-from utils.faults import NonFiniteError
-from utils.files import write_json
-from utils.signals import Interrupted
+from utils.runs.environment import REPOSITORY
+from utils.runs.files import write_json
+from utils.training.faults import NonFiniteError
+from utils.training.signals import Interrupted
 
 STAGES = ("structure", "segmentation", "report")
 

@@ -8,10 +8,10 @@ import pytest
 
 from experiments import ledger
 from experiments.ledger import COLUMNS, NOT_RUN, main, read_ledger, update
-from experiments.ledger_rows import ROWS
-from utils.environment import REPOSITORY
+from experiments.tables.ledger_rows import ROWS
 from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.runs.environment import REPOSITORY
+from utils.runs.files import read_json, write_json
 
 FIRST = ("table5", "thesis Table 5, 1: 100 % real")
 SEVENTH = ("table5", "thesis Table 5, 7: 10 % real + 200 % synthetic, synthetic first")

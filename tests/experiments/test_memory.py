@@ -9,25 +9,25 @@ import sys
 import pytest
 
 from experiments.configs.brats import TINY
-from experiments.stages.plan import PROCESS_MIB, step_memory
+from experiments.engine.plan import PROCESS_MIB, step_memory
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
 from tests.experiments.conftest import train
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 # Makes three updates and prints the estimate and the process' most memory, MiB.
 MEASURE = f"""
 import resource, sys
 from dataclasses import replace
 sys.path.insert(0, {str(REPOSITORY)!r})
-from utils.environment import prepare_tensorflow
+from utils.runs.environment import prepare_tensorflow
 prepare_tensorflow()
 import tensorflow as tf
 from data.contract import batch_shapes
 from experiments.benchmarking.stages import widened
 from experiments.configs.brats import THESIS
-from experiments.stages.plan import step_memory
+from experiments.engine.plan import step_memory
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN

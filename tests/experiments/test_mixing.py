@@ -11,20 +11,20 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from data.mixing import Sources, kept, subset_ranks
 from data.pipeline import RecordFile
 from data.shards import parse_record
-from data.synthetic import SyntheticConfig
+from data.synthetic_sets.building import SyntheticConfig
+from data.synthetic_sets.mixing import Sources, kept, subset_ranks
 from experiments.configs.table5 import PRESETS, THESIS
-from experiments.mixing import synthetic as synthetic_module
-from experiments.mixing.chart import FAMILIES, draw_table5
-from experiments.mixing.claims import CLAIMS, claims_text, examine, verdict
-from experiments.mixing.rows import ROWS, choose_rows
-from experiments.mixing.scores import TestSet, read_results, result_path, score
-from experiments.mixing.synthetic import draw_selected, record_files
-from experiments.mixing.table import CSV_COLUMNS, flat_metrics, printed, summarise
+from experiments.tables.mixing import synthetic as synthetic_module
+from experiments.tables.mixing.chart import FAMILIES, draw_table5
+from experiments.tables.mixing.claims import CLAIMS, claims_text, examine, verdict
+from experiments.tables.mixing.rows import ROWS, choose_rows
+from experiments.tables.mixing.scores import TestSet, read_results, result_path, score
+from experiments.tables.mixing.synthetic import draw_selected, record_files
+from experiments.tables.mixing.table import CSV_COLUMNS, flat_metrics, printed, summarise
 from utils.errors import UserError
-from utils.files import write_json, write_text
+from utils.runs.files import write_json, write_text
 
 BY_NO = {row.no: row for row in ROWS}
 

@@ -9,12 +9,12 @@ import pytest
 
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
-from experiments.launch import exit_code
-from experiments.stages.report import add_trainings
+from experiments.engine.cli import exit_code
+from experiments.systems.structure_gan.report import add_trainings
 from tests.data.trees import case_files, tiny_case, write_case
 from tests.experiments.bench import Bench
 from utils.errors import UserError
-from utils.report import Report
+from utils.reporting.report import Report
 
 NAMES = (
     "=cmd|'!A1",

@@ -12,16 +12,16 @@ import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
 from data.pipeline import evaluation_batches
-from data.synthetic_files import array_path, read_sample
+from data.synthetic_sets.files import array_path, read_sample
 from experiments import audit_privacy
+from experiments.audit.privacy import Slices, audit_findings, audit_metrics, audit_slices
 from experiments.audit_privacy import FILES
 from experiments.configs.privacy import AuditConfig
-from experiments.launch import default_cache, main, parse
-from experiments.source_run import open_finished
-from experiments.stages.privacy import Slices, audit_findings, audit_metrics, audit_slices
-from utils.files import read_json
+from experiments.engine.cli import default_cache, main, parse
+from experiments.engine.source_run import open_finished
 from utils.metrics.similarity import slice_details
-from utils.run_directory import RunDirectory
+from utils.runs.files import read_json
+from utils.runs.run_directory import RunDirectory
 
 CONFIG = AuditConfig(resamples=200)
 PER_PATIENT = 10

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.experiments.conftest import SCRIPT, TINY, finish, history, start, stop, train
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 STEPS = 40
 SEGMENTATION = (
@@ -37,7 +37,7 @@ SHOW_WEIGHTS = f"""
 import os, runpy, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 import numpy as np
-from utils.checkpoints import Checkpoints
+from utils.training.checkpoints import Checkpoints
 save = Checkpoints.save
 def show(self, step):
     save(self, step)

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from experiments.configs.table3 import TINY
-from experiments.stages import quality
-from experiments.stages.quality import (
+from experiments.table3_quality import _crop_jobs
+from experiments.tables.quality import figures as quality
+from experiments.tables.quality.figures import (
     QualityConfig,
     Slices,
     lesion_crops,
     quality_figures,
     real_slices,
 )
-from experiments.stages.quality_table import (
+from experiments.tables.quality.table import (
     TITLES,
     findings,
     flat_metrics,
@@ -24,7 +25,6 @@ from experiments.stages.quality_table import (
     strip,
     table_text,
 )
-from experiments.table3_quality import _crop_jobs
 from utils.errors import UserError
 from utils.metrics.distributions import frechet_distance, kernel_distance
 from utils.metrics.features import standardise

@@ -13,14 +13,14 @@ import pytest
 from experiments import audit_privacy
 from experiments.configs.brats import DEMO, PRESETS, TINY
 from experiments.configs.tc_mgan import TABLE2_PRESETS
-from experiments.launch import Script, main, parse
-from experiments.stages.dataset import build_dataset
-from experiments.stages.evidence import command
-from experiments.starting import record_start
+from experiments.engine.cli import Script, main, parse
+from experiments.engine.evidence import command
+from experiments.engine.starting import record_start
+from experiments.systems.structure_gan.dataset import build_dataset
 from tests.experiments.conftest import SCRIPT, history, train
 from utils.errors import UserError
-from utils.files import read_json, write_json
-from utils.run_directory import RunDirectory
+from utils.runs.files import read_json, write_json
+from utils.runs.run_directory import RunDirectory
 
 BRATS = Script(SCRIPT, "Trains.", PRESETS, ("structure", "segmentation", "report"))
 TABLE2 = Script("experiments/table2_tc_mgan.py", "Judges.", TABLE2_PRESETS, ("table",))
@@ -236,11 +236,13 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
             build_dataset(context)
         return found and "drawn anew" not in capsys.readouterr().out
 
-    monkeypatch.setattr("experiments.stages.dataset.draw_set", draw)
+    monkeypatch.setattr("experiments.systems.structure_gan.dataset.draw_set", draw)
     assert not build() and build()
     assert build(replace(TINY, dataset=replace(TINY.dataset, samples=99)))
     stricter = replace(TINY, dataset=replace(TINY.dataset, min_dice=0.9))
     assert not build(stricter) and build(stricter)
     assert not build(stricter, seed=1)
-    monkeypatch.setattr("experiments.stages.dataset.checkpoint_index", lambda folder: b"7")
+    monkeypatch.setattr(
+        "experiments.systems.structure_gan.dataset.checkpoint_index", lambda folder: b"7"
+    )
     assert not build(stricter, seed=1)

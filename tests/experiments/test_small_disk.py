@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.launch import exit_code
+from experiments.engine.cli import exit_code
 from tests.experiments.conftest import TINY
-from utils.environment import REPOSITORY
-from utils.files import naming_full_disk
+from utils.runs.environment import REPOSITORY
+from utils.runs.files import naming_full_disk
 
 STEPS = 40
 WORDS = (
@@ -32,7 +32,7 @@ import json, re, shlex, shutil, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, {str(REPOSITORY)!r})
 from tests.experiments.conftest import finish, history, start
-from utils.checkpoints import saved_step
+from utils.training.checkpoints import saved_step
 disk, kept, words = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64M", "tmpfs", str(disk)], check=True)
 out, filler = disk / "run", disk / "filler"

@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from experiments import train_brats
 from experiments.configs.brats import PRESETS, TINY
-from experiments.launch import Option, Script, default_cache, main, parse
-from experiments.source_run import open_source
-from experiments.stages import evidence
-from experiments.stages.job import TrainingJob
+from experiments.engine import evidence
+from experiments.engine.cli import Option, Script, default_cache, main, parse
+from experiments.engine.job import TrainingJob
+from experiments.engine.source_run import open_source
 from utils.errors import UserError
-from utils.files import read_json, write_json
-from utils.run_directory import RunDirectory
-from utils.signals import Interrupted
+from utils.runs.files import read_json, write_json
+from utils.runs.run_directory import RunDirectory
+from utils.training.signals import Interrupted
 
 TABLE = Script(
     "experiments/table0.py",

@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.brats.slices import SliceConfig
 from data.contract import MODALITIES
 from data.shards import parse_record
-from data.slices import SliceConfig
 from data.splits import Split
 from experiments.configs.brats import TINY as PRESET
-from experiments.stages import fitting, run_context, training
-from experiments.stages.context import check_sizes, open_context
-from experiments.stages.dataset import build_dataset, lesion_scorer
-from experiments.stages.evaluation import held_out, surface_figures
-from experiments.stages.fitting import check_first_batch
-from experiments.stages.pictures import plain_row, slice_rows
-from experiments.stages.report import segmentation_table, summary_table
-from experiments.stages.training import (
+from experiments.engine import fitting, run_context
+from experiments.engine.fitting import check_first_batch
+from experiments.systems.structure_gan import training
+from experiments.systems.structure_gan.context import check_sizes, open_context
+from experiments.systems.structure_gan.dataset import build_dataset, lesion_scorer
+from experiments.systems.structure_gan.evaluation import held_out, surface_figures
+from experiments.systems.structure_gan.pictures import plain_row, slice_rows
+from experiments.systems.structure_gan.report import segmentation_table, summary_table
+from experiments.systems.structure_gan.training import (
     _copy_generator,
     generated_maps,
     map_decoder,
@@ -28,10 +29,10 @@ from experiments.stages.training import (
 )
 from tests.data.trees import write_tree
 from tests.devices import mirrored_strategy
-from utils.checkpoints import Checkpoints
 from utils.errors import UserError
-from utils.files import replacing, write_json
-from utils.run_directory import RunDirectory
+from utils.runs.files import replacing, write_json
+from utils.runs.run_directory import RunDirectory
+from utils.training.checkpoints import Checkpoints
 
 SLICING = SliceConfig(slices=(1, 5), rows=(1, 25), columns=(2, 18))
 CONFIG = replace(PRESET, slicing=SLICING)

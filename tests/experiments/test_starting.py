@@ -12,17 +12,17 @@ import tensorflow as tf
 
 from experiments import figure16_samples, table1_tc_mgan
 from experiments.configs.brats import PRESETS, TINY
-from experiments.launch import Script, main, parse
-from experiments.starting import record_start, starting
-from experiments.tc_mgan import variants
+from experiments.engine.cli import Script, main, parse
+from experiments.engine.starting import record_start, starting
+from experiments.tables.tc_mgan import variants
 from tests.experiments.conftest import SCRIPT, train
-from utils.environment import REPOSITORY
-from utils.files import write_json
+from utils.runs.environment import REPOSITORY
+from utils.runs.files import write_json
 
 HOLD = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
-from utils.locking import locked
+from utils.runs.locking import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

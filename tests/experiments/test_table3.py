@@ -11,11 +11,11 @@ import pytest
 import tensorflow as tf
 
 from experiments import table3_quality
-from experiments.launch import main, parse
-from experiments.source_run import open_source
-from experiments.stages.baselines import generator_phases, same_length
-from experiments.stages.quality_table import TITLES
-from utils.run_directory import RunDirectory
+from experiments.engine.cli import main, parse
+from experiments.engine.source_run import open_source
+from experiments.systems.baselines import generator_phases, same_length
+from experiments.tables.quality.table import TITLES
+from utils.runs.run_directory import RunDirectory
 
 BASELINES = ("skrgan_star", "gan_sharp")
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from experiments import table4_lesion_validity as table4
-from experiments.launch import main, parse
-from utils.run_directory import RunDirectory
+from experiments.engine.cli import main, parse
+from utils.runs.run_directory import RunDirectory
 
 
 def run(*words: object) -> int:

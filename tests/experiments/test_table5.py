@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from experiments import table5_mixing
-from experiments.launch import main, parse
-from experiments.mixing.table import CSV_COLUMNS
-from experiments.mixing.training import Bench
-from utils.run_directory import RunDirectory
-from utils.signals import Interrupted
-from utils.trainer import Trainer
+from experiments.engine.cli import main, parse
+from experiments.tables.mixing.table import CSV_COLUMNS
+from experiments.tables.mixing.training import Bench
+from utils.runs.run_directory import RunDirectory
+from utils.training.signals import Interrupted
+from utils.training.trainer import Trainer
 
 FILES = ("table5.csv", "table5.md", "claims.md", "table5.png")
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from experiments import table1_tc_mgan, table2_tc_mgan
-from experiments.tc_mgan.evaluation import (
+from experiments.systems.tc_mgan.evaluation import (
     Translations,
     contrast_figures,
     evenly_spread,
     measure,
     quality_figures,
 )
-from experiments.tc_mgan.report import translation_table
+from experiments.systems.tc_mgan.report import translation_table
 from models.tc_mgan.modalities import TARGETS
 
 REAL = {"T1": 0.2, "T2": 0.9, "T1c": 0.4, "Flair": 0.6}  # in the order of the channels

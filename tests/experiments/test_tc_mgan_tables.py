@@ -15,21 +15,21 @@ import tensorflow as tf
 from data.pipeline import evaluation_batches
 from experiments import table1_tc_mgan, table2_tc_mgan
 from experiments.configs.tc_mgan import TABLE2_PRESETS
-from experiments.launch import default_cache, main, parse
-from experiments.stages.job import TrainingJob
-from experiments.tc_mgan import unets
-from experiments.tc_mgan.evaluation import translate_subjects
-from experiments.tc_mgan.unets import judge, translated_slices
-from experiments.tc_mgan.variants import TITLES, finish_variants, open_variants
+from experiments.engine.cli import default_cache, main, parse
+from experiments.engine.job import TrainingJob
+from experiments.systems.tc_mgan.evaluation import translate_subjects
+from experiments.tables.tc_mgan import unets
+from experiments.tables.tc_mgan.unets import judge, translated_slices
+from experiments.tables.tc_mgan.variants import TITLES, finish_variants, open_variants
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from tests.data.trees import case_files, write_tree
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
 from tests.experiments.test_train_tc_mgan import context_of
-from utils.checkpoints import Checkpoints
 from utils.errors import UserError
-from utils.files import read_json, write_json
-from utils.run_directory import RunDirectory
+from utils.runs.files import read_json, write_json
+from utils.runs.run_directory import RunDirectory
+from utils.training.checkpoints import Checkpoints
 
 ROWS = list(table2_tc_mgan.ROWS)
 

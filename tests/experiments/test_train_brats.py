@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.contract import MODALITIES
-from data.synthetic_files import read_synthetic_set
+from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.brats import PRESETS, BratsConfig
 from tests.experiments.conftest import STAGES, history, train
 from tests.utils.toy import read_events

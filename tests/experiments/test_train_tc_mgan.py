@@ -16,20 +16,20 @@ import tensorflow as tf
 from data.pipeline import evaluation_batches, training_batches
 from experiments import train_tc_mgan
 from experiments.configs.tc_mgan import PRESETS, TranslationConfig
-from experiments.launch import default_cache, main, parse
-from experiments.stages import fitting
-from experiments.tc_mgan import evaluation
-from experiments.tc_mgan.context import TranslationContext, open_translation
-from experiments.tc_mgan.training import train_gan, train_segmenter
+from experiments.engine import fitting
+from experiments.engine.cli import default_cache, main, parse
+from experiments.systems.tc_mgan import evaluation
+from experiments.systems.tc_mgan.context import TranslationContext, open_translation
+from experiments.systems.tc_mgan.training import train_gan, train_segmenter
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
 from tests.utils.toy import read_events
 from utils.config import from_dict
 from utils.errors import UserError
-from utils.files import read_json, write_json
 from utils.metrics.images import psnr
-from utils.run_directory import RunDirectory
+from utils.runs.files import read_json, write_json
+from utils.runs.run_directory import RunDirectory
 
 TRAINED = {
     "pix2pix": ("gan",),

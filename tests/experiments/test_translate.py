@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data.phantom import cached_phantom
+from data.brats.phantom import cached_phantom
+from data.brats.subjects import find_scans
+from data.brats.translation import predicted_volume
 from data.pipeline import evaluation_batches
-from data.subjects import find_scans
-from data.translation import predicted_volume
 from data.volumes import read_volume, write_volume
 from experiments import translate
 from experiments.configs.brats import TINY as BRATS
-from experiments.launch import default_cache, exit_code
+from experiments.engine.cli import default_cache, exit_code
 from models.tc_mgan.modalities import TARGETS
 from tests.experiments.test_train_tc_mgan import context_of
-from utils.files import read_json, write_json
+from utils.runs.files import read_json, write_json
 
 AXIAL = 80  # one of the slices that the tiny preset takes
 

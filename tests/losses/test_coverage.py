@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from utils.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY
 
 COMPARISONS = {"approx", "assert_allclose", "assert_array_equal"}
 

@@ -14,9 +14,9 @@ from models.tc_mgan.modalities import TARGETS, draw_targets, pair_of
 from tests.models.test_tc_mgan_networks import BEFORE_NORM
 from tests.models.test_tc_mgan_segmenter import SIZE, batch_of, plain_dice, tiny_segmenter
 from tests.models.toys import assert_terms_equal, descend, values
-from utils.checkpoints import Checkpoints
 from utils.errors import UserError
 from utils.seeding import uniform
+from utils.training.checkpoints import Checkpoints
 
 RATE = 1e-3
 

@@ -1,0 +1,112 @@
+"""From the T2 volume of one patient to a translator's input slices, and from its output back.
+
+The slices are cut and scaled by the functions that prepare the training slices, so that a network
+meets what it was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from data.brats.slices import SLICE_MAXIMUM, SliceConfig, scaled_slices, slices_with_brain
+from data.resizing import enlarge
+from utils.errors import UserError
+
+FRAME = 240, 240  # rows and columns of a BRATS volume
+FULL_SCALE = 1000  # what a predicted intensity of 1 is in a written volume
+
+
+def source_slices(
+    volume: np.ndarray, config: SliceConfig, source: Path, frame: tuple[int, int] = FRAME
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the input slices of a volume as `slices.prepare_subject` does those of training.
+
+    All slices with enough brain take part, whatever `config.slices` says: it chooses slices for
+    training only.
+
+    Args:
+        volume: [D,H,W] in LPS order with voxels of 1 mm, background 0, such as the T2.
+        config: crop, size, scaling and brain-pixel rule of the training.
+        source: the file, for messages.
+        frame: rows and columns of the training volumes.
+
+    Returns:
+        images: float32 [N,h,w] in [0,1], h x w = `data.brats.slices.output_size(config)`.
+        axial: int64 [N], the index of each in the volume, ascending.
+
+    Raises:
+        UserError: a volume of other rows and columns than the training's, with voxels other than 0
+            along its border or outside the crop, negative under `slice_maximum`, or without any
+            slice that has enough brain.
+    """
+    what = f"The volume {source}"
+    _check_frame(what, volume, config, frame)
+    if config.scaling == SLICE_MAXIMUM and volume.min() < 0:
+        raise UserError(
+            f"{what} must have no voxel below 0, found {volume.min():g}; shift its intensities so "
+            "that the background is 0."
+        )
+    axial = np.arange(len(volume))
+    axial = axial[slices_with_brain({source: volume}, axial, config)]
+    if not volume.any() or not axial.size:
+        raise UserError(
+            f"{what} has no axial slice with more than {config.min_brain_pixels} voxels other than "
+            "0; check that it is a brain."
+        )
+    return scaled_slices({source: volume}, axial, config)[..., 0], axial
+
+
+def _check_frame(
+    what: str, volume: np.ndarray, config: SliceConfig, frame: tuple[int, int]
+) -> None:
+    """Raises UserError unless a volume lies in its frame as the training's, without the skull."""
+    size, ends = volume.shape[1:], (config.rows[1], config.columns[1])
+    if size not in (tuple(frame), ends) or size < ends or size[1] < ends[1]:
+        raise UserError(
+            f"{what} must have {frame[0]} rows and {frame[1]} columns as the training data, found "
+            f"{size[0]} and {size[1]}; resample it to the grid of BraTS."
+        )
+    # A head with its skull or a noisy background reaches the border.
+    rows, columns = (
+        (max(start, 1), min(stop, side - 1))
+        for (start, stop), side in zip((config.rows, config.columns), size)
+    )
+    outside = np.count_nonzero(volume)
+    outside -= np.count_nonzero(volume[:, slice(*rows), slice(*columns)])
+    if outside:
+        raise UserError(
+            f"{what} is not skull-stripped or lies elsewhere than the training data: it must be 0 "
+            f"outside rows {rows} and columns {columns}, found {outside} other voxels; remove "
+            "skull and background, or resample it to the grid of BraTS."
+        )
+
+
+def predicted_volume(
+    images: np.ndarray, axial: Iterable[int], volume: np.ndarray, config: SliceConfig
+) -> np.ndarray:
+    """Puts predicted slices back to where the input slices of `source_slices` were cut.
+
+    The unit is a thousandth of the network's range (`FULL_SCALE`). Under `slice_maximum` that range
+    ends at the largest value of each slice on its own: values of different slices or patients do
+    not compare. 0 where the input is 0, and in slices that did not take part.
+
+    Args:
+        images: float [N,h,w] in [0,1], a prediction for each input slice; what lies outside the
+            range is clipped.
+        axial: [N], as `source_slices` returned them.
+        volume: [D,H,W], the input of `source_slices`.
+        config: the same.
+
+    Returns:
+        int16 [D,H,W], 0..1000.
+    """
+    rows, columns = slice(*config.rows), slice(*config.columns)
+    size = config.rows[1] - config.rows[0], config.columns[1] - config.columns[0]
+    predicted = np.zeros(volume.shape, np.int16)
+    values = np.clip(enlarge(np.clip(images, 0, 1), size), 0, 1) * FULL_SCALE
+    predicted[np.asarray(axial, int), rows, columns] = np.rint(values)
+    predicted[volume == 0] = 0
+    return predicted

@@ -1,0 +1,1 @@
+"""Synthetic sets: drawing, files, export, and mixtures with real slices."""

@@ -1,0 +1,214 @@
+"""Slices as files that other programs read: cases, where they lie, how they are written.
+
+Real slices lie where they were cut from: they overlay their volumes in any viewer. Nothing but
+numbers goes into names and headers: a real case is known by its patient's position in the list
+`train` of splits.json, never by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import pandas as pd
+
+from data.brats.slices import Place, SliceConfig, pixel_size
+from data.contract import MODALITIES
+from data.pipeline import evaluation_batches
+from data.shards import PreparedSlices
+from data.splits import patient_of
+from data.synthetic_sets.files import MANIFEST, read_synthetic_set
+from data.volumes import SPACING, write_volume
+from utils.errors import UserError
+
+SUFFIXES = {"nifti": ".nii.gz", "mha": ".mha"}
+STACK = 50  # synthetic slices per volume
+BATCH = 64
+IDENTITY = ("sample", "file", "seed", "dice")  # by which samples of different sets are told apart
+
+
+class Grid(NamedTuple):
+    """Where prepared slices lie among the voxels of 1 mm that they were cut from, in mm.
+
+    Attributes:
+        spacing: of a pixel along x and y, and between slices.
+        corner: from the centre of the volume's first voxel to that of the first pixel, along its
+            axes x and y; along z it is the number of the axial slice.
+    """
+
+    spacing: tuple[float, float, float]
+    corner: tuple[float, float]
+
+    @classmethod
+    def of(cls, config: SliceConfig) -> Grid:
+        """Returns the grid of slices cut by `config`."""
+        pixel = pixel_size(config)
+        inset = (pixel - SPACING) / 2  # a pixel of several voxels has its centre between them
+        corner = (SPACING * config.columns[0] + inset, SPACING * config.rows[0] + inset)
+        return cls((pixel, pixel, SPACING), corner)
+
+    def origin(self, case: Case) -> tuple[float, ...]:
+        """Returns where the centre of a case's first pixel lies, (x, y, z)."""
+        offset = (*self.corner, SPACING * case.axial)
+        axes = np.reshape(case.place.direction, (3, 3))
+        return tuple(case.place.origin + axes @ offset)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of an export.
+
+    Attributes:
+        name: of its files.
+        images: float32 [D,H,W,4] in [0,1], order `MODALITIES`.
+        label: uint8 [D,H,W], 0..4 with the BRATS 2015 meaning.
+        rows: what the manifest says of each of the D slices.
+        axial: number of its first slice; 0 for a synthetic one, which has no place along z.
+        patient: whose slices they are, for folds; None for a synthetic case.
+        place: of the volume that its slices were cut from; a synthetic one is at the origin.
+    """
+
+    name: str
+    images: np.ndarray
+    label: np.ndarray
+    rows: tuple[Mapping[str, Any], ...]
+    axial: int = 0
+    patient: Optional[str] = None
+    place: Place = Place()
+
+
+def chosen_samples(
+    directory: Path, exclude: Optional[Path] = None, selected: bool = False
+) -> pd.DataFrame:
+    """Returns the rows of a synthetic set's samples.csv that are to be exported.
+
+    Args:
+        directory: of the set.
+        exclude: list of samples to leave out, such as an audit's quarantine.csv.
+        selected: only samples that the lesion filter kept.
+
+    Raises:
+        UserError: no finished set, a list that is not of this set, or nothing left.
+    """
+    if not (Path(directory) / MANIFEST).exists():
+        raise UserError(f"{directory} is not a finished synthetic set; run stage dataset")
+    table = pd.read_csv(Path(directory) / "samples.csv")
+    keep = table["selected"].to_numpy(bool) if selected else np.full(len(table), True)
+    if exclude is not None:
+        keep &= ~table["sample"].isin(_listed(exclude, table)).to_numpy()
+    if not keep.any():
+        raise UserError(
+            f"None of the {len(table)} samples in {directory} is left to export; leave out "
+            "--selected or shorten the list of --exclude."
+        )
+    return table[keep]
+
+
+def _listed(path: Path, table: pd.DataFrame) -> Collection[int]:
+    """Returns the samples that a list names; UserError unless its rows are those of `table`."""
+    try:
+        listed = pd.read_csv(path, compression=None)  # no archive is opened
+        kinds = dict(zip(IDENTITY, (int, str, str, float)))  # an empty list has none of its own
+        wanted = listed[list(IDENTITY)].astype(kinds)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"--exclude {path} must be a list with the columns {', '.join(IDENTITY)}, such as "
+            "quarantine.csv of experiments/audit_privacy.py; give another file."
+        ) from error
+    both = wanted.merge(table, on=list(IDENTITY[:3]))
+    # Reading and writing text may change a Dice's last digit.
+    found = np.isclose(both["dice_x"], both["dice_y"], equal_nan=True).sum()
+    if found != len(wanted):
+        raise UserError(
+            f"--exclude {path} lists {len(wanted)} samples, of which {found} are in this "
+            "synthetic set; give the list of an audit of this run."
+        )
+    return set(wanted["sample"])
+
+
+def synthetic_cases(directory: Path, samples: pd.DataFrame) -> Iterator[Case]:
+    """Yields the samples that rows of samples.csv name, one case per slice."""
+    rows = {row["sample"]: row for row in samples.to_dict("records")}
+    for number, arrays in enumerate(read_synthetic_set(directory)):
+        if number in rows:
+            row = {"kind": "synthetic", **{k: rows[number][k] for k in ("sample", "dice")}}
+            row["selected"] = bool(rows[number]["selected"])
+            images, label = arrays["images"][None], arrays["label"][None]
+            yield Case(f"synthetic_{number:06d}", images, label, (row,))
+
+
+def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator[Case]:
+    """Yields the prepared slices of some subjects, one case per slice."""
+    places = dict(zip(prepared.subject_ids, prepared.places))
+    for number, subject in enumerate(subject_ids):
+        for batch in evaluation_batches(prepared, [subject], BATCH):
+            arrays = (batch[key].numpy() for key in ("images", "label", "source"))
+            for image, label, (_, axial) in zip(*arrays):
+                row = {"kind": "real", "patient": number, "slice": int(axial)}
+                yield Case(
+                    f"real_{number:04d}_{axial:03d}",
+                    image[None],
+                    label[None, ..., 0].astype(np.uint8),
+                    (row,),
+                    int(axial),
+                    patient_of(subject),
+                    places[subject],
+                )
+
+
+def as_volumes(cases: Iterable[Case]) -> Iterator[Case]:
+    """Stacks cases of one slice: those of a real subject by their place, synthetic ones in order.
+
+    Slices of a subject that were left out of the prepared ones are 0.
+    """
+
+    def group(numbered: tuple[int, Case]) -> tuple[str, int]:
+        number, case = numbered
+        row = case.rows[0]
+        return row["kind"], row["patient"] if row["kind"] == "real" else number // STACK
+
+    for (kind, number), members in groupby(enumerate(cases), group):
+        yield _stacked(f"{kind}_{number:04d}", [case for _, case in members])
+
+
+def _stacked(name: str, cases: Sequence[Case]) -> Case:
+    first = cases[0]
+    places = [case.axial - first.axial if first.patient else i for i, case in enumerate(cases)]
+    images = np.zeros((places[-1] + 1, *first.images.shape[1:]), np.float32)
+    label = np.zeros(images.shape[:3], np.uint8)
+    for place, case in zip(places, cases):
+        images[place], label[place] = case.images[0], case.label[0]
+    rows = tuple({**case.rows[0], "index": place} for place, case in zip(places, cases))
+    return Case(name, images, label, rows, first.axial, first.patient, first.place)
+
+
+def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> None:
+    """Writes a case: one float32 volume per modality, and its label in uint8.
+
+    Args:
+        case: the case.
+        images: a file per modality; the suffix chooses the format.
+        label: the label's file.
+        grid: where the slices lie.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    geometry = (grid.spacing, grid.origin(case), case.place.direction)
+    for i, path in enumerate(images):
+        write_volume(path, np.ascontiguousarray(case.images[..., i]), *geometry)
+    write_volume(label, case.label, *geometry)
+
+
+def write_plain(folder: Path, cases: Iterable[Case], grid: Grid, suffix: str) -> pd.DataFrame:
+    """Writes images/<case>_<modality> and labels/<case>; returns the manifest's rows."""
+    rows = []
+    for case in cases:
+        images = [folder / "images" / f"{case.name}_{name}{suffix}" for name in MODALITIES]
+        write_case(case, images, folder / "labels" / f"{case.name}{suffix}", grid)
+        rows += [{"case": case.name, **row} for row in case.rows]
+    return pd.DataFrame(rows)

@@ -1,0 +1,227 @@
+"""The files of a synthetic data set, and which of them each of several processes makes.
+
+synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
+                            samples whose map was taken after all retries without passing
+synthetic/samples.csv       one row per sample
+synthetic/samples/*.npz     images [H,W,4] float32, label, structure, outside [H,W] uint8
+synthetic/samples/*.json    the sample's row; written last, it marks the sample as complete
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import UserError
+from utils.runs.files import (
+    as_json,
+    read_json,
+    remove_leftovers,
+    replacing_all,
+    write_json,
+    write_text,
+)
+from utils.runs.locking import locked
+
+MANIFEST = "manifest.json"
+Sample = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]  # its row and its arrays, by name
+_SAMPLE = re.compile(r"synthetic_(\d{6,})\.(?:npz|json)")
+_LOCK = re.compile(r"lock-(\d+)-of-(\d+)\.json")
+
+
+class Shard(NamedTuple):
+    """The samples of a set that one process draws: those whose number % `count` is `index`."""
+
+    index: int
+    count: int
+
+    def numbers(self, samples: int) -> range:
+        """Returns the shard's numbers among those of a set of `samples`."""
+        return range(self.index, samples, self.count)
+
+    def owns(self, name: str) -> bool:
+        """Returns whether a file of this name belongs to one of the shard's samples."""
+        number = _number(name)
+        return number is not None and number % self.count == self.index
+
+    def overlaps(self, other: Shard) -> bool:
+        """Returns whether two shards, of sets divided in whatever ways, share a number."""
+        return (self.index - other.index) % math.gcd(self.count, other.count) == 0
+
+    @property
+    def lock(self) -> str:
+        """The name of the file by which a process holds the shard."""
+        return f"lock-{self.index}-of-{self.count}.json"
+
+
+WHOLE = Shard(0, 1)
+
+
+@contextmanager
+def holding(directory: Path, shard: Shard) -> Iterator[None]:
+    """Keeps other processes from drawing a shard's samples, while those of other shards go on.
+
+    The folder is made when missing, and what a killed process left of these samples is removed.
+
+    Raises UserError if another process draws some of them, or for a folder that cannot be written.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(locked(directory, shard.lock))
+        # The own lock comes first, so that of two processes at least one sees the other's.
+        found = map(_LOCK.fullmatch, sorted(path.name for path in Path(directory).iterdir()))
+        others = [Shard(int(match[1]), int(match[2])) for match in found if match]
+        for other in others:
+            if other != shard and shard.overlaps(other):
+                stack.enter_context(locked(directory, other.lock))
+        if sample_folder(directory).exists():
+            remove_leftovers(sample_folder(directory), shard.owns)
+        yield
+
+
+def sample_folder(directory: Path) -> Path:
+    """Returns where a set's samples are."""
+    return Path(directory) / "samples"
+
+
+def array_path(directory: Path, number: int) -> Path:
+    """Returns the file of a sample's arrays."""
+    return sample_folder(directory) / f"synthetic_{number:06d}.npz"
+
+
+def row_path(directory: Path, number: int) -> Path:
+    """Returns the file of a sample's row."""
+    return array_path(directory, number).with_suffix(".json")
+
+
+def _number(name: str) -> Optional[int]:
+    match = _SAMPLE.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def samples_there(directory: Path) -> set[int]:
+    """Returns the numbers of the samples that are complete, from one look at the folder."""
+    folder = sample_folder(directory)
+    names = Counter(_number(path.name) for path in folder.iterdir()) if folder.exists() else {}
+    return {number for number, files in names.items() if number is not None and files == 2}
+
+
+def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
+    """Writes the files of one or more samples, flushed to the disk together.
+
+    Raises DiskFullError if there is no room.
+    """
+    numbers = [row["sample"] for row, _ in samples]
+    paths = [place(directory, n) for place in (array_path, row_path) for n in numbers]
+    with replacing_all(paths) as temporaries:
+        for (row, arrays), array_file, row_file in zip(
+            samples, temporaries, temporaries[len(samples) :]
+        ):
+            np.savez(array_file, **arrays)  # deflating would cost time and save little
+            row_file.write_text(as_json(row), encoding="utf-8")
+
+
+class Background:
+    """Context in which one action at a time runs beside the main thread, in order.
+
+    What an action raises is raised by the next `run`, which then runs nothing, or at the end.
+    """
+
+    def __enter__(self) -> Background:
+        self._pool = ThreadPoolExecutor(1)
+        self._last: Optional[Future] = None
+        return self
+
+    def run(self, action: Callable[[], None]) -> None:
+        """Starts an action as soon as the one before has ended."""
+        if self._last is not None:
+            self._last.result()
+        self._last = self._pool.submit(action)
+
+    def __exit__(self, kind: Optional[type], *_: object) -> None:
+        self._pool.shutdown()
+        if kind is None and self._last is not None:
+            self._last.result()
+
+
+def write_manifest(
+    directory: Path, settings: Mapping[str, Any], seed: int, notes: Mapping[str, str]
+) -> Optional[dict[str, int]]:
+    """Writes samples.csv and manifest.json, the same ones whoever does it, if no sample is missing.
+
+    Args:
+        directory: the data set's folder.
+        settings: fields of the `SyntheticConfig`.
+        seed: of the data set.
+        notes: free text that the manifest begins with.
+
+    Returns:
+        Counts of rejections by reason, or None if there are samples still to be drawn.
+    """
+    numbers = range(settings["samples"])
+    if not samples_there(directory).issuperset(numbers):
+        return None
+    rows = [read_json(row_path(directory, number)) for number in numbers]
+    rejected: Counter = Counter()
+    for row in rows:
+        rejected.update(row.pop("rejected"))
+    rejected["dice below threshold"] = sum(not row["selected"] for row in rows)
+    table = pd.DataFrame(rows)
+    write_text(Path(directory) / "samples.csv", table.to_csv(index=False))
+    counts = {reason: int(count) for reason, count in sorted(rejected.items())}
+    write_json(
+        Path(directory) / MANIFEST,
+        {
+            **notes,
+            "settings": dict(settings),
+            "seed": seed,
+            "samples": len(rows),
+            "selected": int(table["selected"].sum()),
+            "accepted_after_retries": int(table["accepted_after_retries"].sum()),
+            "rejected": counts,
+        },
+    )
+    return counts
+
+
+def read_manifest(directory: Path) -> Optional[dict[str, Any]]:
+    """Returns manifest.json of a finished set, or None if there is none."""
+    path = Path(directory) / MANIFEST
+    return read_json(path) if path.exists() else None
+
+
+def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the samples of a finished set in order: images, label, structure, outside.
+
+    images is float32 [H,W,4]; the others are uint8 [H,W].
+
+    Raises UserError if the set is not complete or a sample is damaged.
+    """
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise UserError(
+            f"{directory} is not a finished synthetic set (no {MANIFEST}); run stage dataset"
+        )
+    for number in range(manifest["samples"]):
+        yield read_sample(array_path(directory, number))
+
+
+def read_sample(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of one sample; UserError for a file that holds anything else."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, AttributeError, TypeError, BadZipFile) as error:
+        raise UserError(
+            f"The sample {path} is damaged or holds something else than arrays; make the set again "
+            "in a new folder, or put back the file that was there."
+        ) from error

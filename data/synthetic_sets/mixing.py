@@ -1,0 +1,182 @@
+"""Training sets mixed from real, synthetic and enhanced slices, for the thesis' Table 5.
+
+All amounts are multiples of the number N of real training slices. A smaller part is contained in a
+larger one: 10 % of the real slices lie in 20 %, half of the synthetic ones in all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from data.pipeline import RecordFile, dealt_batches, shuffled_records
+from data.shards import parse_record
+from data.synthetic_sets.enhancement import enhance
+from utils.errors import UserError
+from utils.seeding import derive_seed, fold_in
+
+SubsetRule = Literal["slices", "patients"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What training sets are mixed from.
+
+    Attributes:
+        real: the training patients' files, every slice kept.
+        synthetic: files of synthetic slices, every slice kept.
+        ranks: for each real file the places [records] of its slices when a part of them is taken.
+    """
+
+    real: Sequence[RecordFile]
+    synthetic: Sequence[RecordFile]
+    ranks: Sequence[np.ndarray]
+
+    @property
+    def slices(self) -> int:
+        """The number N of real training slices, which an amount of 1 stands for."""
+        return sum(len(file.keep) for file in self.real)
+
+
+class Phase(NamedTuple):
+    """A stretch of training on one shuffled pool: its files and how many examples it presents."""
+
+    files: Sequence[RecordFile]
+    examples: int
+
+
+def subset_ranks(counts: Sequence[int], rule: str, seed: int) -> list[np.ndarray]:
+    """Returns the order in which slices enter a part of the real data: [counts[i]] for file i.
+
+    Args:
+        counts: slices of each patient.
+        rule: "slices" shuffles the slices of all patients, as the thesis does; "patients" takes one
+            whole patient after the other, of the last one a random part.
+        seed: of the order.
+
+    Raises:
+        UserError: another rule.
+    """
+    if rule not in get_args(SubsetRule):
+        raise UserError(f"The subset rule is {rule!r}; give {' or '.join(get_args(SubsetRule))}")
+    rng = np.random.default_rng(seed)
+    total = sum(counts)
+    order = rng.permutation(total)
+    if rule == "patients":
+        patient = np.repeat(rng.permutation(len(counts)), counts)
+        order = order[np.argsort(patient[order], kind="stable")]
+    ranks = np.empty(total, int)
+    ranks[order] = np.arange(total)
+    return np.split(ranks, np.cumsum(counts)[:-1])
+
+
+def pool(
+    sources: Sources, real: float = 0, synthetic: float = 0, enhanced: float = 0
+) -> list[RecordFile]:
+    """Returns the files of a mixture with the amounts given, in multiples of N.
+
+    The tag of an enhanced slice is the number of its copy, from 1; that of every other slice is 0.
+
+    Raises:
+        UserError: more than 1 of real slices, more synthetic slices than there are, or nothing.
+    """
+    size, files = sources.slices, _prefix(sources, real, 0)
+    wanted = round(synthetic * size)
+    for file in sources.synthetic:
+        taken = min(wanted, len(file.keep))
+        files.append(file._replace(keep=np.arange(len(file.keep)) < taken))
+        wanted -= taken
+    if wanted > 0 or real > 1:
+        raise UserError(
+            f"A mixture of {real:g} real and {synthetic:g} synthetic needs at most {size} real and "
+            f"{wanted} more synthetic slices than there are; draw more or mix less"
+        )
+    for copy in range(1, int(np.ceil(enhanced)) + 1):
+        files += _prefix(sources, min(1, enhanced - copy + 1), copy)
+    files = [file for file in files if file.keep.any()]
+    if not files:
+        raise UserError(
+            f"A mixture of {real:g} real, {synthetic:g} synthetic and {enhanced:g} enhanced times "
+            f"{size} slices holds no slice; use more patients or larger amounts"
+        )
+    return files
+
+
+def _prefix(sources: Sources, share: float, tag: int) -> list[RecordFile]:
+    limit = round(share * sources.slices)
+    pairs = zip(sources.real, sources.ranks)
+    return [RecordFile(file.path, ranks < limit, tag) for file, ranks in pairs]
+
+
+def mixed_batches(
+    phases: Sequence[Phase],
+    size: tuple[int, int],
+    seed: int,
+    enhancement_seed: int,
+    *,
+    batch_size: int,
+    first_step: int = 0,
+    shard: tuple[int, int, int] = (0, 1, 1),
+) -> tf.data.Dataset:
+    """Returns an endless data set of batches `images`, `label` and `source` (see `data.contract`).
+
+    The batch of a step is a function of the arguments. An enhanced slice is one of its copy's
+    number and its source, so every pass sees the same enhanced set, as if it were stored.
+
+    Args:
+        phases: one after the other; the last one goes on for ever.
+        size: (H, W) of the slices, pixels.
+        seed: of the order.
+        enhancement_seed: of the enhanced copies.
+        batch_size: examples per step over all replicas.
+        first_step: where to start.
+        shard: as in `data.pipeline.training_batches`.
+    """
+    first = first_step * batch_size
+    base_seed = np.array([derive_seed(enhancement_seed, part) for part in "ab"], np.int32)
+
+    enhanced = any(file.tag for phase in phases for file in phase.files)
+
+    def copy_seed(copy: tf.Tensor, example: dict[str, tf.Tensor]) -> tf.Tensor:
+        subject, axial = tf.unstack(example["source"])
+        return fold_in(fold_in(fold_in(tf.constant(base_seed), copy), subject), axial)
+
+    def decode(element: dict) -> dict[str, tf.Tensor]:
+        record, copy = element["record"]
+        example = parse_record(record, size)
+        if not enhanced:
+            return example
+        images, label = tf.cond(
+            copy > 0,
+            lambda: enhance(example["images"], example["label"], copy_seed(copy, example)),
+            lambda: (example["images"], example["label"]),
+        )
+        return {**example, "images": images, "label": label}
+
+    streams = {"record": _in_turn(phases, seed, first)}
+    return dealt_batches(streams, decode, first, batch_size, shard)
+
+
+def _in_turn(phases: Sequence[Phase], seed: int, first: int) -> tf.data.Dataset:
+    """Returns the pairs (record, tag) of the phases from example `first` on."""
+    start, streams = 0, []
+    for number, phase in enumerate(phases):
+        last = number == len(phases) - 1
+        if last or first < start + phase.examples:
+            skipped = max(0, first - start)
+            stream = shuffled_records(phase.files, derive_seed(seed, "phase", number), skipped)
+            streams.append(stream if last else stream.take(phase.examples - skipped))
+        start += phase.examples
+    whole = streams[0]
+    for stream in streams[1:]:
+        whole = whole.concatenate(stream)
+    return whole
+
+
+def kept(files: Iterable[RecordFile]) -> int:
+    """Returns how many slices of some files take part."""
+    return sum(int(file.keep.sum()) for file in files)

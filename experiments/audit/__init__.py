@@ -1,0 +1,1 @@
+"""Privacy audit of a synthetic set."""

@@ -1,0 +1,287 @@
+"""Privacy audit: are synthetic slices nearer to training slices than other patients' slices are?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, Optional
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from data.contract import MODALITIES
+from data.pipeline import evaluation_batches
+from data.synthetic_sets.files import read_synthetic_set
+from experiments.configs.privacy import AuditConfig
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.pictures import plain_row
+from utils.errors import UserError
+from utils.metrics.membership import Membership, membership
+from utils.metrics.similarity import Neighbours, nearest, slice_details
+from utils.reporting.charts import OKABE_ITO, new_figure
+from utils.reporting.pictures import grid
+
+CHUNK = 64  # slices in memory at full size
+TITLES = {
+    "synthetic_to_training": "synthetic to training",
+    "synthetic_to_held_out": "synthetic to held-out",
+    "held_out_to_training": "control: held-out to training",
+}
+DEFINITIONS = (
+    "Similarity of two slices: correlation of their details (slice less its blurred self), mean "
+    "over the four modalities, at the shift of up to 3 pixels of a slice at most 96 pixels long at "
+    "which it is largest, mirrored or not; -1 to 1, higher is more alike, 1 is a copy. It depends "
+    "on no pixel spacing.",
+    "Control: similarity of each held-out slice to the nearest training slice, which is of another "
+    "patient.",
+    "Limit, without `--max-similarity`: halfway between the largest control and 1. If synthetic "
+    "slices resembled training slices no more than other patients' slices do, each would exceed "
+    "the largest of n controls with a probability of at most 1 / (n + 1), and the limit, which is "
+    "higher, more rarely. Generated slices are smoother than real ones and resemble all of "
+    "them a little more: hence the distance.",
+    "Membership AUC: share of pairs in which the training slice is more similar to its nearest "
+    "synthetic slice than the held-out slice to its own; 0.5 = the set does not tell who was in "
+    "the training data. Control: the same between two groups of training patients, drawn at "
+    "random. Corrected: 0.5 + AUC - control. Intervals: 95 %, patients drawn with replacement.",
+)
+
+
+class Slices(NamedTuple):
+    """`slice_details` [N,h,w,4] of real slices and their rows (subject index, axial slice)."""
+
+    details: np.ndarray
+    source: np.ndarray
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit found; synthetic slices are in the order of the set.
+
+    Attributes:
+        neighbours: by the keys of `TITLES`.
+        limit: similarity to a training slice above which a sample is quarantined.
+        training: (subject index, axial slice) of all training slices [T,2].
+        membership: of training and held-out slices, by their nearest synthetic ones.
+        sizes: number of training and of held-out slices.
+    """
+
+    neighbours: Mapping[str, Neighbours]
+    limit: float
+    training: np.ndarray
+    membership: Membership
+    sizes: tuple[int, int]
+
+    @property
+    def quarantined(self) -> np.ndarray:
+        """Which samples are too similar to a training slice: bool [N]."""
+        return self.neighbours["synthetic_to_training"].similarity > self.limit
+
+    @property
+    def worst(self) -> np.ndarray:
+        """The samples, those most similar to a training slice first: int [N]."""
+        return np.argsort(-self.neighbours["synthetic_to_training"].similarity, kind="stable")
+
+
+def audit_run(context: Context, config: AuditConfig, max_similarity: Optional[float]) -> Audit:
+    """Compares a finished run's synthetic set with its training and held-out slices."""
+    return audit_slices(
+        synthetic_details(context),
+        real_details(context, context.split.train),
+        real_details(context, context.split.test),
+        config,
+        max_similarity,
+    )
+
+
+def audit_slices(
+    synthetic: np.ndarray,
+    training: Slices,
+    held_out: Slices,
+    config: AuditConfig,
+    max_similarity: Optional[float] = None,
+) -> Audit:
+    """Compares `slice_details` of synthetic slices [N,h,w,4] with those of real ones.
+
+    Without `max_similarity` the limit is that of `similarity_limit`.
+    """
+    to_training, from_training = nearest(synthetic, training.details, "Synthetic - training")
+    to_held_out, from_held_out = nearest(synthetic, held_out.details, "Synthetic - held-out")
+    control, _ = nearest(held_out.details, training.details, "Held-out - training")
+    found = membership(
+        from_training.similarity,
+        training.source[:, 0],
+        from_held_out.similarity,
+        held_out.source[:, 0],
+        config.resamples,
+        config.seed,
+    )
+    return Audit(
+        dict(zip(TITLES, (to_training, to_held_out, control))),
+        similarity_limit(control.similarity) if max_similarity is None else max_similarity,
+        training.source,
+        found,
+        (len(training.details), len(held_out.details)),
+    )
+
+
+def similarity_limit(control: np.ndarray) -> float:
+    """Returns the similarity halfway between the largest of the control's [K] and a copy's 1."""
+    return (float(control.max()) + 1) / 2
+
+
+def check_max_similarity(value: Optional[float]) -> None:
+    """Raises UserError for a limit that would keep every sample or none."""
+    if value is not None and not 0 < value < 1:
+        raise UserError(f"--max-similarity is {value}; give a number above 0 and below 1")
+
+
+def real_details(context: Context, subjects: Sequence[str]) -> Slices:
+    """Returns what is compared of the prepared slices of some subjects."""
+    batches = evaluation_batches(context.prepared, subjects, CHUNK)
+    parts = [(slice_details(b["images"].numpy()), b["source"].numpy()) for b in batches]
+    return Slices(*map(np.concatenate, zip(*parts)))
+
+
+def synthetic_details(context: Context) -> np.ndarray:
+    """Returns what is compared of all samples of the synthetic set."""
+    samples = read_synthetic_set(context.run.synthetic)
+    parts = []
+    while chunk := [sample["images"] for sample in islice(samples, CHUNK)]:
+        parts.append(slice_details(np.stack(chunk)))
+    return np.concatenate(parts)
+
+
+def audit_metrics(audit: Audit) -> dict[str, float]:
+    """Returns the figures as `privacy/...`; those that do not exist are left out."""
+    metrics = {
+        f"privacy/{name}/{key}": float(value)
+        for name, neighbours in audit.neighbours.items()
+        for key, value in zip(
+            ("median", "p95", "max"), np.percentile(neighbours.similarity, [50, 95, 100])
+        )
+    }
+    to_training, to_held_out, control = (n.similarity for n in audit.neighbours.values())
+    metrics.update(
+        {
+            "privacy/limit": audit.limit,
+            "privacy/samples": len(to_training),
+            "privacy/quarantined": int(audit.quarantined.sum()),
+            "privacy/above_control": int((to_training > control.max()).sum()),
+            "privacy/nearer_to_training": float((to_training > to_held_out).mean()),
+            "privacy/nearer_to_training_by_number": audit.sizes[0] / sum(audit.sizes),
+        }
+    )
+    for name, interval in audit.membership._asdict().items():
+        for key, value in zip(("", "_low", "_high"), interval):
+            metrics[f"privacy/membership/{name}{key}"] = value
+    return {key: value for key, value in metrics.items() if np.isfinite(value)}
+
+
+def audit_frame(audit: Audit, samples: pd.DataFrame, patients: Sequence[int]) -> pd.DataFrame:
+    """Returns a row per sample: its nearest training slice, by numbers that name nobody.
+
+    Args:
+        audit: the audit.
+        samples: samples.csv of the set.
+        patients: subject indices of the training patients, in the order of splits.json.
+    """
+    to_training, to_held_out, _ = audit.neighbours.values()
+    source = audit.training[to_training.index]
+    return pd.DataFrame(
+        {
+            "sample": samples["sample"],
+            "file": samples["file"],
+            "training_similarity": to_training.similarity,
+            "training_patient": [list(patients).index(subject) for subject in source[:, 0]],
+            "training_slice": source[:, 1],
+            "held_out_similarity": to_held_out.similarity,
+            "quarantined": audit.quarantined,
+        }
+    )
+
+
+def audit_table(metrics: Mapping[str, float]) -> pd.DataFrame:
+    """Returns the three distributions of nearest-neighbour similarity in figures."""
+    rows = [
+        {"slices": title, **{k: metrics[f"privacy/{name}/{k}"] for k in ("median", "p95", "max")}}
+        for name, title in TITLES.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def audit_findings(metrics: Mapping[str, float]) -> list[str]:
+    """Returns what the figures say, in words."""
+    count, total = int(metrics["privacy/quarantined"]), int(metrics["privacy/samples"])
+    sentences = [
+        f"{'ALARM: ' if count else ''}{count} of {total} samples are more similar to a training "
+        f"slice than the limit {metrics['privacy/limit']:.3f}; "
+        f"{int(metrics['privacy/above_control'])} more than any held-out slice is.",
+        f"{metrics['privacy/nearer_to_training']:.0%} of the samples are nearer to a training than "
+        f"to a held-out slice; {metrics['privacy/nearer_to_training_by_number']:.0%} of the real "
+        "slices are training slices.",
+    ]
+    words = {name: _interval(metrics, name) for name in Membership._fields}
+    text = f"Membership AUC {words['auc']}"
+    low = metrics.get("privacy/membership/corrected_low")
+    if low is None:
+        return [*sentences, f"{text}; a control needs at least 2 training patients."]
+    verdict = "ALARM: the set tells" if low > 0.5 else "it is not shown that the set tells"
+    corrected = f"control {words['control']}, corrected {words['corrected']}"
+    return [*sentences, f"{text}, {corrected}: {verdict} who was in the training data."]
+
+
+def _interval(metrics: Mapping[str, float], name: str) -> str:
+    keys = [f"privacy/membership/{name}{end}" for end in ("", "_low", "_high")]
+    if keys[0] not in metrics:
+        return ""
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*(metrics[key] for key in keys))
+
+
+def audit_chart(audit: Audit) -> Figure:
+    """Draws the distributions of nearest-neighbour similarity and the limit."""
+    values = {TITLES[name]: found.similarity for name, found in audit.neighbours.items()}
+    ends = [min(map(np.min, values.values())), max(*map(np.max, values.values()), audit.limit)]
+    bins = np.linspace(ends[0] - 0.01, min(ends[1] + 0.02, 1.01), 40)
+    figure = new_figure(10, 4.5)
+    axes = figure.subplots()
+    for i, (title, similarity) in enumerate(values.items()):
+        shares = np.histogram(similarity, bins)[0] / len(similarity)
+        style = {"color": OKABE_ITO[i], "linestyle": ("-", "--", ":")[i], "linewidth": 2}
+        axes.stairs(shares, bins, label=title, **style)
+    axes.axvline(audit.limit, color="black", linewidth=1, label=f"limit {audit.limit:.3f}")
+    axes.set_xlabel("similarity to the nearest slice (1 is a copy)")
+    axes.set_ylabel("share of the slices")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return figure
+
+
+def worst_pairs(context: Context, audit: Audit, count: int) -> np.ndarray:
+    """Draws the samples most similar to a training slice above those slices: uint8 [H,W,3]."""
+    chosen = audit.worst[:count]
+    to_training = audit.neighbours["synthetic_to_training"]
+    wanted = dict.fromkeys(chosen.tolist())
+    for number, sample in enumerate(read_synthetic_set(context.run.synthetic)):
+        if number in wanted:
+            wanted[number] = sample["images"]
+    fake = np.stack(list(wanted.values()))
+    real = np.stack(
+        [_training_slice(context, *audit.training[i]) for i in to_training.index[chosen]]
+    )
+    rows, titles = [], []
+    for i, modality in enumerate(MODALITIES):
+        rows += [plain_row(fake[..., i]), plain_row(real[..., i])]
+        titles += [f"{modality} synthetic", f"{modality} training"]
+    headers = [f"{number}: {to_training.similarity[number]:.3f}" for number in chosen]
+    return grid(rows, titles=titles, headers=headers)
+
+
+def _training_slice(context: Context, subject: int, axial: int) -> np.ndarray:
+    name = context.prepared.subject_ids[subject]
+    for batch in evaluation_batches(context.prepared, [name], CHUNK):
+        for image, source in zip(batch["images"].numpy(), batch["source"].numpy()):
+            if source[1] == axial:
+                return image
+    raise KeyError((subject, axial))

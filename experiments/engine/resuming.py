@@ -1,0 +1,92 @@
+"""Continuing a run: what its config.json says, and what a command line may change of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from utils.config import differences, from_dict
+from utils.errors import UserError
+from utils.runs.files import read_json
+
+# Fields, or groups of them, that decide which slices of which patients a run is made of.
+DATA_FIELDS = {"slicing", "phantom_subjects", "test_fraction"}
+
+
+def saved_run(out: Optional[Path], needs: str) -> dict:
+    """Returns what a run directory's config.json says of its start; UserError if it has none.
+
+    `needs` begins the sentence, such as "--resume needs --out with".
+    """
+    if out is None or not (out / "config.json").exists():
+        raise UserError(f"{needs} a run directory; {out} holds no config.json")
+    try:
+        saved = read_json(out / "config.json")
+        start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
+        later = ("run", "fingerprint", "skip_bad", "earlier")
+        return {**start, **{name: saved.get(name) for name in later}}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
+        ) from error
+
+
+def check_changes(
+    options: Any, saved: Mapping[str, Any], config: Any, reads_run: bool
+) -> tuple[str, ...]:
+    """Returns what a command line changes of the run that it resumes, as "name: old -> new".
+
+    Args:
+        options: the parsed command line.
+        saved: of the run, from `saved_run`.
+        config: the configuration that the command line asks for.
+        reads_run: whether the script works on another run's data.
+
+    Raises UserError for changes without `--allow-config-change`, and for those that not even this
+    allows: networks that learnt from some patients must not be continued or judged on others.
+    """
+    changes = differences(from_dict(type(config), saved["config"]), config)
+    phantom = options.data is None and saved["data"] is None
+    other = [c for c in changes if not reads_run and _decides_on_data(_name(c), phantom)]
+    if options.data is not None and saved["data"] is None:
+        other.append(f"data: the phantom -> {options.data}")
+    if options.skip_bad and not saved["skip_bad"]:
+        other.append("skip-bad: False -> True")
+    if other:
+        raise UserError(
+            f"--resume continues {options.out} with its own data, but the command line changes "
+            f"{'; '.join(other)}; leave these options out or start a new --out"
+        )
+    for name in ("preset", "precision"):
+        if options[name] not in (None, saved[name]):
+            changes.append(f"{name}: {saved[name]} -> {options[name]}")
+    if changes and not options.allow_config_change:
+        raise UserError(
+            f"--resume continues {options.out} with its own configuration, but the command line "
+            f"changes {'; '.join(changes)}; leave these options out, add --allow-config-change or "
+            "start a new --out"
+        )
+    return tuple(changes)
+
+
+def _decides_on_data(name: str, phantom: bool) -> bool:
+    """Tells it of a configuration's field; a phantom is made anew from another seed."""
+    parts = name.split(".")
+    return bool(DATA_FIELDS & set(parts)) or (phantom and parts[-1] == "seed")
+
+
+def _name(change: str) -> str:
+    return change.partition(":")[0]
+
+
+def what_stays(changes: Sequence[str], finished: Sequence[str]) -> str:
+    """Returns a sentence on the finished stages of a run whose settings change.
+
+    Args:
+        changes: as `check_changes` returns them.
+        finished: names of the stages, which are part of their fields' names.
+    """
+    late = [name for name in map(_name, changes) if set(finished) & set(name.split("."))]
+    too_late = f"; too late for them: {', '.join(late)}" if late else ""
+    return f"finished and left as they are: {', '.join(finished)}{too_late}"

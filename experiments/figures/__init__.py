@@ -1,0 +1,1 @@
+"""Figures of the thesis' section 5.7."""

@@ -1,1 +1,0 @@
-"""Table 5: is synthetic data useful for training a segmenter?"""

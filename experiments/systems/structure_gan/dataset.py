@@ -1,0 +1,125 @@
+"""Stage "dataset": the synthetic set, from random codes to labelled slices of four modalities."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from data.contract import MODALITIES
+from data.pipeline import lesion_labels
+from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
+from data.synthetic_sets.files import MANIFEST, WHOLE, Shard, sample_folder
+from experiments.engine.run_context import PHANTOM_NOTE
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.training import map_decoder
+from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.synthesis import Synthesis
+from utils.metrics.segmentation import dice
+from utils.runs.files import read_json, write_text
+from utils.seeding import derive_seed
+from utils.training.checkpoints import checkpoint_index
+
+MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
+NETWORKS = ("structure", "segmentation", "synthesis")
+
+
+def build_dataset(context: Context) -> None:
+    """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
+    directory = context.run.synthetic
+    if not context.finished("dataset"):
+        config = context.config.dataset
+        if not begin_set(context, directory, config):
+            print("the unfinished synthetic set was begun with other settings and is drawn anew")
+            shutil.rmtree(sample_folder(directory))
+            begin_set(context, directory, config)
+        draw_set(context, directory, config)
+    manifest = read_json(directory / MANIFEST)
+    metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
+    metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
+    context.run.update_metrics(metrics)
+
+
+def begin_set(context: Context, directory: Path, config: SyntheticConfig) -> bool:
+    """Notes in a set's folder what its samples are drawn with: settings, seed, networks.
+
+    Returns False, and does nothing, if there are samples that were drawn with anything else.
+    """
+    settings = asdict(config)
+    del settings["samples"]  # a larger set begins with a smaller one
+    made_with = {
+        "settings": settings,
+        "seed": context.config.seed,
+        "precision": tf.keras.mixed_precision.global_policy().name,
+        "networks": {stage: _fingerprint(context.run.checkpoints(stage)) for stage in NETWORKS},
+    }
+    text, file, folder = json.dumps(made_with), directory / MADE_WITH, sample_folder(directory)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return True
+    if folder.exists() and any(folder.iterdir()):
+        return False
+    write_text(file, text)
+    return True
+
+
+def _fingerprint(checkpoints: Path) -> str:
+    return hashlib.sha256(checkpoint_index(checkpoints)).hexdigest()
+
+
+def draw_set(
+    context: Context, directory: Path, config: SyntheticConfig, shard: Shard = WHOLE
+) -> None:
+    """Draws a shard of a synthetic set with a run's systems, or as much of it as is missing.
+
+    Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
+    """
+    # The set is for publication: not even the name of the data's folder belongs in it.
+    phantom = context.data_note == PHANTOM_NOTE
+    note = PHANTOM_NOTE if phantom else "slices of the folder that --data named"
+    system = context.trained("synthesis")
+    build_synthetic_set(
+        directory,
+        decode=map_decoder(context),
+        render=image_renderer(system, config.batch_size),
+        labels=lesion_labels(context.prepared, context.split.train),
+        config=config,
+        seed=derive_seed(context.config.seed, "dataset"),
+        score=lesion_scorer(system.segmenters),
+        notes={"training data": note, "modalities": " ".join(MODALITIES)},
+        shard=shard,
+    )
+
+
+def image_renderer(system: Synthesis, batch_size: int) -> Callable[..., np.ndarray]:
+    """Returns (structure, outside, label [B,H,W,1], seeds [B,2]) -> images [B,H,W,4] of G."""
+
+    @tf.function(autograph=False)
+    def render(structure, outside, label, seeds) -> tf.Tensor:
+        batch = {
+            "random_structure": tf.cast(structure, tf.float32),
+            "random_outside": tf.cast(outside, tf.float32),
+            "random_label": tf.cast(label, tf.int32),
+            "seed": tf.ensure_shape(seeds, [batch_size, 2]),
+        }
+        return system.synthesize(batch)["images"]
+
+    return lambda *arrays: render(*map(tf.constant, arrays)).numpy()
+
+
+def lesion_scorer(segmenters: Segmentation) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Returns (images [B,H,W,4], label [B,H,W,1]) -> whole-tumour Dice [B], mean of the G_l."""
+    find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
+
+    def score(images: np.ndarray, label: np.ndarray) -> np.ndarray:
+        found = find({"images": tf.constant(images)})["labels"].numpy()
+        reference = label[..., 0] > 0
+        modalities = [dice(found[..., i] > 0, reference) for i in range(len(MODALITIES))]
+        return np.mean(modalities, axis=0)
+
+    return score

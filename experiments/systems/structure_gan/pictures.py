@@ -1,0 +1,91 @@
+"""Sample pictures of each training stage, from fixed examples; columns are examples."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.contract import MODALITIES
+from experiments.engine.fitting import Synthesize
+from utils.reporting.pictures import draw_contour, grid, label_picture, to_uint8
+
+SCALE = 2  # contours are drawn on enlarged slices
+
+
+def slice_rows(images: np.ndarray, label: np.ndarray) -> list[list[np.ndarray]]:
+    """Returns one row of pictures per modality, lesion outlined.
+
+    images is [N,H,W,M] in [0,1], label [N,H,W] in 0..4.
+    """
+    return [
+        [draw_contour(image[..., i], mask, scale=SCALE) for image, mask in zip(images, label)]
+        for i in range(images.shape[-1])
+    ]
+
+
+def plain_row(maps: np.ndarray) -> list[np.ndarray]:
+    """Returns one row of grey pictures of maps [N,H,W] in [0,1], enlarged like the slices."""
+    return [to_uint8(np.kron(image, np.ones((SCALE, SCALE)))) for image in maps]
+
+
+def label_row(labels: np.ndarray) -> list[np.ndarray]:
+    """Returns one row of coloured label pictures [N,H,W], enlarged like the slices."""
+    return [label_picture(np.kron(mask, np.ones((SCALE, SCALE), int))) for mask in labels]
+
+
+def draw_structure(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """Extracted maps, their reconstructions, random maps, their masks."""
+    outputs = synthesize(examples)
+    maps = (examples["structure"], outputs["reconstructed"], outputs["structure"])
+    rows = [plain_row(m.numpy()[..., 0]) for m in (*maps, outputs["outside"])]
+    return {"maps": grid(rows, titles=("extracted", "decoded", "random", "outside"))}
+
+
+def draw_segmentation(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """The true label, and the label that each modality's segmenter finds."""
+    found = synthesize(examples)["labels"].numpy()
+    rows = [label_row(examples["label"].numpy()[..., 0])]
+    rows += [label_row(found[..., i]) for i in range(len(MODALITIES))]
+    return {"labels": grid(rows, titles=("label", *MODALITIES))}
+
+
+def draw_registration(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """One example: row i holds modality i and its translations to the three others."""
+    translations = synthesize(examples)["translations"].numpy()[0, ..., 0]  # [12,H,W]
+    images = np.moveaxis(examples["images"].numpy()[0], -1, 0)
+    others = len(MODALITIES) - 1
+    rows = [
+        plain_row(np.concatenate([images[i : i + 1], translations[i * others : (i + 1) * others]]))
+        for i in range(len(MODALITIES))
+    ]
+    return {"translations": grid(rows, titles=MODALITIES)}
+
+
+def draw_pretraining(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """Real slices above their reconstructions from structure map and label."""
+    label = examples["label"].numpy()[..., 0]
+    rebuilt = synthesize(examples)["images"].numpy()
+    rows = [plain_row(examples["structure"].numpy()[..., 0])]
+    for real, fake in zip(
+        slice_rows(examples["images"].numpy(), label), slice_rows(rebuilt, label)
+    ):
+        rows += [real, fake]
+    titles = [title for m in MODALITIES for title in (f"{m} real", f"{m} rebuilt")]
+    return {"reconstructions": grid(rows, titles=("map", *titles))}
+
+
+def draw_synthesis(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+    """Random maps, the four generated modalities with the label's outline, and the label."""
+    label = examples["random_label"].numpy()[..., 0]
+    images = synthesize(examples)["images"].numpy()
+    rows = [plain_row(examples["random_structure"].numpy()[..., 0])]
+    rows += slice_rows(images, label) + [label_row(label)]
+    return {"samples": grid(rows, titles=("map", *MODALITIES, "label"))}
+
+
+DRAW = {
+    "structure": draw_structure,
+    "segmentation": draw_segmentation,
+    "registration": draw_registration,
+    "pretraining": draw_pretraining,
+    "synthesis": draw_synthesis,
+}

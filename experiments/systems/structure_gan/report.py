@@ -1,0 +1,173 @@
+"""Stage "report": report.html, one self-contained page with pictures, curves and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from data.contract import LABEL_NAMES, MODALITIES
+from experiments.audit.privacy import (
+    DEFINITIONS,
+    audit_chart,
+    audit_findings,
+    audit_metrics,
+    audit_run,
+    audit_table,
+    worst_pairs,
+)
+from experiments.configs.brats import TRAININGS
+from experiments.configs.privacy import AuditConfig
+from experiments.engine.run_context import RunContext
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.evaluation import SliceSet, held_out, synthetic
+from experiments.systems.structure_gan.pictures import plain_row, slice_rows
+from utils.config import to_yaml
+from utils.reporting.pictures import grid
+from utils.reporting.report import Report, loss_curves
+from utils.runs.files import read_json
+
+COLUMNS = 8
+
+
+def write_report(context: Context) -> None:
+    """Writes report.html from the run directory's files."""
+    report = Report("Synthetic labelled multi-modality MRI")
+    metrics = context.run.read_metrics()
+    report.add_section(
+        "Results",
+        f"Data: {context.data_note}. Real: held-out patients. Synthetic: the unfiltered set.",
+    )
+    report.add_table(summary_table(metrics), "Means over modalities")
+    report.add_table(segmentation_table(metrics), "Dice of the segmenters G_l, per modality")
+    _add_pictures(report, held_out(context), synthetic(context))
+    report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
+    manifest = read_json(context.run.synthetic / "manifest.json")
+    report.add_key_values(
+        {
+            "samples": manifest["samples"],
+            "selected": manifest["selected"],
+            "accepted after all retries": manifest["accepted_after_retries"],
+            **manifest["rejected"],
+        },
+        "Counts",
+    )
+    _add_privacy(report, context)
+    add_trainings(report, context, TRAININGS)
+    report.write(context.run.report)
+
+
+def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
+    legend = "blue oedema, green non-enhancing, magenta enhancing, yellow necrosis"
+    report.add_section("Samples", f"Outlines show the lesion label: {legend}.")
+    rng = np.random.default_rng(0)
+    with_lesion = np.flatnonzero(real.label.any(axis=(1, 2)))
+    chosen = np.sort(rng.permutation(with_lesion)[:COLUMNS])
+    titles = [f"{m} {kind}" for m in MODALITIES for kind in ("real", "synthetic")]
+    rows: list[list[np.ndarray]] = []
+    count = min(len(chosen), len(fake.images))
+    real_rows = slice_rows(real.images[chosen[:count]], real.label[chosen[:count]])
+    fake_rows = slice_rows(fake.images[:count], fake.label[:count])
+    for pair in zip(real_rows, fake_rows):
+        rows += pair
+    report.add_picture("Real above synthetic", "Columns are slices.", grid(rows, titles=titles))
+    more = slice_rows(fake.images[:24:3], fake.label[:24:3])
+    report.add_picture("More synthetic samples", "", grid(more, titles=MODALITIES))
+    maps = {
+        "extracted map": real.structure[chosen[:count]],
+        "generated map": fake.structure[:count],
+        "generated mask": fake.outside[:count],
+    }
+    legend = "Maps of the slices above; lines are white. Of a mask, white is outside the organ."
+    picture = grid([plain_row(row) for row in maps.values()], titles=tuple(maps))
+    report.add_picture("Structure maps and masks", legend, picture)
+
+
+def _add_privacy(report: Report, context: Context) -> None:
+    """Adds the privacy audit, and its figures to metrics.json."""
+    config = AuditConfig()
+    audit = audit_run(context, config, max_similarity=None)
+    metrics = audit_metrics(audit)
+    context.run.update_metrics(metrics)
+    warning = (
+        "This page shows slices of the data: with data of patients it is not for publication. Of a "
+        "run only the folder synthetic neither names nor shows a patient; its lesion labels are "
+        "augmented ones of training patients, and the data's terms of use may restrict it. "
+        "experiments/audit_privacy.py lists the samples."
+    )
+    text = "\n\n".join([*audit_findings(metrics), warning])
+    report.add_section("Privacy audit", text)
+    report.add_table(audit_table(metrics), "Similarity to the nearest slice")
+    report.add_figure(audit_chart(audit), " ".join(DEFINITIONS))
+    picture = worst_pairs(context, audit, config.worst_pairs)
+    caption = "Columns: number of the sample, similarity to the training slice below it."
+    report.add_picture("Most similar pairs", caption, picture)
+
+
+def add_trainings(report: Report, context: RunContext, trainings: Sequence[str]) -> None:
+    """Adds what every report ends with.
+
+    These are the number of cases left out, curves and the last pictures of each training, the
+    configuration and the environment.
+    """
+    if context.skipped:
+        number = f"{len(context.skipped)} bad case{'s' * (len(context.skipped) > 1)} left out"
+        text = f"{number} when the run began; {context.run.skipped_cases.name} names them."
+        report.add_section("Cases left out", text)
+    history = context.run.read_history()
+    for stage in trainings:
+        rows = [row for row in history if row["stage"] == stage]
+        if not rows:
+            continue
+        seconds = sum(row["seconds_per_step"] for row in rows) / len(rows)
+        report.add_section(f"Stage {stage}", f"{rows[-1]['step']} steps, {seconds:.2f} s each.")
+        report.add_figure(loss_curves(history, stage))
+        pictures = sorted(context.run.samples.glob(f"{stage}_*.png"))
+        if pictures:
+            picture = tf.io.decode_png(tf.io.read_file(str(pictures[-1]))).numpy()
+            report.add_picture(pictures[-1].stem, "", picture)
+    report.add_preformatted("Configuration", to_yaml(context.config))
+    for number, settings in enumerate(context.run.earlier_settings(), start=1):
+        title = f"Earlier configuration {number}, with which some of this may have been made"
+        report.add_preformatted(title, json.dumps(settings, indent=1))
+    report.add_preformatted("Environment", context.run.environment.read_text(encoding="utf-8"))
+
+
+def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
+    """Returns the key figures, real beside synthetic."""
+    rows = {
+        "whole-tumour Dice (higher is better)": "segmentation/{}/dice_wt",
+        "tumour-core Dice (higher is better)": "segmentation/{}/dice_tc",
+        "enhancing-tumour Dice (higher is better)": "segmentation/{}/dice_et",
+        "whole-tumour sensitivity (higher is better)": "segmentation/{}/sensitivity_wt",
+        "whole-tumour specificity (higher is better)": "segmentation/{}/specificity_wt",
+        "whole-tumour HD95 per slice, mm (lower is better)": "segmentation/{}/hd95_wt",
+        "slices without HD95, one mask is empty": "segmentation/{}/hd95_wt_one_empty",
+        "legacy index Dice (higher is better)": "segmentation/{}/legacy_dice",
+        "legacy index MSE (lower is better)": "segmentation/{}/legacy_mse",
+        "overlap of the modalities' structure maps (higher is better)": "registration/{}/overlap",
+        "share of intensity outside the mask (lower is better)": "outside/{}/share",
+        "similarity of random pairs (SSIM, lower is more diverse)": "diversity/{}/ssim",
+    }
+    table = {
+        name: {kind: metrics.get(key.format(kind), np.nan) for kind in ("real", "synthetic")}
+        for name, key in rows.items()
+    }
+    return pd.DataFrame(table).T.round(4)
+
+
+def segmentation_table(metrics: dict[str, float]) -> pd.DataFrame:
+    """Returns Dice per class and modality, real beside synthetic."""
+    columns = ["dice_wt", *(f"dice_{name}" for name in LABEL_NAMES[1:])]
+    rows = {
+        f"{modality} {kind}": {
+            column: metrics.get(f"segmentation/{kind}/{modality}/{column}", np.nan)
+            for column in columns
+        }
+        for modality in MODALITIES
+        for kind in ("real", "synthetic")
+    }
+    return pd.DataFrame(rows).T.round(3)

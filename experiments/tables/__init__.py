@@ -1,0 +1,1 @@
+"""The papers' tables: rows, metrics, claims, and how one row is measured."""

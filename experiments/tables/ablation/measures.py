@@ -1,0 +1,138 @@
+"""What Table 1's arms are judged by: one figure per claim of the thesis (Fig. 13)."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from experiments.configs.table1 import Table1Config
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.evaluation import (
+    SliceSet,
+    find_labels,
+    held_out,
+    overlap_figures,
+    segmentation_figures,
+)
+from experiments.tables.quality.figures import (
+    TEXTURE,
+    QualityConfig,
+    Slices,
+    quality_figures,
+    real_slices,
+)
+from utils.metrics.features import texture_features
+from utils.metrics.images import outside_share
+from utils.seeding import derive_seed
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One panel of the bar chart.
+
+    Attributes:
+        title: with the unit or range.
+        better: which direction is good: 1 up, -1 down.
+        definition: one sentence.
+    """
+
+    title: str
+    better: int
+    definition: str
+
+
+MEASURES = {
+    "similarity": Measure(
+        "MS-SSIM to real slices (0..1)",
+        1,
+        "MS-SSIM of random pairs of a synthetic and a held-out real slice, mean over modalities",
+    ),
+    "frechet_texture": Measure(
+        "Frechet texture distance",
+        -1,
+        "Frechet distance of first-order and GLCM features to held-out real slices (not FID), in "
+        "squared deviations of the real features, mean over modalities",
+    ),
+    "overlap": Measure(
+        "overlap of the modalities' maps (Dice)",
+        1,
+        "Dice between the structure maps cut from the four modalities of a slice, lesions "
+        "removed; says how well the modalities are registered",
+    ),
+    "dice_wt": Measure(
+        "whole-tumour Dice of segmenters",
+        1,
+        "Dice of the real-trained segmenters on the synthetic slices against the input label",
+    ),
+    "outside_share": Measure(
+        "intensity outside the organ (share)",
+        -1,
+        "share of a slice's summed intensity that lies outside the input mask",
+    ),
+    "lesion_outside": Measure(
+        "lesion pixels outside the organ (share)",
+        -1,
+        "share of all pixels of the input labels that lie outside the input mask",
+    ),
+}
+
+
+class Judge:
+    """Measures sets of slices next to a main run's held-out patients, always with the same pairs.
+
+    Args:
+        source: the main run.
+        table: numbers of slices and pairs, seed.
+    """
+
+    def __init__(self, source: Context, table: Table1Config):
+        self.source = source
+        self.quality = QualityConfig(pairs=table.pairs, subsets=1)
+        self.seed = derive_seed(table.seed, "pairs")
+        self.samples = table.samples
+        segmenters = source.trained("segmentation")
+        self.find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
+        self.reference = self._real(source.split.test)
+
+    def _real(self, subjects: list[str]) -> Slices:
+        return real_slices(self.source.prepared, subjects, self.samples, self.seed)
+
+    def figures(self, slices: SliceSet) -> dict[str, float]:
+        """Returns every figure of `MEASURES` for a set of slices; NaN where none exists."""
+        return {**self._quality(Slices(slices.images)), **self._content(slices)}
+
+    def real(self) -> dict[str, float]:
+        """Returns the figures of real slices: what a perfect set would reach.
+
+        Quality compares as many slices of training patients with the held-out ones; the others are
+        those of the held-out slices and their labels.
+        """
+        return {
+            **self._quality(self._real(self.source.split.train)),
+            **self._content(held_out(self.source)),
+        }
+
+    def _quality(self, slices: Slices) -> dict[str, float]:
+        extractors = {TEXTURE: texture_features}
+        found = quality_figures(slices, self.reference, extractors, self.quality, self.seed)
+        similarity = next(v for name, v in found.items() if name.endswith("_similarity"))
+        frechet = found[f"frechet_{TEXTURE}"]
+        return {"similarity": float(similarity.mean()), "frechet_texture": float(frechet.mean())}
+
+    def _content(self, slices: SliceSet) -> dict[str, float]:
+        lesion = slices.label > 0
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+            overlap = overlap_figures(self.source, slices, "all")["all/overlap"]
+        found = find_labels(self.find, slices.images, self.source.config.evaluation.batch_size)
+        scores = segmentation_figures(found, slices.label, "all")
+        crossing = np.count_nonzero(lesion & (slices.outside > 0))
+        return {
+            "overlap": overlap,
+            "dice_wt": scores.get("all/dice_wt", np.nan),
+            "outside_share": float(outside_share(slices.images, slices.outside).mean()),
+            "lesion_outside": crossing / max(1, np.count_nonzero(lesion)),
+        }

@@ -1,0 +1,1 @@
+"""Thesis Table 5: is synthetic data useful for training a segmenter?"""

@@ -1,0 +1,93 @@
+"""The synthetic slices of Table 5: drawn with the main run's systems, stored as records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from data.pipeline import RecordFile
+from data.shards import serialize_record
+from data.synthetic_sets.files import read_sample
+from experiments.systems.structure_gan.context import Context
+from experiments.systems.structure_gan.dataset import draw_set
+from utils.errors import UserError
+from utils.runs.files import read_json, replacing
+
+SHARD = 50  # slices per file, as many as a patient has
+
+
+def draw_selected(context: Context, directory: Path, needed: int, max_draws: int) -> None:
+    """Draws synthetic samples until `needed` of them pass the main run's selection.
+
+    Samples that are already there stay, so the set may grow from one start to the next.
+
+    Args:
+        context: the main run.
+        directory: where the set is kept.
+        needed: number of selected samples.
+        max_draws: samples drawn at most, as a multiple of `needed`.
+
+    Raises:
+        UserError: too few samples are selected.
+    """
+    total, limit = needed, needed * max_draws
+    while True:
+        if _drawn(directory) < total:
+            draw_set(context, directory, replace(context.config.dataset, samples=total))
+        selected = len(selected_samples(directory))
+        if selected >= needed:
+            return
+        if total >= limit:
+            raise UserError(
+                f"The chosen rows need {needed} synthetic slices, but only {selected} of {total} "
+                f"drawn ones reach the main run's dataset.min_dice of "
+                f"{context.config.dataset.min_dice:g}; choose rows with less synthetic data, raise "
+                "--max_draws or train the main run longer"
+            )
+        total = min(limit, math.ceil(1.1 * total * needed / max(selected, 1)))
+
+
+def _drawn(directory: Path) -> int:
+    manifest = directory / "manifest.json"
+    return read_json(manifest)["samples"] if manifest.exists() else 0
+
+
+def selected_samples(directory: Path) -> pd.DataFrame:
+    """Returns the rows of samples.csv that are marked as selected, in order."""
+    table = pd.read_csv(directory / "samples.csv")
+    return table[table["selected"]]
+
+
+def record_files(directory: Path, count: int, subject: int) -> list[RecordFile]:
+    """Returns files with the first `count` selected samples, written where they are missing.
+
+    A sample's `source` is (subject, number of the sample).
+
+    Args:
+        directory: the set, with at least `count` selected samples.
+        count: number of samples.
+        subject: index that no real patient has.
+    """
+    samples, files = selected_samples(directory), []
+    for start in range(0, count, SHARD):
+        rows = samples.iloc[start : min(start + SHARD, count)]
+        path = directory / "records" / f"{start:06d}_{len(rows)}.tfrecord"
+        if not path.exists():
+            _write(path, directory, rows, subject)
+        files.append(RecordFile(path, np.ones(len(rows), bool)))
+    return files
+
+
+def _write(path: Path, directory: Path, rows: pd.DataFrame, subject: int) -> None:
+    with replacing(path) as temporary:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for number, file in zip(rows["sample"], rows["file"]):
+                arrays = read_sample(directory / file)
+                images = np.clip(arrays["images"], 0, 1)
+                source = (subject, int(number))
+                writer.write(serialize_record(images, arrays["label"], source))

@@ -1,0 +1,1 @@
+"""Thesis Table 3: image quality beside SkrGAN* and GAN#."""

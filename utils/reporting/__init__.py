@@ -1,0 +1,1 @@
+"""Reports, pictures, charts and tables."""

@@ -1,0 +1,64 @@
+"""Charts for people, in colours that colour-blind readers can tell apart, as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from utils.errors import UserError
+from utils.runs.files import replacing
+
+# Okabe & Ito 2008, black and yellow last: yellow is faint on white paper.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--", "++")  # also without any colour
+DOTS_PER_INCH = 120
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches, which needs no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS_PER_INCH, format="png")
+
+
+def grouped_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[float]]) -> None:
+    """Draws one bar per group and series, with its value above it and a legend for the series.
+
+    Args:
+        axes: where to draw; labels and limits are the caller's.
+        groups: names along the x-axis.
+        series: for each name of the legend one value per group; NaN leaves a gap.
+
+    Raises:
+        UserError: a series without exactly one value per group, or more series than colours.
+    """
+    if len(series) > len(OKABE_ITO) or any(len(row) != len(groups) for row in series.values()):
+        raise UserError(
+            f"grouped_bars needs one value for each of {len(groups)} groups in at most "
+            f"{len(OKABE_ITO)} series, found {[len(row) for row in series.values()]} values; "
+            "pass equally long series."
+        )
+    width = 0.8 / len(series)
+    for i, (name, row) in enumerate(series.items()):
+        places = np.arange(len(groups)) + (i - (len(series) - 1) / 2) * width
+        bars = axes.bar(
+            places, row, width, label=name, color=OKABE_ITO[i], hatch=HATCHES[i], edgecolor="white"
+        )
+        labels = ["" if np.isnan(value) else f"{value:#.3g}" for value in row]
+        axes.bar_label(bars, labels, padding=2, fontsize=8)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.margins(y=0.15)
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -1,0 +1,1 @@
+"""A run on disk: its directory, files, lock, outputs, environment, cluster."""

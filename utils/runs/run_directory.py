@@ -1,0 +1,91 @@
+"""The run directory: configuration, environment, metrics, checkpoints, pictures, TensorBoard.
+
+config.json  environment.json  splits.json  skipped_cases.json  metrics.json  metrics.jsonl
+report.html  tensorboard/<stage>/  checkpoints/<stage>/  samples/*.png  synthetic/  faults/*.json
+lock.json, while a process writes to the directory (see `utils.runs.locking`)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.runs.files import append_line, read_json, write_json, write_text
+
+
+class RunDirectory:
+    """Paths and small files of one run; large ones are written by their owners.
+
+    Args:
+        path: the directory; created when missing.
+        writes: False for processes that only compute (workers other than the chief).
+    """
+
+    def __init__(self, path: Path, writes: bool = True):
+        self.path = Path(path)
+        self.writes = writes
+        self.config = self.path / "config.json"
+        self.environment = self.path / "environment.json"
+        self.splits = self.path / "splits.json"
+        self.skipped_cases = self.path / "skipped_cases.json"
+        self.metrics = self.path / "metrics.json"
+        self.history = self.path / "metrics.jsonl"
+        self.report = self.path / "report.html"
+        self.samples = self.path / "samples"
+        self.synthetic = self.path / "synthetic"
+        self.faults = self.path / "faults"
+        if not writes:
+            return
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to the run directory {path} ({error.strerror}); choose another --out"
+            ) from error
+
+    def checkpoints(self, stage: str) -> Path:
+        """Returns the checkpoint folder of a stage."""
+        return self.path / "checkpoints" / stage
+
+    def tensorboard(self, stage: str) -> Path:
+        """Returns the TensorBoard folder of a stage."""
+        return self.path / "tensorboard" / stage
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Appends one line to metrics.jsonl."""
+        append_line(self.history, json.dumps(row, allow_nan=False))
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Returns the lines of metrics.jsonl; a last line cut off by a crash is left out."""
+        if not self.history.exists():
+            return []
+        rows = []
+        for line in self.history.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def rewind_history(self, stage: str, step: int) -> None:
+        """Drops what a crash left: a stage's lines beyond `step` and a line that was cut off."""
+        kept = [row for row in self.read_history() if row["stage"] != stage or row["step"] <= step]
+        text = "".join(json.dumps(row) + "\n" for row in kept)
+        if self.history.exists() and self.history.read_text(encoding="utf-8") != text:
+            write_text(self.history, text)
+
+    def earlier_settings(self) -> list[dict[str, Any]]:
+        """Returns preset, precision and configuration before each change after the start."""
+        return read_json(self.config).get("earlier", []) if self.config.exists() else []
+
+    def read_metrics(self) -> dict[str, float]:
+        """Returns the flat metrics so far."""
+        return read_json(self.metrics) if self.metrics.exists() else {}
+
+    def update_metrics(self, values: Mapping[str, float]) -> None:
+        """Adds flat keys such as `segmentation/real/T1/dice_wt` to metrics.json."""
+        merged = {**self.read_metrics(), **{key: float(value) for key, value in values.items()}}
+        write_json(self.metrics, dict(sorted(merged.items())))

@@ -1,0 +1,1 @@
+"""Training any system: trainer, checkpoints, distribution, alarms, faults, signals."""
