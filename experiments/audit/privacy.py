@@ -15,8 +15,8 @@ from data.contract import MODALITIES
 from data.pipeline import evaluation_batches
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.privacy import AuditConfig
-from experiments.systems.structure_gan.context import Context
-from experiments.systems.structure_gan.pictures import plain_row
+from experiments.engine.pictures import plain_row
+from experiments.engine.run import Run
 from utils.errors import UserError
 from utils.metrics.membership import Membership, membership
 from utils.metrics.similarity import Neighbours, nearest, slice_details
@@ -84,12 +84,12 @@ class Audit:
         return np.argsort(-self.neighbours["synthetic_to_training"].similarity, kind="stable")
 
 
-def audit_run(context: Context, config: AuditConfig, max_similarity: Optional[float]) -> Audit:
+def audit_run(run: Run, config: AuditConfig, max_similarity: Optional[float]) -> Audit:
     """Compares a finished run's synthetic set with its training and held-out slices."""
     return audit_slices(
-        synthetic_details(context),
-        real_details(context, context.split.train),
-        real_details(context, context.split.test),
+        synthetic_details(run),
+        real_details(run, run.split.train),
+        real_details(run, run.split.test),
         config,
         max_similarity,
     )
@@ -137,16 +137,16 @@ def check_max_similarity(value: Optional[float]) -> None:
         raise UserError(f"--max-similarity is {value}; give a number above 0 and below 1")
 
 
-def real_details(context: Context, subjects: Sequence[str]) -> Slices:
+def real_details(run: Run, subjects: Sequence[str]) -> Slices:
     """Returns what is compared of the prepared slices of some subjects."""
-    batches = evaluation_batches(context.prepared, subjects, CHUNK)
+    batches = evaluation_batches(run.prepared, subjects, CHUNK)
     parts = [(slice_details(b["images"].numpy()), b["source"].numpy()) for b in batches]
     return Slices(*map(np.concatenate, zip(*parts)))
 
 
-def synthetic_details(context: Context) -> np.ndarray:
+def synthetic_details(run: Run) -> np.ndarray:
     """Returns what is compared of all samples of the synthetic set."""
-    samples = read_synthetic_set(context.run.synthetic)
+    samples = read_synthetic_set(run.synthetic)
     parts = []
     while chunk := [sample["images"] for sample in islice(samples, CHUNK)]:
         parts.append(slice_details(np.stack(chunk)))
@@ -258,18 +258,16 @@ def audit_chart(audit: Audit) -> Figure:
     return figure
 
 
-def worst_pairs(context: Context, audit: Audit, count: int) -> np.ndarray:
+def worst_pairs(run: Run, audit: Audit, count: int) -> np.ndarray:
     """Draws the samples most similar to a training slice above those slices: uint8 [H,W,3]."""
     chosen = audit.worst[:count]
     to_training = audit.neighbours["synthetic_to_training"]
     wanted = dict.fromkeys(chosen.tolist())
-    for number, sample in enumerate(read_synthetic_set(context.run.synthetic)):
+    for number, sample in enumerate(read_synthetic_set(run.synthetic)):
         if number in wanted:
             wanted[number] = sample["images"]
     fake = np.stack(list(wanted.values()))
-    real = np.stack(
-        [_training_slice(context, *audit.training[i]) for i in to_training.index[chosen]]
-    )
+    real = np.stack([_training_slice(run, *audit.training[i]) for i in to_training.index[chosen]])
     rows, titles = [], []
     for i, modality in enumerate(MODALITIES):
         rows += [plain_row(fake[..., i]), plain_row(real[..., i])]
@@ -278,9 +276,9 @@ def worst_pairs(context: Context, audit: Audit, count: int) -> np.ndarray:
     return grid(rows, titles=titles, headers=headers)
 
 
-def _training_slice(context: Context, subject: int, axial: int) -> np.ndarray:
-    name = context.prepared.subject_ids[subject]
-    for batch in evaluation_batches(context.prepared, [name], CHUNK):
+def _training_slice(run: Run, subject: int, axial: int) -> np.ndarray:
+    name = run.prepared.subject_ids[subject]
+    for batch in evaluation_batches(run.prepared, [name], CHUNK):
         for image, source in zip(batch["images"].numpy(), batch["source"].numpy()):
             if source[1] == axial:
                 return image

@@ -1,4 +1,4 @@
-"""What every training script shares: command line, run directory, exit codes.
+"""The command line of every training, table and figure, and the exit codes of all scripts.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or bad data, 130 interrupted.
 """
@@ -14,70 +14,104 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import tensorflow as tf
 
-from experiments.engine.command import Launch
+from experiments.engine.experiment import Experiment
+from experiments.engine.performing import perform
+from experiments.engine.recording import recorded, starting
+from experiments.engine.request import Request
 from experiments.engine.resuming import check_changes, saved_run
-from experiments.engine.starting import recorded, starting
+from experiments.engine.run import Run
 from utils.config import Parser, add_config, check_yaml, flatten, from_dict, from_namespace
 from utils.errors import DiskFullError, TrainingError, UserError
 from utils.runs.cluster import naming_lost_workers
 from utils.runs.environment import REPOSITORY
 from utils.runs.files import naming_full_disk
 from utils.runs.names import printable
-from utils.runs.run_directory import RunDirectory
 from utils.training.distribute import cpu_note, is_chief, make_strategy
 from utils.training.signals import INTERRUPTED, Interrupted
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+MISTAKES = (UserError, DiskFullError, TrainingError, tf.errors.OpError, OSError, MemoryError)
 
 
-@dataclass(frozen=True)
-class Option:
-    """A word of one script's command line beyond those that all scripts share.
+def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:
+    """Runs a script and returns its exit code; `argv` are its words, by default the process'."""
+    request: Optional[Request] = None
 
-    Attributes:
-        name: without dashes in front, such as "rows".
-        type: of its value, such as `str` or `Optional[Path]`; a `bool` is a switch without value.
-        default: its value when it is left out.
-        help: one line, with the unit if there is one.
+    def after_interrupt() -> str:
+        if request and recorded(request):
+            return f"what is finished is saved; continue with: {request.command}"
+        return "this start has saved nothing yet; give the same command again"
+
+    with ending(after_interrupt) as end:
+        request = parse(sys.argv[1:] if argv is None else argv, experiment)
+        with naming_lost_workers(), naming_full_disk(request.out):
+            strategy = make_strategy(request.devices)
+            tf.keras.mixed_precision.set_global_policy(request.precision)
+            chief = is_chief(strategy)
+            with starting(request.out, chief and not request.dry_run) as directory:
+                run = Run(experiment, request, strategy, directory.writes)
+                _greet(run, chief)
+                perform(run)
+                if run.writes and run.report.exists() and "report" in request.stages:
+                    print(f"report: {run.report}")
+    return end.code
+
+
+def _greet(run: Run, chief: bool) -> None:
+    """Tells what changes and on what it runs; refuses a folder that another run has just taken."""
+    if run.writes:
+        _refuse_occupied(run.path, run.request.resume)
+    notes = [f"changed: {change}" for change in run.request.changes if chief]
+    for note in filter(None, [*notes, cpu_note() if run.writes else None]):
+        print(note)
+
+
+@dataclasses.dataclass
+class End:
+    """How a script ended: its exit code."""
+
+    code: int = 0
+
+
+@contextmanager
+def ending(after_interrupt: Callable[[], str]) -> Iterator[End]:
+    """Turns mistakes of the user into one sentence and an exit code; `--debug` shows tracebacks.
+
+    `after_interrupt` says after Ctrl-C or on a full disk what is left and how to go on.
     """
+    # SIGTERM outside of training behaves like Ctrl-C, also where that is ignored.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
+    tf.get_logger().setLevel("ERROR")
+    end = End()
+    try:
+        yield end
+    except (KeyboardInterrupt, Interrupted) as stop:
+        where = f" ({stop})" if str(stop) else ""
+        print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
+        end.code = INTERRUPTED
+    except MISTAKES as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        if isinstance(error, MemoryError):
+            error = f"there is not enough memory ({error}); take smaller batches"
+        rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
+        print(printable(f"error: {error}{rest}", kept="\n"), file=sys.stderr)
+        end.code = 2 if isinstance(error, UserError) else 1
 
-    name: str
-    type: Any
-    default: Any
-    help: str
 
-    @property
-    def field(self) -> str:
-        """The name under which the parser keeps the value."""
-        return self.name.replace("-", "_")
-
-
-@dataclass(frozen=True)
-class Script:
-    """What distinguishes one script's command line from another's.
-
-    Attributes:
-        path: of the script, from the repository on.
-        description: its first line of `--help`.
-        presets: configurations by name.
-        stages: names of its stages, in order.
-        reads_run: whether it works on a finished main run, which `--run` names.
-        options: further words; on resume they may differ from those of the start.
-    """
-
-    path: str
-    description: str
-    presets: Mapping[str, Any]
-    stages: Sequence[str]
-    reads_run: bool = False
-    options: tuple[Option, ...] = ()
+def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> int:
+    """Runs a script's work as `ending` says and returns the exit code."""
+    with ending(after_interrupt) as end:
+        work()
+    return end.code
 
 
 def default_cache() -> Path:
@@ -86,67 +120,81 @@ def default_cache() -> Path:
     return Path(base) / "synthetic-labelled-mri"
 
 
-def parse(argv: Sequence[str], script: Script) -> Launch:
-    """Returns the launch that a command line describes; mistakes end with exit code 2.
+def parse(argv: Sequence[str], experiment: Experiment) -> Request:
+    """Returns the request that a command line describes; mistakes end with exit code 2.
 
-    A preset's values give way to those of `--config` files, these to options, wherever they stand.
+    Precedence, whatever the order: command-line options, then `--config` files, then the preset.
     With `--resume` the run's own config.json is the starting point. What options would change of
     it is refused without `--allow-config-change`, and its data always, of which only the folder may
-    have moved. Without `--preset` a script that reads a main run takes that run's preset.
+    have moved. Without `--preset` a script that reads a finished run takes that run's preset.
     """
     argv = _config_files_first(argv)
-    first = _first_look(argv, script)
-    preset, config, saved = _beginning(first, script)
-    parser = _base_parser(script)
+    first = _first_look(argv)
+    preset, config, saved = _beginning(first, experiment)
+    parser = _parser(experiment)
     add_config(parser, config)
     parser.set_defaults(
         precision=saved.get("precision", PRECISIONS[0]), skip_bad=bool(saved.get("skip_bad"))
     )
     options = parser.parse_args(argv)
     for name, value in vars(first).items():
-        if options[name] != value:
+        if options.get(name) != value and name in options:
             word = name.replace("_", "-")
             raise UserError(f"a --config file sets {word}; give --{word} on the command line")
     chosen = from_namespace(type(config), options)
-    changes = check_changes(options, saved, chosen, script.reads_run) if saved else ()
+    changes = check_changes(options, saved, chosen, experiment.reads_run) if saved else ()
     _refuse_lost_noise(chosen, options.precision)
     if options.out is None and os.environ.get("TF_CONFIG"):
         raise UserError("--out is missing; give a folder that all workers of TF_CONFIG see")
-    options.out = options.out or _new_run(preset, script)
-    command = _command(parser, options, script)
+    options.out = options.out or _new_run(preset, experiment)
+    command = _command(parser, options, experiment)
     if saved.get("data") and options.data is None:
         options.data = Path(saved["data"])
-    if script.reads_run and saved.get("run") and options.run is None:
-        options.run = Path(saved["run"])
+    source = options.get("run")
+    if "run" in options and source is None and saved.get("run"):
+        source = Path(saved["run"])
     if options.data is not None and not options.data.is_dir():
         wanted = "the new place of the run's data" if saved else "the root of the BRATS tree"
         raise UserError(f"--data {options.data} is not a folder; give {wanted}")
-    launch = _launch(options, preset, chosen, command, script)
-    return dataclasses.replace(
-        launch, changes=changes, changed=bool(changes or saved.get("earlier"))
+    if options.devices is not None and options.devices < 1:
+        raise UserError(f"--devices is {options.devices}; give 1 or more")
+    if not options.dry_run:
+        _refuse_occupied(options.out, options.resume)
+    same = ("out", "cache", "resume", "devices", "precision", "skip_bad", "dry_run", "debug")
+    return Request(
+        preset=preset,
+        config=chosen,
+        data=options.data.resolve() if options.data else None,
+        source=source.resolve() if source else None,
+        stages=_chosen_stages(options.stages, experiment.names),
+        command=command,
+        options={option.field: options[option.field] for option in experiment.options},
+        changes=changes,
+        changed=bool(changes or saved.get("earlier")),
+        **{name: options[name] for name in same},
     )
 
 
-def _beginning(first: argparse.Namespace, script: Script) -> tuple[str, Any, dict]:
+def _beginning(first: argparse.Namespace, experiment: Experiment) -> tuple[str, Any, dict]:
     """Returns preset and configuration that options change, and what a resumed run has saved."""
     preset, saved = first.preset or ("thesis" if first.data else "demo"), {}
-    config = script.presets.get(preset, next(iter(script.presets.values())))
+    config = experiment.presets.get(preset, next(iter(experiment.presets.values())))
     if first.resume:
         saved = saved_run(first.out, "--resume needs --out with")
         if first.preset in (None, saved["preset"]) or not first.allow_config_change:
             preset, config = saved["preset"], from_dict(type(config), saved["config"])
     elif first.allow_config_change:
         raise UserError("--allow-config-change goes with --resume; add that or leave this out")
-    elif script.reads_run and first.run is not None:
+    elif experiment.reads_run and first.run is not None:
         preset = first.preset or saved_run(first.run, "--run needs")["preset"]
-        config = script.presets.get(preset, config)
+        config = experiment.presets.get(preset, config)
     return preset, config, saved
 
 
-def _new_run(preset: str, script: Script) -> Path:
+def _new_run(preset: str, experiment: Experiment) -> Path:
     """Returns a folder's name that no run of the same second has, on whatever host."""
     started = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    return Path("runs") / f"{Path(script.path).stem}-{preset}-{started}"
+    return Path("runs") / f"{Path(experiment.script).stem}-{preset}-{started}"
 
 
 def _config_files_first(argv: Sequence[str]) -> list[str]:
@@ -159,16 +207,14 @@ def _config_files_first(argv: Sequence[str]) -> list[str]:
     return [*(f"--config={file}" for file in found.config), *rest]
 
 
-def _first_look(argv: Sequence[str], script: Script) -> argparse.Namespace:
+def _first_look(argv: Sequence[str]) -> argparse.Namespace:
     """Reads the few options that decide which configuration the others change."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path)
+    for name in ("--data", "--out", "--run"):
+        parser.add_argument(name, type=Path)
     for name in ("--resume", "--allow-config-change"):
         parser.add_argument(name, action="store_true")
-    if script.reads_run:
-        parser.add_argument("--run", type=Path)
     return parser.parse_known_args(argv)[0]
 
 
@@ -187,11 +233,12 @@ def _refuse_lost_noise(config: Any, precision: str) -> None:
         )
 
 
-def _command(parser: Parser, options: Any, script: Script) -> str:
+def _command(parser: Parser, options: Any, experiment: Experiment) -> str:
     """Returns the command that continues a run on the same devices, with the same cache."""
-    words = [sys.executable, str(REPOSITORY / script.path), "--out", str(options.out), "--resume"]
+    script = str(REPOSITORY / experiment.script)
+    words = [sys.executable, script, "--out", str(options.out), "--resume"]
     moved = ("data",) if options.resume else ()  # a new run's config.json holds the folder
-    own = tuple(option.field for option in script.options)
+    own = tuple(option.field for option in experiment.options)
     for name in ("stages", "devices", "precision", "cache", *own, *moved):
         if options[name] != parser.get_default(name):
             value = [] if options[name] is True else [str(options[name])]
@@ -199,27 +246,25 @@ def _command(parser: Parser, options: Any, script: Script) -> str:
     return shlex.join(words)
 
 
-def _base_parser(script: Script) -> Parser:
-    program = f"python {script.path}"
+def _parser(experiment: Experiment) -> Parser:
+    program, stages = f"python {experiment.script}", ",".join(experiment.names)
     parser = Parser(
         prog=program,
         usage=f"{program} [options]",
-        description=script.description,
+        description=experiment.summary,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    if script.reads_run:
+    if experiment.reads_run:
         add("--run", type=Optional[Path], help="finished main run; default: made in OUT/main")
-    for option in script.options:
+    for option in experiment.options:
         value = {"type": option.type, "default": option.default}
         switch = {"action": "store_true"}
         add(f"--{option.name}", help=option.help, **(switch if option.type is bool else value))
     add("--data", type=Optional[Path], help="BRATS folder (default: phantom), also one that moved")
-    add("--preset", choices=list(script.presets), help="default: demo, or thesis with --data")
+    add("--preset", choices=list(experiment.presets), help="default: demo, or thesis with --data")
     add("--out", type=Optional[Path], help="run directory; default: runs/<script>-<preset>-<time>")
-    add(
-        "--stages", type=str, default=",".join(script.stages), help="comma-separated, in this order"
-    )
+    add("--stages", type=str, default=stages, help="comma-separated, in this order")
     add("--resume", action="store_true", help="continue the run in --out")
     add(
         "--allow-config-change",
@@ -235,99 +280,14 @@ def _base_parser(script: Script) -> Parser:
     return parser
 
 
-def _launch(options: Any, preset: str, config: Any, command: str, script: Script) -> Launch:
-    if options.devices is not None and options.devices < 1:
-        raise UserError(f"--devices is {options.devices}; give 1 or more")
-    if not options.dry_run:
-        _refuse_occupied(options.out, options.resume)
-    return Launch(
-        preset=preset,
-        config=config,
-        data=options.data.resolve() if options.data else None,
-        source=options.run.resolve() if script.reads_run and options.run else None,
-        out=options.out,
-        cache=options.cache,
-        stages=_chosen_stages(options.stages, script.stages),
-        resume=options.resume,
-        devices=options.devices,
-        precision=options.precision,
-        skip_bad=options.skip_bad,
-        dry_run=options.dry_run,
-        debug=options.debug,
-        command=command,
-        options={option.field: options[option.field] for option in script.options},
-    )
-
-
 def _refuse_occupied(out: Path, resume: bool) -> None:
     if (out / "config.json").exists() and not resume:
         raise UserError(f"--out {out} already holds a run; add --resume or choose another folder")
 
 
-def _chosen_stages(words: str, known: Sequence[str]) -> list[str]:
+def _chosen_stages(words: str, known: Sequence[str]) -> tuple[str, ...]:
     names = [word.strip() for word in words.split(",") if word.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         raise UserError(f"--stages is {words!r}; choose from {', '.join(known)}")
-    return [name for name in known if name in names]
-
-
-MISTAKES = (UserError, DiskFullError, TrainingError, tf.errors.OpError, OSError, MemoryError)
-Execute = Callable[[Launch, RunDirectory, tf.distribute.Strategy], None]
-
-
-def main(parse_launch: Callable[[], Launch], execute: Execute) -> int:
-    """Runs a training's or table's work and returns its exit code."""
-    launch = None
-
-    def work() -> None:
-        nonlocal launch
-        launch = parse_launch()
-        with naming_lost_workers():
-            start(launch)
-
-    def start(launch: Launch) -> None:
-        strategy = make_strategy(launch.devices)
-        tf.keras.mixed_precision.set_global_policy(launch.precision)
-        chief = is_chief(strategy)
-        writes = chief and not launch.dry_run
-        with naming_full_disk(launch.out), starting(launch.out, writes) as run:
-            if run.writes:
-                _refuse_occupied(launch.out, launch.resume)  # also by a run that ended just now
-            notes = [f"changed: {change}" for change in launch.changes if chief]
-            for note in filter(None, [*notes, cpu_note() if writes else None]):
-                print(note)
-            execute(launch, run, strategy)
-
-    def after_interrupt() -> str:
-        if launch and recorded(launch):
-            return f"what is finished is saved; continue with: {launch.command}"
-        return "this start has saved nothing yet; give the same command again"
-
-    return exit_code(work, after_interrupt)
-
-
-def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> int:
-    """Runs a script's work; mistakes of the user become one sentence, `--debug` shows tracebacks.
-
-    `after_interrupt` says after Ctrl-C or on a full disk what is left and how to go on.
-    """
-    # SIGTERM outside of training behaves like Ctrl-C, also where that is ignored.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
-    tf.get_logger().setLevel("ERROR")
-    try:
-        work()
-        return 0
-    except (KeyboardInterrupt, Interrupted) as stop:
-        where = f" ({stop})" if str(stop) else ""
-        print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
-        return INTERRUPTED
-    except MISTAKES as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        if isinstance(error, MemoryError):
-            error = f"there is not enough memory ({error}); take smaller batches"
-        rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
-        print(printable(f"error: {error}{rest}", kept="\n"), file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+    return tuple(name for name in known if name in names)

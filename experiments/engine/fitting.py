@@ -1,122 +1,81 @@
-"""Bringing one system to the end of its schedule: pipeline, checks, pictures, trainer."""
+"""What one training needs: its batches, checked, its sample pictures, its trainer."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from data.contract import REQUIRED_KEYS, check_batch
-from data.pipeline import distributed, training_batches
-from experiments.engine.run_context import RunContext
+from data.pipeline import distributed
 from models.system import GANSystem
-from utils.config import flatten
 from utils.metrics.collapse import collapse_figures
 from utils.runs.files import write_json
-from utils.runs.run_directory import RunDirectory
-from utils.seeding import derive_seed
 from utils.training.faults import Hints
-from utils.training.trainer import Samples, Schedule, Trainer
+from utils.training.trainer import CompiledSteps, Samples, Trainer
+
+if TYPE_CHECKING:
+    from experiments.engine.experiment import Training
+    from experiments.engine.run import Run
 
 PICTURE_EXAMPLES = 6
-WITHOUT_MAPS = ("images", "label", "seed", "source")
 
 Synthesize = Callable[[dict], dict]
 Draw = Callable[[Synthesize, dict], dict[str, np.ndarray]]
-
-
-def train_stage(
-    context: RunContext, stage: str, system: GANSystem, draw: Draw, **pipeline: Any
-) -> None:
-    """Trains a stage's system on the stage's subjects, from wherever its checkpoint stands.
-
-    Args:
-        context: the run.
-        stage: its name in configuration and run directory.
-        system: with its initial weights.
-        draw: sample pictures by name from `system.synthesize` and fixed examples.
-        pipeline: arguments of `data.pipeline.training_batches`, at least `maps`.
-    """
-    config = context.config
-    settings = context.run.checkpoints(stage) / "config.json"
-    if context.run.writes and not settings.exists():
-        write_json(settings, dataclasses.asdict(config))
-    arguments = {
-        "prepared": context.prepared,
-        "subject_ids": context.subjects(stage),
-        "seed": derive_seed(config.seed, stage, "data"),
-        **pipeline,
-    }
-    schedule = dataclasses.replace(
-        getattr(config.schedule, stage), steps=context.total_steps(stage)
-    )
-    rate = _learning_rate(stage, flatten(dataclasses.asdict(config)))
-    hints = Hints(rate, f"--schedule.{stage}.batch_size", context.prepared.size)
-    fit(system, stage, schedule, context, context.run, draw, arguments, hints)
-
-
-def _learning_rate(stage: str, settings: Mapping[str, Any]) -> str:
-    """Returns the option of a stage's rate; that of pretraining is in another stage's group."""
-    found = [name for name in settings if f".{name}".endswith(f".{stage}.learning_rate")]
-    return f"--{min(found, key=len)}"
+Batches = Callable[[int], Iterable[dict[str, tf.Tensor]]]
 
 
 def fit(
-    system: GANSystem,
-    stage: str,
-    schedule: Schedule,
-    context: RunContext,
-    run: RunDirectory,
-    draw: Draw,
-    arguments: Mapping[str, Any],
-    hints: Hints,
-) -> None:
-    """Trains a system for `schedule.steps` updates and writes to `run`, resuming what is there.
+    run: Run, training: Training, system: GANSystem, compiled: Optional[CompiledSteps] = None
+) -> tuple[Trainer, Batches]:
+    """Returns the trainer of a stage's system, and its batches from a step on.
 
     Args:
-        system: with its initial weights.
-        stage: its name in `run`.
-        schedule: with the number of updates.
-        context: the run whose data is used, which may be another than `run`.
-        run: where checkpoints, pictures and logs go.
-        draw: as in `train_stage`.
-        arguments: all of `training_batches` but batch size and first step.
-        hints: options that the sentences about faults name.
+        run: the run.
+        training: the stage.
+        system: with its initial weights, built under the run's strategy.
+        compiled: the system's inner loop, if there is one.
     """
+    name, schedule = training.name, run.schedule(training)
+    settings = run.checkpoints(name) / "config.json"
+    if run.writes and not settings.exists():
+        write_json(settings, dataclasses.asdict(run.config))
+    make = training.batches(run, training)
     synthesize = tf.function(system.synthesize, autograph=False)
-    required = REQUIRED_KEYS if arguments["maps"] else WITHOUT_MAPS
 
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
-        return next(iter(training_batches(batch_size=PICTURE_EXAMPLES, **arguments)))
+        return next(iter(make(batch_size=PICTURE_EXAMPLES)))
 
     def samples() -> Samples:
         outputs = synthesize(examples())
         pair = system.compared(outputs, examples())
         figures = {} if pair is None else collapse_figures(*pair)
-        return Samples(draw(lambda _: outputs, examples()), figures)
+        return Samples(training.draw(lambda _: outputs, examples()), figures)
 
     def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
-        dataset = distributed(context.strategy, schedule.batch_size, first_step=step, **arguments)
-        check_first_batch(dataset, context.strategy, required)
+        dataset = distributed(run.strategy, schedule.batch_size, make, first_step=step)
+        check_first_batch(dataset, run.strategy, training.keys)
         return dataset
 
-    with context.strategy.scope():
-        Trainer(
+    with run.strategy.scope():
+        trainer = Trainer(
             system,
-            stage,
+            name,
             run,
             schedule,
             schedule.steps,
-            context.strategy,
-            context.describe_source,
-            samples=samples,
-            hints=hints,
-        ).fit(batches)
+            run.strategy,
+            run.describe,
+            samples=samples if training.draw else None,
+            compiled=compiled,
+            hints=Hints(training.learning_rate, training.batch_size, run.prepared.size),
+        )
+    return trainer, batches
 
 
 def check_first_batch(

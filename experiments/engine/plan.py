@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from data.brats.slices import output_size
 from data.contract import batch_shapes
-from experiments.configs.brats import TRAININGS, BratsConfig
-from models.structure_gan.registration import Registration
-from models.structure_gan.segmentation import Segmentation
-from models.structure_gan.structure import StructureGAN
-from models.structure_gan.synthesis import Pretraining, Synthesis
+from experiments.engine.experiment import Experiment, Training
+from experiments.engine.request import Request
+from experiments.engine.run import Untrained
 from models.system import GANSystem
 from utils.config import to_yaml
 from utils.graphs import peak_bytes
+from utils.training.trainer import Schedule
 
 PROCESS_MIB = 1000  # Python, TensorFlow and its compiled graphs
+
+
+class Planned(Untrained):
+    """A run without data, in which the number of updates is not known."""
+
+    def schedule(self, training: Training) -> Schedule:
+        """Returns a stage's schedule as it is configured."""
+        return training.schedule(self, training.name)
+
+    def total_steps(self, stage: str) -> int:
+        """Returns 1, on which no graph depends."""
+        return 1
 
 
 class Memory(NamedTuple):
@@ -33,61 +43,49 @@ class Memory(NamedTuple):
     step: int
 
 
-def print_brats_plan(config: BratsConfig, stages: Sequence[str], replicas: int) -> None:
-    """Prints the plan of the main system."""
-    segmenters, translator = Segmentation(config.segmentation), Registration(config.registration)
-    systems = {
-        "structure": StructureGAN(config.structure),
-        "segmentation": segmenters,
-        "registration": translator,
-        "synthesis": Synthesis(config.synthesis, translator, segmenters),
-    }
-    trainings = {**systems, "pretraining": Pretraining(config.synthesis)}
-    chosen = [*stages, *(["pretraining"] if "synthesis" in stages else [])]
-    left_out = {} if config.pretrain else {"pretraining": "pretrain is false"}
-    print_settings(config, stages, systems.values())
-    in_order = {name: trainings[name] for name in TRAININGS if name in chosen}
-    print_trainings(config, in_order, left_out, replicas)
+def print_plan(experiment: Experiment, request: Request, replicas: int) -> None:
+    """Prints configuration, stages, and of trainings the networks, length and memory.
 
-
-def print_settings(config: Any, stages: Sequence[str], systems: Iterable[GANSystem]) -> None:
-    """Prints the configuration (with loss weights and schedule), the stages and the networks."""
+    Args:
+        experiment: the script.
+        request: the command line.
+        replicas: devices that share a batch.
+    """
+    config = request.config
     print(to_yaml(config))
-    print(f"stages: {' -> '.join(stages)}\n")
+    if experiment.sources:
+        print(experiment.outline(request) or f"stages: {' -> '.join(request.stages)}")
+        return
+    print(f"stages: {' -> '.join(request.stages)}\n")
+    run = Planned(experiment, request, tf.distribute.get_strategy(), writes=False)
+    chosen = experiment.chosen(request.stages)
+    _print_networks(run)
+    print("\nlength of each training, and an estimate of the memory that it takes on each device;")
+    print(f"a process has about {PROCESS_MIB:,} MiB of main memory beside that")
+    for training in (stage for stage in chosen if stage in experiment.trainings):
+        schedule, reason = run.schedule(training), training.skip(config)
+        length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
+        line = f"  {training.name:<14}{length} of batch {schedule.batch_size}"
+        if reason:
+            print(f"{line}  (left out: {reason})")
+            continue
+        batch_size, size = schedule.batch_size // replicas, output_size(config.slicing)
+        memory = step_memory(run.trained(training), batch_size, size)
+        total, kept = ((size / 2**20) for size in (sum(memory), memory.kept))
+        print(f"{line}  {total:,.0f} MiB, {kept:,.0f} of it weights and optimisers")
+
+
+def _print_networks(run: Planned) -> None:
+    """Prints the networks of all trainings with their numbers of parameters."""
     print(f"{'network':<10}{'parameters':>14}   optimiser group")
-    for system in systems:
+    for training in run.experiment.trainings:
+        if training.part_of or training.skip(run.config):
+            continue
+        system = run.trained(training)
         groups = {net: group for group, nets in system.groups.items() for net in nets}
         for name, network in system.networks.items():
             count = sum(int(tf.size(variable)) for variable in network.trainable_variables)
             print(f"{name:<10}{count:>14,}   {type(system).__name__} {groups.get(name, '')}")
-
-
-def print_trainings(
-    config: Any,
-    systems: Mapping[str, Optional[GANSystem]],
-    left_out: Mapping[str, str],
-    replicas: int,
-) -> None:
-    """Prints how long each training is and what memory it takes; estimates take seconds.
-
-    Args:
-        config: with `slicing`, and `schedule`, which has a `Schedule` of each training.
-        systems: freshly built, by training, in order; None for one that is left out.
-        left_out: by training that will not take place, the reason.
-        replicas: devices that share a batch.
-    """
-    print("\nlength of each training, and an estimate of the memory that it takes on each device;")
-    print(f"a process has about {PROCESS_MIB:,} MiB of main memory beside that")
-    for name, system in systems.items():
-        schedule = getattr(config.schedule, name)
-        length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} epochs"
-        line = f"  {name:<14}{length} of batch {schedule.batch_size}"
-        if name in left_out:
-            print(f"{line}  (left out: {left_out[name]})")
-            continue
-        memory = step_memory(system, schedule.batch_size // replicas, output_size(config.slicing))
-        total, kept = ((size / 2**20) for size in (sum(memory), memory.kept))
-        print(f"{line}  {total:,.0f} MiB, {kept:,.0f} of it weights and optimisers")
 
 
 def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Memory:

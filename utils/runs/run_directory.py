@@ -27,7 +27,7 @@ class RunDirectory:
     def __init__(self, path: Path, writes: bool = True):
         self.path = Path(path)
         self.writes = writes
-        self.config = self.path / "config.json"
+        self.config_file = self.path / "config.json"
         self.environment = self.path / "environment.json"
         self.splits = self.path / "splits.json"
         self.skipped_cases = self.path / "skipped_cases.json"
@@ -79,7 +79,7 @@ class RunDirectory:
 
     def earlier_settings(self) -> list[dict[str, Any]]:
         """Returns preset, precision and configuration before each change after the start."""
-        return read_json(self.config).get("earlier", []) if self.config.exists() else []
+        return read_json(self.config_file).get("earlier", []) if self.config_file.exists() else []
 
     def read_metrics(self) -> dict[str, float]:
         """Returns the flat metrics so far."""

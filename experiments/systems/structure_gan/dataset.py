@@ -16,9 +16,9 @@ from data.contract import MODALITIES
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import MANIFEST, WHOLE, Shard, sample_folder
-from experiments.engine.run_context import PHANTOM_NOTE
-from experiments.systems.structure_gan.context import Context
-from experiments.systems.structure_gan.training import map_decoder
+from experiments.engine.opening import PHANTOM_NOTE
+from experiments.engine.run import Run
+from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
 from utils.metrics.segmentation import dice
@@ -30,23 +30,21 @@ MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn wi
 NETWORKS = ("structure", "segmentation", "synthesis")
 
 
-def build_dataset(context: Context) -> None:
+def build_dataset(run: Run) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
-    directory = context.run.synthetic
-    if not context.finished("dataset"):
-        config = context.config.dataset
-        if not begin_set(context, directory, config):
-            print("the unfinished synthetic set was begun with other settings and is drawn anew")
-            shutil.rmtree(sample_folder(directory))
-            begin_set(context, directory, config)
-        draw_set(context, directory, config)
+    directory, config = run.synthetic, run.config.dataset
+    if not begin_set(run, directory, config):
+        print("the unfinished synthetic set was begun with other settings and is drawn anew")
+        shutil.rmtree(sample_folder(directory))
+        begin_set(run, directory, config)
+    draw_set(run, directory, config)
     manifest = read_json(directory / MANIFEST)
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
     metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
-    context.run.update_metrics(metrics)
+    run.update_metrics(metrics)
 
 
-def begin_set(context: Context, directory: Path, config: SyntheticConfig) -> bool:
+def begin_set(run: Run, directory: Path, config: SyntheticConfig) -> bool:
     """Notes in a set's folder what its samples are drawn with: settings, seed, networks.
 
     Returns False, and does nothing, if there are samples that were drawn with anything else.
@@ -55,9 +53,9 @@ def begin_set(context: Context, directory: Path, config: SyntheticConfig) -> boo
     del settings["samples"]  # a larger set begins with a smaller one
     made_with = {
         "settings": settings,
-        "seed": context.config.seed,
+        "seed": run.config.seed,
         "precision": tf.keras.mixed_precision.global_policy().name,
-        "networks": {stage: _fingerprint(context.run.checkpoints(stage)) for stage in NETWORKS},
+        "networks": {stage: _fingerprint(run.checkpoints(stage)) for stage in NETWORKS},
     }
     text, file, folder = json.dumps(made_with), directory / MADE_WITH, sample_folder(directory)
     if file.exists() and file.read_text(encoding="utf-8") == text:
@@ -72,24 +70,22 @@ def _fingerprint(checkpoints: Path) -> str:
     return hashlib.sha256(checkpoint_index(checkpoints)).hexdigest()
 
 
-def draw_set(
-    context: Context, directory: Path, config: SyntheticConfig, shard: Shard = WHOLE
-) -> None:
+def draw_set(run: Run, directory: Path, config: SyntheticConfig, shard: Shard = WHOLE) -> None:
     """Draws a shard of a synthetic set with a run's systems, or as much of it as is missing.
 
     Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
     """
     # The set is for publication: not even the name of the data's folder belongs in it.
-    phantom = context.data_note == PHANTOM_NOTE
+    phantom = run.data_note == PHANTOM_NOTE
     note = PHANTOM_NOTE if phantom else "slices of the folder that --data named"
-    system = context.trained("synthesis")
+    system = run.trained("synthesis")
     build_synthetic_set(
         directory,
-        decode=map_decoder(context),
+        decode=map_decoder(run),
         render=image_renderer(system, config.batch_size),
-        labels=lesion_labels(context.prepared, context.split.train),
+        labels=lesion_labels(run.prepared, run.split.train),
         config=config,
-        seed=derive_seed(context.config.seed, "dataset"),
+        seed=derive_seed(run.config.seed, "dataset"),
         score=lesion_scorer(system.segmenters),
         notes={"training data": note, "modalities": " ".join(MODALITIES)},
         shard=shard,

@@ -6,30 +6,8 @@ import numpy as np
 
 from data.contract import MODALITIES
 from experiments.engine.fitting import Synthesize
-from utils.reporting.pictures import draw_contour, grid, label_picture, to_uint8
-
-SCALE = 2  # contours are drawn on enlarged slices
-
-
-def slice_rows(images: np.ndarray, label: np.ndarray) -> list[list[np.ndarray]]:
-    """Returns one row of pictures per modality, lesion outlined.
-
-    images is [N,H,W,M] in [0,1], label [N,H,W] in 0..4.
-    """
-    return [
-        [draw_contour(image[..., i], mask, scale=SCALE) for image, mask in zip(images, label)]
-        for i in range(images.shape[-1])
-    ]
-
-
-def plain_row(maps: np.ndarray) -> list[np.ndarray]:
-    """Returns one row of grey pictures of maps [N,H,W] in [0,1], enlarged like the slices."""
-    return [to_uint8(np.kron(image, np.ones((SCALE, SCALE)))) for image in maps]
-
-
-def label_row(labels: np.ndarray) -> list[np.ndarray]:
-    """Returns one row of coloured label pictures [N,H,W], enlarged like the slices."""
-    return [label_picture(np.kron(mask, np.ones((SCALE, SCALE), int))) for mask in labels]
+from experiments.engine.pictures import label_row, plain_row, slice_rows
+from utils.reporting.pictures import grid
 
 
 def draw_structure(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
@@ -80,12 +58,3 @@ def draw_synthesis(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarr
     rows = [plain_row(examples["random_structure"].numpy()[..., 0])]
     rows += slice_rows(images, label) + [label_row(label)]
     return {"samples": grid(rows, titles=("map", *MODALITIES, "label"))}
-
-
-DRAW = {
-    "structure": draw_structure,
-    "segmentation": draw_segmentation,
-    "registration": draw_registration,
-    "pretraining": draw_pretraining,
-    "synthesis": draw_synthesis,
-}

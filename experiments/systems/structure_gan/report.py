@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from data.contract import LABEL_NAMES, MODALITIES
 from experiments.audit.privacy import (
@@ -19,33 +15,32 @@ from experiments.audit.privacy import (
     audit_table,
     worst_pairs,
 )
-from experiments.configs.brats import TRAININGS
 from experiments.configs.privacy import AuditConfig
-from experiments.engine.run_context import RunContext
-from experiments.systems.structure_gan.context import Context
-from experiments.systems.structure_gan.evaluation import SliceSet, held_out, synthetic
-from experiments.systems.structure_gan.pictures import plain_row, slice_rows
-from utils.config import to_yaml
+from experiments.engine.pictures import plain_row, slice_rows
+from experiments.engine.report import add_trainings
+from experiments.engine.run import Run
+from experiments.engine.slices import Slices
+from experiments.systems.structure_gan.evaluation import held_out, synthetic
 from utils.reporting.pictures import grid
-from utils.reporting.report import Report, loss_curves
+from utils.reporting.report import Report
 from utils.runs.files import read_json
 
 COLUMNS = 8
 
 
-def write_report(context: Context) -> None:
+def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
     report = Report("Synthetic labelled multi-modality MRI")
-    metrics = context.run.read_metrics()
+    metrics = run.read_metrics()
     report.add_section(
         "Results",
-        f"Data: {context.data_note}. Real: held-out patients. Synthetic: the unfiltered set.",
+        f"Data: {run.data_note}. Real: held-out patients. Synthetic: the unfiltered set.",
     )
     report.add_table(summary_table(metrics), "Means over modalities")
     report.add_table(segmentation_table(metrics), "Dice of the segmenters G_l, per modality")
-    _add_pictures(report, held_out(context), synthetic(context))
+    _add_pictures(report, held_out(run), synthetic(run))
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
-    manifest = read_json(context.run.synthetic / "manifest.json")
+    manifest = read_json(run.synthetic / "manifest.json")
     report.add_key_values(
         {
             "samples": manifest["samples"],
@@ -55,12 +50,12 @@ def write_report(context: Context) -> None:
         },
         "Counts",
     )
-    _add_privacy(report, context)
-    add_trainings(report, context, TRAININGS)
-    report.write(context.run.report)
+    _add_privacy(report, run)
+    add_trainings(report, run)
+    report.write(run.report)
 
 
-def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
+def _add_pictures(report: Report, real: Slices, fake: Slices) -> None:
     legend = "blue oedema, green non-enhancing, magenta enhancing, yellow necrosis"
     report.add_section("Samples", f"Outlines show the lesion label: {legend}.")
     rng = np.random.default_rng(0)
@@ -86,12 +81,12 @@ def _add_pictures(report: Report, real: SliceSet, fake: SliceSet) -> None:
     report.add_picture("Structure maps and masks", legend, picture)
 
 
-def _add_privacy(report: Report, context: Context) -> None:
+def _add_privacy(report: Report, run: Run) -> None:
     """Adds the privacy audit, and its figures to metrics.json."""
     config = AuditConfig()
-    audit = audit_run(context, config, max_similarity=None)
+    audit = audit_run(run, config, max_similarity=None)
     metrics = audit_metrics(audit)
-    context.run.update_metrics(metrics)
+    run.update_metrics(metrics)
     warning = (
         "This page shows slices of the data: with data of patients it is not for publication. Of a "
         "run only the folder synthetic neither names nor shows a patient; its lesion labels are "
@@ -102,38 +97,9 @@ def _add_privacy(report: Report, context: Context) -> None:
     report.add_section("Privacy audit", text)
     report.add_table(audit_table(metrics), "Similarity to the nearest slice")
     report.add_figure(audit_chart(audit), " ".join(DEFINITIONS))
-    picture = worst_pairs(context, audit, config.worst_pairs)
+    picture = worst_pairs(run, audit, config.worst_pairs)
     caption = "Columns: number of the sample, similarity to the training slice below it."
     report.add_picture("Most similar pairs", caption, picture)
-
-
-def add_trainings(report: Report, context: RunContext, trainings: Sequence[str]) -> None:
-    """Adds what every report ends with.
-
-    These are the number of cases left out, curves and the last pictures of each training, the
-    configuration and the environment.
-    """
-    if context.skipped:
-        number = f"{len(context.skipped)} bad case{'s' * (len(context.skipped) > 1)} left out"
-        text = f"{number} when the run began; {context.run.skipped_cases.name} names them."
-        report.add_section("Cases left out", text)
-    history = context.run.read_history()
-    for stage in trainings:
-        rows = [row for row in history if row["stage"] == stage]
-        if not rows:
-            continue
-        seconds = sum(row["seconds_per_step"] for row in rows) / len(rows)
-        report.add_section(f"Stage {stage}", f"{rows[-1]['step']} steps, {seconds:.2f} s each.")
-        report.add_figure(loss_curves(history, stage))
-        pictures = sorted(context.run.samples.glob(f"{stage}_*.png"))
-        if pictures:
-            picture = tf.io.decode_png(tf.io.read_file(str(pictures[-1]))).numpy()
-            report.add_picture(pictures[-1].stem, "", picture)
-    report.add_preformatted("Configuration", to_yaml(context.config))
-    for number, settings in enumerate(context.run.earlier_settings(), start=1):
-        title = f"Earlier configuration {number}, with which some of this may have been made"
-        report.add_preformatted(title, json.dumps(settings, indent=1))
-    report.add_preformatted("Environment", context.run.environment.read_text(encoding="utf-8"))
 
 
 def summary_table(metrics: dict[str, float]) -> pd.DataFrame:

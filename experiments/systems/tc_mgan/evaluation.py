@@ -10,28 +10,13 @@ import tensorflow as tf
 
 from data.contract import LABEL_NAMES
 from data.pipeline import evaluation_batches
-from experiments.systems.tc_mgan.context import TranslationContext
+from experiments.engine.run import Run
+from experiments.engine.slices import Slices, compiled, infer, real_slices
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.metrics.images import psnr, uniform_ssim
 
 ENHANCING = LABEL_NAMES.index("enhancing")
 SSIM_RANGES = {"ssim": 1.0, "ssim_range2": 2.0}  # the second is probably the paper's
-
-
-class Translations(NamedTuple):
-    """Slices of some patients with their translations.
-
-    Attributes:
-        real: [N,H,W,4] in [0,1], order `data.contract.MODALITIES`.
-        translated: [N,H,W,3] in [0,1], order `TARGETS`.
-        label: [N,H,W], 0..4.
-        source: [N,2], subject index and axial slice.
-    """
-
-    real: np.ndarray
-    translated: np.ndarray
-    label: np.ndarray
-    source: np.ndarray
 
 
 class Measures(NamedTuple):
@@ -48,29 +33,24 @@ class Measures(NamedTuple):
     sums: dict[str, np.ndarray]
 
 
-def translate_subjects(
-    context: TranslationContext, subjects: Iterable[str]
-) -> Iterator[Translations]:
-    """Yields every prepared slice of one subject at a time, translated by the trained generator."""
-    synthesize = tf.function(
-        context.trained("gan").synthesize, autograph=False, reduce_retracing=True
-    )
+def translate_subjects(run: Run, subjects: Iterable[str]) -> Iterator[tuple[Slices, np.ndarray]]:
+    """Yields all slices of one subject at a time, and their translations [N,H,W,3] by G.
+
+    The translations are in [0,1], order `TARGETS`.
+    """
+    synthesize = compiled(run.trained("gan").synthesize)
     for subject in subjects:
-        batches = list(evaluation_batches(context.prepared, (subject,), context.config.batch_size))
-        translated = np.concatenate([synthesize(batch)["images"].numpy() for batch in batches])
-        real, label, source = (
-            np.concatenate([batch[key].numpy() for batch in batches])
-            for key in ("images", "label", "source")
-        )
-        yield Translations(real, translated, label[..., 0], source)
+        real = real_slices(run.prepared, (subject,))
+        batch = {"images": real.images, "label": real.label[..., None]}
+        yield real, infer(synthesize, batch, run.config.batch_size)["images"]
 
 
-def lesion_slices(context: TranslationContext, count: int) -> dict[str, tf.Tensor]:
+def lesion_slices(run: Run, count: int) -> dict[str, tf.Tensor]:
     """Returns up to `count` held-out slices as a batch: with enhancing tumour, if any.
 
     They are evenly spread. Keys are `images` [N,H,W,4], `label` [N,H,W,1] and `source` [N,2].
     """
-    batches = evaluation_batches(context.prepared, context.split.test, context.config.batch_size)
+    batches = evaluation_batches(run.prepared, run.split.test, run.config.batch_size)
     found = [(batch["label"].numpy() == ENHANCING).any(axis=(1, 2, 3)) for batch in batches]
     wanted = set(evenly_spread(np.concatenate(found), count).tolist())
     slices = [piece for number, piece in enumerate(batches.unbatch()) if number in wanted]
@@ -83,25 +63,23 @@ def evenly_spread(found: np.ndarray, count: int) -> np.ndarray:
     return wanted[np.linspace(0, len(wanted) - 1, min(count, len(wanted))).astype(int)]
 
 
-def evaluate_translation(context: TranslationContext) -> None:
-    """Adds translation/ and contrast/ figures to metrics.json, once."""
-    if context.finished("evaluate"):
-        return
+def evaluate_translation(run: Run) -> None:
+    """Adds translation/ and contrast/ figures to metrics.json."""
     # Patient by patient: all slices of the paper's 85 take gigabytes.
-    measures = [measure(slices) for slices in translate_subjects(context, context.split.test)]
-    context.run.update_metrics({**contrast_figures(measures), **quality_figures(measures)})
+    measures = [measure(*pair) for pair in translate_subjects(run, run.split.test)]
+    run.update_metrics({**contrast_figures(measures), **quality_figures(measures)})
 
 
-def measure(slices: Translations) -> Measures:
-    """Returns what `quality_figures` and `contrast_figures` need of some slices.
+def measure(slices: Slices, translated: np.ndarray) -> Measures:
+    """Returns what `quality_figures` and `contrast_figures` need of slices and translations.
 
     The healthy brain is where T2 is not 0 and the label is.
     """
-    pair = {"real": slices.real[..., TARGET_CHANNELS], "translated": slices.translated}
+    pair = {"real": slices.images[..., TARGET_CHANNELS], "translated": translated}
     quality = {"psnr": psnr(pair["translated"], pair["real"])}
     for name, data_range in SSIM_RANGES.items():
         quality[name] = uniform_ssim(pair["translated"], pair["real"], data_range)
-    healthy = (slices.label == 0) & (slices.real[..., SOURCE_CHANNEL] > 0)
+    healthy = (slices.label == 0) & (slices.images[..., SOURCE_CHANNEL] > 0)
     regions = slices.label == ENHANCING, healthy
     pixels = np.array([np.count_nonzero(region) for region in regions])
     sums = {

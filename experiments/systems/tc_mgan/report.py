@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from experiments.configs.tc_mgan import TRAININGS
-from experiments.systems.structure_gan.report import add_trainings
-from experiments.systems.tc_mgan.context import TranslationContext
+from experiments.engine.report import add_trainings
+from experiments.engine.run import Run
 from experiments.systems.tc_mgan.evaluation import lesion_slices
-from experiments.systems.tc_mgan.training import draw_translations
+from experiments.systems.tc_mgan.pictures import draw_translations
 from models.tc_mgan.modalities import TARGETS
 from utils.reporting.report import Report
 
@@ -21,24 +20,24 @@ FIGURES = {
 }
 
 
-def write_translation_report(context: TranslationContext) -> None:
+def write_translation_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
     report = Report("Three modalities from T2")
     report.add_section(
         "Results",
-        f"Data: {context.data_note}. Variant {context.config.gan.variant}, on all slices of "
+        f"Data: {run.data_note}. Variant {run.config.gan.variant}, on all slices of "
         "held-out patients: mean and standard deviation over slices.",
     )
-    report.add_table(translation_table(context.run.read_metrics()), "Translated against real")
-    examples = lesion_slices(context, COLUMNS)
-    (picture,) = draw_translations(context.trained("gan").synthesize, examples).values()
+    report.add_table(translation_table(run.read_metrics()), "Translated against real")
+    examples = lesion_slices(run, COLUMNS)
+    (picture,) = draw_translations(run.trained("gan").synthesize, examples).values()
     report.add_picture(
         "Held-out slices",
         "Columns are slices; outlines show the lesion label, which the generator does not see.",
         picture,
     )
-    add_trainings(report, context, TRAININGS)
-    report.write(context.run.report)
+    add_trainings(report, run)
+    report.write(run.report)
 
 
 def translation_table(metrics: dict[str, float]) -> pd.DataFrame:

@@ -1,27 +1,27 @@
-"""A training script's or table's command line as it was read; experiments/launch.py reads it."""
+"""What a command line asks of a script; `experiments.engine.cli` reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
 
 @dataclass(frozen=True)
-class Launch:
-    """A parsed command line.
+class Request:
+    """A parsed command line, or what stands for one.
 
     Attributes:
-        preset: name of the preset behind the configuration.
-        config: the resolved configuration.
-        data: the user's data folder, or None for the phantom.
-        source: the finished main run that `--run` names, or None.
         out: the run directory.
+        config: the resolved configuration.
+        preset: name of the preset behind the configuration.
+        data: the user's data folder, or None for the phantom.
+        source: the finished run that `--run` names, or None.
         cache: folder of phantom and prepared slices.
-        stages: the stages to run, in order.
+        stages: names of the stages to run, in order.
         resume: continue an existing run.
-        devices: number of devices, or None.
+        devices: number of devices, or None for all.
         precision: Keras' mixed-precision policy.
         skip_bad: leave bad cases of the data out of a new run instead of refusing them.
         dry_run: only print.
@@ -32,20 +32,20 @@ class Launch:
         changed: whether this start or an earlier one has changed them.
     """
 
-    preset: str
-    config: Any
-    data: Optional[Path]
-    source: Optional[Path]
     out: Path
-    cache: Path
-    stages: Sequence[str]
-    resume: bool
-    devices: Optional[int]
-    precision: str
-    skip_bad: bool
-    dry_run: bool
-    debug: bool
-    command: str
-    options: Mapping[str, Any]
+    config: Any
+    preset: str = ""
+    data: Optional[Path] = None
+    source: Optional[Path] = None
+    cache: Path = Path()
+    stages: Sequence[str] = ()
+    resume: bool = False
+    devices: Optional[int] = None
+    precision: str = "float32"
+    skip_bad: bool = False
+    dry_run: bool = False
+    debug: bool = False
+    command: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
     changed: bool = False

@@ -1,4 +1,4 @@
-"""The training stages of TC-MGAN: segmenter, gan."""
+"""Sample pictures of TC-MGAN's trainings, from fixed examples; columns are examples."""
 
 from __future__ import annotations
 
@@ -7,31 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from experiments.engine.fitting import Draw, Synthesize, train_stage
-from experiments.systems.structure_gan.pictures import label_row, plain_row, slice_rows
-from experiments.systems.tc_mgan.context import TranslationContext, left_out
+from experiments.engine.fitting import Synthesize
+from experiments.engine.pictures import label_row, plain_row, slice_rows
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.reporting.pictures import grid
-
-
-def train_segmenter(context: TranslationContext) -> None:
-    """Trains the conditional segmenter S on real slices; a variant without S skips it."""
-    reason = left_out(context.config).get("segmenter")
-    if reason:
-        print(f"segmenter: left out, {reason}")
-        return
-    _train(context, "segmenter", draw_lesions)
-
-
-def train_gan(context: TranslationContext) -> None:
-    """Trains the generator and the critic."""
-    _train(context, "gan", draw_translations)
-
-
-def _train(context: TranslationContext, stage: str, draw: Draw) -> None:
-    config = context.config
-    moves = {"augmentation": config.augmentation, "enhancing_repeats": config.enhancing_repeats}
-    train_stage(context, stage, context.build(stage), draw, maps=None, **moves)
 
 
 def draw_lesions(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:

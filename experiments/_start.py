@@ -1,0 +1,14 @@
+"""The start of every script: this repository first on the path, supported versions, TensorFlow.
+
+A script imports it first of all, before any other package called `utils` or `data` can be found.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.runs.environment import prepare_tensorflow, require_supported_versions  # noqa: E402
+
+require_supported_versions()
+prepare_tensorflow()

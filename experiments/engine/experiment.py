@@ -1,0 +1,218 @@
+"""A script as data: its presets, its stages, the data or the finished runs that it works on.
+
+Everything about a stage stands in one place. The loop, `--dry-run`, `--resume`, the memory
+estimate and the benchmark read it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import tensorflow as tf
+
+from data.contract import REQUIRED_KEYS
+from data.splits import Split
+from experiments.engine.fitting import Draw, fit
+from models.system import GANSystem
+from utils.errors import UserError
+from utils.training.checkpoints import saved_step
+from utils.training.trainer import CompiledSteps, Schedule
+
+if TYPE_CHECKING:
+    from experiments.engine.run import Run
+    from experiments.engine.sources import Sources
+
+
+@dataclass(frozen=True)
+class Option:
+    """A word of one script's command line beyond those that all scripts share.
+
+    Attributes:
+        name: without dashes in front, such as "rows".
+        type: of its value, such as `str` or `Optional[Path]`; a `bool` is a switch without value.
+        default: its value when it is left out.
+        help: one line, with the unit if there is one.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+    @property
+    def field(self) -> str:
+        """The name under which the parser keeps the value."""
+        return self.name.replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A stage that trains nothing; one process does it alone.
+
+    Attributes:
+        name: on the command line.
+        work: what it does.
+        done: whether the run directory holds its complete result, which is then kept.
+        needs: names of the stages whose results it reads.
+        always: the work is done anew each time, as that of a report.
+    """
+
+    name: str
+    work: Callable[[Run], None]
+    done: Callable[[Run], bool] = lambda run: False
+    needs: tuple[str, ...] = ()
+    always: bool = False
+
+    def perform(self, run: Run) -> None:
+        """Does the work where files are written, unless it is done."""
+        if run.writes and (self.always or not self.done(run)):
+            # Building networks under the strategy would wait for the other workers.
+            self.work(run.alone())
+
+    def finished(self, run: Run) -> bool:
+        """Returns whether the run directory holds the complete result."""
+        return self.done(run)
+
+
+def _scheduled(run: Run, name: str) -> Schedule:
+    return getattr(run.config.schedule, name)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A stage that trains one system; every worker takes part.
+
+    Attributes:
+        name: of its folders, log lines and seeds, and on the command line.
+        build: makes the system with its initial weights, under the run's strategy.
+        batches: from (run, this stage) to the function that makes the batches, see `Run.pipeline`.
+        draw: sample pictures by name, from `system.synthesize` and fixed examples.
+        keys: of a batch that the system reads.
+        learning_rate: the option that sets it, such as "structure.learning_rate".
+        batch_size: the option that sets it, such as "schedule.structure.batch_size".
+        needs: names of the stages whose results it reads.
+        part_of: name of the stage before which it runs, without a name on the command line.
+        skip: why it has nothing to do under a configuration; "" if it has.
+        subjects: part of the split that it learns from.
+        begin: changes a new system before its first update.
+        schedule: its length, from (run, name).
+    """
+
+    name: str
+    build: Callable[[Run], GANSystem]
+    batches: Callable[[Run, Training], Callable[..., tf.data.Dataset]]
+    draw: Optional[Draw] = None
+    keys: tuple[str, ...] = (*REQUIRED_KEYS, "seed", "source")
+    learning_rate: str = "learning rate"
+    batch_size: str = "batch size"
+    needs: tuple[str, ...] = ()
+    part_of: str = ""
+    skip: Callable[[Any], str] = lambda config: ""
+    subjects: str = "train"
+    begin: Optional[Callable[[Run, GANSystem], None]] = None
+    schedule: Callable[[Run, str], Schedule] = _scheduled
+
+    def perform(
+        self,
+        run: Run,
+        system: Optional[GANSystem] = None,
+        compiled: Optional[CompiledSteps] = None,
+    ) -> None:
+        """Brings the system to the end of its schedule, from wherever its checkpoint stands.
+
+        Args:
+            run: the run.
+            system: with the weights of its start; default: a new one.
+            compiled: its inner loop, if another training has compiled it.
+        """
+        reason = self.skip(run.config)
+        if reason:
+            if not self.part_of:
+                print(f"{self.name}: left out, {reason}")
+            return
+        system = system or run.build(self)
+        if self.begin and not saved_step(run.checkpoints(self.name)):
+            self.begin(run, system)
+        trainer, batches = fit(run, self, system, compiled)
+        trainer.fit(batches)
+
+    def finished(self, run: Run) -> bool:
+        """Returns whether the checkpoint stands at the last step.
+
+        Raises UserError if a checkpoint's files are missing or unreadable.
+        """
+        return bool(self.skip(run.config)) or run.trained_to_the_end(self)
+
+
+def _no_check(config: Any, strategy: tf.distribute.Strategy) -> None:
+    """Accepts every configuration."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What distinguishes one script from another.
+
+    Attributes:
+        script: its path, from the repository on.
+        summary: its first line of `--help`.
+        presets: configurations by name.
+        stages: in order, `Task`s and `Training`s.
+        key: begins its figures' names in metrics.json, such as "table5"; "" for trainings.
+        data: the data set that it trains on; None for a script that works on finished runs.
+        divide: makes a split of subject ids under a configuration.
+        split: class of the split.
+        sources: the finished runs that it works on.
+        options: further words; on resume they may differ from those of the start.
+        check: refuses sizes that do not fit, from (configuration, strategy), before data is read.
+        outline: what `--dry-run` prints of a script that works on finished runs.
+    """
+
+    script: str
+    summary: str
+    presets: Mapping[str, Any]
+    stages: tuple[Any, ...]
+    key: str = ""
+    data: Any = None
+    divide: Optional[Callable[[Sequence[str], Any], Split]] = None
+    split: type[Split] = Split
+    sources: Optional[Sources] = None
+    options: tuple[Option, ...] = ()
+    check: Callable[[Any, tf.distribute.Strategy], None] = _no_check
+    outline: Callable[[Any], str] = field(default=lambda request: "")
+
+    @property
+    def reads_run(self) -> bool:
+        """Whether `--run` names the finished run that it works on."""
+        return getattr(self.sources, "named", False)
+
+    @property
+    def trainings(self) -> tuple[Training, ...]:
+        """The stages that train, in order."""
+        return tuple(stage for stage in self.stages if isinstance(stage, Training))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stages' names on the command line, in order."""
+        return tuple(s.name for s in self.stages if not getattr(s, "part_of", ""))
+
+    def stage(self, name: str) -> Any:
+        """Returns the stage of a name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def chosen(self, names: Iterable[str]) -> list[Any]:
+        """Returns the stages of some names, with those that are part of them, in order."""
+        names = set(names)
+        return [s for s in self.stages if names & {s.name, getattr(s, "part_of", "")}]
+
+    def check_needs(self, names: Sequence[str], finished: Callable[[Any], bool]) -> None:
+        """Raises UserError if a chosen stage needs one that is neither chosen nor `finished`."""
+        for stage in self.chosen(names):
+            needed = [name for name in stage.needs if name not in names]
+            missing = [name for name in needed if not finished(self.stage(name))]
+            if missing:
+                raise UserError(
+                    f"--stages has {stage.name}, which needs {', '.join(missing)}, neither chosen "
+                    "nor finished in --out; add to --stages or continue another run with --resume"
+                )

@@ -1,0 +1,251 @@
+"""One run: its directory, what was asked of it, its devices, its data, its trained systems."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+import tensorflow as tf
+
+from data.pipeline import number_of_slices, training_batches
+from data.shards import PreparedSlices
+from data.splits import Split
+from experiments.engine.cases import Problems
+from experiments.engine.experiment import Experiment, Training
+from experiments.engine.opening import find_slices
+from experiments.engine.request import Request
+from experiments.engine.resuming import saved_run
+from models.system import GANSystem
+from utils.config import from_dict
+from utils.errors import UserError
+from utils.runs.files import read_json
+from utils.runs.run_directory import RunDirectory
+from utils.seeding import derive_seed
+from utils.training.checkpoints import checkpoint_index, load_networks, saved_step
+from utils.training.trainer import Schedule
+
+
+class Run(RunDirectory):
+    """One run of an experiment, in progress or finished.
+
+    Args:
+        experiment: what it runs.
+        request: what was asked of it.
+        strategy: the distribution strategy.
+        writes: False for processes that only compute or read.
+
+    Attributes:
+        config: the resolved configuration.
+        prepared: cached slices of all subjects.
+        split: the parts of the data, such as training and test.
+        data_note: what the data is, for reports and manifests.
+        skipped: problems of the cases that the run leaves out, by case id.
+        sources: the finished runs that it works on, by name.
+        borrowed: checkpoint folders of stages that lie in another run, by stage.
+    """
+
+    prepared: PreparedSlices
+    split: Split
+    data_note: str
+    skipped: Problems
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        request: Request,
+        strategy: tf.distribute.Strategy,
+        writes: bool = True,
+    ):
+        super().__init__(request.out, writes)
+        self.experiment = experiment
+        self.request = request
+        self.strategy = strategy
+        self.config = request.config
+        self.sources: Mapping[str, Run] = {}
+        self.borrowed: Mapping[str, Path] = {}
+
+    def open_data(self) -> Run:
+        """Finds or makes the data, divides its patients, prepares its slices; returns the run.
+
+        Raises UserError for bad data, and on resume for other cases than those of splits.json.
+        """
+        found = find_slices(self, self.experiment, self.request)
+        self.prepared, self.split, self.data_note, self.skipped = found
+        return self
+
+    def works_on(self, sources: Mapping[str, Run]) -> Run:
+        """Takes finished runs as sources, and the first one's data; returns the run."""
+        self.sources = sources
+        first = self.source
+        self.prepared, self.split = first.prepared, first.split
+        self.data_note, self.skipped = first.data_note, first.skipped
+        return self
+
+    @property
+    def source(self) -> Run:
+        """The finished run that this one works on, the first of several."""
+        return next(iter(self.sources.values()))
+
+    def changed(self, **attributes: Any) -> Run:
+        """Returns a copy that differs in some attributes."""
+        other = copy.copy(self)
+        vars(other).update(attributes)
+        return other
+
+    def alone(self) -> Run:
+        """Returns a copy, with its sources, for work that one process does without the others."""
+        strategy = tf.distribute.get_strategy()
+        sources = {name: source.changed(strategy=strategy) for name, source in self.sources.items()}
+        return self.changed(strategy=strategy, sources=sources)
+
+    def checkpoints(self, stage: str) -> Path:
+        """Returns the checkpoint folder of a stage."""
+        return self.borrowed.get(stage) or super().checkpoints(stage)
+
+    def subjects(self, training: Training) -> tuple[str, ...]:
+        """Returns the subjects that a stage learns from."""
+        return getattr(self.split, training.subjects)
+
+    def schedule(self, training: Training) -> Schedule:
+        """Returns a stage's schedule with its number of updates."""
+        schedule = training.schedule(self, training.name)
+        slices = number_of_slices(self.prepared, self.subjects(training))
+        return replace(schedule, steps=schedule.total_steps(slices))
+
+    def total_steps(self, stage: str) -> int:
+        """Returns the number of updates of a stage."""
+        return self.schedule(self.experiment.stage(stage)).steps
+
+    def pipeline(self, training: Training, **arguments: Any) -> Callable[..., tf.data.Dataset]:
+        """Returns `training_batches` on a stage's slices, with a seed of its own.
+
+        `arguments` are further ones of it; batch size, first step and shard are left open.
+        """
+        seed = derive_seed(self.config.seed, training.name, "data")
+        given = {"prepared": self.prepared, "subject_ids": self.subjects(training), "seed": seed}
+        return functools.partial(training_batches, **{**given, **arguments})
+
+    def build(self, stage: Union[str, Training]) -> GANSystem:
+        """Returns a stage's system with its initial weights, a function of seed and stage."""
+        training = self._training(stage)
+        with self.strategy.scope():
+            tf.keras.utils.set_random_seed(derive_seed(self.config.seed, training.name))
+            return training.build(self)
+
+    def trained(self, stage: Union[str, Training]) -> GANSystem:
+        """Returns a finished stage's system; UserError if it has not been trained to its end."""
+        training = self._training(stage)
+        folder = self.checkpoints(training.name)
+        step, total = saved_step(folder), self.schedule(training).steps
+        if 0 < step < total:
+            raise UserError(
+                f"The stage {training.name} stands at step {step} of {total}; finish it with "
+                f"--resume --stages {training.name}."
+            )
+        system = self.build(training)
+        load_networks(system, folder)
+        return system
+
+    def trained_to_the_end(self, training: Training) -> bool:
+        """Returns whether a stage's checkpoint stands at its last step."""
+        return saved_step(self.checkpoints(training.name)) >= self.schedule(training).steps
+
+    def finished(self, stage: str) -> bool:
+        """Returns whether the run directory holds the complete result of a stage.
+
+        Raises UserError if a checkpoint's files are missing or unreadable.
+        """
+        return self.experiment.stage(stage).finished(self)
+
+    def unfinished(self, stages: Optional[Iterable[str]] = None) -> list[str]:
+        """Returns the names among `stages`, by default all, of those that are not finished."""
+        return [name for name in stages or self.experiment.names if not self.finished(name)]
+
+    def describe(self, source: np.ndarray) -> str:
+        """Names the cases behind rows (subject index, slice): "patient slice 70; ...".
+
+        Synthetic samples have the index behind the last subject's.
+        """
+        names = self.prepared.subject_ids
+        return "; ".join(
+            f"{names[subject]} slice {i}" if subject < len(names) else f"synthetic sample {i}"
+            for subject, i in source
+        )
+
+    def fingerprint(self) -> str:
+        """Returns a hash of what a run was made with and how far; its folder may move."""
+        manifest = self.synthetic / "manifest.json"
+        content = [asdict(self.config), asdict(self.split)]
+        content += [read_json(manifest)] if manifest.exists() else []
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+        for training in self.experiment.trainings:
+            folder = self.checkpoints(training.name)
+            if saved_step(folder):  # the index has a checksum of every tensor
+                digest.update(checkpoint_index(folder))
+        return digest.hexdigest()[:16]
+
+    def _training(self, stage: Union[str, Training]) -> Training:
+        return self.experiment.stage(stage) if isinstance(stage, str) else stage
+
+    @classmethod
+    def open_finished(
+        cls,
+        experiment: Experiment,
+        path: Path,
+        strategy: tf.distribute.Strategy,
+        cache: Path,
+        data: Optional[Path] = None,
+        stages: Optional[Iterable[str]] = None,
+    ) -> Run:
+        """Returns a finished run, to which nothing is written.
+
+        Args:
+            experiment: what it ran.
+            path: its folder.
+            strategy: the distribution strategy.
+            cache: folder of phantom and prepared slices.
+            data: where its data has moved to; None = where it was.
+            stages: names of the stages that it must have finished, by default all.
+
+        Raises UserError if the folder holds no such run, or one that has not finished them.
+        """
+        saved = saved_run(path, "--run needs")
+        data = data or (Path(saved["data"]) if saved["data"] else None)
+        if data is not None and not data.is_dir():
+            raise UserError(
+                f"The run {path} was made with {data}, which is gone; name it with --data"
+            )
+        kind = type(next(iter(experiment.presets.values())))
+        try:
+            config = from_dict(kind, saved["config"])
+        except UserError as error:
+            raise UserError(f"--run {path} is no run of {experiment.script}: {error}") from error
+        request = Request(path, config, saved["preset"], data, cache=cache)
+        run = cls(experiment, request, strategy, writes=False)
+        experiment.check(config, strategy)
+        missing = run.open_data().unfinished(stages)
+        if missing:
+            raise UserError(
+                f"The run {path} has not finished {', '.join(missing)}; continue it with python "
+                f"{experiment.script} --out {path} --resume"
+            )
+        return run
+
+
+class Untrained(Run):
+    """A run in which initial weights stand for trained ones: a step takes as long with either."""
+
+    def trained(self, stage: Union[str, Training]) -> GANSystem:
+        """Returns a stage's system with its initial weights, always the same."""
+        built = vars(self).setdefault("_built", {})
+        training = self._training(stage)
+        if training.name not in built:
+            built[training.name] = self.build(training)
+        return built[training.name]

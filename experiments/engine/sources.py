@@ -1,0 +1,178 @@
+"""The finished runs on which tables and figures work: named on the command line, or made first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Union
+
+from experiments.engine.cases import skip_bad_cases
+from experiments.engine.experiment import Experiment, Option
+from experiments.engine.performing import make
+from experiments.engine.recording import record_start, timed
+from experiments.engine.request import Request
+from experiments.engine.resuming import saved_run
+from experiments.engine.run import Run
+from utils.config import differences, from_dict
+from utils.errors import UserError
+from utils.runs.locking import locked
+from utils.training.distribute import is_chief, wait_for_all_workers
+
+
+def _nothing(run: Run) -> None:
+    """Accepts every run."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One finished run, which `--run` names, or which is made in OUT/main with its own preset.
+
+    Attributes:
+        experiment: whose run it is.
+        check: refuses a run that a table cannot work on, from that table's run.
+    """
+
+    experiment: Experiment
+    check: Callable[[Run], None] = _nothing
+    named = True  # by `--run`
+
+    def open(self, run: Run) -> None:
+        """Gives a run its source and records its start.
+
+        Raises UserError if there is no finished run, another one than at the start, or one that
+        `check` refuses. A start that comes to nothing is taken back, so that the same command can
+        be given again.
+        """
+        new = not run.config_file.exists()
+        if new and run.request.source is None:
+            record_start(run)
+        try:
+            run.works_on({"main": self._source(run)})
+            others = f"another main run than {run.source.path}, or that one has been changed"
+            refuse_other(run, run.source.fingerprint(), others, "--run")
+            self.check(run)
+        except BaseException as error:
+            begun = (run.path / "main" / "config.json").exists()
+            if new and run.writes and (isinstance(error, UserError) or not begun):
+                for file in (run.config_file, run.environment):
+                    file.unlink(missing_ok=True)
+            raise
+        record_start(run, run.source.fingerprint())
+        if run.writes:
+            run.split.save(run.splits)
+
+    def _source(self, run: Run) -> Run:
+        """Nothing is written to a run that `--run` names; its data may have moved to `--data`."""
+        request = run.request
+        path = request.source or request.out / "main"
+        if request.source is None:
+            config = self.experiment.presets[request.preset]
+            make(self.experiment, replace(request, out=path, config=config), run.strategy)
+        return Run.open_finished(
+            self.experiment, path, run.strategy, request.cache, data=request.data
+        )
+
+
+@dataclass(frozen=True)
+class Variants:
+    """A finished run of each variant of a system, in the folder that an option names.
+
+    Attributes:
+        experiment: whose runs they are.
+        option: names the folder; runs that are missing are made in it.
+        configs: from the table's configuration to the variants', by name.
+    """
+
+    experiment: Experiment
+    option: Option
+    configs: Callable[[Any], Mapping[str, Any]]
+
+    def open(self, run: Run) -> None:
+        """Gives a run its sources, made where they are missing, and records its start.
+
+        Raises UserError for bad data, a run that differs in more than its variant, runs with
+        different splits, or others than those that a resumed run began with.
+        """
+        runs = self._found(run)
+        run.works_on(runs)
+        others = "other runs of the variants, or one of them has been changed"
+        refuse_other(run, _fingerprint(runs), others, f"--{self.option.name}")
+        record_start(run)
+        with timed(run, run.experiment.key):
+            for source in runs.values():
+                if source.unfinished():
+                    make(self.experiment, source.request, run.strategy)
+        record_start(run, _fingerprint(runs))
+
+    def _found(self, run: Run) -> dict[str, Run]:
+        """Returns the run of each variant, finished or not; its data is there."""
+        request, strategy = run.request, run.strategy
+        folder = request.options[self.option.field] or request.out / "variants"
+        runs = {}
+        for name, config in self.configs(run.config).items():
+            part = replace(request, out=folder / name, config=config, options={})
+            runs[name] = Run(self.experiment, part, strategy, writes=False)
+        new = [source for source in runs.values() if not source.config_file.exists()]
+        for source in runs.values():
+            if source not in new:
+                _refuse_other_settings(source, self.option)
+        if request.skip_bad and request.data is not None:
+            for source in new if is_chief(strategy) else ():
+                with locked(source.path):
+                    skip_bad_cases(source.config.slicing, source, request.data, request.cache)
+            wait_for_all_workers(strategy)
+        for source in runs.values():
+            source.open_data()
+        _refuse_other_split(list(runs.values()), self.option)
+        return runs
+
+
+Sources = Union[Finished, Variants]
+
+
+def _fingerprint(runs: Mapping[str, Run]) -> str:
+    text = " ".join(source.fingerprint() for source in runs.values())
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def refuse_other(run: Run, found: str, others: str, option: str) -> None:
+    """Raises UserError if a run continues on something else than what it began with.
+
+    Args:
+        run: the run.
+        found: fingerprint of what the command line names.
+        others: in words, what this would be.
+        option: that names it.
+    """
+    if not run.request.resume:
+        return
+    saved = saved_run(run.path, "--resume needs --out with")["fingerprint"]
+    if saved not in (None, found):
+        raise UserError(
+            f"{run.path} began with {others}; name its own with {option} or start a new --out"
+        )
+
+
+def _refuse_other_split(runs: Sequence[Run], option: Option) -> None:
+    """Raises UserError unless all runs hold out the same patients: others leak into a table."""
+    first = runs[0]
+    for other in runs[1:]:
+        if other.split != first.split:
+            raise UserError(
+                f"The runs {first.path} and {other.path} divide the patients in different ways; "
+                "train them anew with the same splits.json and skipped_cases.json, or name other "
+                f"runs with --{option.name}"
+            )
+
+
+def _refuse_other_settings(source: Run, option: Option) -> None:
+    saved = saved_run(source.path, f"--{option.name} needs")
+    changes = differences(from_dict(type(source.config), saved["config"]), source.config)
+    if saved["precision"] != source.request.precision:
+        changes.append(f"precision: {saved['precision']} -> {source.request.precision}")
+    if changes:
+        raise UserError(
+            f"The run {source.path} was made with other settings than this table asks for "
+            f"({'; '.join(changes)}); give the same options or another --{option.name}"
+        )

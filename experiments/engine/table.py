@@ -1,0 +1,211 @@
+"""A paper's table as data, and how its numbers become a page, a CSV file and ledger rows.
+
+Every number lives in metrics.json under `<table>/<row>/[<part>/]<metric>`; pages, charts and the
+ledger are made from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Callable, Optional
+
+import numpy as np
+import pandas as pd
+
+from experiments.engine.recording import command
+from experiments.engine.run import Run
+from utils.reporting.tables import bullets, markdown_table, page, write_table
+from utils.runs.files import read_json, write_json
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+ARROWS = {1: "higher is better", -1: "lower is better"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column.
+
+    Attributes:
+        key: in metrics.json.
+        definition: one or more sentences.
+        better: which direction is good: 1 up, -1 down, 0 neither.
+        title: of its panel in a chart, with unit or range.
+        spread: key of the metric that is printed behind a ±.
+    """
+
+    key: str
+    definition: str = ""
+    better: int = 0
+    title: str = ""
+    spread: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row.
+
+    Attributes:
+        key: in metrics.json.
+        title: in the first column.
+        paper: what the paper prints, by `[<part>/]<metric>`; `*` stands for any characters.
+        place: the paper's table and row in the ledger; "" leaves the row out of it.
+        options: values of the script's own options that give this row.
+        remark: in the ledger in place of numbers that the paper does not print.
+    """
+
+    key: str
+    title: str
+    paper: Mapping[str, float] = NOTHING
+    place: str = ""
+    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    remark: str = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper.
+
+    Attributes:
+        key: begins the names in metrics.json, and is the name of its files.
+        title: the page's heading.
+        rows, metrics: in order.
+        parts: names of the parts over which a row's figures are means, such as modalities.
+        paper_note: what the paper's numbers stand on, one or more sentences.
+        ledger: the metrics of the ledger's cells, `[<part>/]<metric>`, by their words.
+    """
+
+    key: str
+    title: str
+    rows: Sequence[Row]
+    metrics: Sequence[Metric]
+    parts: Sequence[str] = ()
+    paper_note: str = ""
+    ledger: Mapping[str, str] = NOTHING
+
+    def frame(self, figures: Mapping[str, float]) -> pd.DataFrame:
+        """Returns a line per row and part that has a figure, means (part "") first.
+
+        Columns are row, title, part, and by metric its value, spread, the paper's value and the
+        difference ours - paper, where there is any.
+        """
+        lines = []
+        for row in self.rows:
+            for part in ("", *self.parts):
+                place = f"{part}/" if part else ""
+                line: dict[str, Any] = {"row": row.key, "title": row.title, "part": part}
+                for metric in self.metrics:
+                    ours = figures.get(f"{self.key}/{row.key}/{place}{metric.key}", np.nan)
+                    line[metric.key] = ours
+                    if metric.spread:
+                        spread = f"{self.key}/{row.key}/{place}{metric.spread}"
+                        line[metric.spread] = figures.get(spread, np.nan)
+                    paper = printed_value(row, f"{place}{metric.key}")
+                    line[f"paper_{metric.key}"] = np.nan if paper is None else paper
+                    line[f"difference_{metric.key}"] = ours - line[f"paper_{metric.key}"]
+                if any(np.isfinite(line[metric.key]) for metric in self.metrics):
+                    lines.append(line)
+        return pd.DataFrame(lines).dropna(axis="columns", how="all")
+
+    def value(self, figures: Mapping[str, float], row: str, metric: str) -> float:
+        """Returns a row's figure, NaN where there is none."""
+        return figures.get(f"{self.key}/{row}/{metric}", np.nan)
+
+    def definitions(self) -> list[str]:
+        """Returns a sentence per metric that has a definition."""
+        return [
+            f"`{m.key}`: {m.definition.rstrip('.')}"
+            f"{f'; {ARROWS[m.better]}' if m.better else ''}."
+            for m in self.metrics
+            if m.definition
+        ]
+
+    def printed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Returns a frame for people: spreads behind a ±, missing values as "-"."""
+        columns: dict[str, Any] = {"": frame["title"]}
+        if frame["part"].any():
+            columns["part"] = frame["part"]
+        for metric in self.metrics:
+            values = frame.get(metric.key)
+            if values is None:
+                continue
+            spreads = frame.get(metric.spread, pd.Series(np.nan, frame.index))
+            columns[metric.key] = [
+                f"{v:.3f} ± {s:.3f}" if np.isfinite(s) else v for v, s in zip(values, spreads)
+            ]
+            for kind in ("paper", "difference"):
+                if f"{kind}_{metric.key}" in frame:
+                    columns[f"{kind} {metric.key}"] = frame[f"{kind}_{metric.key}"]
+        return pd.DataFrame(columns).dropna(axis="columns", how="all")
+
+    def write(
+        self,
+        run: Run,
+        findings: Iterable[str],
+        notes: Iterable[str],
+        sections: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
+        """Writes `<key>.csv` and `<key>.md` from metrics.json and prints the page.
+
+        Args:
+            run: the table's run.
+            findings: what the numbers say, a sentence each.
+            notes: where they come from, beside data and command.
+            sections: further headings and texts, in front of the findings.
+            options: of the command that gives these rows, in place of those of its last start.
+        """
+        frame = self.frame(run.read_metrics())
+        means, parts = (frame[(frame["part"] == "") == whole] for whole in (True, False))
+        sizes = " and ".join(
+            f"{len(names)} {name}" for name, names in asdict(run.split).items() if names
+        )
+        where = (
+            f"Data: {run.data_note}; patients: {sizes}.",
+            f"Command: `{command(run, **options)}`.",
+        )
+        text = page(
+            [
+                f"# {self.title}",
+                markdown_table(self.printed(means)),
+                *([self.paper_note] if self.paper_note else []),
+                *sections,
+                "## What was found",
+                bullets(findings),
+                "## How",
+                bullets([*where, *notes]),
+                "## Definitions",
+                bullets(self.definitions()),
+                *(["## Parts", markdown_table(self.printed(parts))] if len(parts) else []),
+            ]
+        )
+        write_table(run.path / self.key, frame, text)
+        print(f"\n{text}\n{run.path / self.key}.md")
+
+
+def printed_value(row: Row, metric: str) -> Optional[float]:
+    """Returns what the paper prints for a row's metric, None if nothing."""
+    if metric in row.paper:
+        return row.paper[metric]
+    return next((v for pattern, v in row.paper.items() if fnmatchcase(metric, pattern)), None)
+
+
+def kept(path: Path, measure: Callable[[], Mapping[str, Any]], settings: Any = None) -> dict:
+    """Returns a row's result from its JSON file, measured first where that is missing.
+
+    Args:
+        path: of the file; it exists only when the row is finished.
+        measure: returns the result.
+        settings: what the result depends on; it is measured anew with others than the file's.
+    """
+    wanted = {} if settings is None else {"settings": settings}
+    if path.exists():
+        found = read_json(path)
+        if settings is None or found.get("settings") == settings:
+            return found
+    result = {**wanted, **measure()}
+    write_json(path, result)
+    return result

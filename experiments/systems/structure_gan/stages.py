@@ -1,0 +1,187 @@
+"""The stages of the main system, and the script that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Callable
+
+import numpy as np
+import tensorflow as tf
+
+from data.brats.slices import output_size
+from data.pipeline import RandomMaps, lesion_labels
+from data.splits import Split, split_subjects
+from data.synthetic_sets.building import random_maps
+from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
+from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.run import Run
+from experiments.systems.structure_gan import pictures
+from experiments.systems.structure_gan.dataset import build_dataset
+from experiments.systems.structure_gan.evaluation import evaluate
+from experiments.systems.structure_gan.maps import map_decoder
+from experiments.systems.structure_gan.report import write_report
+from models.networks.discriminator import check_image_size
+from models.networks.unet import check_sides
+from models.structure_gan.registration import Registration
+from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.structure import StructureGAN
+from models.structure_gan.synthesis import Pretraining, Synthesis
+from utils.runs.files import replacing
+from utils.seeding import derive_seed
+from utils.training.distribute import wait_for_all_workers
+from utils.training.trainer import check_batch_sizes
+
+
+def slices_and_maps(run: Run, training: Training, **arguments: Any) -> Callable:
+    """Returns what makes batches of moved slices with their maps; see `Run.pipeline`."""
+    config = run.config
+    maps = {"maps": config.maps, "augmentation": config.augmentation}
+    return run.pipeline(training, **maps, **arguments)
+
+
+def registration_batches(run: Run, training: Training) -> Callable:
+    """Returns what makes batches of unregistered (or registered) modalities."""
+    return slices_and_maps(run, training, unpaired=not run.config.registration.registered)
+
+
+def synthesis_batches(run: Run, training: Training, match: bool = True) -> Callable:
+    """Returns what makes batches of generated maps beside unregistered slices.
+
+    Without `match` the labels of the maps need not lie inside the mask (Table 1).
+    """
+    maps = generated_maps(run, match)
+    return slices_and_maps(run, training, unpaired=True, random_maps=maps)
+
+
+def build_synthesis(run: Run) -> Synthesis:
+    """Returns G and D, guided by the run's trained translator and segmenters."""
+    translator, segmenters = run.trained("registration"), run.trained("segmentation")
+    tf.keras.utils.set_random_seed(derive_seed(run.config.seed, "synthesis"))
+    return Synthesis(run.config.synthesis, translator, segmenters)
+
+
+def take_pretrained(run: Run, synthesis: Synthesis) -> None:
+    """Gives G the weights of its pre-training, if there was one (eq. 18)."""
+    if not run.config.pretrain:
+        return
+    pretraining = run.trained("pretraining")
+    for old, new in zip(pretraining.networks["G"].variables, synthesis.networks["G"].variables):
+        new.assign(old)
+
+
+def generated_maps(run: Run, match: bool = True) -> RandomMaps:
+    """Returns the random maps that feed the adversarial steps, drawn once and kept in the run."""
+    path = run.checkpoints("synthesis") / "random_maps.npz"
+    config = run.config
+    if not path.exists():
+        decode = map_decoder(run)  # networks are built by all workers together
+        if run.writes:
+            seed = derive_seed(config.seed, "random maps")
+            structure, outside, after_retries = random_maps(
+                decode, config.random_maps, config.dataset, seed
+            )
+            run.update_metrics({"synthesis/random_maps/accepted_after_retries": after_retries})
+            with replacing(path) as temporary:
+                np.savez_compressed(temporary, structure=structure, outside=outside)
+        wait_for_all_workers(run.strategy)
+    with np.load(path, allow_pickle=False) as arrays:
+        maps: dict[str, np.ndarray] = {name: arrays[name] for name in arrays.files}
+    labels = lesion_labels(run.prepared, run.split.train)
+    return RandomMaps(**maps, labels=labels, augment=config.dataset.augment_labels, match=match)
+
+
+def divide(ids: Sequence[str], config: BratsConfig) -> Split:
+    """Returns the run's split by patient."""
+    return split_subjects(ids, config.test_fraction, seed=config.seed)
+
+
+def check_sizes(config: BratsConfig, strategy: tf.distribute.Strategy) -> None:
+    """Checks sizes of slices, maps and batches against networks and devices.
+
+    Raises UserError for sides that the U-Nets cannot halve, images that a discriminator shrinks to
+    one pixel, or batches that the replicas cannot share.
+    """
+    size = output_size(config.slicing)
+    check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
+    for stage in ("registration", "synthesis"):
+        check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, size)
+    trainings = [stage for stage in TRAININGS if stage != "pretraining" or config.pretrain]
+    check_batch_sizes("--schedule", config.schedule, trainings, strategy)
+
+
+def drawn(run: Run) -> bool:
+    """Returns whether the synthetic set is complete and counted."""
+    there = (run.synthetic / "manifest.json").exists()
+    return there and "dataset/accepted_after_retries" in run.read_metrics()
+
+
+def _training(name: str, rate: str = "", **stage: Any) -> Training:
+    """A training whose settings stand in groups of the configuration named like it."""
+    options = (f"--{rate or name}.learning_rate", f"--schedule.{name}.batch_size")
+    return Training(name, learning_rate=options[0], batch_size=options[1], **stage)
+
+
+NETWORKS = ("structure", "segmentation", "registration", "synthesis")
+TRAIN_BRATS = Experiment(
+    "experiments/train_brats.py",
+    "Train the main system and build a labelled, registered, synthetic MRI set with it.",
+    PRESETS,
+    stages=(
+        _training(  # E_s, G_s, G_m, D_z, D_s on extracted maps
+            "structure",
+            build=lambda run: StructureGAN(run.config.structure),
+            batches=slices_and_maps,
+            draw=pictures.draw_structure,
+        ),
+        _training(  # the lesion segmenters G_l on real slices
+            "segmentation",
+            build=lambda run: Segmentation(run.config.segmentation),
+            batches=slices_and_maps,
+            draw=pictures.draw_segmentation,
+        ),
+        _training(  # the translator G_t
+            "registration",
+            build=lambda run: Registration(run.config.registration),
+            batches=registration_batches,
+            draw=pictures.draw_registration,
+        ),
+        _training(  # G on extracted maps
+            "pretraining",
+            rate="synthesis.pretraining",
+            part_of="synthesis",
+            skip=lambda config: "" if config.pretrain else "pretrain is false",
+            build=lambda run: Pretraining(run.config.synthesis),
+            batches=slices_and_maps,
+            draw=pictures.draw_pretraining,
+        ),
+        _training(  # G against D on generated maps
+            "synthesis",
+            needs=("structure", "segmentation", "registration"),
+            build=build_synthesis,
+            begin=take_pretrained,
+            batches=synthesis_batches,
+            draw=pictures.draw_synthesis,
+        ),
+        Task(
+            "dataset",
+            build_dataset,
+            done=drawn,
+            needs=NETWORKS,
+        ),
+        Task(
+            "evaluate",
+            evaluate,
+            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
+            needs=("segmentation", "dataset"),
+        ),
+        Task(
+            "report",
+            write_report,
+            done=lambda run: run.report.exists(),
+            needs=("dataset", "evaluate"),
+            always=True,
+        ),
+    ),
+    divide=divide,
+    check=check_sizes,
+)
