@@ -26,6 +26,8 @@ Weights are untrained.
 
 from __future__ import annotations
 
+import _start
+
 import platform
 import re
 import sys
@@ -34,17 +36,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Optional
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
-
-from utils.runs.environment import (
-    environment_record,
-    prepare_tensorflow,
-    require_supported_versions,
-)
-
-require_supported_versions()
-prepare_tensorflow()
 
 import pandas as pd
 import tensorflow as tf
@@ -66,6 +57,7 @@ from utils.errors import UserError
 from utils.reporting.tables import markdown_table
 from utils.runs.files import write_json
 from utils.runs.outputs import check_output_file
+from utils.runs.environment import environment_record
 from utils.training.distribute import make_strategy
 from utils.training.trainer import check_batch_size
 

@@ -12,19 +12,14 @@ no file names or shows a patient; the lesion labels are augmented ones of traini
 
 from __future__ import annotations
 
+import _start
+
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
-
-from utils.runs.environment import prepare_tensorflow, require_supported_versions
-
-require_supported_versions()
-prepare_tensorflow()
 
 import pandas as pd
 import tensorflow as tf
@@ -43,9 +38,10 @@ from data.synthetic_sets.export import (
 )
 from data.synthetic_sets.nnunet import FOLDS, write_nnunet
 from experiments.configs.brats import BratsConfig
-from experiments.engine.cli import default_cache, exit_code, saved_run
-from experiments.engine.source_run import open_finished
-from experiments.systems.structure_gan.context import Context
+from experiments.engine.cli import default_cache, exit_code
+from experiments.engine.resuming import saved_run
+from experiments.engine.run import Run
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.config import Parser, from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json, replacing_folder, write_json, write_text
@@ -110,9 +106,11 @@ def main() -> None:
     directory = RunDirectory(options.run, writes=False).synthetic
     samples = chosen_samples(directory, options.exclude, options.selected)
     strategy = tf.distribute.get_strategy()
-    source = (
-        open_finished(options.run, options.data, options.cache, strategy) if options.real else None
-    )
+    source = None
+    if options.real:
+        source = Run.open_finished(
+            TRAIN_BRATS, options.run, strategy, options.cache, options.data
+        )
     with replacing_folder(options.out.resolve()) as folder:
         table = write_cases(options, folder, directory, samples, Grid.of(config.slicing), source)
         write_text(folder / "manifest.csv", table.convert_dtypes().to_csv(index=False))
@@ -144,7 +142,7 @@ def write_cases(
     directory: Path,
     samples: pd.DataFrame,
     grid: Grid,
-    source: Optional[Context],
+    source: Optional[Run],
 ) -> pd.DataFrame:
     """Writes synthetic cases, and real ones of the run `source`; returns the manifest's rows."""
     total = len(samples)
@@ -185,7 +183,7 @@ def manifest(
     }
 
 
-def advice(options: Options, source: Optional[Context]) -> str:
+def advice(options: Options, source: Optional[Run]) -> str:
     """Returns what the user of the export has to know, if anything."""
     if options.format != NNUNET:
         return ""

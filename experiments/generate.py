@@ -15,26 +15,22 @@ shard that was stopped goes on with the same command.
 
 from __future__ import annotations
 
+import _start
+
 import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
-
-from utils.runs.environment import prepare_tensorflow, require_supported_versions
-
-require_supported_versions()
-prepare_tensorflow()
-
 import tensorflow as tf
 
 from data.synthetic_sets.files import Shard, read_manifest, samples_there
-from experiments.engine.cli import default_cache, exit_code, saved_run
-from experiments.engine.source_run import open_finished
+from experiments.engine.cli import default_cache, exit_code
+from experiments.engine.resuming import saved_run
+from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import MADE_WITH, begin_set, draw_set
-from experiments.train_brats import JOB
+from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
 from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.outputs import check_output_folder
@@ -85,22 +81,19 @@ def main() -> None:
     check_output_folder("--out", options.out)
     policy = saved_run(options.run, "--run needs")["precision"]
     tf.keras.mixed_precision.set_global_policy(policy)
-    context = open_finished(
-        options.run,
-        options.data,
-        options.cache,
-        tf.distribute.get_strategy(),
-        JOB.needs["dataset"],
+    strategy = tf.distribute.get_strategy()
+    run = Run.open_finished(
+        TRAIN_BRATS, options.run, strategy, options.cache, options.data, NETWORKS
     )
-    own = context.config.dataset
+    own = run.config.dataset
     config = replace(own, samples=options.samples or own.samples)
     check_size(options.out, config.samples)
-    if config != own and options.out.resolve() == context.run.synthetic.resolve():
+    if config != own and options.out.resolve() == run.synthetic.resolve():
         raise UserError(
             f"--out {options.out} is the run's own set, which has {own.samples} samples; leave out "
             "--samples or choose another folder"
         )
-    if not begin_set(context, options.out, config):
+    if not begin_set(run, options.out, config):
         raise UserError(
             f"--out {options.out} holds samples that were drawn with other networks, settings or "
             f"seed than this run's, or without {MADE_WITH}, which tells; choose another folder"
@@ -108,7 +101,7 @@ def main() -> None:
     if finished(options.out, config.samples):
         print(f"{options.out} is finished, with {config.samples} samples; there is nothing to do")
         return
-    draw_set(context, options.out, config, options.shard)
+    draw_set(run, options.out, config, options.shard)
     print(f"{options.out}: {outcome(options.out, config.samples, options.shard)}")
 
 

@@ -8,6 +8,8 @@ A row is replaced by the last run given that holds one of its numbers; the other
 
 from __future__ import annotations
 
+import _start
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,21 +18,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Optional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
-
-from utils.runs.environment import REPOSITORY, prepare_tensorflow, require_supported_versions
-
-require_supported_versions()
-prepare_tensorflow()
-
 import pandas as pd
 
 from experiments.engine.cli import exit_code
-from experiments.engine.evidence import CHANGED, spell
-from experiments.tables.ledger_rows import ROWS, Cell, LedgerRow
+from experiments.engine.experiment import Experiment
+from experiments.engine.recording import CHANGED, spell
+from experiments.engine.table import Row, printed_value
+from experiments.tables.ablation.table import TABLE1
+from experiments.tables.lesion_validity import TABLE4
+from experiments.tables.mixing.table import TABLE5
+from experiments.tables.quality.table import TABLE3
+from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
+from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
 from utils.config import flatten
 from utils.errors import UserError
 from utils.reporting.tables import MISSING, markdown_table
+from utils.runs.environment import REPOSITORY
 from utils.runs.files import read_json, write_text
 from utils.runs.names import plain_name
 
@@ -53,8 +56,15 @@ commit stands for changes that were not committed.
 """
 
 
+EXPERIMENTS = (TABLE1, TABLE3, TABLE4, TABLE5, TABLE1_TC_MGAN, TABLE2_TC_MGAN)
+LedgerRow = tuple[Experiment, Row]
+ROWS: tuple[LedgerRow, ...] = tuple(
+    (experiment, row) for experiment in EXPERIMENTS for row in experiment.table.rows if row.place
+)
+
+
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """What a run directory says about itself.
 
     Attributes:
@@ -69,17 +79,17 @@ class Run:
     environment: Mapping[str, Any]
     main_data: Optional[str]
 
-    def data(self, row: LedgerRow) -> Optional[str]:
-        """Returns like `main_data` the folder behind a row, whose script may need no main run."""
-        return self.main_data if row.script.reads_run else self.start["data"]
+    def data(self, experiment: Experiment) -> Optional[str]:
+        """Returns like `main_data` the folder behind a script, which may need no main run."""
+        return self.main_data if experiment.reads_run else self.start["data"]
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> FinishedRun:
     """Returns a run's small files; UserError if one is missing or unreadable."""
     try:
         names = ("metrics", "config", "environment")
         metrics, start, environment = (read_json(path / f"{name}.json") for name in names)
-        return Run(metrics, start, environment, _main_data(path, start))
+        return FinishedRun(metrics, start, environment, _main_data(path, start))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not the run directory of a finished table script ({error!r}); give folders "
@@ -95,50 +105,52 @@ def _main_data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
     return read_json(main / "config.json")["data"] if (main / "config.json").exists() else ""
 
 
-def ledger_line(row: LedgerRow, run: Run) -> Optional[dict[str, str]]:
+def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
     """Returns a row as texts by column, or None if the run measured none of its numbers."""
-    found = [(cell, _value(cell, run.metrics)) for cell in row.cells]
+    experiment, row = line
+    prefix = f"{experiment.key}/{row.key}/"
+    found = [
+        (name, _value(prefix + key, run.metrics)) for name, key in experiment.table.ledger.items()
+    ]
     if all(value is None for _, value in found):
         return None
     names = {None: "phantom", "": "unknown (the main run is gone)"}
-    git, data = run.environment["git"], run.data(row)
+    git, data = run.environment["git"], run.data(experiment)
     return {
-        **empty_line(row),
-        "command": f"`{_command(row, run)}`",
+        **empty_line(line),
+        "command": f"`{_command(line, run)}`",
         "data": names.get(data) or f"real ({plain_name(Path(data).name)})",
-        "seeds": _seeds(row, run),
-        "time": _time(run.metrics.get(f"{row.experiment}/seconds")),
-        "our value": _join((cell.name, value) for cell, value in found),
+        "seeds": _seeds(prefix, run),
+        "time": _time(run.metrics.get(f"{experiment.key}/seconds")),
+        "our value": _join(found),
         "commit": f"{git['commit'][:8]}{'+' * bool(git['modified'])}" if git["commit"] else MISSING,
     }
 
 
-def _command(row: LedgerRow, run: Run) -> str:
+def _command(line: LedgerRow, run: FinishedRun) -> str:
     """The command that gives a row's numbers as its run did."""
+    experiment, row = line
     options = {**run.start.get("options", {}), **row.options}
-    repeats = run.metrics.get(f"{_group(row)}/seeds")
+    repeats = run.metrics.get(f"{experiment.key}/{row.key}/seeds")
     if repeats is not None:
         options["seeds"] = int(repeats)
     preset, config = run.start["preset"], run.start["config"]
-    named, real = bool(run.start.get("run")), bool(run.data(row))
+    named, real = bool(run.start.get("run")), bool(run.data(experiment))
     changed = CHANGED if run.start.get("earlier") else ""
-    return spell(row.script, preset, config, options, named, real) + changed
+    return spell(experiment, preset, config, options, named, real) + changed
 
 
-def _group(row: LedgerRow) -> str:
-    return row.cells[0].key.rpartition("/")[0]
-
-
-def empty_line(row: LedgerRow) -> dict[str, str]:
+def empty_line(line: LedgerRow) -> dict[str, str]:
     """Returns the texts of a row that no run has filled."""
-    paper = _join((cell.name, cell.paper) for cell in row.cells)
-    line = dict.fromkeys(COLUMNS, MISSING)
-    filled = {"experiment": row.experiment, "paper": row.place, "our value": NOT_RUN}
-    return {**line, **filled, "paper value": paper or row.paper}
+    experiment, row = line
+    cells = experiment.table.ledger.items()
+    paper = _join((name, printed_value(row, key)) for name, key in cells)
+    filled = {"experiment": experiment.key, "paper": row.place, "our value": NOT_RUN}
+    return {**dict.fromkeys(COLUMNS, MISSING), **filled, "paper value": paper or row.remark}
 
 
-def _value(cell: Cell, metrics: Mapping[str, float]) -> Optional[float]:
-    return next((metrics[key] for key in metrics if fnmatchcase(key, cell.key)), None)
+def _value(key: str, metrics: Mapping[str, float]) -> Optional[float]:
+    return next((metrics[name] for name in metrics if fnmatchcase(name, key)), None)
 
 
 def _join(pairs: Any) -> str:
@@ -151,9 +163,9 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
 
 
-def _seeds(row: LedgerRow, run: Run) -> str:
+def _seeds(prefix: str, run: FinishedRun) -> str:
     """How many repeats a row rests on, and the first seed where the script has one of its own."""
-    repeats = run.metrics.get(f"{_group(row)}/seeds", 1)
+    repeats = run.metrics.get(f"{prefix}seeds", 1)
     settings = flatten(run.start["config"])
     first = settings.get("seed", settings.get("training.seed"))
     return f"{repeats:.0f}" if first is None else f"{repeats:.0f} (from {first})"
@@ -181,13 +193,15 @@ def read_ledger(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     return {(row[0], row[1]): dict(zip(COLUMNS, row)) for row in table[2:]}
 
 
-def merge(old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[Run]) -> list[dict]:
+def merge(
+    old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[FinishedRun]
+) -> list[dict]:
     """Returns the ledger's lines: from the last of the runs that fills a row, else as before."""
     lines = []
-    for row in ROWS:
-        line = old.get((row.experiment, row.place)) or empty_line(row)
+    for experiment, row in ROWS:
+        line = old.get((experiment.key, row.place)) or empty_line((experiment, row))
         for run in runs:
-            line = ledger_line(row, run) or line
+            line = ledger_line((experiment, row), run) or line
         lines.append(line)
     return lines
 

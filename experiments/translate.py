@@ -13,6 +13,8 @@ interrupt. Other files of these names are refused, unless --overwrite says to ma
 
 from __future__ import annotations
 
+import _start
+
 import hashlib
 import json
 import os
@@ -21,13 +23,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Callable, NamedTuple
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
-
-from utils.runs.environment import prepare_tensorflow, require_supported_versions
-
-require_supported_versions()
-prepare_tensorflow()
 
 import numpy as np
 import tensorflow as tf
@@ -38,9 +33,9 @@ from data.brats.subjects import find_scans, kind_of
 from data.brats.translation import predicted_volume, source_slices
 from data.volumes import StoredGrid, check_spacing, read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
-from experiments.engine.cli import exit_code, saved_run
-from experiments.systems.tc_mgan.context import evaluated
-from experiments.train_tc_mgan import SCRIPT
+from experiments.engine.cli import exit_code
+from experiments.engine.resuming import saved_run
+from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
 from utils.config import Parser, from_dict
@@ -181,10 +176,10 @@ def finished_config(path: Path) -> TranslationConfig:
     try:
         config = from_dict(TranslationConfig, saved["config"])
     except UserError as error:
-        raise UserError(f"--run {path} is no run of {SCRIPT.path}: {error}") from error
+        raise UserError(f"--run {path} is no run of {TRAIN_TC_MGAN.script}: {error}") from error
     if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
         raise UserError(
-            f"The run {path} is not finished; continue it with python {SCRIPT.path} --out {path} "
+            f"The run {path} is not finished; continue it with python {TRAIN_TC_MGAN.script} --out {path} "
             "--resume"
         )
     return config

@@ -11,6 +11,8 @@ something is wrong.
 
 from __future__ import annotations
 
+import _start
+
 import csv
 import io
 import sys
@@ -18,13 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # ours before any other `utils`
-
-from utils.runs.environment import prepare_tensorflow, require_supported_versions
-
-require_supported_versions()
-prepare_tensorflow()
 
 from data.brats.label_schemes import check_scheme, resolve_scheme
 from data.brats.slices import SliceConfig

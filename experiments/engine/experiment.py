@@ -7,7 +7,7 @@ estimate and the benchmark read it from there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ import tensorflow as tf
 from data.contract import REQUIRED_KEYS
 from data.splits import Split
 from experiments.engine.fitting import Draw, fit
+from experiments.engine.request import Request
 from models.system import GANSystem
 from utils.errors import UserError
 from utils.training.checkpoints import saved_step
@@ -23,6 +24,7 @@ from utils.training.trainer import CompiledSteps, Schedule
 if TYPE_CHECKING:
     from experiments.engine.run import Run
     from experiments.engine.sources import Sources
+    from experiments.engine.table import Table
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Task:
-    """A stage that trains nothing; one process does it alone.
+    """A stage that is not the training of one system.
 
     Attributes:
         name: on the command line.
@@ -57,6 +59,7 @@ class Task:
         done: whether the run directory holds its complete result, which is then kept.
         needs: names of the stages whose results it reads.
         always: the work is done anew each time, as that of a report.
+        alone: one process does it, without the other workers.
     """
 
     name: str
@@ -64,10 +67,15 @@ class Task:
     done: Callable[[Run], bool] = lambda run: False
     needs: tuple[str, ...] = ()
     always: bool = False
+    alone: bool = True
 
     def perform(self, run: Run) -> None:
-        """Does the work where files are written, unless it is done."""
-        if run.writes and (self.always or not self.done(run)):
+        """Does the work unless it is done; if `alone`, where files are written."""
+        if self.done(run) and not self.always:
+            return
+        if not self.alone:
+            self.work(run)
+        elif run.writes:
             # Building networks under the strategy would wait for the other workers.
             self.work(run.alone())
 
@@ -93,7 +101,7 @@ class Training:
         learning_rate: the option that sets it, such as "structure.learning_rate".
         batch_size: the option that sets it, such as "schedule.structure.batch_size".
         needs: names of the stages whose results it reads.
-        part_of: name of the stage before which it runs, without a name on the command line.
+        part_of: the name under which the command line has it, alone or in front of others.
         skip: why it has nothing to do under a configuration; "" if it has.
         subjects: part of the split that it learns from.
         begin: changes a new system before its first update.
@@ -146,8 +154,8 @@ class Training:
         return bool(self.skip(run.config)) or run.trained_to_the_end(self)
 
 
-def _no_check(config: Any, strategy: tf.distribute.Strategy) -> None:
-    """Accepts every configuration."""
+def _no_check(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Accepts every request."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +173,9 @@ class Experiment:
         split: class of the split.
         sources: the finished runs that it works on.
         options: further words; on resume they may differ from those of the start.
-        check: refuses sizes that do not fit, from (configuration, strategy), before data is read.
+        check: refuses a request that cannot be met, from (request, strategy), before data is read.
         outline: what `--dry-run` prints of a script that works on finished runs.
+        table: what it fills.
     """
 
     script: str
@@ -179,8 +188,9 @@ class Experiment:
     split: type[Split] = Split
     sources: Optional[Sources] = None
     options: tuple[Option, ...] = ()
-    check: Callable[[Any, tf.distribute.Strategy], None] = _no_check
-    outline: Callable[[Any], str] = field(default=lambda request: "")
+    check: Callable[[Request, tf.distribute.Strategy], None] = _no_check
+    outline: Callable[[Request], str] = lambda request: ""
+    table: Optional[Table] = None
 
     @property
     def reads_run(self) -> bool:
@@ -195,7 +205,7 @@ class Experiment:
     @property
     def names(self) -> tuple[str, ...]:
         """The stages' names on the command line, in order."""
-        return tuple(s.name for s in self.stages if not getattr(s, "part_of", ""))
+        return tuple(dict.fromkeys(getattr(s, "part_of", "") or s.name for s in self.stages))
 
     def stage(self, name: str) -> Any:
         """Returns the stage of a name."""
@@ -210,7 +220,7 @@ class Experiment:
         """Raises UserError if a chosen stage needs one that is neither chosen nor `finished`."""
         for stage in self.chosen(names):
             needed = [name for name in stage.needs if name not in names]
-            missing = [name for name in needed if not finished(self.stage(name))]
+            missing = [n for n in needed if not all(map(finished, self.chosen([n])))]
             if missing:
                 raise UserError(
                     f"--stages has {stage.name}, which needs {', '.join(missing)}, neither chosen "

@@ -24,7 +24,7 @@ from utils.training.distribute import is_chief, wait_for_all_workers
 def perform(run: Run) -> None:
     """Runs the chosen stages in order, or prints the plan."""
     experiment, request = run.experiment, run.request
-    experiment.check(run.config, run.strategy)
+    experiment.check(request, run.strategy)
     if request.dry_run:
         print_plan(experiment, request, run.strategy.num_replicas_in_sync)
         return

@@ -80,13 +80,16 @@ class Run(RunDirectory):
         self.prepared, self.split, self.data_note, self.skipped = found
         return self
 
+    def on_data_of(self, other: Run) -> Run:
+        """Takes the data of another run, as it is opened there; returns the run."""
+        self.prepared, self.split = other.prepared, other.split
+        self.data_note, self.skipped = other.data_note, other.skipped
+        return self
+
     def works_on(self, sources: Mapping[str, Run]) -> Run:
         """Takes finished runs as sources, and the first one's data; returns the run."""
         self.sources = sources
-        first = self.source
-        self.prepared, self.split = first.prepared, first.split
-        self.data_note, self.skipped = first.data_note, first.skipped
-        return self
+        return self.on_data_of(self.source)
 
     @property
     def source(self) -> Run:
@@ -128,9 +131,14 @@ class Run(RunDirectory):
 
         `arguments` are further ones of it; batch size, first step and shard are left open.
         """
-        seed = derive_seed(self.config.seed, training.name, "data")
-        given = {"prepared": self.prepared, "subject_ids": self.subjects(training), "seed": seed}
-        return functools.partial(training_batches, **{**given, **arguments})
+        if "seed" not in arguments:
+            arguments["seed"] = derive_seed(self.config.seed, training.name, "data")
+        return functools.partial(
+            training_batches,
+            prepared=self.prepared,
+            subject_ids=self.subjects(training),
+            **arguments,
+        )
 
     def build(self, stage: Union[str, Training]) -> GANSystem:
         """Returns a stage's system with its initial weights, a function of seed and stage."""
@@ -147,7 +155,7 @@ class Run(RunDirectory):
         if 0 < step < total:
             raise UserError(
                 f"The stage {training.name} stands at step {step} of {total}; finish it with "
-                f"--resume --stages {training.name}."
+                f"--resume --stages {training.part_of or training.name}."
             )
         system = self.build(training)
         load_networks(system, folder)
@@ -162,7 +170,7 @@ class Run(RunDirectory):
 
         Raises UserError if a checkpoint's files are missing or unreadable.
         """
-        return self.experiment.stage(stage).finished(self)
+        return all(part.finished(self) for part in self.experiment.chosen([stage]))
 
     def unfinished(self, stages: Optional[Iterable[str]] = None) -> list[str]:
         """Returns the names among `stages`, by default all, of those that are not finished."""
@@ -229,7 +237,7 @@ class Run(RunDirectory):
             raise UserError(f"--run {path} is no run of {experiment.script}: {error}") from error
         request = Request(path, config, saved["preset"], data, cache=cache)
         run = cls(experiment, request, strategy, writes=False)
-        experiment.check(config, strategy)
+        experiment.check(request, strategy)
         missing = run.open_data().unfinished(stages)
         if missing:
             raise UserError(

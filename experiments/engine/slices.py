@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Callable, Optional
+from pathlib import Path
+from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from data.pipeline import evaluation_batches, number_of_slices
 from data.shards import PreparedSlices
+from utils.runs.files import replacing
+from utils.seeding import derive_seed
 
 READ_BATCH = 32
 
@@ -24,6 +27,7 @@ class Slices:
         label: [N,H,W], class numbers.
         outside, structure: [N,H,W], 0/1, mask and map.
         subjects: [N], number of each slice's patient; None if all differ.
+        index: [N], of each slice in its volume.
     """
 
     images: np.ndarray
@@ -31,6 +35,7 @@ class Slices:
     outside: Optional[np.ndarray] = None
     structure: Optional[np.ndarray] = None
     subjects: Optional[np.ndarray] = None
+    index: Optional[np.ndarray] = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -63,11 +68,11 @@ def real_slices(
         start += len(rows)
         if rows.any():
             label = batch["label"].numpy()[rows, ..., 0] if "label" in batch else None
-            parts.append((batch["images"].numpy()[rows], label, batch["source"].numpy()[rows, 0]))
-    images, label, subjects = (
+            parts.append((batch["images"].numpy()[rows], label, batch["source"].numpy()[rows]))
+    images, label, source = (
         None if part[0] is None else np.concatenate(part) for part in zip(*parts)
     )
-    in_order = Slices(images, label, subjects=subjects)
+    in_order = Slices(images, label, subjects=source[:, 0], index=source[:, 1])
     return in_order.choose(np.argsort(np.argsort(chosen)))
 
 
@@ -92,6 +97,22 @@ def infer(
         outputs = function({key: tf.constant(values[rows]) for key, values in arrays.items()})
         parts.append({key: np.asarray(value) for key, value in outputs.items()})
     return {key: np.concatenate([part[key] for part in parts])[:total] for key in parts[0]}
+
+
+def kept_images(path: Path, render: Callable[[], np.ndarray]) -> np.ndarray:
+    """Returns images [N,H,W,M] from an .npz file, rendered first where that is missing."""
+    if not path.exists():
+        images = render()
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, images=images)
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["images"]
+
+
+def seeds_of(rows: int, *words: Any) -> np.ndarray:
+    """Returns int32 [rows,2]: a pair of seeds per row, from `words` and the row's number."""
+    pairs = [[derive_seed(*words, row, part) for part in "ab"] for row in range(rows)]
+    return np.array(pairs, np.int32)
 
 
 def compiled(function: Callable[[dict], dict]) -> Callable[[dict], dict]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -21,7 +20,6 @@ from experiments.engine.run import Run
 from utils.reporting.tables import bullets, markdown_table, page, write_table
 from utils.runs.files import read_json, write_json
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 ARROWS = {1: "higher is better", -1: "lower is better"}
 
 
@@ -59,9 +57,9 @@ class Row:
 
     key: str
     title: str
-    paper: Mapping[str, float] = NOTHING
+    paper: Mapping[str, float] = field(default_factory=dict)
     place: str = ""
-    options: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    options: Mapping[str, Any] = field(default_factory=dict)
     remark: str = "-"
 
 
@@ -84,7 +82,7 @@ class Table:
     metrics: Sequence[Metric]
     parts: Sequence[str] = ()
     paper_note: str = ""
-    ledger: Mapping[str, str] = NOTHING
+    ledger: Mapping[str, str] = field(default_factory=dict)
 
     def frame(self, figures: Mapping[str, float]) -> pd.DataFrame:
         """Returns a line per row and part that has a figure, means (part "") first.
@@ -114,11 +112,43 @@ class Table:
         """Returns a row's figure, NaN where there is none."""
         return figures.get(f"{self.key}/{row}/{metric}", np.nan)
 
+    def bars(
+        self, figures: Mapping[str, float], groups: str = "parts"
+    ) -> tuple[dict[str, dict[str, list[float]]], list[str]]:
+        """Returns, for `bar_panels`, a panel per titled metric, and the names below its bars.
+
+        Groups of bars are the `parts` (mean first), with a series per row, or the `rows`, with the
+        series ours and paper.
+        """
+        titles = {row.key: row.title for row in self.rows}
+        parts = {"mean" if not part else part: part for part in ("", *self.parts)}
+        frame = self.frame(figures).set_index(["row", "part"])
+        present = [key for key in titles if (key, "") in frame.index]
+        panels = {}
+        for metric in (m for m in self.metrics if m.title):
+            column, paper = frame[metric.key], frame.get(f"paper_{metric.key}")
+            if groups == "parts":
+                panels[metric.title] = {
+                    titles[key]: [column.get((key, part), np.nan) for part in parts.values()]
+                    for key in present
+                }
+            else:
+                panels[metric.title] = {"this run": [column[key, ""] for key in present]}
+                if paper is not None:
+                    panels[metric.title]["paper"] = [paper[key, ""] for key in present]
+        return panels, list(parts) if groups == "parts" else [titles[key] for key in present]
+
+    def measured(self, figures: Mapping[str, float], *rows: str) -> bool:
+        """Returns whether each of some rows has a figure."""
+        return all(
+            any(np.isfinite(self.value(figures, row, metric.key)) for metric in self.metrics)
+            for row in rows
+        )
+
     def definitions(self) -> list[str]:
         """Returns a sentence per metric that has a definition."""
         return [
-            f"`{m.key}`: {m.definition.rstrip('.')}"
-            f"{f'; {ARROWS[m.better]}' if m.better else ''}."
+            f"`{m.key}`: {m.definition.rstrip('.')}{f'; {ARROWS[m.better]}' if m.better else ''}."
             for m in self.metrics
             if m.definition
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +18,7 @@ from utils.runs.files import replacing
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--", "++")  # also without any colour
 DOTS_PER_INCH = 120
+LOG_SPAN = 100  # largest / smallest bar from which a panel is logarithmic
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -62,3 +64,48 @@ def grouped_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequenc
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def bar_panels(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    groups: Sequence[str],
+    lines: Mapping[str, float] = MappingProxyType({}),
+    columns: int = 1,
+) -> Figure:
+    """Draws panels of grouped bars with one legend.
+
+    A panel of distances whose bars span a factor of more than `LOG_SPAN` is logarithmic; those of
+    shares, with bars up to 1, stay linear.
+
+    Args:
+        panels: series by panel title, see `grouped_bars`.
+        groups: names along every x-axis.
+        lines: height of a dashed line in a panel, by its title, such as that of real slices.
+        columns: panels side by side.
+    """
+    rows = -(-len(panels) // columns)
+    figure = new_figure(max(10, 4.3 * columns), 3.5 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (title, series) in zip(grid.flat, panels.items()):
+        grouped_bars(axes, groups, series)
+        if len(series) > 1 and columns > 1:  # values of bars side by side would overlap
+            for text in axes.texts:
+                text.set_rotation(90)
+            axes.margins(y=0.3)
+        heights = [value for row in series.values() for value in row] + [lines.get(title, np.nan)]
+        _log_scale(axes, heights)
+        if np.isfinite(lines.get(title, np.nan)):
+            axes.axhline(lines[title], color="black", linestyle="--", label="real slices")
+        axes.set_title(title, fontsize=10)
+        handles = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _log_scale(axes: Axes, heights: Sequence[float]) -> None:
+    positive = [value for value in heights if value > 0]
+    span = max(positive, default=1) / min(positive, default=1)
+    if span > LOG_SPAN and max(positive) > 1:
+        axes.set_yscale("log")
+        axes.set_ylim(min(positive) / 3, max(positive) * span**0.5)  # room for the numbers

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from data.contract import LABEL_NAMES, MODALITIES
-from experiments.audit.privacy import (
+from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
     audit_chart,
     audit_findings,

@@ -14,6 +14,7 @@ from data.splits import Split, split_subjects
 from data.synthetic_sets.building import random_maps
 from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
 from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.systems.structure_gan import pictures
 from experiments.systems.structure_gan.dataset import build_dataset
@@ -95,12 +96,13 @@ def divide(ids: Sequence[str], config: BratsConfig) -> Split:
     return split_subjects(ids, config.test_fraction, seed=config.seed)
 
 
-def check_sizes(config: BratsConfig, strategy: tf.distribute.Strategy) -> None:
+def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     """Checks sizes of slices, maps and batches against networks and devices.
 
     Raises UserError for sides that the U-Nets cannot halve, images that a discriminator shrinks to
     one pixel, or batches that the replicas cannot share.
     """
+    config = request.config
     size = output_size(config.slicing)
     check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
     for stage in ("registration", "synthesis"):

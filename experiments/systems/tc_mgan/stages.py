@@ -10,6 +10,7 @@ import tensorflow as tf
 from data.splits import ThreeWaySplit, split_three_ways
 from experiments.configs.tc_mgan import PRESETS, TRAININGS, TranslationConfig
 from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.systems.tc_mgan.evaluation import evaluate_translation
 from experiments.systems.tc_mgan.pictures import draw_lesions, draw_translations
@@ -45,11 +46,9 @@ def divide(ids: Sequence[str], config: TranslationConfig) -> ThreeWaySplit:
     return split_three_ways(ids, seed=config.seed)
 
 
-def check_batches(
-    config: TranslationConfig, strategy: tf.distribute.Strategy, option: str = "--schedule"
-) -> None:
-    """Raises UserError, naming the `option`, for batches that the replicas cannot share."""
-    check_batch_sizes(option, config.schedule, TRAININGS, strategy)
+def check_batches(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for batches that the replicas cannot share."""
+    check_batch_sizes("--schedule", request.config.schedule, TRAININGS, strategy)
 
 
 def evaluated(run: Any) -> bool:

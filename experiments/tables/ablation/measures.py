@@ -3,105 +3,87 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from experiments.configs.table1 import Table1Config
-from experiments.systems.structure_gan.context import Context
+from experiments.configs.table3 import QualityConfig
+from experiments.engine.run import Run
+from experiments.engine.slices import Slices, compiled, real_slices
+from experiments.engine.table import Metric
 from experiments.systems.structure_gan.evaluation import (
-    SliceSet,
     find_labels,
     held_out,
     overlap_figures,
     segmentation_figures,
 )
-from experiments.tables.quality.figures import (
-    TEXTURE,
-    QualityConfig,
-    Slices,
-    quality_figures,
-    real_slices,
-)
+from experiments.tables.quality.figures import TEXTURE, quality_figures
 from utils.metrics.features import texture_features
 from utils.metrics.images import outside_share
 from utils.seeding import derive_seed
 
-
-@dataclass(frozen=True)
-class Measure:
-    """One panel of the bar chart.
-
-    Attributes:
-        title: with the unit or range.
-        better: which direction is good: 1 up, -1 down.
-        definition: one sentence.
-    """
-
-    title: str
-    better: int
-    definition: str
-
-
-MEASURES = {
-    "similarity": Measure(
-        "MS-SSIM to real slices (0..1)",
-        1,
+METRICS = (
+    Metric(
+        "similarity",
         "MS-SSIM of random pairs of a synthetic and a held-out real slice, mean over modalities",
+        1,
+        "MS-SSIM to real slices (0..1)",
     ),
-    "frechet_texture": Measure(
-        "Frechet texture distance",
-        -1,
+    Metric(
+        "frechet_texture",
         "Frechet distance of first-order and GLCM features to held-out real slices (not FID), in "
         "squared deviations of the real features, mean over modalities",
+        -1,
+        "Frechet texture distance",
     ),
-    "overlap": Measure(
+    Metric(
+        "overlap",
+        "Dice between the structure maps cut from the four modalities of a slice, lesions removed; "
+        "says how well the modalities are registered",
+        1,
         "overlap of the modalities' maps (Dice)",
-        1,
-        "Dice between the structure maps cut from the four modalities of a slice, lesions "
-        "removed; says how well the modalities are registered",
     ),
-    "dice_wt": Measure(
-        "whole-tumour Dice of segmenters",
-        1,
+    Metric(
+        "dice_wt",
         "Dice of the real-trained segmenters on the synthetic slices against the input label",
+        1,
+        "whole-tumour Dice of segmenters",
     ),
-    "outside_share": Measure(
-        "intensity outside the organ (share)",
-        -1,
+    Metric(
+        "outside_share",
         "share of a slice's summed intensity that lies outside the input mask",
-    ),
-    "lesion_outside": Measure(
-        "lesion pixels outside the organ (share)",
         -1,
-        "share of all pixels of the input labels that lie outside the input mask",
+        "intensity outside the organ (share)",
     ),
-}
+    Metric(
+        "lesion_outside",
+        "share of all pixels of the input labels that lie outside the input mask",
+        -1,
+        "lesion pixels outside the organ (share)",
+    ),
+)
 
 
 class Judge:
     """Measures sets of slices next to a main run's held-out patients, always with the same pairs.
 
     Args:
-        source: the main run.
-        table: numbers of slices and pairs, seed.
+        run: of the table, with numbers of slices and pairs, and the seed.
     """
 
-    def __init__(self, source: Context, table: Table1Config):
-        self.source = source
+    def __init__(self, run: Run):
+        self.source, table = run.source, run.config
         self.quality = QualityConfig(pairs=table.pairs, subsets=1)
         self.seed = derive_seed(table.seed, "pairs")
         self.samples = table.samples
-        segmenters = source.trained("segmentation")
-        self.find = tf.function(segmenters.synthesize, autograph=False, reduce_retracing=True)
-        self.reference = self._real(source.split.test)
+        self.find = compiled(self.source.trained("segmentation").synthesize)
+        self.reference = self._real(self.source.split.test)
 
-    def _real(self, subjects: list[str]) -> Slices:
+    def _real(self, subjects: Sequence[str]) -> Slices:
         return real_slices(self.source.prepared, subjects, self.samples, self.seed)
 
-    def figures(self, slices: SliceSet) -> dict[str, float]:
-        """Returns every figure of `MEASURES` for a set of slices; NaN where none exists."""
+    def figures(self, slices: Slices) -> dict[str, float]:
+        """Returns every figure of `METRICS` for a set of slices; NaN where none exists."""
         return {**self._quality(Slices(slices.images)), **self._content(slices)}
 
     def real(self) -> dict[str, float]:
@@ -122,7 +104,7 @@ class Judge:
         frechet = found[f"frechet_{TEXTURE}"]
         return {"similarity": float(similarity.mean()), "frechet_texture": float(frechet.mean())}
 
-    def _content(self, slices: SliceSet) -> dict[str, float]:
+    def _content(self, slices: Slices) -> dict[str, float]:
         lesion = slices.label > 0
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)

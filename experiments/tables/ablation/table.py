@@ -1,28 +1,52 @@
-"""Table 1 as files: figures per arm, what they say, bar chart (Fig. 13), strip (Fig. 12)."""
+"""Thesis Table 1, Fig. 12 and 13: what each part of the main system contributes (5.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data.contract import MODALITIES
-from experiments.systems.structure_gan.evaluation import SliceSet
-from experiments.tables.ablation.arms import LETTERS, ORDERS, arm_config
-from experiments.tables.ablation.measures import MEASURES
+from experiments.configs.table1 import PRESETS
+from experiments.engine.experiment import Experiment, Option, Task
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.engine.slices import Slices
+from experiments.engine.sources import Finished
+from experiments.engine.table import Row, Table, kept
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.tables.ablation.arms import (
+    LETTERS,
+    NOISE,
+    ORDERS,
+    Arm,
+    arm_config,
+    arm_run_config,
+    first_twin,
+)
+from experiments.tables.ablation.measures import METRICS, Judge
+from experiments.tables.ablation.training import (
+    any_labels,
+    arm_finished,
+    arm_slices,
+    judged_slices,
+    train_arm,
+)
 from models.structure_gan.config import SynthesisConfig
-from utils.reporting.charts import grouped_bars, new_figure
-from utils.reporting.pictures import draw_contour, enlarge, grid, to_uint8
-from utils.reporting.tables import bullets, markdown_table, page
+from utils.errors import UserError
+from utils.reporting.charts import bar_panels, save_figure
+from utils.reporting.pictures import draw_contour, enlarge, grid, to_uint8, write_png
+from utils.reporting.tables import markdown_table
+from utils.training.trainer import Schedule
 
+BOTH, REAL = "both", "real"
 ORDER_TITLES = {
     "thesis": "the thesis' order (Table 1)",
     "released": "the released code's order",
 }
-REAL = "real"
 # Each step of an order, what it adds, and the figure that the thesis' text says it improves.
 CLAIMS = {
     "thesis": (
@@ -61,23 +85,102 @@ DEVIATIONS = {
         "is one, conditioned like the others.",
     ),
 }
-Figures = Mapping[str, Mapping[str, Mapping[str, float]]]  # order -> arm or "real" -> figure
-LOG_SPAN = 100  # largest / smallest bar from which a panel is logarithmic
 SCALE = 2  # pixels of the strip per pixel of a slice
 
 
-def ablation_frame(figures: Figures) -> pd.DataFrame:
-    """Returns one row per order and arm, real slices last: order, arm, description, figures."""
-    rows = []
-    for order, arms in figures.items():
-        described = {arm.letter: arm.description for arm in ORDERS[order]}
-        rows += [
-            {"order": order, "arm": letter, "description": described[letter], **values}
-            for letter, values in arms.items()
-            if letter != REAL
-        ]
-    real = next(iter(figures.values()))[REAL]
-    return pd.DataFrame([*rows, {"order": "", "arm": REAL, "description": "real slices", **real}])
+def _rows() -> tuple[Row, ...]:
+    places = {"thesis": "", "released": " of the code's order"}
+    rows = [
+        Row(
+            f"{order}/{arm.letter}",
+            f"{order} {arm.letter}: {arm.description}",
+            place=f"thesis Table 1, {arm.letter}{places[order]}",
+            options={"order": order, "arms": arm.letter},
+            remark="bars without numbers (Fig. 13)",
+        )
+        for order, arms in ORDERS.items()
+        for arm in arms
+    ]
+    return (*rows, *(Row(f"{order}/{REAL}", "real slices") for order in ORDERS))
+
+
+TABLE = Table(
+    "table1",
+    "Table 1: ablation of the main system",
+    rows=_rows(),
+    metrics=METRICS,
+    ledger={metric.key: metric.key for metric in METRICS},
+)
+Pairs = Sequence[tuple[str, Arm]]  # order, arm
+
+
+def chosen_arms(request: Request) -> list[tuple[str, Arm]]:
+    """Returns pairs (order, arm) for the options `--order` and `--arms`; UserError for others."""
+    order, letters = request.options["order"], request.options["arms"]
+    if order not in (*ORDERS, BOTH):
+        raise UserError(f"--order is {order!r}; choose from {', '.join((*ORDERS, BOTH))}")
+    wanted = LETTERS if letters == "all" else [word.strip() for word in letters.split(",")]
+    unknown = [letter for letter in wanted if letter not in LETTERS]
+    if unknown:
+        raise UserError(f"--arms is {letters!r}; choose from {', '.join(LETTERS)}, or all")
+    orders = ORDERS if order == BOTH else {order: ORDERS[order]}
+    return [(name, arm) for name, arms in orders.items() for arm in arms if arm.letter in wanted]
+
+
+def train(run: Run) -> None:
+    """Trains the chosen arms that are not trained yet."""
+    for order, arm in chosen_arms(run.request):
+        train_arm(run, order, arm)
+
+
+def table_arms(run: Run) -> list[tuple[str, Arm]]:
+    """Returns the chosen arms and all that are finished of their orders and of earlier tables."""
+    earlier, chosen = run.read_metrics(), chosen_arms(run.request)
+    orders = {order for order, _ in chosen}
+    orders |= {x for x in ORDERS if any(key.startswith(f"table1/{x}/") for key in earlier)}
+    pairs = [(order, arm) for order in ORDERS if order in orders for arm in ORDERS[order]]
+    return [pair for pair in pairs if pair in chosen or arm_finished(run, *pair)]
+
+
+def write(run: Run) -> None:
+    """Measures the arms and writes table1.{csv,md,png}, figure12_<order>.png and metrics."""
+    arms, matched, judge = table_arms(run), judged_slices(run), Judge(run)
+    settings, figures, sets = asdict(run.config), {}, {}
+    real = kept(run.path / "rows" / "real.json", judge.real, settings)
+    for order, arm in arms:
+        slices = arm_slices(run, order, arm, matched)
+        file = run.path / "rows" / f"{first_twin(order, arm)}.json"
+        found = dict(kept(file, lambda slices=slices: judge.figures(slices), settings))
+        if not arm.sees_label:
+            found["lesion_outside"] = np.nan
+        figures[f"{order}/{arm.letter}"], figures[f"{order}/{REAL}"] = found, real
+        sets.setdefault(order, []).append((arm, slices))
+    run.update_metrics(
+        {
+            f"table1/{row}/{metric.key}": values[metric.key]
+            for row, values in figures.items()
+            for metric in METRICS
+            if np.isfinite(values[metric.key])
+        }
+    )
+    sections = [
+        text
+        for order in sets
+        for text in (f"## Arms in {ORDER_TITLES[order]}", markdown_table(settings_frame(order)))
+    ]
+    measured = run.read_metrics()
+    TABLE.write(run, findings(measured), _notes(run, matched, arms), sections, **_options(arms))
+    save_figure(chart(measured, list(sets)), run.path / "table1.png")
+    examples = striking(matched, any_labels(run, matched), run.config.examples)
+    for order, rows in sets.items():
+        write_png(run.path / f"figure12_{order}.png", strip(rows, matched, examples))
+
+
+def _options(arms: Pairs) -> dict[str, str]:
+    """Returns the options that give these arms, however many starts it took."""
+    orders, letters = ({pair[0] for pair in arms}, {arm.letter for _, arm in arms})
+    chosen = "all" if letters == set(LETTERS) else ",".join(sorted(letters))
+    return {"order": BOTH if len(orders) > 1 else min(orders), "arms": chosen}
 
 
 def settings_frame(order: str) -> pd.DataFrame:
@@ -85,129 +188,148 @@ def settings_frame(order: str) -> pd.DataFrame:
     rows = []
     for arm in ORDERS[order]:
         config = arm_config(arm, SynthesisConfig())
-        map_input, label = arm.reads_map, arm.sees_label
         rows.append(
             {
                 "arm": arm.letter,
-                "structure map": map_input,
-                "label inside mask": label and arm.match,
-                "noise fusion": map_input and config.noise != (0.0, 0.0),
+                "structure map": arm.reads_map,
+                "label inside mask": arm.sees_label and arm.match,
+                "noise fusion": arm.reads_map and config.noise != (0.0, 0.0),
                 "L_reg": config.registration > 0,
                 "L_les": config.lesion > 0,
                 "label input": {"concat": "beside", "weighted": "weighted sum"}[config.fusion]
-                if label
+                if arm.sees_label
                 else "none",
             }
         )
     return pd.DataFrame(rows).replace({True: "yes", False: "no"})
 
 
-def findings(figures: Figures) -> list[str]:
+def findings(figures: Mapping[str, float]) -> list[str]:
     """Returns a sentence per claim of the thesis on the arms that were measured, and the orders."""
     texts = []
-    for order, arms in figures.items():
-        for before, after, what, name in CLAIMS[order]:
-            if before in arms and after in arms:
-                old, new = arms[before][name], arms[after][name]
-                gain = (new - old) * MEASURES[name].better
-                verdict = "better" if gain > 0 else "not better"
+    better = {metric.key: metric for metric in METRICS}
+    for order, claims in CLAIMS.items():
+        for before, after, what, name in claims:
+            old, new = (TABLE.value(figures, f"{order}/{x}", name) for x in (before, after))
+            if TABLE.measured(figures, f"{order}/{before}", f"{order}/{after}"):
+                verdict = "better" if (new - old) * better[name].better > 0 else "not better"
                 texts.append(
-                    f"{order} {before} to {after} ({what}): {MEASURES[name].title} {old:.3f} to "
+                    f"{order} {before} to {after} ({what}): {better[name].title} {old:.3f} to "
                     f"{new:.3f}, {verdict}."
                 )
-        letters = [letter for letter in arms if letter != REAL]
-        for name, measure in MEASURES.items():
-            values = {x: arms[x][name] for x in letters if np.isfinite(arms[x][name])}
-            ranked = sorted(values, key=lambda letter: values[letter] * -measure.better)
+        for metric in METRICS:
+            values = {x: TABLE.value(figures, f"{order}/{x}", metric.key) for x in LETTERS}
+            values = {letter: value for letter, value in values.items() if np.isfinite(value)}
+            ranked = sorted(values, key=lambda x, v=values, m=metric: v[x] * -m.better)
             if len(ranked) > 1:
                 numbers = ", ".join(f"{letter} {values[letter]:.3f}" for letter in ranked)
-                texts.append(f"{order}, {measure.title}, best to worst: {numbers}.")
+                texts.append(f"{order}, {metric.title}, best to worst: {numbers}.")
     return texts
 
 
-def table_text(figures: Figures, notes: Sequence[str]) -> str:
-    """Returns table1.md: settings, figures, what was found, notes and definitions."""
-    parts = ["# Table 1: ablation of the main system"]
-    frame = ablation_frame(figures)
-    for order in figures:
-        parts += [f"## Arms in {ORDER_TITLES[order]}", markdown_table(settings_frame(order))]
-    parts += ["## Figures", markdown_table(frame), "## What was found", bullets(findings(figures))]
-    arrows = {1: "higher is better", -1: "lower is better"}
-    definitions = [
-        f"`{name}`: {measure.definition}; {arrows[measure.better]}."
-        for name, measure in MEASURES.items()
-    ]
-    parts += ["## How", bullets(notes), "## Definitions", bullets(definitions)]
-    return page(parts)
-
-
-def bar_chart(figures: Figures, note: str) -> Figure:
-    """Draws one panel per figure: bars are arms, a series per order, a line for real slices."""
-    figure = new_figure(13, 7)
-    real = next(iter(figures.values()))[REAL]
-    letters = [letter for letter in LETTERS if any(letter in arms for arms in figures.values())]
-    for axes, (name, measure) in zip(figure.subplots(2, 3).flat, MEASURES.items()):
-        series = {
-            f"{order} order": [arms.get(letter, {}).get(name, np.nan) for letter in letters]
-            for order, arms in figures.items()
+def chart(figures: Mapping[str, float], orders: Sequence[str]) -> Figure:
+    """Draws one panel per figure (Fig. 13): bars are arms, a series per order."""
+    letters = [x for x in LETTERS if any(TABLE.measured(figures, f"{o}/{x}") for o in orders)]
+    panels = {
+        f"{metric.title}\n{'higher' if metric.better > 0 else 'lower'} is better": {
+            f"{order} order": [
+                TABLE.value(figures, f"{order}/{letter}", metric.key) for letter in letters
+            ]
+            for order in orders
         }
-        grouped_bars(axes, letters, series)
-        if len(series) > 1:  # values of two bars side by side would overlap
-            for text in axes.texts:
-                text.set_rotation(90)
-            axes.margins(y=0.3)
-        _log_scale(axes, [value for row in (*series.values(), [real[name]]) for value in row])
-        if np.isfinite(real[name]):
-            axes.axhline(real[name], color="black", linestyle="--", label="real slices")
-        better = {1: "higher is better", -1: "lower is better"}[measure.better]
-        axes.set_title(f"{measure.title}\n{better}", fontsize=10)
-        axes.set_xlabel("arm")
-        handles = axes.get_legend_handles_labels()
-        axes.get_legend().remove()
-    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(f"Table 1, ablation. {note}", fontsize=11)
-    return figure
-
-
-def _log_scale(axes: Axes, heights: Sequence[float]) -> None:
-    """Makes a panel of distances logarithmic if they span much; shares and Dice stay linear."""
-    positive = [value for value in heights if value > 0]
-    span = max(positive, default=1) / min(positive, default=1)
-    if span > LOG_SPAN and max(positive) > 1:
-        axes.set_yscale("log")
-        axes.set_ylim(min(positive) / 3, max(positive) * span**0.5)  # room for the numbers
+        for metric in METRICS
+    }
+    real = [TABLE.value(figures, f"{orders[0]}/{REAL}", metric.key) for metric in METRICS]
+    return bar_panels(panels, letters, dict(zip(panels, real)), columns=3)
 
 
 def strip(
-    sets: Mapping[str, SliceSet], maps: Mapping[str, np.ndarray], examples: Sequence[int]
+    rows: Sequence[tuple[Arm, Slices]], matched: Slices, examples: Sequence[int]
 ) -> np.ndarray:
     """Returns Fig. 12 as uint8 [H,W,3]: a row per arm, per example what G saw and four modalities.
 
+    An arm without map shows an empty cell, one that sees no label no outline.
+
     Args:
-        sets: slices of each arm, by its title at the left.
-        maps: what each arm's G saw instead of or as structure map, [N,H,W] in [0,1].
+        rows: arms with their slices.
+        matched: with the maps.
         examples: numbers of the slices.
     """
-    rows = []
-    for title, slices in sets.items():
+    pictures = []
+    for arm, slices in rows:
         row = []
         for k in examples:
-            row.append(enlarge(to_uint8(maps[title][k]), SCALE))
+            label = slices.label[k] * arm.sees_label
+            row.append(enlarge(to_uint8(matched.structure[k] * arm.reads_map), SCALE))
             row += [
-                draw_contour(slices.images[k, ..., i], slices.label[k], scale=SCALE)
+                draw_contour(slices.images[k, ..., i], label, scale=SCALE)
                 for i in range(len(MODALITIES))
             ]
-        rows.append(row)
+        pictures.append(row)
     headers = ("map", *MODALITIES) * len(examples)
-    return grid(rows, titles=list(sets), headers=headers)
+    return grid(pictures, titles=[arm.letter for arm, _ in rows], headers=headers)
 
 
-def striking(matched: SliceSet, any_labels: np.ndarray, count: int) -> list[int]:
+def striking(matched: Slices, others: np.ndarray, count: int) -> list[int]:
     """Returns the slices whose matched lesion is large and whose other label leaves the organ.
 
     The product of both areas ranks them, so that one strip shows what the mask filter and the
     lesion loss do.
     """
     inside = np.count_nonzero(matched.label, axis=(1, 2))
-    crossing = np.count_nonzero((any_labels > 0) & (matched.outside > 0), axis=(1, 2))
+    crossing = np.count_nonzero((others > 0) & (matched.outside > 0), axis=(1, 2))
     return np.argsort(-(inside + 1.0) * (crossing + 1.0), kind="stable")[:count].tolist()
+
+
+def _notes(run: Run, matched: Slices, arms: Pairs) -> list[str]:
+    source, table = run.source, run.config
+    config, noise = (
+        arm_run_config(arm, source.config, table) for arm in (ORDERS["thesis"][-1], NOISE)
+    )
+    phases = "no pre-training"
+    if config.pretrain:
+        pretraining = config.schedule.pretraining
+        phases = f"{_length(pretraining)} of pre-training with batches of {pretraining.batch_size}"
+    return [
+        f"Seed {table.seed}; one training per arm, so small differences are noise.",
+        f"Training of each arm: {phases}, {_length(config.schedule.synthesis)} of adversarial "
+        f"training with batches of {config.schedule.synthesis.batch_size}. A has no pre-training, "
+        f"as in the released code, but {_length(noise.schedule.synthesis)} of adversarial training "
+        f"at the learning rate {noise.synthesis.learning_rate:g}.",
+        "With the main run's seed and lengths, F is the main run's own generator, and arms whose "
+        "generator reads the same input share their pre-training.",
+        f"All arms were judged on the same {len(matched)} generated maps, unfiltered by lesion; "
+        "arms without mask filter with labels that were drawn without looking at the mask. Arms "
+        "that see no label are scored against labels they never saw, A also against masks.",
+        *(DEVIATIONS["both"]),
+        *(text for x in ORDERS if any(x == order for order, _ in arms) for text in DEVIATIONS[x]),
+        "MS-SSIM and Frechet distance of real slices compare training with held-out patients: what "
+        "a perfect set would reach.",
+    ]
+
+
+def _length(schedule: Schedule) -> str:
+    return f"{schedule.steps} updates" if schedule.steps else f"{schedule.epochs} passes"
+
+
+def outline(request: Request) -> str:
+    """Returns the stages and arms of a dry run."""
+    arms = ", ".join(f"{order} {arm.letter}" for order, arm in chosen_arms(request))
+    return f"stages: {' -> '.join(request.stages)}\narms: {arms}"
+
+
+TABLE1 = Experiment(
+    "experiments/table1_ablation.py",
+    "Thesis Table 1, Fig. 12 and 13: what each part of the main system contributes.",
+    PRESETS,
+    stages=(Task("train", train, alone=False), Task("table", write)),
+    key="table1",
+    sources=Finished(TRAIN_BRATS),
+    check=lambda request, strategy: chosen_arms(request),
+    outline=outline,
+    options=(
+        Option("order", str, "thesis", "thesis, released or both"),
+        Option("arms", str, "all", "letters such as A,F, or all"),
+    ),
+    table=TABLE,
+)

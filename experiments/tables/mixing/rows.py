@@ -12,7 +12,7 @@ RANDOM, SYNTHETIC_FIRST, REAL_FIRST = "random", "synthetic first", "real first"
 
 
 @dataclass(frozen=True)
-class Row:
+class Mixture:
     """One training set and the order in which it is presented.
 
     Attributes:
@@ -60,39 +60,39 @@ class Row:
 
 
 ROWS = (
-    Row("1", 1.0, 0, 0, "-", 0.026, 0.915),
-    Row("2", 0.5, 0, 0, "-", 0.032, 0.902),
-    Row("3", 0, 1, 0, "-", 0.205, 0.708),
-    Row("4", 0, 2, 0, RANDOM, 0.206, 0.736),
-    Row("5", 0, 3, 0, RANDOM, 0.205, 0.754),
+    Mixture("1", 1.0, 0, 0, "-", 0.026, 0.915),
+    Mixture("2", 0.5, 0, 0, "-", 0.032, 0.902),
+    Mixture("3", 0, 1, 0, "-", 0.205, 0.708),
+    Mixture("4", 0, 2, 0, RANDOM, 0.206, 0.736),
+    Mixture("5", 0, 3, 0, RANDOM, 0.205, 0.754),
     # 90 % of the training on synthetic slices: the released code's numbers of epochs. The thesis'
     # text divides in proportion to the amounts (91, 95 and 97 %).
-    Row("6", 0.1, 1, 0, SYNTHETIC_FIRST, 0.031, 0.908, first_share=0.9),
-    Row("7", 0.1, 2, 0, SYNTHETIC_FIRST, 0.028, 0.907, first_share=0.9),
-    Row("8", 0.1, 3, 0, SYNTHETIC_FIRST, 0.030, 0.907, first_share=0.9),
-    Row("9", 0.2, 0.8, 0, RANDOM, 0.041, 0.850),
-    Row("10", 0.5, 0.5, 0, RANDOM, 0.031, 0.904),
-    Row("11", 0.8, 0.2, 0, RANDOM, 0.024, 0.935),
-    Row("12", 1, 0.2, 0, RANDOM, 0.025, 0.921),
-    Row("13", 1, 0.5, 0, RANDOM, 0.023, 0.939),
-    Row("14", 1, 0.8, 0, RANDOM, 0.026, 0.916),
-    Row("15", 1, 1, 0, RANDOM, 0.027, 0.913),
-    Row("16", 1, 2, 0, RANDOM, 0.033, 0.901),
-    Row("17", 1, 3, 0, RANDOM, 0.034, 0.897),
-    Row("18", 1, 0, 0.2, RANDOM, 0.027, 0.911),
-    Row("19", 1, 0, 0.5, RANDOM, 0.025, 0.927),
-    Row("20", 1, 0, 0.8, RANDOM, 0.026, 0.920),
-    Row("21", 1, 0, 1, RANDOM, 0.026, 0.915),
-    Row("22", 1, 0, 2, RANDOM, 0.032, 0.898),
-    Row("23", 1, 0, 3, RANDOM, 0.036, 0.885),
-    Row("24", 1, 1, 0, REAL_FIRST, 0.195, 0.795, first_share=0.5),
-    Row("25", 1, 1, 0, SYNTHETIC_FIRST, 0.021, 0.940, first_share=0.5),
-    Row("c10", 0.1, 0, 0, "-"),
-    Row("c20", 0.2, 0, 0, "-"),
+    Mixture("6", 0.1, 1, 0, SYNTHETIC_FIRST, 0.031, 0.908, first_share=0.9),
+    Mixture("7", 0.1, 2, 0, SYNTHETIC_FIRST, 0.028, 0.907, first_share=0.9),
+    Mixture("8", 0.1, 3, 0, SYNTHETIC_FIRST, 0.030, 0.907, first_share=0.9),
+    Mixture("9", 0.2, 0.8, 0, RANDOM, 0.041, 0.850),
+    Mixture("10", 0.5, 0.5, 0, RANDOM, 0.031, 0.904),
+    Mixture("11", 0.8, 0.2, 0, RANDOM, 0.024, 0.935),
+    Mixture("12", 1, 0.2, 0, RANDOM, 0.025, 0.921),
+    Mixture("13", 1, 0.5, 0, RANDOM, 0.023, 0.939),
+    Mixture("14", 1, 0.8, 0, RANDOM, 0.026, 0.916),
+    Mixture("15", 1, 1, 0, RANDOM, 0.027, 0.913),
+    Mixture("16", 1, 2, 0, RANDOM, 0.033, 0.901),
+    Mixture("17", 1, 3, 0, RANDOM, 0.034, 0.897),
+    Mixture("18", 1, 0, 0.2, RANDOM, 0.027, 0.911),
+    Mixture("19", 1, 0, 0.5, RANDOM, 0.025, 0.927),
+    Mixture("20", 1, 0, 0.8, RANDOM, 0.026, 0.920),
+    Mixture("21", 1, 0, 1, RANDOM, 0.026, 0.915),
+    Mixture("22", 1, 0, 2, RANDOM, 0.032, 0.898),
+    Mixture("23", 1, 0, 3, RANDOM, 0.036, 0.885),
+    Mixture("24", 1, 1, 0, REAL_FIRST, 0.195, 0.795, first_share=0.5),
+    Mixture("25", 1, 1, 0, SYNTHETIC_FIRST, 0.021, 0.940, first_share=0.5),
+    Mixture("c10", 0.1, 0, 0, "-"),
+    Mixture("c20", 0.2, 0, 0, "-"),
 )
 
 
-def choose_rows(words: str) -> list[Row]:
+def choose_rows(words: str) -> list[Mixture]:
     """Returns the rows that `--rows` names, in the table's order: "all" or such as "1,3,c10".
 
     Raises UserError for an unknown row or none.

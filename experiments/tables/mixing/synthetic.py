@@ -13,7 +13,7 @@ import tensorflow as tf
 from data.pipeline import RecordFile
 from data.shards import serialize_record
 from data.synthetic_sets.files import read_sample
-from experiments.systems.structure_gan.context import Context
+from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import draw_set
 from utils.errors import UserError
 from utils.runs.files import read_json, replacing
@@ -21,13 +21,13 @@ from utils.runs.files import read_json, replacing
 SHARD = 50  # slices per file, as many as a patient has
 
 
-def draw_selected(context: Context, directory: Path, needed: int, max_draws: int) -> None:
+def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> None:
     """Draws synthetic samples until `needed` of them pass the main run's selection.
 
     Samples that are already there stay, so the set may grow from one start to the next.
 
     Args:
-        context: the main run.
+        source: the main run.
         directory: where the set is kept.
         needed: number of selected samples.
         max_draws: samples drawn at most, as a multiple of `needed`.
@@ -38,7 +38,7 @@ def draw_selected(context: Context, directory: Path, needed: int, max_draws: int
     total, limit = needed, needed * max_draws
     while True:
         if _drawn(directory) < total:
-            draw_set(context, directory, replace(context.config.dataset, samples=total))
+            draw_set(source, directory, replace(source.config.dataset, samples=total))
         selected = len(selected_samples(directory))
         if selected >= needed:
             return
@@ -46,7 +46,7 @@ def draw_selected(context: Context, directory: Path, needed: int, max_draws: int
             raise UserError(
                 f"The chosen rows need {needed} synthetic slices, but only {selected} of {total} "
                 f"drawn ones reach the main run's dataset.min_dice of "
-                f"{context.config.dataset.min_dice:g}; choose rows with less synthetic data, raise "
+                f"{source.config.dataset.min_dice:g}; choose rows with less synthetic data, raise "
                 "--max_draws or train the main run longer"
             )
         total = min(limit, math.ceil(1.1 * total * needed / max(selected, 1)))

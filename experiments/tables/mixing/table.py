@@ -1,4 +1,4 @@
-"""Table 5 of a run: CSV, Markdown with the thesis beside it, chart, claims and flat metrics."""
+"""Thesis Table 5: segmenters trained on mixtures of real, synthetic and augmented slices (5.6.1)."""
 
 from __future__ import annotations
 
@@ -6,76 +6,99 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from data.pipeline import number_of_slices
-from experiments.configs.table5 import Table5Config
-from experiments.engine.cli import Launch, Script
-from experiments.engine.evidence import command
-from experiments.systems.structure_gan.context import Context
+from experiments.configs.table5 import PRESETS
+from experiments.engine.experiment import Experiment, Option, Task
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.engine.sources import Finished
+from experiments.engine.table import Metric, Row, Table
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.mixing.chart import draw_table5
 from experiments.tables.mixing.claims import claims_text
-from experiments.tables.mixing.rows import ROWS
+from experiments.tables.mixing.rows import ROWS, Mixture, choose_rows
 from experiments.tables.mixing.scores import SCORES, read_results
+from experiments.tables.mixing.training import train_rows
 from utils.errors import UserError
-from utils.reporting.tables import markdown_table, write_table
 from utils.runs.files import write_text
-from utils.runs.run_directory import RunDirectory
+from utils.training.trainer import check_batch_size
 
-CSV_COLUMNS = (
-    *("no", "real", "synthetic", "enhanced", "mode", "seeds"),
-    *("dice", "dice_std", "mse", "mse_std", "thesis_dice", "thesis_mse"),
+
+def _row(mixture: Mixture) -> Row:
+    paper = {"dice": mixture.thesis_dice, "mse": mixture.thesis_mse}
+    title = f"{mixture.no}: {mixture.describe()}"
+    control = mixture.thesis_dice is None
+    return Row(
+        mixture.name,
+        title,
+        {} if control else paper,
+        f"control {title}" if control else f"thesis Table 5, {title}",
+        {"rows": mixture.no},
+        "control, not in the thesis" if control else "-",
+    )
+
+
+TABLE = Table(
+    "table5",
+    "Table 5: real, synthetic and enhanced training data",
+    rows=tuple(map(_row, ROWS)),
+    metrics=(
+        Metric(
+            "dice",
+            "the original code's Dice of label numbers a and b, (2 sum ab + e) / (sum a^2 + sum b^2 "
+            "+ e), which weighs classes by their number and serves the comparison with the thesis",
+            1,
+            spread="dice_std",
+        ),
+        Metric("mse", "likewise mean (a - b)^2", -1, spread="mse_std"),
+        Metric(
+            "dice_wt",
+            "Dice of the whole tumour; leaves out slices without lesion, real or found, and weighs "
+            "patients by all of their slices",
+            1,
+            spread="dice_wt_std",
+        ),
+        Metric("seeds", "number of repeats"),
+    ),
+    paper_note="All figures are means over slices and over the segmenter's networks; ± is the "
+    "standard deviation over repeats, which differ in initial weights, order and chosen part of "
+    "the real data. Amounts are multiples of the real training set; every row presents equally "
+    "many slices. Rows c10 and c20 are controls that the thesis lacks.",
+    ledger={"MSE": "mse", "Dice": "dice"},
 )
-METRIC_NOTE = """\
-Dice and MSE are those of the original code: of label numbers a and b, (2 sum ab + e) / (sum a^2 +
-sum b^2 + e) and mean (a - b)^2. They weigh classes by their number and serve the comparison with
-the thesis. WT is the Dice of the whole tumour. All are means over slices and over the segmenter's
-networks. "±" is the standard deviation over repeats, which differ in initial weights, order and
-chosen part of the real data. Amounts are multiples of the real training set; every row presents
-equally many slices. WT leaves out slices without lesion, real or found, and weighs patients by all
-of their slices. Rows c10 and c20 are controls that the thesis lacks."""
 
 
-def write_results(run: RunDirectory, script: Script, launch: Launch, context: Context) -> None:
+def train(run: Run) -> None:
+    """Trains the chosen rows that have no result yet."""
+    train_rows(run, choose_rows(run.request.options["rows"]), run.request.options["seeds"])
+
+
+def write(run: Run) -> None:
     """Writes table5.csv, .md and .png, claims.md and metrics of all rows with a result.
 
     Raises UserError if no row has one.
     """
-    config, results = launch.config, read_results(run.path / "rows", ROWS)
+    config, results = run.config, read_results(run.path / "rows", ROWS)
     if results.empty:
         raise UserError(f"No row of {run.path} is finished; run it with --stages rows,table")
-    table = summarise(results)
+    summary = summarise(results)
+    run.update_metrics(flat_metrics(summary))
     claims = claims_text(results, config.resamples, config.seed)
-    text = "\n".join(
-        [
-            "# Table 5: real, synthetic and enhanced training data",
-            "",
-            _conditions(config, context, results),
-            "",
-            markdown_table(printed(table)),
-            METRIC_NOTE,
-            "",
-            "## The thesis' claims",
-            "",
-            claims,
-            f"Command: `{_command(script, launch, results)}`",
-            "",
-        ]
-    )
-    write_table(run.path / "table5.csv", table[list(CSV_COLUMNS)].round(6), text)
+    done = [row.no for row in ROWS if (results["no"] == row.no).any()]
+    options = {
+        "rows": "all" if len(done) == len(ROWS) else ",".join(done),
+        "seeds": results["repeat"].nunique(),
+    }
+    sections = ("## The thesis' claims", claims)
+    TABLE.write(run, ("See the claims above.",), [_conditions(run, results)], sections, **options)
     write_text(run.path / "claims.md", f"# The claims of Table 5\n\n{claims}")
-    draw_table5(table, run.path / "table5.png", context.data_note)
-    run.update_metrics(flat_metrics(table))
-
-
-def _command(script: Script, launch: Launch, results: pd.DataFrame) -> str:
-    """Returns the command that gives these rows, however many starts it took."""
-    rows = [row.no for row in ROWS if (results["no"] == row.no).any()]
-    chosen = "all" if len(rows) == len(ROWS) else ",".join(rows)
-    return command(script, launch, rows=chosen, seeds=results["repeat"].nunique())
+    draw_table5(summary, run.path / "table5.png", run.data_note)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Returns one line per row with a result: `CSV_COLUMNS`, and dice_wt with dice_wt_std.
+    """Returns one line per row with a result: amounts, seeds, scores with spread, the thesis'.
 
     A score is the mean over repeats of the mean over slices; its spread is the standard deviation
     over repeats (N - 1), NaN for a single one.
@@ -102,57 +125,65 @@ def _mean_over_slices(patients: pd.DataFrame, key: str) -> float:
     return np.average(scored[key], weights=scored["slices"]) if len(scored) else np.nan
 
 
-def printed(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns the table for people: ours with spread, the thesis, and the difference."""
-
-    def spread(key: str) -> list[str]:
-        pairs = zip(table[key], table[f"{key}_std"])
-        return [f"{m:.3f}" if np.isnan(s) else f"{m:.3f} ± {s:.3f}" for m, s in pairs]
-
-    amounts = {
-        name: [f"{amount:g}" for amount in table[name]]
-        for name in ("real", "synthetic", "enhanced")
-    }
-    return pd.DataFrame(
-        {
-            "no": table["no"],
-            **amounts,
-            "mode": table["mode"],
-            "seeds": table["seeds"],
-            "Dice": spread("dice"),
-            "thesis": table["thesis_dice"],
-            "difference": table["dice"] - table["thesis_dice"],
-            "MSE": spread("mse"),
-            "thesis MSE": table["thesis_mse"],
-            "difference of MSE": table["mse"] - table["thesis_mse"],
-            "WT": spread("dice_wt"),
-        }
-    )
-
-
-def flat_metrics(table: pd.DataFrame) -> Mapping[str, float]:
+def flat_metrics(summary: pd.DataFrame) -> Mapping[str, float]:
     """Returns keys such as table5/row_07/dice, with the spreads that exist."""
     names = {row.no: row.name for row in ROWS}
     keys = ["seeds", *(f"{key}{end}" for key in SCORES for end in ("", "_std"))]
     values = {
         f"table5/{names[line['no']]}/{key}": line[key]
-        for line in table.to_dict("records")
+        for line in summary.to_dict("records")
         for key in keys
     }
     return {key: float(value) for key, value in values.items() if np.isfinite(value)}
 
 
-def _conditions(config: Table5Config, context: Context, results: pd.DataFrame) -> str:
-    prepared, split = context.prepared, context.split
+def _conditions(run: Run, results: pd.DataFrame) -> str:
+    prepared, split, config = run.prepared, run.split, run.config
     size = number_of_slices(prepared, split.train)
     presented = config.schedule.total_steps(size) * config.schedule.batch_size
     return (
-        f"Data: {context.data_note}. Trained on {size} slices of {len(split.train)} patients (1 "
-        "in the columns real, synthetic, enhanced), tested on "
-        f"{number_of_slices(prepared, split.test)} real slices of {len(split.test)} held-out "
-        f"patients. Every row presents {presented} slices, as many as {presented / size:.3g} "
-        "passes over the real ones (100 in the thesis; few mean that no row is trained to its "
-        f"end). Segmenter: U-Net of width "
+        f"Trained on {size} slices (1 in the amounts), tested on "
+        f"{number_of_slices(prepared, split.test)} real slices of the held-out patients. Every row "
+        f"presents {presented} slices, as many as {presented / size:.3g} passes over the real ones "
+        "(100 in the thesis; few mean that no row is trained to its end). Segmenter: U-Net of width "
         f"{config.segmentation.width}, {config.inputs}; parts of the real data by {config.subset}; "
         f"up to {results['repeat'].nunique()} repeat(s)."
     )
+
+
+def check(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for unknown rows, no repeats, or batches that replicas cannot share."""
+    choose_rows(request.options["rows"])
+    if request.options["seeds"] < 1:
+        raise UserError(f"--seeds is {request.options['seeds']}; give 1 or more")
+    batch_size = request.config.schedule.batch_size
+    check_batch_size("--schedule.batch_size", batch_size, strategy)
+
+
+def outline(request: Request) -> str:
+    """Returns the rows of a dry run."""
+    schedule = request.config.schedule
+    length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs} real epochs"
+    first = (
+        f"each row: {length} of batch {schedule.batch_size}; repeats: {request.options['seeds']}"
+    )
+    rows = choose_rows(request.options["rows"])
+    return "\n".join([first, "", *(f"  {row.no:>3}  {row.describe()}" for row in rows)])
+
+
+TABLE5 = Experiment(
+    "experiments/table5_mixing.py",
+    "Table 5: train segmenters on mixtures of real, synthetic and enhanced slices, test on real "
+    "ones.",
+    PRESETS,
+    stages=(Task("rows", train, alone=False), Task("table", write)),
+    key="table5",
+    sources=Finished(TRAIN_BRATS),
+    check=check,
+    outline=outline,
+    options=(
+        Option("rows", str, "all", "all, or numbers such as 1,3,7,c10 (c10, c20: real alone)"),
+        Option("seeds", int, 1, "repeats of every row, with other weights, order and part"),
+    ),
+    table=TABLE,
+)

@@ -1,18 +1,16 @@
-"""Figures of image quality: samples of real slices, tumour crops, distances to held-out slices."""
+"""Figures of image quality: tumour crops, similarity and distances to held-out slices."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Callable, Optional
+from collections.abc import Mapping
+from typing import Callable
 
 import numpy as np
 import tensorflow as tf
 
-from data.pipeline import evaluation_batches, number_of_slices
-from data.shards import PreparedSlices
-from utils.errors import at_least, check_fields
+from experiments.configs.table3 import QualityConfig
+from experiments.engine.slices import Slices
 from utils.metrics.distributions import frechet_distance, kernel_distance
 from utils.metrics.features import standardise
 from utils.metrics.images import (
@@ -23,79 +21,7 @@ from utils.metrics.images import (
 )
 
 TEXTURE = "texture"  # its features have units of their own and are standardised
-READ_BATCH = 32
 Extract = Callable[[np.ndarray], np.ndarray]  # images [N,H,W] -> features [N,F]
-
-
-@dataclass(frozen=True)
-class QualityConfig:
-    """How image quality is measured.
-
-    Args:
-        pairs: random pairs of images per MS-SSIM figure.
-        subsets: random subsets per kernel distance.
-        subset_size: images of each set in a subset, at most.
-        crop_size: side of the tumour crops, pixels.
-        crop_margin: pixels around the lesion in a crop.
-        smallest_lesion: lesions of fewer pixels give no crop.
-    """
-
-    pairs: int = 2000
-    subsets: int = 50
-    subset_size: int = 100
-    crop_size: int = 88
-    crop_margin: int = 4
-    smallest_lesion: int = 100
-
-    def __post_init__(self) -> None:
-        counts = dict.fromkeys(("pairs", "subsets", "smallest_lesion"), at_least(1))
-        check_fields(
-            self,
-            "--quality.",
-            **counts,
-            subset_size=at_least(2),
-            crop_size=at_least(11),
-            crop_margin=at_least(0),
-        )
-
-
-@dataclass(frozen=True)
-class Slices:
-    """Slices in memory: images [N,H,W,4], label [N,H,W]; `subjects` [N], None if all differ."""
-
-    images: np.ndarray
-    label: Optional[np.ndarray] = None
-    subjects: Optional[np.ndarray] = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, count: int) -> Slices:
-        """Returns the first `count` slices."""
-        return self.choose(np.arange(min(count, len(self))))
-
-    def choose(self, rows: np.ndarray) -> Slices:
-        """Returns the slices of some row numbers, in their order."""
-        parts = (self.images, self.label, self.subjects)
-        return Slices(*(None if part is None else part[rows] for part in parts))
-
-
-def real_slices(
-    prepared: PreparedSlices, subject_ids: Iterable[str], count: int, seed: int
-) -> Slices:
-    """Returns at most `count` random slices of some subjects, in random order."""
-    subject_ids = list(subject_ids)
-    total = number_of_slices(prepared, subject_ids)
-    chosen = np.random.default_rng(seed).permutation(total)[:count]
-    wanted, parts, start = np.isin(np.arange(total), chosen), [], 0
-    for batch in evaluation_batches(prepared, subject_ids, READ_BATCH):
-        rows = wanted[start : start + len(batch["label"])]
-        start += len(rows)
-        if rows.any():
-            label, source = batch["label"].numpy()[rows, ..., 0], batch["source"].numpy()[rows, 0]
-            parts.append((batch["images"].numpy()[rows], label, source))
-    in_order = Slices(*(np.concatenate(part) for part in zip(*parts)))
-    return in_order.choose(np.argsort(np.argsort(chosen)))
 
 
 def lesion_crops(slices: Slices, config: QualityConfig) -> Slices:
@@ -119,7 +45,7 @@ def lesion_crops(slices: Slices, config: QualityConfig) -> Slices:
         rows.append(row)
     shape = (0, config.crop_size, config.crop_size, slices.images.shape[-1])
     images = np.stack(crops) if crops else np.zeros(shape, np.float32)
-    return Slices(images, None, None if slices.subjects is None else slices.subjects[rows])
+    return Slices(images, subjects=None if slices.subjects is None else slices.subjects[rows])
 
 
 def _square(mask: np.ndarray, margin: int) -> tuple[int, int, int]:

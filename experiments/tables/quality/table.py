@@ -1,88 +1,171 @@
-"""Table 3 as files: figures per system and modality, the order they give, a strip of pictures."""
+"""Thesis Table 3 on BRATS: image quality of the main system, SkrGAN* and GAN#."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Optional
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
+import tensorflow as tf
 
 from data.contract import MODALITIES
+from experiments.configs.table3 import PRESETS, Table3Config
+from experiments.engine.experiment import Experiment, Option, Task
+from experiments.engine.pictures import plain_row
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.engine.slices import Slices, real_slices
+from experiments.engine.sources import Finished
+from experiments.engine.table import Metric, Row, Table, kept
+from experiments.systems.baselines import (
+    baseline,
+    baseline_images,
+    check_baselines,
+    generator_phases,
+    same_length,
+)
+from experiments.systems.structure_gan.dataset import draw_set
+from experiments.systems.structure_gan.evaluation import stored_slices
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.tables.quality.figures import TEXTURE, lesion_crops, quality_figures
 from utils.metrics.distributions import is_rank_deficient
 from utils.metrics.features import (
     INCEPTION_EXTRACTOR,
     INCEPTION_WIDTH,
     TEXTURE_EXTRACTOR,
     TEXTURE_FEATURE_NAMES,
+    check_inception_weights,
+    inception_features,
+    texture_features,
 )
-from utils.reporting.charts import new_figure
-from utils.reporting.tables import bullets, markdown_table, page
+from utils.reporting.pictures import grid, write_png
+from utils.runs.files import read_json
+from utils.seeding import derive_seed
 
-TITLES = {
-    "real": "real (training patients)",
-    "ours": "Ours",
-    "skrgan_star": "SkrGAN*",
-    "gan_sharp": "GAN#",
-    "real_tumour": "real, tumour crops",
-    "ours_tumour": "Ours+ (tumour crops)",
-}
-COMPARED = ("ours", "skrgan_star", "gan_sharp")  # in the order that the thesis found
-# MS-SSIM and FID of the thesis' row "BRATS MRI".
-THESIS = {
-    "ours": (0.727, 22.27),
-    "skrgan_star": (0.713, 28.46),
-    "gan_sharp": (0.561, 104.53),
-    "ours_tumour": (0.738, 21.15),
-}
-MEAN = "mean"
-# Number of features of each extractor.
-WIDTHS = {"texture": len(TEXTURE_FEATURE_NAMES), "inception": INCEPTION_WIDTH}
-Figures = Mapping[str, Mapping[str, np.ndarray]]  # system -> figure -> per modality [4]
-Sizes = Mapping[str, tuple[int, int]]  # system -> numbers of slices measured, of real slices
-
+SIMILARITY, FID = "ms_ssim_*_similarity", "frechet_inception"
 DEFINITIONS = {
-    "similarity": "MS-SSIM of random pairs of a slice of the set and a held-out slice, both drawn "
+    SIMILARITY: "MS-SSIM of random pairs of a slice of the set and a held-out slice, both drawn "
     "independently. The thesis' figure (it pairs two directory listings); there, higher is better. "
     "The mark to meet is the real row; smooth slices, or a collapsed set of typical ones, can "
-    "exceed it.",
-    "diversity": "MS-SSIM of random pairs of different slices of the set (real: of different "
-    "patients, if there are several); lower is more diverse, the mark to meet is the real row.",
+    "exceed it",
+    "ms_ssim_*_diversity": "MS-SSIM of random pairs of different slices of the set (real: of "
+    "different patients, if there are several); lower is more diverse, the mark to meet is the "
+    "real row",
     "frechet_texture": "Frechet distance of texture features to held-out slices (not FID), lower "
     f"is nearer; extractor {TEXTURE_EXTRACTOR}, {len(TEXTURE_FEATURE_NAMES)} features in units of "
-    "the held-out slices' deviations.",
+    "the held-out slices' deviations",
     "kernel_texture": "kernel distance (unbiased squared MMD, mean over subsets) of the same "
-    "features; lower is nearer, equal distributions give 0 on average.",
-    "frechet_inception": f"FID of the extractor {INCEPTION_EXTRACTOR}; lower is nearer. Not the "
-    "network of the thesis' FID: the values do not compare.",
-    "kernel_inception": "kernel distance (KID) of the same features; lower is nearer.",
+    "features; lower is nearer, equal distributions give 0 on average",
+    FID: f"FID of the extractor {INCEPTION_EXTRACTOR}; lower is nearer. Not the network of the "
+    "thesis' FID: the values do not compare",
+    "kernel_inception": "kernel distance (KID) of the same features; lower is nearer",
 }
+# Number of features of each extractor.
+WIDTHS = {TEXTURE: len(TEXTURE_FEATURE_NAMES), "inception": INCEPTION_WIDTH}
 
 
-def quality_frame(figures: Figures, sizes: Sizes) -> pd.DataFrame:
-    """Returns one row per system and modality, the mean over modalities first.
+def _row(key: str, title: str, similarity: float, fid: float) -> Row:
+    paper = {SIMILARITY: similarity, FID: fid}
+    return Row(key, title, paper, f"thesis Table 3, BRATS MRI, {title}")
 
-    Columns: system, modality, images, held_out, every figure, thesis_ms_ssim, thesis_fid (only in
-    the rows of the mean). A figure that a system does not have is NaN.
+
+TABLE = Table(
+    "table3",
+    "Table 3: quality of synthetic slices (BRATS row)",
+    rows=(
+        Row("real", "real (training patients)"),
+        _row("ours", "Ours", 0.727, 22.27),
+        _row("skrgan_star", "SkrGAN*", 0.713, 28.46),
+        _row("gan_sharp", "GAN#", 0.561, 104.53),
+        Row("real_tumour", "real, tumour crops"),
+        _row("ours_tumour", "Ours+ (tumour crops)", 0.738, 21.15),
+    ),
+    metrics=(),  # their names depend on the size of the slices, see `measured_table`
+    parts=MODALITIES,
+    paper_note="The thesis' numbers are MS-SSIM (to real) and FID of BRATS 2015 at another size "
+    "and with another extractor: compare the order, not the values.",
+    ledger={"MS-SSIM": SIMILARITY, "FID": FID, "Frechet texture distance": "frechet_texture"},
+)
+TITLES = {row.key: row.title for row in TABLE.rows}
+COMPARED = ("ours", "skrgan_star", "gan_sharp")  # in the order that the thesis found
+SKRGAN_STAR, GAN_SHARP = baseline("skrgan_star"), baseline("gan_sharp")
+
+
+def synthetic_sets(run: Run) -> dict[str, Slices]:
+    """Returns as many slices of the main system and of both baselines, rendered once."""
+    ours = own_set(run)
+    maps = ours.structure
+    return {
+        "ours": replace(ours, subjects=None),
+        **{t.name: Slices(baseline_images(run, t, maps)) for t in run.experiment.trainings},
+    }
+
+
+def own_set(run: Run) -> Slices:
+    """Returns the main system's first `samples` slices.
+
+    A main run with fewer is not touched: its systems draw a larger set into OUT/synthetic, which
+    begins with the same samples.
     """
-    rows = []
-    for system in (name for name in TITLES if name in figures):
-        thesis = THESIS.get(system, (np.nan, np.nan))
-        for i, modality in enumerate((MEAN, *MODALITIES)):
-            values = {
-                name: v.mean() if modality == MEAN else v[i - 1]
-                for name, v in figures[system].items()
-            }
-            numbers = dict(zip(("images", "held_out"), sizes[system]))
-            rows.append({"system": TITLES[system], "modality": modality, **numbers, **values})
-            if modality == MEAN:
-                rows[-1].update(zip(("thesis_ms_ssim", "thesis_fid"), thesis))
-    frame = pd.DataFrame(rows)
-    thesis_columns = ["thesis_ms_ssim", "thesis_fid"]
-    return frame[[name for name in frame if name not in thesis_columns] + thesis_columns]
+    source, samples = run.source, run.config.samples
+    directory = source.synthetic
+    if read_json(directory / "manifest.json")["samples"] < samples:
+        directory = run.synthetic
+        draw_set(source, directory, replace(source.config.dataset, samples=samples))
+    return stored_slices(directory, samples)
 
 
-def flat_metrics(figures: Figures, sizes: Sizes) -> dict[str, float]:
+def write(run: Run) -> None:
+    """Measures all sets next to held-out slices and writes table3.{csv,md,png} and metrics."""
+    config, source = run.config, run.source
+    reference = _real(source, source.split.test, config)
+    sets = {"real": _real(source, source.split.train, config), **synthetic_sets(run)}
+    jobs = {name: (part, reference) for name, part in sets.items()}
+    jobs.update(_crop_jobs(sets, reference, config))
+    weights = run.request.options["inception_weights"]
+    figures = {name: _measured(run, name, jobs[name], weights) for name in jobs}
+    sizes = {name: (len(part), len(other)) for name, (part, other) in jobs.items()}
+    steps = same_length(source, config.steps).steps
+    run.update_metrics({**flat_metrics(figures, sizes), "table3/updates": steps})
+    notes = [*_notes(run), *_warnings(figures["ours"], sizes)]
+    if "ours_tumour" not in jobs:
+        notes.append(
+            "The rows of tumour crops are left out: fewer than 2 slices of a set hold a lesion of "
+            "that size; lower --quality.smallest_lesion or raise --samples."
+        )
+    measured_table(figures["ours"]).write(run, findings(figures), notes)
+    rows = {TITLES[name].split(" (")[0]: _with_lesion(part) for name, part in sets.items()}
+    write_png(run.path / "table3.png", strip(rows))
+
+
+def _measured(
+    run: Run, name: str, pair: tuple[Slices, Slices], weights: Optional[Path]
+) -> dict[str, np.ndarray]:
+    """Returns a row's figures, each per modality [4]; they are kept in rows/<name>.json."""
+    config, extractors = run.config.quality, {TEXTURE: texture_features}
+    if weights is not None:
+        extractors["inception"] = functools.partial(inception_features, weights=weights)
+    seed = derive_seed(run.config.seed, "quality")
+
+    def measure() -> dict[str, list[float]]:
+        found = quality_figures(*pair, extractors, config, seed)
+        return {key: values.tolist() for key, values in found.items()}
+
+    settings = {
+        "quality": asdict(config),
+        "sizes": [len(part) for part in pair],
+        "extractors": sorted(extractors),
+    }
+    found = kept(run.path / "rows" / f"{name}.json", lambda: {"figures": measure()}, settings)
+    return {key: np.array(values) for key, values in found["figures"].items()}
+
+
+def flat_metrics(
+    figures: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, float]:
     """Returns keys `table3/<system>/[<modality>/]<figure>` for metrics.json."""
     metrics = {}
     for system, values in figures.items():
@@ -94,7 +177,17 @@ def flat_metrics(figures: Figures, sizes: Sizes) -> dict[str, float]:
     return metrics
 
 
-def findings(figures: Figures) -> list[str]:
+def measured_table(names: Sequence[str]) -> Table:
+    """Returns the table with the metrics that were measured."""
+    metrics = [Metric(name, DEFINITIONS[_pattern(name)]) for name in names]
+    return replace(TABLE, metrics=metrics)
+
+
+def _pattern(name: str) -> str:
+    return f"ms_ssim_*_{name.rpartition('_')[2]}" if name.startswith("ms_ssim") else name
+
+
+def findings(figures: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
     """Returns a sentence per figure: the order of the three systems and whether the thesis has it.
 
     "Best" is the highest similarity, the diversity nearest to that of real slices, and the smallest
@@ -116,87 +209,107 @@ def findings(figures: Figures) -> list[str]:
     return sentences
 
 
-def definitions(figures: Figures) -> list[str]:
-    """Returns the definition of every figure that was measured."""
-    names = [name for values in figures.values() for name in values]
-    return [
-        f"`{name}`: {text}"
-        for name in dict.fromkeys(names)
-        for key, text in DEFINITIONS.items()
-        if name == key or (name.startswith("ms_ssim") and name.endswith(key))
+def strip(sets: Mapping[str, Slices], examples: int = 2) -> np.ndarray:
+    """Returns a picture [H,W,3]: a row per set and, for each example, a column per modality."""
+    blank = np.zeros((1, *next(iter(sets.values())).images.shape[1:3]))
+    rows = [
+        [
+            plain_row(slices.images[k : k + 1, ..., i] if k < len(slices) else blank)[0]
+            for k in range(examples)
+            for i in range(len(MODALITIES))
+        ]
+        for slices in sets.values()
     ]
+    return grid(rows, titles=list(sets), headers=MODALITIES * examples)
 
 
-def table_text(frame: pd.DataFrame, figures: Figures, sizes: Sizes, notes: Sequence[str]) -> str:
-    """Returns table3.md: means, what was found, notes, definitions, and the rows per modality.
+def _real(source: Run, subjects: Sequence[str], config: Table3Config) -> Slices:
+    """Returns at most as many real slices as there are synthetic ones: N moves the distances."""
+    seed = derive_seed(config.seed, "real", *subjects)
+    return real_slices(source.prepared, subjects, config.samples, seed)
 
-    Args:
-        frame: of `quality_frame`.
-        figures: behind it.
-        sizes: numbers of slices.
-        notes: where the numbers come from, one sentence or more each.
+
+def _crop_jobs(
+    sets: Mapping[str, Slices], reference: Slices, config: Table3Config
+) -> dict[str, tuple[Slices, Slices]]:
+    """Returns equally many tumour crops of real and own slices, each with held-out ones.
+
+    Empty if a set has fewer than 2, which no figure can be made of.
     """
-    means = frame[frame["modality"] == MEAN].drop(columns="modality")
-    rest = frame[frame["modality"] != MEAN].drop(columns=["thesis_ms_ssim", "thesis_fid"])
-    notes = [*notes, *_warnings(figures, sizes)]
-    parts = [
-        "# Table 3: quality of synthetic slices (BRATS row)",
-        markdown_table(means),
-        "The thesis' columns are MS-SSIM (to real) and FID of BRATS 2015 at another size and with "
-        "another extractor: compare the order, not the values.",
-        "## What was found",
-        bullets(findings(figures)),
-        "## How",
-        bullets(notes),
-        "## Definitions",
-        bullets(definitions(figures)),
-        "## Per modality",
-        markdown_table(rest),
+    parts = (reference, sets["real"], sets["ours"])
+    crops = [lesion_crops(part, config.quality) for part in parts]
+    count = min(map(len, crops))
+    if count < 2:
+        return {}
+    reference, real, ours = (part.take(count) for part in crops)
+    return {"real_tumour": (real, reference), "ours_tumour": (ours, reference)}
+
+
+def _with_lesion(slices: Slices) -> Slices:
+    """Returns slices with a large lesion, each of another patient; all if they have no labels."""
+    if slices.label is None:
+        return slices
+    size = np.count_nonzero(slices.label, axis=(1, 2))
+    large = slices.choose(np.flatnonzero(size >= np.median(size)))
+    if large.subjects is None:
+        return large
+    return large.choose(np.sort(np.unique(large.subjects, return_index=True)[1]))
+
+
+def _notes(run: Run) -> list[str]:
+    config, source = run.config, run.source
+    own = " + ".join(
+        f"{p.steps} updates with batches of {p.batch_size}" for p in generator_phases(source)
+    )
+    baselines = same_length(source, config.steps)
+    return [
+        f"Seed {config.seed}, that of the main run {source.config.seed}; one run of each system; "
+        f"slices of {'x'.join(map(str, source.prepared.size))} pixels.",
+        f"Training: the generator of Ours {own}; of SkrGAN* and GAN# {baselines.steps} updates "
+        f"with batches of {baselines.batch_size}. Ours also has guides (translator, segmenters) "
+        "that were trained before.",
+        "Ours, SkrGAN*: the same generated structure maps, unfiltered by lesion; GAN#: noise.",
+        f"Pairs: {config.quality.pairs} per MS-SSIM; kernel distance: {config.quality.subsets} "
+        f"subsets of at most {config.quality.subset_size} slices; the same seed for all systems.",
+        f"Tumour crops: the square around the label's bounding box, widened by "
+        f"{config.quality.crop_margin} pixels, resized to {config.quality.crop_size}x"
+        f"{config.quality.crop_size}; lesions of {config.quality.smallest_lesion} or more pixels.",
+        "Intensities are min-max per volume, not per slice as in the released code.",
+        "The real row measures slices of training patients next to held-out ones: what a perfect "
+        "synthetic set would score.",
     ]
-    return page(parts)
 
 
-def _warnings(figures: Figures, sizes: Sizes) -> list[str]:
-    texts = []
+def _warnings(measured: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
     fewest = min(min(pair) for pair in sizes.values())
-    for extractor, width in WIDTHS.items():
-        if f"frechet_{extractor}" in figures["ours"] and is_rank_deficient(fewest, width):
-            texts.append(
-                f"Caution: {fewest} slices are fewer than {width} {extractor} features need; their "
-                "Frechet distances rest on singular covariances and are too large."
-            )
-    if "frechet_inception" not in figures["ours"]:
+    texts = [
+        f"Caution: {fewest} slices are fewer than {width} {extractor} features need; their "
+        "Frechet distances rest on singular covariances and are too large."
+        for extractor, width in WIDTHS.items()
+        if f"frechet_{extractor}" in measured and is_rank_deficient(fewest, width)
+    ]
+    if FID not in measured:
         texts.append("FID is absent: it needs `--inception-weights FILE`.")
     return texts
 
 
-def strip(sets: Mapping[str, np.ndarray], examples: int = 2) -> Figure:
-    """Draws a row per set and, for each example, a column per modality.
+def check_weights(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Refuses unfit weights before anything is trained."""
+    weights = request.options["inception_weights"]
+    if weights is not None:
+        check_inception_weights(weights)
 
-    Args:
-        sets: images [N,H,W,4] in [0,1] by the name at the left of the row.
-        examples: slices per set, the first ones; a set with fewer leaves gaps.
-    """
-    height, width = next(iter(sets.values())).shape[1:3]
-    columns = examples * (len(MODALITIES) + 1) - 1  # a narrow gap between examples
-    widths = ([1] * len(MODALITIES) + [0.1]) * examples
-    cell = 1.25  # inches
-    figure = new_figure(
-        sum(widths[:-1]) * cell + 1, len(sets) * (cell * height / width + 0.05) + 0.3
-    )
-    axes = figure.subplots(
-        len(sets), columns, squeeze=False, gridspec_kw={"width_ratios": widths[:-1]}
-    )
-    for row, (title, images) in zip(axes, sets.items()):
-        for j, axis in enumerate(row):
-            example, modality = divmod(j, len(MODALITIES) + 1)
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if example < len(images) and modality < len(MODALITIES):
-                axis.imshow(images[example, ..., modality], cmap="gray", vmin=0, vmax=1)
-            else:
-                axis.axis("off")
-        row[0].set_ylabel(title, fontsize=10)
-    for axis, modality in zip(axes[0], (*MODALITIES, "") * examples):
-        axis.set_title(modality, fontsize=10)
-    return figure
+
+TABLE3 = Experiment(
+    "experiments/table3_quality.py",
+    "Thesis Table 3 on BRATS: image quality of the main system, SkrGAN* and GAN#.",
+    PRESETS,
+    stages=(SKRGAN_STAR, GAN_SHARP, Task("sets", synthetic_sets), Task("table", write)),
+    key="table3",
+    sources=Finished(TRAIN_BRATS, check_baselines),
+    check=check_weights,
+    options=(
+        Option("inception-weights", Optional[Path], None, "file of Keras' InceptionV3, for FID"),
+    ),
+    table=TABLE,
+)

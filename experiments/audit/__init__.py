@@ -1,1 +1,0 @@
-"""Privacy audit of a synthetic set."""
