@@ -30,6 +30,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from data.brats.dataset import BRATS
 from data.pipeline import number_of_slices
 from data.synthetic_sets.export import (
     MANIFEST,
@@ -161,9 +162,9 @@ def write_cases(
                 bar.update()
 
     if options.format == NNUNET:
-        return write_nnunet(folder, cases(), grid, NOTICE[options.real])
+        return write_nnunet(folder, cases(), BRATS, grid, NOTICE[options.real])
     found = as_volumes(cases()) if options.volumes else cases()
-    return write_plain(folder, found, grid, SUFFIXES[options.format])
+    return write_plain(folder, found, BRATS, grid, SUFFIXES[options.format])
 
 
 def manifest(

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.configs.figures import SAMPLES
 from experiments.engine.cli import Launch, Script, main, parse
 from experiments.engine.evidence import Stopwatch, command, open_evidence

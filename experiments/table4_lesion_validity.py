@@ -27,7 +27,7 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.engine.cli import Launch, Script, main, parse
 from experiments.engine.evidence import Stopwatch, command, open_evidence
 from experiments.systems.structure_gan.context import Context

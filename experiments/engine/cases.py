@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data.brats.label_schemes import resolve_scheme
+from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
-from data.brats.subjects import Case, find_cases
-from data.brats.verification import verify_cases
+from data.contract import Case
 from data.shards import shards_directory
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
@@ -66,11 +65,11 @@ def cases_in_use(run: RunDirectory, data: Path) -> tuple[list[Case], dict[str, l
     Raises UserError for a folder without cases.
     """
     skipped = read_skipped(run)
-    return [case for case in find_cases(data) if case.id not in skipped], skipped
+    return [case for case in BRATS.find(data) if case.id not in skipped], skipped
 
 
 def check_cases(cases: Sequence[Case], slicing: SliceConfig, data: Path, cache: Path) -> None:
-    """Raises UserError if one of the cases below `data` does not pass `data.brats.verification`.
+    """Raises UserError if one of the cases below `data` does not pass `DataSet.verify`.
 
     Where all their slices are prepared, they have passed before.
     """
@@ -80,13 +79,12 @@ def check_cases(cases: Sequence[Case], slicing: SliceConfig, data: Path, cache: 
 
 
 def _bad_cases(cases: Sequence[Case], slicing: SliceConfig, cache: Path) -> dict[str, list[str]]:
-    scheme = resolve_scheme(cases, slicing.label_scheme)
+    BRATS.settle(cases, slicing)  # refuses cases that contradict each other
     there = all(path.is_file() for case in cases for path in case.paths)  # not a link to nothing
     if there and not any(case.problems() for case in cases):
-        subjects = [case.subject() for case in cases]
-        if shards_directory(subjects, slicing, scheme, cache).exists():
+        if shards_directory(BRATS, cases, slicing, cache).exists():
             return {}
-    verdicts = verify_cases(cases, slicing, cache)
+    verdicts = BRATS.verify(cases, slicing, cache)
     return {verdict.case.id: list(verdict.problems) for verdict in verdicts if verdict.problems}
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from data.contract import REQUIRED_KEYS, check_batch
+from data.contract import DataSet, check_batch
 from data.pipeline import distributed, training_batches
 from experiments.engine.run_context import RunContext
 from models.system import GANSystem
@@ -23,7 +23,6 @@ from utils.training.faults import Hints
 from utils.training.trainer import Samples, Schedule, Trainer
 
 PICTURE_EXAMPLES = 6
-WITHOUT_MAPS = ("images", "label", "seed", "source")
 
 Synthesize = Callable[[dict], dict]
 Draw = Callable[[Synthesize, dict], dict[str, np.ndarray]]
@@ -88,7 +87,8 @@ def fit(
         hints: options that the sentences about faults name.
     """
     synthesize = tf.function(system.synthesize, autograph=False)
-    required = REQUIRED_KEYS if arguments["maps"] else WITHOUT_MAPS
+    data = arguments["prepared"].dataset
+    required = None if arguments["maps"] else (*data.keys, "seed", "source")
 
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
@@ -102,7 +102,7 @@ def fit(
 
     def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
         dataset = distributed(context.strategy, schedule.batch_size, first_step=step, **arguments)
-        check_first_batch(dataset, context.strategy, required)
+        check_first_batch(dataset, data, context.strategy, required)
         return dataset
 
     with context.strategy.scope():
@@ -120,15 +120,16 @@ def fit(
 
 
 def check_first_batch(
-    dataset: Iterable[dict[str, tf.Tensor]],
+    batches: Iterable[dict[str, tf.Tensor]],
+    dataset: DataSet,
     strategy: tf.distribute.Strategy,
-    required: Sequence[str] = REQUIRED_KEYS,
+    required: Optional[Sequence[str]] = None,
 ) -> None:
-    """Raises UserError if any replica's part of the first batch breaks the contract.
+    """Raises UserError if any replica's part of the first batch breaks `data.contract`.
 
-    A distributed data set starts anew for every iterator: the batch is also the first to train on.
+    Distributed batches start anew for every iterator: the batch is also the first to train on.
     """
-    batch = next(iter(dataset))
+    batch = next(iter(batches))
     parts = {name: strategy.experimental_local_results(value) for name, value in batch.items()}
     for values in zip(*parts.values()):
-        check_batch(dict(zip(parts, values)), required)
+        check_batch(dict(zip(parts, values)), dataset, required)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 
-from data.brats.slices import output_size
+from data.brats.dataset import BRATS
 from data.contract import batch_shapes
 from experiments.configs.brats import TRAININGS, BratsConfig
 from models.structure_gan.registration import Registration
@@ -85,7 +85,7 @@ def print_trainings(
         if name in left_out:
             print(f"{line}  (left out: {left_out[name]})")
             continue
-        memory = step_memory(system, schedule.batch_size // replicas, output_size(config.slicing))
+        memory = step_memory(system, schedule.batch_size // replicas, BRATS.size(config.slicing))
         total, kept = ((size / 2**20) for size in (sum(memory), memory.kept))
         print(f"{line}  {total:,.0f} MiB, {kept:,.0f} of it weights and optimisers")
 
@@ -99,7 +99,7 @@ def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Me
         size: height and width of the slices, pixels.
     """
     step = tf.function(system.train_step, autograph=False)
-    shapes = batch_shapes(batch_size, size)
+    shapes = batch_shapes(BRATS, batch_size, size)
     batch = {key: tf.TensorSpec(*shape_and_type) for key, shape_and_type in shapes.items()}
     graph = step.get_concrete_function(batch).graph
     owners = (*system.networks.values(), graph)  # the graph also reads networks that only guide

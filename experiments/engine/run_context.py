@@ -11,9 +11,8 @@ from typing import Any, Callable, Optional
 import numpy as np
 import tensorflow as tf
 
-from data.brats.label_schemes import resolve_scheme
-from data.brats.phantom import cached_phantom
-from data.brats.subjects import Case, find_cases
+from data.brats.dataset import BRATS
+from data.contract import Case
 from data.pipeline import number_of_slices
 from data.shards import PreparedSlices, prepare_shards
 from data.splits import Split
@@ -130,15 +129,13 @@ def open_data(
     cases, skipped, note = _find(config, run, data, cache)
     ids = [case.id for case in cases]
     if run.splits.exists():
-        split = kind.load(run.splits)
+        split = kind.load(run.splits, BRATS.patient_of)
         split.check_subjects(ids, run.splits)
     else:
         split = divide(ids)
     if data:  # what is wrong with a phantom, preparing its slices tells as well
         check_cases(cases, config.slicing, data, cache)
-    subjects = [case.subject() for case in cases]
-    scheme = resolve_scheme(subjects, config.slicing.label_scheme)
-    prepared = prepare_shards(subjects, config.slicing, scheme, cache)
+    prepared = prepare_shards(BRATS, cases, config.slicing, cache)
     if run.writes and not run.splits.exists():
         split.save(run.splits)
     return {"prepared": prepared, "split": split, "data_note": note, "skipped": skipped}
@@ -149,8 +146,8 @@ def _find(
 ) -> tuple[list[Case], Problems, str]:
     """Returns the cases that take part, the problems of skipped ones, and what the data is."""
     if data is None:
-        tree = cached_phantom(cache, config.phantom_subjects, config.seed)
-        return find_cases(tree), {}, PHANTOM_NOTE
+        tree = BRATS.phantom(cache, config.phantom_subjects, config.seed)
+        return list(BRATS.find(tree)), {}, PHANTOM_NOTE
     cases, skipped = cases_in_use(run, data)
     total = len(cases) + len(skipped)
     note = f" ({len(skipped)} of {total} cases left out as bad)" if skipped else ""

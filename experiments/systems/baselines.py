@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from data.pipeline import number_of_slices
 from experiments.engine.fitting import Synthesize, fit
 from experiments.systems.structure_gan.context import Context

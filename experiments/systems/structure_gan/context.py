@@ -9,6 +9,7 @@ from typing import Callable, Optional
 
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.brats.slices import output_size
 from data.splits import Split, split_subjects
 from experiments.configs.brats import TRAININGS, BratsConfig
@@ -76,7 +77,8 @@ def open_context(
     check_sizes(config, strategy)
 
     def divide(ids: list[str]) -> Split:
-        return split_subjects(ids, config.test_fraction, seed=config.seed)
+        fraction, patient_of = config.test_fraction, BRATS.patient_of
+        return split_subjects(ids, fraction, seed=config.seed, patient_of=patient_of)
 
     found = open_data(config, run, data, cache, Split, divide)
     return Context(config, run, strategy, **found)

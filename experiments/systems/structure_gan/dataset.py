@@ -12,7 +12,7 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import MANIFEST, WHOLE, Shard, sample_folder

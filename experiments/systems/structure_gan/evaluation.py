@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from data.brats.names import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.brats.slices import pixel_size
-from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.pipeline import evaluation_batches
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from data.synthetic_sets.files import read_synthetic_set
@@ -67,7 +67,7 @@ def held_out(context: Context) -> SliceSet:
     batches = list(evaluation_batches(context.prepared, context.split.test, size))
     images = np.concatenate([batch["images"] for batch in batches])
     label = np.concatenate([batch["label"] for batch in batches])[..., 0]
-    constants = context.config.maps.constants
+    constants = context.config.maps.constants(context.prepared.dataset)
     masks = [
         np.concatenate([extract_outside(b["images"][..., i : i + 1], constants) for b in batches])
         for i in range(len(MODALITIES))
@@ -149,7 +149,7 @@ def overlap_figures(context: Context, slices: SliceSet, prefix: str) -> dict[str
     count = min(len(slices.images), context.config.evaluation.overlap_slices)
     chosen = np.linspace(0, len(slices.images) - 1, count).astype(int)  # evenly, all patients
     images, label = slices.images[chosen], slices.label[chosen, ..., None]
-    constants = context.config.maps.constants
+    constants = context.config.maps.constants(context.prepared.dataset)
     maps = [
         structure_and_outside(images[..., i : i + 1], label, constants)[0].numpy()[..., 0]
         for i in range(len(MODALITIES))

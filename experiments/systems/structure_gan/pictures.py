@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.engine.fitting import Synthesize
 from utils.reporting.pictures import draw_contour, grid, label_picture, to_uint8
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from data.contract import LABEL_NAMES, MODALITIES
+from data.brats.names import LABEL_NAMES, MODALITIES
 from experiments.audit.privacy import (
     DEFINITIONS,
     audit_chart,

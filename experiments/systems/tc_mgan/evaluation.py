@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from data.contract import LABEL_NAMES
+from data.brats.names import LABEL_NAMES
 from data.pipeline import evaluation_batches
 from experiments.systems.tc_mgan.context import TranslationContext
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
@@ -22,7 +22,7 @@ class Translations(NamedTuple):
     """Slices of some patients with their translations.
 
     Attributes:
-        real: [N,H,W,4] in [0,1], order `data.contract.MODALITIES`.
+        real: [N,H,W,4] in [0,1], order `data.brats.names.MODALITIES`.
         translated: [N,H,W,3] in [0,1], order `TARGETS`.
         label: [N,H,W], 0..4.
         source: [N,2], subject index and axial slice.

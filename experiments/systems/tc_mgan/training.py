@@ -30,7 +30,8 @@ def train_gan(context: TranslationContext) -> None:
 
 def _train(context: TranslationContext, stage: str, draw: Draw) -> None:
     config = context.config
-    moves = {"augmentation": config.augmentation, "enhancing_repeats": config.enhancing_repeats}
+    repeats = {"enhancing": config.enhancing_repeats}
+    moves = {"augmentation": config.augmentation, "repeats": repeats}
     train_stage(context, stage, context.build(stage), draw, maps=None, **moves)
 
 

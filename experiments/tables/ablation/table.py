@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.systems.structure_gan.evaluation import SliceSet
 from experiments.tables.ablation.arms import LETTERS, ORDERS, arm_config
 from experiments.tables.ablation.measures import MEASURES

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.contract import LABEL_NAMES, NUM_CLASSES, REGIONS
+from data.brats.names import LABEL_NAMES, NUM_CLASSES, REGIONS
 from data.pipeline import evaluation_batches
 from experiments.systems.structure_gan.context import Context
 from experiments.tables.mixing.rows import Row

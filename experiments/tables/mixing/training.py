@@ -130,12 +130,14 @@ class Bench:
             self.config.schedule.batch_size,
             make=mixed_batches,
             phases=phases,
+            dataset=self.context.prepared.dataset,
             size=self.context.prepared.size,
             seed=derive_seed(self.config.seed, "order", repeat),
             enhancement_seed=derive_seed(self.config.seed, "enhancement"),
             first_step=step,
         )
-        check_first_batch(dataset, self.context.strategy, BATCH_KEYS)
+        description = self.context.prepared.dataset
+        check_first_batch(dataset, description, self.context.strategy, BATCH_KEYS)
         return dataset
 
     def _describe_source(self, source: np.ndarray) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from utils.metrics.distributions import is_rank_deficient
 from utils.metrics.features import (
     INCEPTION_EXTRACTOR,

@@ -89,7 +89,7 @@ def judge(
         "seed": seed,
         "augmentation": config.training.augmentation,
         # Half of the slices have no tumour, and soft Dice rewards an empty answer on them.
-        "enhancing_repeats": config.training.enhancing_repeats,
+        "repeats": {"enhancing": config.training.enhancing_repeats},
     }
     hints = Hints("--unet.learning_rate", "--schedule.batch_size", prepared.size)
     fit(system, name, schedule, context, run, draw_lesions, arguments, hints)
