@@ -196,11 +196,15 @@ def _check_slices(dataset: DataSet, case: Case, slices: CaseSlices, size: tuple[
     shapes = [images.shape, None if label is None else label.shape]
     whole = (len(slices.index), *size)
     expected = [(*whole, len(dataset.channels)), whole if dataset.has_label else None]
-    if shapes != expected or (label is not None and label.max() >= dataset.num_classes):
+    half = 0.5 / _SCALE  # beyond it fixed point would wrap around
+    fits = ((images > -half) & (images < 1 + half)).all()
+    if label is not None:
+        fits &= label.dtype == np.uint8 and (label < dataset.num_classes).all()
+    if shapes != expected or not fits:
         raise UserError(
-            f"Case {case.id} must give images and label of {expected} with classes below "
-            f"{dataset.num_classes}, found {shapes}; correct `prepare` or the description of the "
-            f"data set {dataset.name}."
+            f"Case {case.id} must give images in [0,1] and a uint8 label of classes below "
+            f"{dataset.num_classes} with the shapes {expected}, found the shapes {shapes}; correct "
+            f"`prepare` or the description of the data set {dataset.name}."
         )
 
 

@@ -131,7 +131,10 @@ def test_a_case_without_any_signal_in_the_range_is_named(tmp_path):
     [
         {"images": np.zeros((2, 8, 8, 3), np.float32)},
         {"images": np.zeros((2, 9, 8, 4), np.float32)},
+        {"images": np.full((2, 8, 8, 4), 255, np.float32)},
+        {"images": np.full((2, 8, 8, 4), np.nan, np.float32)},
         {"label": None},
+        {"label": np.zeros((2, 8, 8), np.int32)},
         {"label": np.full((2, 8, 8), 5, np.uint8)},
         {"index": np.arange(3)},
     ],
