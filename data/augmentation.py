@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Optional
 
 import tensorflow as tf
 
@@ -37,21 +38,20 @@ UNMOVED = Augmentation()
 
 
 def augmented(
-    images: tf.Tensor, label: tf.Tensor, seed: tf.Tensor, how: Augmentation
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns images [H,W,M] and label [H,W,1], moved alike; what enters from beyond is 0.
+    images: tf.Tensor, label: Optional[tf.Tensor], seed: tf.Tensor, how: Augmentation
+) -> list[tf.Tensor]:
+    """Returns images [H,W,M] and, if any, label [H,W,1], moved alike; what enters from beyond is 0.
 
     `seed` [2] int32 decides about all motions. Images are interpolated, labels are not.
     """
+    arrays = [images] if label is None else [images, label]
     if how.mirror:
         swap = tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
-        images, label = (tf.where(swap, tf.reverse(x, axis=[1]), x) for x in (images, label))
+        arrays = [tf.where(swap, tf.reverse(x, axis=[1]), x) for x in arrays]
     if not (how.rotation or how.zoom or how.shift):
-        return images, label
+        return arrays
     draws = tf.random.stateless_uniform([4], fold_in(seed, "motion"), -1.0, 1.0)
     angle, scale = how.rotation * math.pi / 180 * draws[0], 1 + how.zoom * draws[1]
     shift = how.shift * draws[2:] * tf.cast(tf.shape(images)[:2], tf.float32)
-    return (
-        affine(images, angle, scale, shift, "bilinear"),
-        affine(label, angle, scale, shift, "nearest"),
-    )
+    ways = zip(arrays, ("bilinear", "nearest"))
+    return [affine(array, angle, scale, shift, way) for array, way in ways]

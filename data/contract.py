@@ -1,80 +1,246 @@
-"""The batch dictionary through which data and models meet.
+"""What a data set is, and the batch dictionary through which data and models meet.
 
-Keys of every batch (B batch, H x W the slice, M = 4 modalities):
+Keys of every batch of a data set (B batch, H x W the slice, or D x H x W the volume, M channels):
 
 | key | shape | type | content |
 | --- | --- | --- | --- |
-| images | [B,H,W,M] | float32 | [0,1], scaled per volume or slice; order `MODALITIES` |
-| label | [B,H,W,1] | int32 | 0..4, BRATS 2015 meaning (`LABEL_NAMES`) |
-| structure | [B,H,W,1] | float32 | 0/1, Algorithm 1 |
-| outside | [B,H,W,1] | float32 | 1 = outside the organ, Algorithm 2 |
+| images | [B,(D,)H,W,M] | float32 | [0,1], scaled per volume or slice; order `DataSet.channels` |
+| label | [B,(D,)H,W,1] | int32 | numbers of `DataSet.classes`; absent where there are none |
+| structure | [B,(D,)H,W,1] | float32 | 0/1, Algorithm 1 |
+| outside | [B,(D,)H,W,1] | float32 | 1 = outside the organ, Algorithm 2 |
 
-A training batch also holds `seed` and `source` [B,2] int32 (subject index, axial slice), and where
-a stage needs them `unpaired_images` and `random_structure`, `random_outside`, `random_label`, which
-follow the rows without their prefix.
+A training batch also holds `seed` and `source` [B,2] int32 (case's index, index of the slice in its
+volume), and where a stage needs them `unpaired_images` and `random_structure`, `random_outside`,
+`random_label`, which follow the rows without their prefix. There are no other keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 
 from utils.errors import UserError
 
-MODALITIES = ("T1", "T2", "T1c", "Flair")
-LABEL_NAMES = ("background", "necrosis", "oedema", "non-enhancing", "enhancing")
-NUM_CLASSES = len(LABEL_NAMES)
-# Whole tumour, tumour core (all but oedema) and enhancing tumour, as BRATS scores them.
-REGIONS = {"wt": (1, 2, 3, 4), "tc": (1, 3, 4), "et": (4,)}
-
-REQUIRED_KEYS = ("images", "label", "structure", "outside")
-# Content: type, channels, test of each value, and its words.
-_IMAGES = ("float32", len(MODALITIES), lambda v: (v >= 0) & (v <= 1), "numbers in [0,1]")
-_LABEL = ("int32", 1, lambda v: (v >= 0) & (v < NUM_CLASSES), f"classes 0..{NUM_CLASSES - 1}")
-_BINARY = ("float32", 1, lambda v: (v == 0) | (v == 1), "only 0 and 1")
-_SEED = ("int32", 2, lambda v: np.full(v.shape, True), "any numbers")
-_SOURCE = ("int32", 2, lambda v: v >= 0, "numbers of 0 or more")
-_CONTENT = {
-    "images": _IMAGES,
-    "unpaired_images": _IMAGES,
-    "label": _LABEL,
-    "random_label": _LABEL,
-    "structure": _BINARY,
-    "outside": _BINARY,
-    "random_structure": _BINARY,
-    "random_outside": _BINARY,
-    "seed": _SEED,
-    "source": _SOURCE,
-}
+Config = Any  # a data set's own dataclass: which part of a case is used, and how
+MAPS = ("structure", "outside")
 
 
-def check_batch(batch: Mapping[str, np.ndarray], required: Sequence[str] = REQUIRED_KEYS) -> None:
+class Case(Protocol):
+    """What a folder holds of one case, complete or not.
+
+    Attributes:
+        id: its name, of which there is one in a folder.
+        paths: all its files, in a fixed order.
+    """
+
+    id: str
+    paths: tuple[Path, ...]
+
+    def problems(self) -> list[UserError]:
+        """Returns an error for everything that is wrong with the choice of files."""
+
+
+class Place(NamedTuple):
+    """Where the voxels of a volume lie in the scanner, its axes in LPS order.
+
+    Attributes:
+        origin: centre of the first voxel, (x, y, z) in mm.
+        direction: cosines of the axes, row-major 3x3.
+    """
+
+    origin: tuple[float, ...] = (0.0, 0.0, 0.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+class CaseSlices(NamedTuple):
+    """The prepared slices (or volumes) of one case, in ascending order.
+
+    Attributes:
+        images: float32 [N,(D,)H,W,M] in [0,1].
+        label: uint8 [N,(D,)H,W], numbers of classes; None for a data set without label.
+        index: int64 [N], of each slice in its volume.
+        place: of the volume.
+        skipped: how many slices were left out as empty.
+    """
+
+    images: np.ndarray
+    label: Optional[np.ndarray]
+    index: np.ndarray
+    place: Place = Place()
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks found of one case; `problems` are sentences, none for a good case."""
+
+    case: Case
+    problems: tuple[str, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The case's files that the problems name."""
+        return tuple(
+            path for path in self.case.paths if any(str(path) in text for text in self.problems)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What the images and labels of a data set are, and how they come from a user's folder.
+
+    Its functions raise UserError for whatever is wrong with the folder or the configuration.
+
+    Attributes:
+        name: short, such as "brats".
+        channels: names of the images' channels, in the batch's order.
+        classes: names of the label's classes, background first; () = there is no label.
+        regions: unions of classes that are scored together, by name.
+        map_constants: key of `data.structure_maps.extraction.DATASETS`, how its maps are cut.
+        patient_of: from a case's id to the name that all cases of one patient share.
+        find: the cases below a folder.
+        phantom: from cache folder, number of cases and seed to the folder of a built-in stand-in,
+            which is made where it is missing.
+        phantom_note: what that stand-in is, in words for reports.
+        settle: the configuration with what the cases decide filled in; settling twice changes
+            nothing. UserError if the cases contradict it or each other.
+        prepare: the slices of a case under a settled configuration.
+        size: (H, W) or (D, H, W) of the prepared slices, pixels.
+        most_slices: the number of slices that a case has at most.
+        verify: from cases, configuration and cache folder, with the options `again` and `progress`,
+            to a `Verdict` of each, as `data.brats.verification.verify_cases`.
+        rank: 2 for slices, 3 for volumes.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    classes: tuple[str, ...]
+    regions: Mapping[str, tuple[int, ...]]
+    map_constants: str
+    patient_of: Callable[[str], str]
+    find: Callable[[Path], Sequence[Case]]
+    phantom: Callable[[Path, int, int], Path]
+    phantom_note: str
+    settle: Callable[[Sequence[Case], Config], Config]
+    prepare: Callable[[Case, Config], CaseSlices]
+    size: Callable[[Config], tuple[int, ...]]
+    most_slices: Callable[[Config], int]
+    verify: Callable[..., list[Verdict]]
+    rank: int = 2
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, background included; 0 without label."""
+        return len(self.classes)
+
+    @property
+    def has_label(self) -> bool:
+        """Whether its batches have a label."""
+        return bool(self.classes)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of each of its batches: images, and label where there is one."""
+        return ("images", "label") if self.has_label else ("images",)
+
+    def check_label(self, what: str) -> None:
+        """Raises UserError if there is no label, which `what` needs."""
+        if not self.has_label:
+            raise UserError(
+                f"The data set {self.name} has no label, which {what} need; leave them out or take "
+                "a data set with labels."
+            )
+
+    def check_slices(self, what: str) -> None:
+        """Raises UserError for volumes; `what` begins the sentence, such as "Maps are cut"."""
+        if self.rank != 2:
+            raise UserError(
+                f"{what} in two dimensions only, but the data set {self.name} has volumes; leave "
+                "that out or take a data set of slices."
+            )
+
+    def class_number(self, name: str) -> int:
+        """Returns the number of a class; UserError if there is none of that name."""
+        if name not in self.classes:
+            raise UserError(
+                f"The data set {self.name} has no class {name!r}; give one of "
+                f"{', '.join(self.classes) or 'another data set'}."
+            )
+        return self.classes.index(name)
+
+
+class _Content(NamedTuple):
+    kind: str
+    channels: int
+    accepts: Callable[[np.ndarray], np.ndarray]
+    words: str
+    spatial: bool = True
+
+
+_BINARY = _Content("float32", 1, lambda v: (v == 0) | (v == 1), "only 0 and 1")
+
+
+def _contents(dataset: DataSet) -> dict[str, _Content]:
+    """Returns what each key of a data set's batches holds."""
+    images = _Content(
+        "float32", len(dataset.channels), lambda v: (v >= 0) & (v <= 1), "numbers in [0,1]"
+    )
+    contents = {"images": images, "unpaired_images": images}
+    if dataset.has_label:
+        classes = dataset.num_classes
+        label = _Content(
+            "int32", 1, lambda v: (v >= 0) & (v < classes), f"classes 0..{classes - 1}"
+        )
+        contents.update(label=label, random_label=label)
+    for name in MAPS:
+        contents.update({name: _BINARY, f"random_{name}": _BINARY})
+    seed = _Content("int32", 2, lambda v: np.full(v.shape, True), "any numbers", False)
+    source = _Content("int32", 2, lambda v: v >= 0, "numbers of 0 or more", False)
+    return {**contents, "seed": seed, "source": source}
+
+
+def check_batch(
+    batch: Mapping[str, np.ndarray], dataset: DataSet, required: Optional[Sequence[str]] = None
+) -> None:
     """Raises UserError if a batch (of arrays or eager tensors) breaks the contract above.
 
-    Keys beyond those `required` are checked where they are present.
+    Args:
+        batch: arrays by key; those beyond the required ones are checked as well.
+        dataset: what the batch is of.
+        required: keys that must be there; None = `dataset.keys` and the maps.
     """
-    missing = [key for key in required if key not in batch]
+    contents = _contents(dataset)
+    missing = [k for k in required or (*dataset.keys, *MAPS) if k not in batch]
     if missing:
         raise UserError(f"Batch key {missing[0]} is missing; check the data pipeline.")
-    sides = tuple(batch["images"].shape)[:3]
-    for key, (kind, channels, accepts, content) in _CONTENT.items():
-        if key not in batch:
-            continue
-        values = np.asarray(batch[key])
-        size = (*(sides[:1] if key in ("seed", "source") else sides), channels)
-        wrong = values[~accepts(values)]
-        if values.shape != size or values.dtype != kind or wrong.size:
+    unknown = [key for key in batch if key not in contents]
+    if unknown:
+        raise UserError(
+            f"Batch key {unknown[0]} is unknown to the data set {dataset.name}, whose batches have "
+            f"{', '.join(contents)}; check the data pipeline."
+        )
+    sides = tuple(batch["images"].shape)[: 1 + dataset.rank]
+    for key, values in batch.items():
+        content, values = contents[key], np.asarray(values)
+        size = (*(sides if content.spatial else sides[:1]), content.channels)
+        wrong = values[~content.accepts(values)]
+        if values.shape != size or values.dtype != content.kind or wrong.size:
             example = f" with {wrong[0]}" if wrong.size else ""
             raise UserError(
-                f"Batch key {key} must be {kind} {list(size)} of {content}, found {values.dtype} "
-                f"{list(values.shape)}{example}; check the data pipeline."
+                f"Batch key {key} must be {content.kind} {list(size)} of {content.words}, found "
+                f"{values.dtype} {list(values.shape)}{example}; check the data pipeline."
             )
 
 
-def batch_shapes(batch_size: int, size: tuple[int, int]) -> dict[str, tuple[tuple[int, ...], str]]:
+def batch_shapes(
+    dataset: DataSet, batch_size: int, size: tuple[int, ...]
+) -> dict[str, tuple[tuple[int, ...], str]]:
     """Returns shape and type of every key of a batch of slices of a size, pixels."""
     return {
-        key: ((batch_size, *(() if key in ("seed", "source") else size), channels), kind)
-        for key, (kind, channels, *_) in _CONTENT.items()
+        key: ((batch_size, *(size if content.spatial else ()), content.channels), content.kind)
+        for key, content in _contents(dataset).items()
     }

@@ -6,7 +6,7 @@ stopped by skipping records. Each example carries its own `seed` for all random 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
@@ -15,16 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from data.augmentation import UNMOVED, Augmentation, augmented
-from data.contract import LABEL_NAMES, MODALITIES
 from data.shards import PreparedSlices, parse_record
-from data.structure_maps.extraction import (
-    VARIANTS,
-    StructureMapConstants,
-    structure_and_outside,
-    structure_constants,
-)
+from data.structure_maps.cutting import MapConfig, cut_maps
 from data.structure_maps.labels import augment_label, choose_fitting_label
-from utils.errors import Rule, UserError, check_fields, one_of
+from utils.errors import UserError
 from utils.seeding import derive_seed, fold_in
 
 OPEN_FILES = 16  # patients read in turns
@@ -33,55 +27,12 @@ LABEL_CANDIDATES = 8  # labels tried per random map and training example
 
 
 @dataclass(frozen=True)
-class MapConfig:
-    """How structure maps and masks are cut from real slices.
-
-    Args:
-        modality: T1, T2, T1c, Flair, or random (drawn anew for every example).
-        remove_tumour: erase the lines under the lesion label.
-        variant: code, thesis, paper or paper_image_stage (data.structure_maps.extraction.VARIANTS).
-        edge_threshold: replaces the variant's alpha.
-        structure_median: replaces the variant's k_s, odd window, pixels.
-        mask_threshold: replaces the variant's gamma, grey value.
-        mask_zoom: replaces the variant's p, pixels.
-    """
-
-    modality: str = "random"
-    remove_tumour: bool = True
-    variant: str = "code"
-    edge_threshold: Optional[float] = None
-    structure_median: Optional[int] = None
-    mask_threshold: Optional[float] = None
-    mask_zoom: Optional[int] = None
-
-    def __post_init__(self) -> None:
-        threshold = Rule("0 or more and less than 1", lambda v: v is None or 0 <= v < 1)
-        check_fields(
-            self,
-            "--maps.",
-            modality=one_of(("random", *MODALITIES)),
-            variant=one_of(VARIANTS),
-            edge_threshold=threshold,
-            mask_threshold=threshold,
-            structure_median=Rule("an odd number", lambda v: v is None or (v > 0 and v % 2 == 1)),
-            mask_zoom=Rule("0 or more", lambda v: v is None or v >= 0),
-        )
-
-    @property
-    def constants(self) -> StructureMapConstants:
-        """The constants of Algorithms 1 and 2 for BRATS 2015 with this configuration's changes."""
-        names = ("edge_threshold", "structure_median", "mask_threshold", "mask_zoom")
-        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return replace(structure_constants("brats2015", self.variant), **changes)
-
-
-@dataclass(frozen=True)
 class RandomMaps:
     """Generated structure maps with masks, and the labels to be matched to them.
 
     Args:
         structure, outside: uint8 [N,H,W,1], 0/1.
-        labels: uint8 [L,H,W,1], 0..4, each with a lesion.
+        labels: uint8 [L,H,W,1], each with a lesion.
         augment: apply two random operations to every label.
         match: choose labels that lie inside the mask; off = any label (Table 1, "no mask filter").
     """
@@ -102,7 +53,7 @@ def training_batches(
     batch_size: int,
     first_step: int = 0,
     augmentation: Augmentation = UNMOVED,
-    enhancing_repeats: int = 0,
+    repeats: Optional[Mapping[str, int]] = None,
     unpaired: bool = False,
     random_maps: Optional[RandomMaps] = None,
     shard: tuple[int, int, int] = (0, 1, 1),
@@ -110,7 +61,7 @@ def training_batches(
     """Returns an endless data set of batch dicts (see `data.contract`) from training slices.
 
     Besides the contract's keys a batch holds `seed` [B,2] int32 and `source` [B,2] int32 (subject
-    index, axial slice); with `unpaired` also `unpaired_images` [B,H,W,4], each modality from a
+    index, axial slice); with `unpaired` also `unpaired_images` [B,H,W,M], each channel from a
     shuffle of its own; with `random_maps` also `random_structure`, `random_outside` and
     `random_label`.
 
@@ -122,16 +73,23 @@ def training_batches(
         batch_size: examples per step over all replicas.
         first_step: where to start.
         augmentation: how images and label are moved before maps are cut.
-        enhancing_repeats: how many more times each pass shows the slices with enhancing tumour.
-        unpaired: add independently shuffled modalities.
+        repeats: how many more times each pass shows the slices with a class, by its name.
+        unpaired: add independently shuffled channels.
         random_maps: add generated maps with fitting labels.
         shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
             per-replica batches, in replica order.
+
+    Raises:
+        UserError: maps, motions, classes or random labels that the data set cannot have.
     """
-    subject_ids = list(subject_ids)
+    dataset, subject_ids = prepared.dataset, list(subject_ids)
+    if maps is not None:
+        maps.check(dataset)
+    if augmentation != UNMOVED:
+        dataset.check_slices("Slices are moved")
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
-    if enhancing_repeats:
-        files += enhancing_repeats * enhancing_files(prepared, subject_ids)
+    for name, times in (repeats or {}).items():
+        files += times * class_files(prepared, subject_ids, name) if times else []
 
     def records(name: str) -> tf.data.Dataset:
         shuffled = shuffled_records(files, derive_seed(seed, name), first)
@@ -139,8 +97,9 @@ def training_batches(
 
     streams = {"record": records("registered")}
     if unpaired:
-        streams["unpaired"] = tuple(records(modality) for modality in MODALITIES)
+        streams["unpaired"] = tuple(records(channel) for channel in dataset.channels)
     if random_maps is not None:
+        dataset.check_label("random labels")
         # As tensors they are handed to the pipeline; as arrays they would be copied into its graph.
         arrays = {name: getattr(random_maps, name) for name in ("structure", "outside", "labels")}
         tensors = {name: tf.constant(array) for name, array in arrays.items()}
@@ -148,15 +107,14 @@ def training_batches(
     base_seed = np.array([derive_seed(seed, "a"), derive_seed(seed, "b")], np.int32)
 
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        example = parse_record(element["record"], prepared.size)
+        example = parse_record(element["record"], dataset, prepared.size)
         example["seed"] = fold_in(base_seed, element["index"])
-        example["images"], example["label"] = augmented(
-            example["images"], example["label"], example["seed"], augmentation
-        )
+        moved = augmented(example["images"], example.get("label"), example["seed"], augmentation)
+        example.update(zip(dataset.keys, moved))
         if maps is not None:
-            example["structure"], example["outside"] = _cut_maps(example, maps)
+            example["structure"], example["outside"] = cut_maps(example, maps, dataset)
         if unpaired:
-            example["unpaired_images"] = _mix(element["unpaired"], prepared.size)
+            example["unpaired_images"] = _mix(element["unpaired"], prepared)
         if random_maps is not None:
             example.update(_random_maps(random_maps, fold_in(example["seed"], "random maps")))
         return example
@@ -220,18 +178,18 @@ def subject_files(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[
     return [RecordFile(path, np.ones(n, bool)) for path, n in _chosen(prepared, subject_ids)]
 
 
-def enhancing_files(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[RecordFile]:
-    """Returns the files of those subjects who have enhancing tumour, with the slices that show it.
+def class_files(
+    prepared: PreparedSlices, subject_ids: Iterable[str], name: str
+) -> list[RecordFile]:
+    """Returns the files of those subjects who have the class `name`, with the slices that show it.
 
-    Reads all slices of all subjects.
+    Reads all slices of all subjects. Raises UserError if the data set has no such class.
     """
-    enhancing = LABEL_NAMES.index("enhancing")
-    files = []
+    wanted, files = prepared.dataset.class_number(name), []
     for path, _ in _chosen(prepared, subject_ids):
-        labels = (
-            parse_record(r, prepared.size)["label"] for r in tf.data.TFRecordDataset(str(path))
-        )
-        file = RecordFile(path, np.array([(label.numpy() == enhancing).any() for label in labels]))
+        records = tf.data.TFRecordDataset(str(path))
+        labels = (parse_record(r, prepared.dataset, prepared.size)["label"] for r in records)
+        file = RecordFile(path, np.array([(label.numpy() == wanted).any() for label in labels]))
         if file.keep.any():
             files.append(file)
     return files
@@ -294,19 +252,6 @@ def _chosen(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list:
     return [(path, count) for name, path, count in rows if name in wanted]
 
 
-def _cut_maps(example: dict, maps: MapConfig) -> tuple[tf.Tensor, tf.Tensor]:
-    if maps.modality == "random":
-        draw_seed = fold_in(example["seed"], "modality")
-        index = tf.random.stateless_uniform([], draw_seed, 0, len(MODALITIES), tf.int32)
-        image = tf.gather(example["images"], [index], axis=-1)
-    else:
-        index = MODALITIES.index(maps.modality)
-        image = example["images"][..., index : index + 1]
-    label = example["label"][None] if maps.remove_tumour else None
-    structure, outside = structure_and_outside(image[None], label, maps.constants)
-    return structure[0], outside[0]
-
-
 def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     number = tf.random.stateless_uniform([], fold_in(seed, "map"), 0, len(maps.structure), tf.int32)
     outside = tf.cast(maps.outside[number], tf.float32)
@@ -329,19 +274,20 @@ def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
     }
 
 
-def _mix(records: tuple, size: tuple[int, int]) -> tf.Tensor:
-    """Returns [H,W,4] with modality i taken from the i-th record."""
-    slices = [parse_record(r, size)["images"][..., i] for i, r in enumerate(records)]
-    return tf.stack(slices, axis=-1)
+def _mix(records: tuple, prepared: PreparedSlices) -> tf.Tensor:
+    """Returns [H,W,M] with channel i taken from the i-th record."""
+    slices = (parse_record(record, prepared.dataset, prepared.size) for record in records)
+    return tf.stack([each["images"][..., i] for i, each in enumerate(slices)], axis=-1)
 
 
 def evaluation_batches(
     prepared: PreparedSlices, subject_ids: Iterable[str], batch_size: int
 ) -> tf.data.Dataset:
-    """Returns every slice of some subjects once, in order: `images`, `label`, `source`."""
+    """Returns every slice of some subjects once, in order: `DataSet.keys` and `source`."""
     files = [str(path) for path, _ in _chosen(prepared, subject_ids)]
     records = tf.data.TFRecordDataset(files)
-    return records.map(lambda record: parse_record(record, prepared.size)).batch(batch_size)
+    dataset, size = prepared.dataset, prepared.size
+    return records.map(lambda record: parse_record(record, dataset, size)).batch(batch_size)
 
 
 def number_of_slices(prepared: PreparedSlices, subject_ids: Iterable[str]) -> int:
@@ -354,6 +300,7 @@ def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.nd
 
     Raises UserError if there are none.
     """
+    prepared.dataset.check_label("lesion labels")
     batches = evaluation_batches(prepared, subject_ids, 64)
     labels = [batch["label"].numpy().astype(np.uint8) for batch in batches]
     stacked = np.concatenate(labels)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data.contract import NUM_CLASSES
-
 # OpenCV's area weights are float32, so a half may come out as 0.49999997.
 _HALF = 0.5 - 1e-6
 
@@ -39,17 +37,18 @@ def area_resize_label(label: np.ndarray, side: int) -> np.ndarray:
     then a threshold of 0.5). A tie between classes goes to the smaller one.
 
     Args:
-        label: uint8 [S,H,W], 0..4.
+        label: uint8 [S,H,W], 0 = no lesion.
         side: new height and width in pixels, at most H and W.
 
     Returns:
-        uint8 [S,side,side], 0..4.
+        uint8 [S,side,side], values of `label`.
     """
     resized = np.zeros((len(label), side, side), np.uint8)
     for target, source in zip(resized, label):
         if source.any():
             lesion = _area((source > 0).astype(np.float64), side) >= _HALF
-            shares = [_area((source == k).astype(np.float64), side) for k in range(1, NUM_CLASSES)]
+            classes = range(1, int(source.max()) + 1)
+            shares = [_area((source == k).astype(np.float64), side) for k in classes]
             target[lesion] = (1 + np.argmax(shares, axis=0))[lesion]
     return resized
 

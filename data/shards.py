@@ -1,4 +1,4 @@
-"""Prepared slices, cached once as TFRecord: one file per subject, so a split is a choice of files.
+"""Prepared slices, cached once as TFRecord: one file per case, so a split is a choice of files.
 
 A cache directory is written under a hidden name and renamed when it is complete. Its name is a
 hash of everything the slices depend on, so it never goes stale.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from data.brats.slices import Place, SliceConfig, output_size, prepare_subject, slices_with_signal
-from data.brats.subjects import Subject
-from data.contract import MODALITIES
+from data.contract import Case, CaseSlices, Config, DataSet, Place
 from utils.errors import UserError
 from utils.runs.files import making_folder, write_json
 
@@ -34,24 +34,26 @@ class PreparedSlices:
     """A complete cache directory.
 
     Attributes:
+        dataset: what it holds slices of.
         directory: its path.
         subject_ids: the cases; the tuples below share their order.
         files: the records of each.
         slices_per_subject: their number.
         places: where each case's volumes lie.
-        size: (H, W) of a slice in pixels.
+        size: (H, W) of a slice in pixels, (D, H, W) of a volume.
     """
 
+    dataset: DataSet
     directory: Path
     subject_ids: tuple[str, ...]
     files: tuple[Path, ...]
     slices_per_subject: tuple[int, ...]
     places: tuple[Place, ...]
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     @classmethod
-    def open(cls, directory: Path) -> PreparedSlices:
-        """Opens a directory made by `prepare_shards`.
+    def open(cls, dataset: DataSet, directory: Path) -> PreparedSlices:
+        """Opens a directory that `prepare_shards` made of a data set.
 
         Raises:
             UserError: the index or a shard is missing, unreadable or of another length.
@@ -60,6 +62,7 @@ class PreparedSlices:
         try:
             index = json.loads((directory / INDEX).read_text(encoding="utf-8"))
             prepared = cls(
+                dataset,
                 directory,
                 tuple(row["id"] for row in index["subjects"]),
                 tuple(directory / row["file"] for row in index["subjects"]),
@@ -77,43 +80,43 @@ class PreparedSlices:
 
 
 def prepare_shards(
-    subjects: Sequence[Subject],
-    config: SliceConfig,
-    scheme: str,
+    dataset: DataSet,
+    cases: Sequence[Case],
+    config: Config,
     cache: Path,
     progress: bool = True,
 ) -> PreparedSlices:
-    """Returns the cached slices of `subjects`, preparing them first where there are none.
+    """Returns the cached slices of `cases`, preparing them first where there are none.
 
-    Slices without signal (every modality constant) or enough brain (`config.min_brain_pixels`) are
-    left out and counted in the index. Processes may build the same cache at once: the first to
-    finish wins, the others use its result. A killed one leaves a hidden folder `.<hex>-slices-...`
-    that nothing reads and that may be deleted.
+    Slices that the data set skips as empty are counted in the index. Processes may build the same
+    cache at once: the first to finish wins, the others use its result. A killed one leaves a hidden
+    folder `.<hex>-slices-...` that nothing reads and that may be deleted.
 
     Args:
-        subjects: the cases; their order gives the subject index of the records.
-        config: range, crop and size.
-        scheme: a key of `data.brats.label_schemes.SCHEMES`.
+        dataset: what the cases are of.
+        cases: complete; their order gives the case's index in the records.
+        config: the data set's own, settled or not.
         cache: folder that holds the `slices-<hash>` directories; created.
         progress: whether a bar with the remaining time goes to stderr.
 
     Raises:
-        UserError: bad data (see `prepare_subject`), a case without signal in the range, a folder
-            that cannot be written, or an incomplete cache directory.
+        UserError: what `settle` and `prepare` of the data set refuse, slices that are not what it
+            describes, a folder that cannot be written, or an incomplete cache directory.
         DiskFullError: no room for them.
     """
-    directory = shards_directory(subjects, config, scheme, cache)
+    config = dataset.settle(cases, config)
+    directory = shards_directory(dataset, cases, config, cache)
     if directory.exists():
-        return PreparedSlices.open(directory)
+        return PreparedSlices.open(dataset, directory)
     try:
-        with making_folder(directory, _bytes(subjects, config)) as building:
-            bar = tqdm(subjects, desc="Preparing slices", unit="subject", disable=not progress)
-            rows = [_write_shard(building, i, s, config, scheme) for i, s in enumerate(bar)]
+        with making_folder(directory, _bytes(dataset, len(cases), config)) as building:
+            bar = tqdm(cases, desc="Preparing slices", unit="subject", disable=not progress)
+            rows = [_write_shard(building, i, dataset, c, config) for i, c in enumerate(bar)]
             index = {
                 "version": FORMAT_VERSION,
-                "scheme": scheme,
+                "dataset": dataset.name,
                 "config": asdict(config),
-                "size": output_size(config),
+                "size": dataset.size(config),
                 "subjects": rows,
             }
             write_json(building / INDEX, index)
@@ -122,101 +125,123 @@ def prepare_shards(
             f"Cannot write the prepared slices to {cache} ({error}); check its rights or choose "
             "another --cache."
         ) from error
-    return PreparedSlices.open(directory)
+    return PreparedSlices.open(dataset, directory)
 
 
-def _bytes(subjects: Sequence[Subject], config: SliceConfig) -> int:
+def _bytes(dataset: DataSet, cases: int, config: Config) -> int:
     """Returns what the slices take at most, with two bytes per intensity and one per label."""
-    height, width = output_size(config)
-    slices = len(subjects) * (config.slices[1] - config.slices[0])
-    return slices * height * width * (2 * len(MODALITIES) + 1)
+    pixels = cases * dataset.most_slices(config) * math.prod(dataset.size(config))
+    return pixels * (2 * len(dataset.channels) + dataset.has_label)
 
 
-def shards_directory(
-    subjects: Sequence[Subject], config: SliceConfig, scheme: str, cache: Path
-) -> Path:
-    """Returns where `prepare_shards` keeps these slices; it exists only when they are complete."""
-    return Path(cache) / f"slices-{_key(subjects, config, scheme)}"
+def shards_directory(dataset: DataSet, cases: Sequence[Case], config: Config, cache: Path) -> Path:
+    """Returns where `prepare_shards` keeps these slices; it exists only when they are complete.
+
+    Raises UserError for what `DataSet.settle` refuses.
+    """
+    # Settled, so that what is given by hand and what the cases decide alike share a cache.
+    return Path(cache) / f"slices-{_key(dataset, cases, dataset.settle(cases, config))}"
 
 
-def parse_record(serialized: tf.Tensor, size: tuple[int, int]) -> dict[str, tf.Tensor]:
+def parse_record(
+    serialized: tf.Tensor, dataset: DataSet, size: tuple[int, ...]
+) -> dict[str, tf.Tensor]:
     """Decodes one record.
 
     Args:
         serialized: string [], a `tf.train.Example`.
-        size: (H, W) in pixels, `PreparedSlices.size`.
+        dataset: what it is a slice of.
+        size: (H, W) or (D, H, W) in pixels, `PreparedSlices.size`.
 
     Returns:
-        images: float32 [H,W,4] in [0,1], order `MODALITIES`.
-        label: int32 [H,W,1], 0..4 with the BRATS 2015 meaning.
-        source: int32 [2], the subject's index and the axial index of the slice in its volume.
+        images: float32 [(D,)H,W,M] in [0,1], order `DataSet.channels`.
+        label: int32 [(D,)H,W,1], numbers of classes; absent for a data set without label.
+        source: int32 [2], the case's index and the index of the slice in its volume.
     """
-    text = tf.io.FixedLenFeature([], tf.string)
+    features = dict.fromkeys(dataset.keys, tf.io.FixedLenFeature([], tf.string))
     source = tf.io.FixedLenFeature([2], tf.int64)
-    record = tf.io.parse_single_example(
-        serialized, {"images": text, "label": text, "source": source}
-    )
+    record = tf.io.parse_single_example(serialized, {**features, "source": source})
     images = tf.cast(tf.io.decode_raw(record["images"], tf.uint16), tf.float32) / _SCALE
-    label = tf.cast(tf.io.decode_raw(record["label"], tf.uint8), tf.int32)
-    return {
-        "images": tf.reshape(images, [*size, len(MODALITIES)]),
-        "label": tf.reshape(label, [*size, 1]),
-        "source": tf.cast(record["source"], tf.int32),
-    }
+    example = {"images": tf.reshape(images, [*size, len(dataset.channels)])}
+    if dataset.has_label:
+        label = tf.cast(tf.io.decode_raw(record["label"], tf.uint8), tf.int32)
+        example["label"] = tf.reshape(label, [*size, 1])
+    return {**example, "source": tf.cast(record["source"], tf.int32)}
 
 
 def _write_shard(
-    folder: Path, number: int, subject: Subject, config: SliceConfig, scheme: str
+    folder: Path, number: int, dataset: DataSet, case: Case, config: Config
 ) -> dict[str, object]:
-    """Writes the slices of one subject and returns its row of the index."""
-    images, label, axial, place = prepare_subject(subject, config, scheme)
-    kept = slices_with_signal(f"Case {subject.id}", images, config)
+    """Writes the slices of one case and returns its row of the index."""
+    slices = dataset.prepare(case, config)
+    _check_slices(dataset, case, slices, dataset.size(config))
+    labels = [None] * len(slices.images) if slices.label is None else slices.label
     path = folder / f"{number:04d}.tfrecord"  # an id may be as long as a file's name can be
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for i in kept:
-            writer.write(serialize_record(images[i], label[i], (number, int(axial[i]))))
+        for images, label, index in zip(slices.images, labels, slices.index):
+            writer.write(serialize_record(images, label, (number, int(index))))
     return {
-        "id": subject.id,
+        "id": case.id,
         "file": path.name,
         "bytes": path.stat().st_size,
-        "slices": len(kept),
-        "empty_slices_skipped": config.slices[1] - config.slices[0] - len(kept),
-        "place": place,
+        "slices": len(slices.images),
+        "empty_slices_skipped": slices.skipped,
+        "place": slices.place,
     }
 
 
-def serialize_record(images: np.ndarray, label: np.ndarray, source: tuple[int, int]) -> bytes:
+def _check_slices(dataset: DataSet, case: Case, slices: CaseSlices, size: tuple[int, ...]) -> None:
+    """Raises UserError for slices that are not what their data set describes."""
+    images, label, *_ = slices
+    shapes = [images.shape, None if label is None else label.shape]
+    whole = (len(slices.index), *size)
+    expected = [(*whole, len(dataset.channels)), whole if dataset.has_label else None]
+    half = 0.5 / _SCALE  # beyond it fixed point would wrap around
+    fits = ((images > -half) & (images < 1 + half)).all()
+    if label is not None:
+        fits &= label.dtype == np.uint8 and (label < dataset.num_classes).all()
+    if shapes != expected or not fits:
+        raise UserError(
+            f"Case {case.id} must give images in [0,1] and a uint8 label of classes below "
+            f"{dataset.num_classes} with the shapes {expected}, found the shapes {shapes}; correct "
+            f"`prepare` or the description of the data set {dataset.name}."
+        )
+
+
+def serialize_record(
+    images: np.ndarray, label: Optional[np.ndarray], source: tuple[int, int]
+) -> bytes:
     """Encodes one slice for `parse_record`.
 
     Args:
-        images: [H,W,4] in [0,1].
-        label: uint8 [H,W] or [H,W,1], 0..4.
-        source: the subject's index and the axial index of the slice.
+        images: [(D,)H,W,M] in [0,1].
+        label: uint8 [(D,)H,W] or [(D,)H,W,1], numbers of classes; None where there is none.
+        source: the case's index and the index of the slice in its volume.
     """
-    fixed_point = np.rint(images * _SCALE).astype("<u2").tobytes()
+    texts = {"images": np.rint(images * _SCALE).astype("<u2").tobytes()}
+    if label is not None:
+        texts["label"] = label.tobytes()
     feature = {
-        "images": tf.train.Feature(bytes_list=tf.train.BytesList(value=[fixed_point])),
-        "label": tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.tobytes()])),
-        "source": tf.train.Feature(int64_list=tf.train.Int64List(value=source)),
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
+        for name, text in texts.items()
     }
+    feature["source"] = tf.train.Feature(int64_list=tf.train.Int64List(value=source))
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def _key(subjects: Sequence[Subject], config: SliceConfig, scheme: str) -> str:
+def _key(dataset: DataSet, cases: Sequence[Case], config: Config) -> str:
     """Hashes what the slices depend on.
 
     A source file counts by relative path, size and modification time: reading the content of a
     whole data set would take minutes at every start.
     """
-    paths = [[*subject.images.values(), subject.label] for subject in subjects]
-    common = os.path.commonpath([path.parent for files in paths for path in files])
+    common = os.path.commonpath([path.parent for case in cases for path in case.paths])
     sources = [
-        [subject.id, [[os.path.relpath(path, common), *_stamp(path)] for path in files]]
-        for subject, files in zip(subjects, paths)
+        [case.id, [[os.path.relpath(path, common), *_stamp(path)] for path in case.paths]]
+        for case in cases
     ]
-    # A scheme given by hand and the same one implied by the names share a cache.
-    settings = asdict(replace(config, label_scheme=scheme))
-    text = json.dumps([FORMAT_VERSION, settings, sources], sort_keys=True)
+    description = [dataset.name, dataset.channels, dataset.classes]
+    text = json.dumps([FORMAT_VERSION, description, asdict(config), sources], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import combinations, islice
 from pathlib import Path
+from typing import Callable
 
 from utils.errors import UserError
 from utils.runs.files import write_json
 
-# Group 1 is the patient, what follows it the time point. TCIA numbers count across both grades, so
-# a grade in front of them is dropped; those of BRATS 2013 start again in each grade.
-_SCANS_OF_A_PATIENT = (
-    r"(?:[HL]GG?_)?(brats_tcia_pat\d+)_\d+",
-    r"((?:[HL]GG?_)?brats_2013_pat\d+)_\d+",
-    r"((?:[HL]GG?_)?Brats1[789]_\w+)_\d+",
-    r"((?:[HL]GG?_)?BraTS-GLI-\d{5})-\d{3}",
-)
-# Patients of TC-MGAN's three parts (section 4.1 of the paper), 285 in all.
-TC_MGAN_SHARES = {"test": 85, "gan": 100, "train": 100}
+PatientOf = Callable[[str], str]  # from an id to its patient's name, `DataSet.patient_of`
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Split:
             )
 
     @classmethod
-    def load(cls, path: Path) -> Split:
+    def load(cls, path: Path, patient_of: PatientOf) -> Split:
         """Reads a split written by `save` of the same class.
 
         Raises:
@@ -106,7 +97,9 @@ class ThreeWaySplit(Split):
     gan: tuple[str, ...]
 
 
-def split_subjects(ids: Iterable[str], test_fraction: float = 0.1, *, seed: int) -> Split:
+def split_subjects(
+    ids: Iterable[str], test_fraction: float = 0.1, *, seed: int, patient_of: PatientOf
+) -> Split:
     """Divides subjects by patient; the same ids and seed give the same split in any order.
 
     The thesis divides 9:1. Patients are ranked by a hash of seed and name, which no library version
@@ -117,19 +110,18 @@ def split_subjects(ids: Iterable[str], test_fraction: float = 0.1, *, seed: int)
     """
     if not 0.0 < test_fraction < 1.0:
         raise UserError(f"The test fraction must lie between 0 and 1, found {test_fraction}.")
-    ids = sorted(set(ids))
-    ranked = _ranked_patients(ids, seed, 2)
+    patients = {subject: patient_of(subject) for subject in sorted(set(ids))}
+    ranked = _ranked(patients, seed, 2)
     held_out = min(max(round(test_fraction * len(ranked)), 1), len(ranked) - 1)
-    return Split(**_dealt(ids, ranked, {"test": held_out, "train": len(ranked) - held_out}))
+    return Split(**_dealt(patients, ranked, {"test": held_out, "train": len(ranked) - held_out}))
 
 
 def split_three_ways(
-    ids: Iterable[str], shares: Mapping[str, int] = TC_MGAN_SHARES, *, seed: int
+    ids: Iterable[str], shares: Mapping[str, int], *, seed: int, patient_of: PatientOf
 ) -> ThreeWaySplit:
     """Divides subjects by patient in the ratio of `shares`, at least one patient in each part.
 
-    285 patients give TC-MGAN's 100 "gan", 100 "train" and 85 "test". Patients are ranked as by
-    `split_subjects`: the released code's own draw depends on the order of a folder.
+    Patients are ranked as by `split_subjects`.
 
     Raises:
         UserError: fewer than three patients, or shares that are not a whole number above 0 for each
@@ -140,41 +132,33 @@ def split_three_ways(
             "The shares of a split must be whole numbers above 0 for gan, train and test, found "
             f"{dict(shares)}; correct them."
         )
-    ids = sorted(set(ids))
-    ranked = _ranked_patients(ids, seed, len(shares))
+    patients = {subject: patient_of(subject) for subject in sorted(set(ids))}
+    ranked = _ranked(patients, seed, len(shares))
     sizes, total = dict.fromkeys(shares, 1), sum(shares.values())
     for _ in range(len(ranked) - len(shares)):
         # The part that is furthest behind its share; whole numbers, so that ties are exact.
         behind = {name: len(ranked) * shares[name] - total * sizes[name] for name in shares}
         sizes[max(behind, key=behind.__getitem__)] += 1
-    return ThreeWaySplit(**_dealt(ids, ranked, sizes))
+    return ThreeWaySplit(**_dealt(patients, ranked, sizes))
 
 
-def _ranked_patients(ids: Sequence[str], seed: int, least: int) -> list[str]:
-    patients = {patient_of(subject) for subject in ids}
-    if len(patients) < least:
+def _ranked(patients: Mapping[str, str], seed: int, least: int) -> list[str]:
+    """Returns the patients of some subjects in the order in which parts take them."""
+    names = set(patients.values())
+    if len(names) < least:
         raise UserError(
-            f"A split needs at least {least} patients, found {len(patients)} in {len(ids)} "
+            f"A split needs at least {least} patients, found {len(names)} in {len(patients)} "
             "subjects; add data."
         )
-    return sorted(patients, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
 
 
 def _dealt(
-    ids: Sequence[str], ranked: Sequence[str], sizes: Mapping[str, int]
+    patients: Mapping[str, str], ranked: Sequence[str], sizes: Mapping[str, int]
 ) -> dict[str, tuple[str, ...]]:
     """Returns the subjects of each part, which takes the next `sizes[name]` patients."""
     parts, following = {}, iter(ranked)
     for name, size in sizes.items():
-        patients = set(islice(following, size))
-        parts[name] = tuple(subject for subject in ids if patient_of(subject) in patients)
+        taken = set(islice(following, size))
+        parts[name] = tuple(subject for subject in patients if patients[subject] in taken)
     return parts
-
-
-def patient_of(subject_id: str) -> str:
-    """Returns the name shared by all scans of one patient (the id without its time point)."""
-    for pattern in _SCANS_OF_A_PATIENT:
-        match = re.fullmatch(pattern, subject_id, re.IGNORECASE)
-        if match:
-            return match[1]
-    return subject_id

@@ -55,9 +55,9 @@ from experiments.engine.cli import PRECISIONS, default_cache, exit_code
 from utils.config import Parser
 from utils.errors import UserError
 from utils.reporting.tables import markdown_table
+from utils.runs.environment import environment_record
 from utils.runs.files import write_json
 from utils.runs.outputs import check_output_file
-from utils.runs.environment import environment_record
 from utils.training.distribute import make_strategy
 from utils.training.trainer import check_batch_size
 

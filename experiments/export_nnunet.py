@@ -25,6 +25,7 @@ import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from data.brats.dataset import BRATS
 from data.pipeline import number_of_slices
 from data.synthetic_sets.export import (
     MANIFEST,
@@ -108,9 +109,7 @@ def main() -> None:
     strategy = tf.distribute.get_strategy()
     source = None
     if options.real:
-        source = Run.open_finished(
-            TRAIN_BRATS, options.run, strategy, options.cache, options.data
-        )
+        source = Run.open_finished(TRAIN_BRATS, options.run, strategy, options.cache, options.data)
     with replacing_folder(options.out.resolve()) as folder:
         table = write_cases(options, folder, directory, samples, Grid.of(config.slicing), source)
         write_text(folder / "manifest.csv", table.convert_dtypes().to_csv(index=False))
@@ -159,9 +158,9 @@ def write_cases(
                 bar.update()
 
     if options.format == NNUNET:
-        return write_nnunet(folder, cases(), grid, NOTICE[options.real])
+        return write_nnunet(folder, cases(), BRATS, grid, NOTICE[options.real])
     found = as_volumes(cases()) if options.volumes else cases()
-    return write_plain(folder, found, grid, SUFFIXES[options.format])
+    return write_plain(folder, found, BRATS, grid, SUFFIXES[options.format])
 
 
 def manifest(

@@ -193,9 +193,7 @@ def read_ledger(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     return {(row[0], row[1]): dict(zip(COLUMNS, row)) for row in table[2:]}
 
 
-def merge(
-    old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[FinishedRun]
-) -> list[dict]:
+def merge(old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[FinishedRun]) -> list[dict]:
     """Returns the ledger's lines: from the last of the runs that fills a row, else as before."""
     lines = []
     for experiment, row in ROWS:

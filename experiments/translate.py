@@ -179,8 +179,8 @@ def finished_config(path: Path) -> TranslationConfig:
         raise UserError(f"--run {path} is no run of {TRAIN_TC_MGAN.script}: {error}") from error
     if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
         raise UserError(
-            f"The run {path} is not finished; continue it with python {TRAIN_TC_MGAN.script} --out {path} "
-            "--resume"
+            f"The run {path} is not finished; continue it with python {TRAIN_TC_MGAN.script} "
+            f"--out {path} --resume"
         )
     return config
 

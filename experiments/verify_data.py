@@ -24,7 +24,8 @@ from typing import Optional
 from data.brats.label_schemes import check_scheme, resolve_scheme
 from data.brats.slices import SliceConfig
 from data.brats.subjects import find_cases
-from data.brats.verification import Verdict, verify_cases
+from data.brats.verification import verify_cases
+from data.contract import Verdict
 from experiments.engine.cli import default_cache, exit_code
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.brats.subjects import Case, Subject
+from data.brats.subjects import Case
 from utils.errors import UserError
 
 
@@ -65,15 +65,15 @@ def check_scheme(requested: str | None) -> None:
         )
 
 
-def resolve_scheme(subjects: Sequence[Subject | Case], requested: str | None) -> str:
-    """Returns the name of the label scheme of `subjects`; `requested` decides between shared names.
+def resolve_scheme(cases: Sequence[Case], requested: str | None) -> str:
+    """Returns the name of the label scheme of `cases`; `requested` decides between shared names.
 
     Raises:
         UserError: an unknown scheme, cases of several releases, names shared by two schemes with
             none requested, or a request that contradicts the names.
     """
     check_scheme(requested)
-    examples = {subject.naming: subject.id for subject in subjects}
+    examples = {case.naming: case.id for case in cases}
     if len(examples) != 1:
         found = ", ".join(f"{case} ({naming})" for naming, case in sorted(examples.items()))
         raise UserError(

@@ -22,9 +22,9 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
+from data.brats.names import MODALITIES
 from data.brats.phantom_anatomy import BOX, GRID, Anatomy, SmoothField, draw_anatomy
 from data.brats.phantom_lesion import ENHANCING, NECROSIS, NON_ENHANCING, OEDEMA, grow_lesion
-from data.contract import MODALITIES
 from data.volumes import write_volume
 from utils.errors import UserError
 from utils.runs.files import making_folder, write_json

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 from skimage.measure import block_reduce
 
 from data.brats.label_schemes import to_2015
+from data.brats.names import MODALITIES, NUM_CLASSES
 from data.brats.subjects import Subject
-from data.contract import MODALITIES, NUM_CLASSES
+from data.contract import CaseSlices, Place
 from data.resizing import area_resize, area_resize_label
 from data.volumes import SPACING, check_same_geometry, check_spacing, read_volume
 from utils.errors import UserError, check_fields, one_of
@@ -88,34 +89,6 @@ class SliceConfig:
             )
 
 
-class Place(NamedTuple):
-    """Where the voxels of a volume lie in the scanner, its axes in LPS order.
-
-    Attributes:
-        origin: centre of the first voxel, (x, y, z) in mm.
-        direction: cosines of the axes, row-major 3x3.
-    """
-
-    origin: tuple[float, ...] = (0.0, 0.0, 0.0)
-    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
-
-
-class SubjectSlices(NamedTuple):
-    """The slices of one case, in ascending order.
-
-    Attributes:
-        images: float32 [S,H,W,4] in [0,1], order `MODALITIES`.
-        label: uint8 [S,H,W] with the BRATS 2015 meaning.
-        axial: int64 [S], index of each slice in its volume.
-        place: of the volume.
-    """
-
-    images: np.ndarray
-    label: np.ndarray
-    axial: np.ndarray
-    place: Place
-
-
 def output_size(config: SliceConfig) -> tuple[int, int]:
     """Returns height and width of the prepared slices in pixels."""
     if config.resize is not None:
@@ -129,7 +102,7 @@ def pixel_size(config: SliceConfig) -> float:
     return SPACING * (config.rows[1] - config.rows[0]) / output_size(config)[0]
 
 
-def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> SubjectSlices:
+def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> CaseSlices:
     """Reads one case and cuts its slices, scaled by `scaled_slices`.
 
     Slices ascend from the feet (TC-MGAN's released code stores them from 154 down to 0). Its rule
@@ -140,6 +113,9 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> Subje
         subject: the case.
         config: range, crop and size; S = number of slices, H x W = `output_size(config)`.
         scheme: a key of `data.brats.label_schemes.SCHEMES`.
+
+    Returns:
+        Slices of M = 4, order `MODALITIES`, and labels with the BRATS 2015 meaning.
 
     Raises:
         UserError: an unreadable file, differing geometries, voxels that are not 1 mm wide, a volume
@@ -157,7 +133,7 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> Subje
     images = scaled_slices(arrays, axial, config)
     label = cut(to_2015(whole.array, scheme, subject.label), axial, config)
     place = Place(whole.origin, whole.direction)
-    return SubjectSlices(images, _shrunk_label(label, config), axial, place)
+    return CaseSlices(images, _shrunk_label(label, config), axial, place)
 
 
 def scaled_slices(

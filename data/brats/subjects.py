@@ -12,12 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from utils.errors import UserError
 
 LABEL = "label"
 KINDS = (*MODALITIES, LABEL)
 GRADES = ("HGG", "LGG", "HG", "LG")
+# Group 1 is the patient, what follows it the time point. TCIA numbers count across both grades, so
+# a grade in front of them is dropped; those of BRATS 2013 start again in each grade.
+_SCANS_OF_A_PATIENT = (
+    r"(?:[HL]GG?_)?(brats_tcia_pat\d+)_\d+",
+    r"((?:[HL]GG?_)?brats_2013_pat\d+)_\d+",
+    r"((?:[HL]GG?_)?Brats1[789]_\w+)_\d+",
+    r"((?:[HL]GG?_)?BraTS-GLI-\d{5})-\d{3}",
+)
 
 
 @dataclass(frozen=True)
@@ -106,17 +114,13 @@ class Case:
         return Subject(self.id, images, self.files[LABEL][0], self.naming)
 
 
-def find_subjects(root: Path) -> list[Subject]:
-    """Finds every case below `root`, sorted by id.
-
-    The id is the case's name; a name that occurs under two grade folders keeps the grade
-    (`HGG_brats_2013_pat0001_1`). Hidden files and folders are ignored.
-
-    Raises:
-        UserError: no such folder, nothing recognised, or a case in which a modality or the label
-            is missing or occurs twice.
-    """
-    return [case.subject() for case in find_cases(root)]
+def patient_of(case_id: str) -> str:
+    """Returns the name shared by all scans of one patient (the id without its time point)."""
+    for pattern in _SCANS_OF_A_PATIENT:
+        match = re.fullmatch(pattern, case_id, re.IGNORECASE)
+        if match:
+            return match[1]
+    return case_id
 
 
 def find_scans(root: Path, modality: str, option: str = "--data") -> dict[str, Path]:
@@ -152,7 +156,10 @@ def kind_of(path: Path) -> str | None:
 
 
 def find_cases(root: Path, option: str = "--data") -> list[Case]:
-    """Finds every case below `root` as `find_subjects` does, incomplete ones too.
+    """Finds every case below `root`, complete or not, sorted by id.
+
+    The id is the case's name; a name that occurs under two grade folders keeps the grade
+    (`HGG_brats_2013_pat0001_1`). Hidden files and folders are ignored.
 
     Args:
         root: the folder.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable
 
@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.brats.label_schemes import resolve_scheme, to_2015
+from data.brats.names import MODALITIES
 from data.brats.slices import (
     SliceConfig,
     check_crop,
@@ -25,7 +26,7 @@ from data.brats.slices import (
     slices_with_signal,
 )
 from data.brats.subjects import LABEL, Case
-from data.contract import MODALITIES
+from data.contract import Verdict
 from data.volumes import (
     Volume,
     check_finite,
@@ -39,21 +40,6 @@ from utils.runs.files import write_text
 
 CHECKS_VERSION = 2  # raise it when a check becomes stricter: older verdicts count no longer
 VERIFIED = "verified"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the checks found of one case; `problems` are sentences, none for a good case."""
-
-    case: Case
-    problems: tuple[str, ...]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The case's files that the problems name."""
-        return tuple(
-            path for path in self.case.paths if any(str(path) in text for text in self.problems)
-        )
 
 
 def verify_cases(

@@ -1,7 +1,7 @@
 """Enhanced slices: real ones after one or two random operations (the thesis' rows 18-23).
 
 Source: the data enhancement of the thesis' released code, six operations drawn uniformly, with the
-same parameters for the four modalities and the label. That code passes (H, W) where its imaging
+same parameters for the modalities and the label. That code passes (H, W) where its imaging
 library expects (W, H): its rotated slices become 144x184, its enlarged and shrunken ones are
 distorted and cropped. Here the order is (H, W) and every slice keeps its size. Its rotation reads
 the nearest pixel; its other resizing depends on the library's version and is nearest here, too, so
@@ -17,7 +17,6 @@ import functools
 import tensorflow as tf
 
 from data import geometry
-from data.contract import MODALITIES
 from data.geometry import draw, rotate
 
 NOISE = 0.03  # largest deviation of a grey value in [0,1]
@@ -35,9 +34,9 @@ def shift(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def add_noise(stack: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Add uniform noise to the modalities of [H,W,4+1], each then stretched to [0,1].
+    """Add uniform noise to the channels of [H,W,M+1], each then stretched to [0,1].
 
-    The last channel, the label, stays; a modality that is constant in the slice becomes 0.
+    The last channel, the label, stays; a channel that is constant in the slice becomes 0.
     """
     images, label = stack[..., :-1], stack[..., -1:]
     noisy = images + tf.random.stateless_uniform(tf.shape(images), seed, -NOISE, NOISE)
@@ -65,12 +64,12 @@ def enhance(images: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Te
     """Apply one or two operations to a slice, each drawn uniformly from `OPERATIONS`.
 
     Args:
-        images: [H,W,4] float32 in [0,1], H and W above 7 pixels.
-        label: [H,W,1] int32, 0..4.
+        images: [H,W,M] float32 in [0,1], H and W above 7 pixels.
+        label: [H,W,1] int32.
         seed: [2] integer; equal seeds give equal results.
 
     Returns:
-        images [H,W,4] float32 in [0,1] and label [H,W,1] int32 with values of `label` or 0.
+        images [H,W,M] float32 in [0,1] and label [H,W,1] int32 with values of `label` or 0.
     """
     count_seed, choice_seed, *operation_seeds = tf.unstack(tf.random.split(seed, 4))
     twice = draw(count_seed, 1, 2, 1)[0] == 2
@@ -78,7 +77,7 @@ def enhance(images: tf.Tensor, label: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Te
     stack = tf.concat([images, tf.cast(label, tf.float32)], axis=-1)
     stack = _apply(choices[0], stack, operation_seeds[0])
     stack = tf.cond(twice, lambda: _apply(choices[1], stack, operation_seeds[1]), lambda: stack)
-    stack = tf.ensure_shape(stack, [*images.shape[:2], len(MODALITIES) + 1])
+    stack = tf.ensure_shape(stack, [*images.shape[:2], images.shape[-1] + 1])
     return stack[..., :-1], tf.cast(stack[..., -1:], tf.int32)
 
 

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import pandas as pd
 
-from data.brats.slices import Place, SliceConfig, pixel_size
-from data.contract import MODALITIES
+from data.brats.slices import SliceConfig, pixel_size
+from data.contract import DataSet, Place
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
-from data.splits import patient_of
 from data.synthetic_sets.files import MANIFEST, read_synthetic_set
 from data.volumes import SPACING, write_volume
 from utils.errors import UserError
@@ -64,8 +63,8 @@ class Case:
 
     Attributes:
         name: of its files.
-        images: float32 [D,H,W,4] in [0,1], order `MODALITIES`.
-        label: uint8 [D,H,W], 0..4 with the BRATS 2015 meaning.
+        images: float32 [D,H,W,M] in [0,1], order `DataSet.channels`.
+        label: uint8 [D,H,W], numbers of `DataSet.classes`.
         rows: what the manifest says of each of the D slices.
         axial: number of its first slice; 0 for a synthetic one, which has no place along z.
         patient: whose slices they are, for folds; None for a synthetic case.
@@ -155,7 +154,7 @@ def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator
                     label[None, ..., 0].astype(np.uint8),
                     (row,),
                     int(axial),
-                    patient_of(subject),
+                    prepared.dataset.patient_of(subject),
                     places[subject],
                 )
 
@@ -204,11 +203,13 @@ def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> N
     write_volume(label, case.label, *geometry)
 
 
-def write_plain(folder: Path, cases: Iterable[Case], grid: Grid, suffix: str) -> pd.DataFrame:
+def write_plain(
+    folder: Path, cases: Iterable[Case], dataset: DataSet, grid: Grid, suffix: str
+) -> pd.DataFrame:
     """Writes images/<case>_<modality> and labels/<case>; returns the manifest's rows."""
     rows = []
     for case in cases:
-        images = [folder / "images" / f"{case.name}_{name}{suffix}" for name in MODALITIES]
+        images = [folder / "images" / f"{case.name}_{name}{suffix}" for name in dataset.channels]
         write_case(case, images, folder / "labels" / f"{case.name}{suffix}", grid)
         rows += [{"case": case.name, **row} for row in case.rows]
     return pd.DataFrame(rows)

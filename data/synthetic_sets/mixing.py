@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import tensorflow as tf
 
+from data.contract import DataSet
 from data.pipeline import RecordFile, dealt_batches, shuffled_records
 from data.shards import parse_record
 from data.synthetic_sets.enhancement import enhance
@@ -114,7 +115,8 @@ def _prefix(sources: Sources, share: float, tag: int) -> list[RecordFile]:
 
 def mixed_batches(
     phases: Sequence[Phase],
-    size: tuple[int, int],
+    dataset: DataSet,
+    size: tuple[int, ...],
     seed: int,
     enhancement_seed: int,
     *,
@@ -129,6 +131,7 @@ def mixed_batches(
 
     Args:
         phases: one after the other; the last one goes on for ever.
+        dataset: what the slices are of, with a label.
         size: (H, W) of the slices, pixels.
         seed: of the order.
         enhancement_seed: of the enhanced copies.
@@ -147,7 +150,7 @@ def mixed_batches(
 
     def decode(element: dict) -> dict[str, tf.Tensor]:
         record, copy = element["record"]
-        example = parse_record(record, size)
+        example = parse_record(record, dataset, size)
         if not enhanced:
             return example
         images, label = tf.cond(

@@ -1,7 +1,7 @@
 """The raw data set layout of nnU-Net v2, with folds that are validated on real cases only.
 
-    imagesTr/<case>_0000.nii.gz .. _0003.nii.gz     T1, T2, T1c, Flair; one slice each
-    labelsTr/<case>.nii.gz                          0..4
+    imagesTr/<case>_0000.nii.gz, _0001.nii.gz, ..   one slice each, in the order of the channels
+    labelsTr/<case>.nii.gz                          numbers of classes
     dataset.json  splits_final.json                 the planner copies the latter where it is read
 
 Source: nnU-Net v2, documentation/dataset_format.md and manual_data_splits.md.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data.contract import LABEL_NAMES, MODALITIES
+from data.contract import DataSet
 from data.synthetic_sets.export import Case, Grid, write_case
 from utils.runs.files import write_json
 
@@ -22,7 +22,9 @@ ENDING = ".nii.gz"
 FOLDS = 5
 
 
-def write_nnunet(folder: Path, cases: Iterable[Case], grid: Grid, description: str) -> pd.DataFrame:
+def write_nnunet(
+    folder: Path, cases: Iterable[Case], dataset: DataSet, grid: Grid, description: str
+) -> pd.DataFrame:
     """Writes cases of one slice as a raw data set; returns the manifest's rows.
 
     Labels that never occur are declared nevertheless: the numbers stay consecutive. A slice is as
@@ -34,7 +36,8 @@ def write_nnunet(folder: Path, cases: Iterable[Case], grid: Grid, description: s
     rows, synthetic, real = [], [], {}
     for case in cases:
         images = [
-            folder / "imagesTr" / f"{case.name}_{i:04d}{ENDING}" for i in range(len(MODALITIES))
+            folder / "imagesTr" / f"{case.name}_{i:04d}{ENDING}"
+            for i in range(len(dataset.channels))
         ]
         write_case(case, images, folder / "labelsTr" / f"{case.name}{ENDING}", grid)
         rows += [{"case": case.name, **row} for row in case.rows]
@@ -42,15 +45,15 @@ def write_nnunet(folder: Path, cases: Iterable[Case], grid: Grid, description: s
             synthetic.append(case.name)
         else:
             real.setdefault(case.patient, []).append(case.name)
-    dataset = {
-        "channel_names": {str(i): name for i, name in enumerate(MODALITIES)},
-        "labels": {name: value for value, name in enumerate(LABEL_NAMES)},
+    summary = {
+        "channel_names": {str(i): name for i, name in enumerate(dataset.channels)},
+        "labels": {name: value for value, name in enumerate(dataset.classes)},
         "numTraining": len(rows),
         "file_ending": ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "description": description,
     }
-    write_json(folder / "dataset.json", dataset)
+    write_json(folder / "dataset.json", summary)
     write_json(folder / "splits_final.json", validation_folds(synthetic, real))
     return pd.DataFrame(rows)
 

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import numpy as np
 import tensorflow as tf
 
 from data.brats.slices import output_size
-from data.pipeline import RandomMaps, distributed, lesion_labels, training_batches
+from data.pipeline import distributed
 from data.splits import Split
 from experiments.configs.brats import TRAININGS, BratsConfig, Schedules
-from experiments.engine.run_context import open_data
-from experiments.systems.structure_gan.context import Context
+from experiments.engine.request import Request
+from experiments.engine.run import Untrained
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.config import StructureConfig
-from models.system import GANSystem
 from utils.errors import UserError
-from utils.runs.run_directory import RunDirectory
-from utils.seeding import derive_seed
+from utils.runs.files import replacing
 
 SIDE = 240  # of a slice of BRATS, voxels
 SUBJECTS = 2  # of the phantom; their number does not change how long a batch takes
 EXAMPLES = 16  # maps that stand for generated ones
 
 Size = tuple[int, int]  # height, width
-
-
-class Untrained(Context):
-    """A run in which initial weights stand for trained ones: a step takes as long with either."""
-
-    def trained(self, stage: str) -> GANSystem:
-        """Returns a stage's system with its initial weights."""
-        return self.build(stage)
 
 
 def resized(config: BratsConfig, size: Size) -> BratsConfig:
@@ -108,46 +99,42 @@ def open_untrained(
     cache: Path,
     folder: Path,
 ) -> Untrained:
-    """Returns the context of all subjects of `data`, or of a small phantom; UserError for bad data.
+    """Returns the run of all subjects of `data`, or of a small phantom; UserError for bad data.
 
     Args:
         config: settings.
         strategy: the distribution strategy.
         data: the user's folder, or None for the phantom.
         cache: of phantom and prepared slices.
-        folder: an empty one, in which nothing is written.
+        folder: an empty one, in which only maps are written.
     """
+    experiment = replace(TRAIN_BRATS, divide=_all_train)
     config = replace(config, phantom_subjects=SUBJECTS)
-    run = RunDirectory(folder, writes=False)
-
-    def all_train(ids: list[str]) -> Split:
-        return Split(train=tuple(ids), test=())
-
-    return Untrained(config, run, strategy, **open_data(config, run, data, cache, Split, all_train))
+    request = Request(folder, config, data=data, cache=cache)
+    return Untrained(experiment, request, strategy, writes=False).open_data()
 
 
-def stage_batches(context: Untrained, stage: str) -> Iterable[dict[str, tf.Tensor]]:
+def _all_train(ids: Sequence[str], config: BratsConfig) -> Split:
+    return Split(train=tuple(ids), test=())
+
+
+def stage_batches(run: Untrained, stage: str) -> Iterable[dict[str, tf.Tensor]]:
     """Returns the endless batches that a stage trains on, dealt out to the replicas."""
-    config = context.config
-    arguments: dict[str, Any] = {
-        "prepared": context.prepared,
-        "subject_ids": context.subjects(stage),
-        "maps": config.maps,
-        "seed": derive_seed(config.seed, stage, "data"),
-        "augmentation": config.augmentation,
-    }
-    if stage == "registration":
-        arguments["unpaired"] = not config.registration.registered
+    training = run.experiment.stage(stage)
     if stage == "synthesis":
-        maps = _extracted_maps(arguments, context)
-        arguments.update(unpaired=True, random_maps=maps)
-    batch_size = getattr(config.schedule, stage).batch_size
-    return distributed(context.strategy, batch_size, **arguments)
+        _keep_extracted_maps(run)
+    batch_size = run.schedule(training).batch_size
+    return distributed(run.strategy, batch_size, training.batches(run, training))
 
 
-def _extracted_maps(arguments: dict[str, Any], context: Untrained) -> RandomMaps:
-    """Returns maps of real slices: untrained networks generate none that pass the filter."""
-    batch = next(iter(training_batches(batch_size=EXAMPLES, **arguments)))
+def _keep_extracted_maps(run: Untrained) -> None:
+    """Puts maps of real slices in the place of generated ones.
+
+    Untrained networks generate none that pass the filter.
+    """
+    structure = run.experiment.stage("structure")
+    batch = next(iter(structure.batches(run, structure)(batch_size=EXAMPLES)))
     maps = {name: batch[name].numpy().astype(np.uint8) for name in ("structure", "outside")}
-    labels = lesion_labels(context.prepared, context.split.train)
-    return RandomMaps(**maps, labels=labels, augment=context.config.dataset.augment_labels)
+    path = run.checkpoints("synthesis") / "random_maps.npz"
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **maps)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field, fields, replace
 
 from data.augmentation import UNMOVED, Augmentation
+from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
-from data.pipeline import MapConfig
+from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
@@ -107,6 +108,7 @@ class BratsConfig:
             test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
             random_maps=at_least(1),
         )
+        self.maps.check(BRATS)
 
 
 THESIS = BratsConfig()

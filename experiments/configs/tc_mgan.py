@@ -23,6 +23,9 @@ class TCMGANSchedules:
     gan: Schedule = field(default_factory=Schedule)
 
 
+# Patients of the three parts (section 4.1 of the paper), 285 in all. The released code's own draw
+# depends on the order of a folder.
+SHARES = {"test": 85, "gan": 100, "train": 100}
 TRAININGS = tuple(training.name for training in fields(TCMGANSchedules))
 
 

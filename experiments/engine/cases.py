@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from data.brats.label_schemes import resolve_scheme
-from data.brats.slices import SliceConfig
-from data.brats.subjects import Case, find_cases
-from data.brats.verification import verify_cases
+from data.contract import Case, DataSet
 from data.shards import shards_directory
+from experiments.engine.request import Request
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.names import printable
@@ -42,16 +40,16 @@ def read_skipped(run: RunDirectory) -> dict[str, list[str]]:
         ) from error
 
 
-def skip_bad_cases(slicing: SliceConfig, run: RunDirectory, data: Path, cache: Path) -> None:
+def skip_bad_cases(run: RunDirectory, dataset: DataSet, request: Request) -> None:
     """Writes the bad cases of a data folder to the run's skipped_cases.json, which permits them.
 
     Cases that the file names already are not checked again. Raises UserError for a folder without
     any good case.
     """
-    cases, skipped = cases_in_use(run, data)
-    bad = _bad_cases(cases, slicing, cache)
+    cases, skipped = cases_in_use(run, dataset, request.data)
+    bad = _bad_cases(cases, dataset, request)
     if len(bad) == len(cases):
-        raise _refusal(bad, len(cases), slicing, data, "")
+        raise _refusal(bad, len(cases), request, "")
     skipped = dict(sorted({**skipped, **bad}.items()))
     if bad:
         write_json(run.skipped_cases, skipped)
@@ -60,40 +58,43 @@ def skip_bad_cases(slicing: SliceConfig, run: RunDirectory, data: Path, cache: P
         print(f"left out as bad: {names}; {run.skipped_cases} says why")
 
 
-def cases_in_use(run: RunDirectory, data: Path) -> tuple[list[Case], dict[str, list[str]]]:
+def cases_in_use(
+    run: RunDirectory, dataset: DataSet, data: Path
+) -> tuple[list[Case], dict[str, list[str]]]:
     """Returns the cases below `data` that a run does not leave out, and why it leaves out others.
 
     Raises UserError for a folder without cases.
     """
     skipped = read_skipped(run)
-    return [case for case in find_cases(data) if case.id not in skipped], skipped
+    return [case for case in dataset.find(data) if case.id not in skipped], skipped
 
 
-def check_cases(cases: Sequence[Case], slicing: SliceConfig, data: Path, cache: Path) -> None:
-    """Raises UserError if one of the cases below `data` does not pass `data.brats.verification`.
+def check_cases(cases: Sequence[Case], dataset: DataSet, request: Request) -> None:
+    """Raises UserError if one of the user's cases does not pass `DataSet.verify`.
 
     Where all their slices are prepared, they have passed before.
     """
-    bad = _bad_cases(cases, slicing, cache)
+    bad = _bad_cases(cases, dataset, request)
     if bad:
-        raise _refusal(bad, len(cases), slicing, data, ", or add --skip-bad to a new run")
+        raise _refusal(bad, len(cases), request, ", or add --skip-bad to a new run")
 
 
-def _bad_cases(cases: Sequence[Case], slicing: SliceConfig, cache: Path) -> dict[str, list[str]]:
-    scheme = resolve_scheme(cases, slicing.label_scheme)
+def _bad_cases(cases: Sequence[Case], dataset: DataSet, request: Request) -> dict[str, list[str]]:
+    slicing, cache = request.config.slicing, request.cache
+    dataset.settle(cases, slicing)  # refuses cases that contradict each other
     there = all(path.is_file() for case in cases for path in case.paths)  # not a link to nothing
     if there and not any(case.problems() for case in cases):
-        subjects = [case.subject() for case in cases]
-        if shards_directory(subjects, slicing, scheme, cache).exists():
+        if shards_directory(dataset, cases, slicing, cache).exists():
             return {}
-    verdicts = verify_cases(cases, slicing, cache)
+    verdicts = dataset.verify(cases, slicing, cache)
     return {verdict.case.id: list(verdict.problems) for verdict in verdicts if verdict.problems}
 
 
-def _refusal(bad: Problems, total: int, slicing: SliceConfig, data: Path, remedy: str) -> UserError:
+def _refusal(bad: Problems, total: int, request: Request, remedy: str) -> UserError:
     examples = [f"{case} ({texts[0].rstrip('.')})" for case, texts in bad.items()][:NAMED]
     more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    defaults, words = asdict(SliceConfig()), ["experiments/verify_data.py", "--data", str(data)]
+    data, slicing = request.data, request.config.slicing
+    defaults, words = asdict(type(slicing)()), ["experiments/verify_data.py", "--data", str(data)]
     for name, value in asdict(slicing).items():
         if value != defaults[name]:
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import tensorflow as tf
 
-from data.contract import REQUIRED_KEYS
+from data.contract import MAPS, DataSet
 from data.splits import Split
 from experiments.engine.fitting import Draw, fit
 from experiments.engine.request import Request
@@ -112,7 +112,7 @@ class Training:
     build: Callable[[Run], GANSystem]
     batches: Callable[[Run, Training], Callable[..., tf.data.Dataset]]
     draw: Optional[Draw] = None
-    keys: tuple[str, ...] = (*REQUIRED_KEYS, "seed", "source")
+    keys: tuple[str, ...] = ("images", "label", *MAPS, "seed", "source")
     learning_rate: str = "learning rate"
     batch_size: str = "batch size"
     needs: tuple[str, ...] = ()
@@ -183,7 +183,7 @@ class Experiment:
     presets: Mapping[str, Any]
     stages: tuple[Any, ...]
     key: str = ""
-    data: Any = None
+    data: Optional[DataSet] = None
     divide: Optional[Callable[[Sequence[str], Any], Split]] = None
     split: type[Split] = Split
     sources: Optional[Sources] = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 import numpy as np
 import tensorflow as tf
 
-from data.contract import REQUIRED_KEYS, check_batch
+from data.contract import DataSet, check_batch
 from data.pipeline import distributed
 from models.system import GANSystem
 from utils.metrics.collapse import collapse_figures
@@ -59,7 +59,7 @@ def fit(
 
     def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
         dataset = distributed(run.strategy, schedule.batch_size, make, first_step=step)
-        check_first_batch(dataset, run.strategy, training.keys)
+        check_first_batch(dataset, run.prepared.dataset, run.strategy, training.keys)
         return dataset
 
     with run.strategy.scope():
@@ -79,15 +79,16 @@ def fit(
 
 
 def check_first_batch(
-    dataset: Iterable[dict[str, tf.Tensor]],
+    batches: Iterable[dict[str, tf.Tensor]],
+    dataset: DataSet,
     strategy: tf.distribute.Strategy,
-    required: Sequence[str] = REQUIRED_KEYS,
+    required: Optional[Sequence[str]] = None,
 ) -> None:
     """Raises UserError if any replica's part of the first batch breaks the contract.
 
     A distributed data set starts anew for every iterator: the batch is also the first to train on.
     """
-    batch = next(iter(dataset))
+    batch = next(iter(batches))
     parts = {name: strategy.experimental_local_results(value) for name, value in batch.items()}
     for values in zip(*parts.values()):
-        check_batch(dict(zip(parts, values)), required)
+        check_batch(dict(zip(parts, values)), dataset, required)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from data.brats.label_schemes import resolve_scheme
-from data.brats.phantom import cached_phantom
-from data.brats.subjects import Case, find_cases
+from data.contract import Case, DataSet
 from data.shards import PreparedSlices, prepare_shards
 from data.splits import Split
 from experiments.engine.cases import Problems, cases_in_use, check_cases
@@ -16,10 +15,6 @@ from utils.runs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from experiments.engine.experiment import Experiment
-
-PHANTOM_NOTE = (
-    "built-in phantom (a demonstration object made from MNI152 templates, not medical data)"
-)
 
 
 def find_slices(
@@ -41,31 +36,31 @@ def find_slices(
 
     Raises UserError for bad data, and on resume for other cases than those of splits.json.
     """
-    config, cache = request.config, request.cache
-    cases, skipped, note = _find(run, request)
+    config, dataset = request.config, experiment.data
+    cases, skipped, note = _find(run, dataset, request)
     ids = [case.id for case in cases]
     if run.splits.exists():
-        split = experiment.split.load(run.splits)
+        split = experiment.split.load(run.splits, dataset.patient_of)
         split.check_subjects(ids, run.splits)
     else:
         split = experiment.divide(ids, config)
     if request.data:  # what is wrong with a phantom, preparing its slices tells as well
-        check_cases(cases, config.slicing, request.data, cache)
-    subjects = [case.subject() for case in cases]
-    scheme = resolve_scheme(subjects, config.slicing.label_scheme)
-    prepared = prepare_shards(subjects, config.slicing, scheme, cache)
+        check_cases(cases, dataset, request)
+    prepared = prepare_shards(dataset, cases, config.slicing, request.cache)
     if run.writes and not run.splits.exists():
         split.save(run.splits)
     return prepared, split, note, skipped
 
 
-def _find(run: RunDirectory, request: Request) -> tuple[list[Case], Problems, str]:
+def _find(
+    run: RunDirectory, dataset: DataSet, request: Request
+) -> tuple[Sequence[Case], Problems, str]:
     """Returns the cases that take part, the problems of skipped ones, and what the data is."""
     config, data = request.config, request.data
     if data is None:
-        tree = cached_phantom(request.cache, config.phantom_subjects, config.seed)
-        return find_cases(tree), {}, PHANTOM_NOTE
-    cases, skipped = cases_in_use(run, data)
+        tree = dataset.phantom(request.cache, config.phantom_subjects, config.seed)
+        return dataset.find(tree), {}, dataset.phantom_note
+    cases, skipped = cases_in_use(run, dataset, data)
     total = len(cases) + len(skipped)
     note = f" ({len(skipped)} of {total} cases left out as bad)" if skipped else ""
     return cases, skipped, f"{plain_name(data.name)}{note}"

@@ -47,7 +47,7 @@ def _open(run: Run) -> None:
         )
     if request.skip_bad and request.data is not None and not request.resume:
         if run.writes:
-            skip_bad_cases(run.config.slicing, run, request.data, request.cache)
+            skip_bad_cases(run, experiment.data, request)
         wait_for_all_workers(run.strategy)
     run.open_data()
     experiment.check_needs(request.stages, lambda stage: stage.finished(run))

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from data.brats.slices import output_size
-from data.contract import batch_shapes
+from data.contract import DataSet, batch_shapes
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Untrained
@@ -69,8 +68,8 @@ def print_plan(experiment: Experiment, request: Request, replicas: int) -> None:
         if reason:
             print(f"{line}  (left out: {reason})")
             continue
-        batch_size, size = schedule.batch_size // replicas, output_size(config.slicing)
-        memory = step_memory(run.trained(training), batch_size, size)
+        batch_size, size = schedule.batch_size // replicas, experiment.data.size(config.slicing)
+        memory = step_memory(run.trained(training), experiment.data, batch_size, size)
         total, kept = ((size / 2**20) for size in (sum(memory), memory.kept))
         print(f"{line}  {total:,.0f} MiB, {kept:,.0f} of it weights and optimisers")
 
@@ -88,16 +87,19 @@ def _print_networks(run: Planned) -> None:
             print(f"{name:<10}{count:>14,}   {type(system).__name__} {groups.get(name, '')}")
 
 
-def step_memory(system: GANSystem, batch_size: int, size: tuple[int, int]) -> Memory:
+def step_memory(
+    system: GANSystem, dataset: DataSet, batch_size: int, size: tuple[int, ...]
+) -> Memory:
     """Estimates what a system's training takes on one device, from the graph of its step.
 
     Args:
         system: the system.
+        dataset: what it learns from.
         batch_size: slices per device.
         size: height and width of the slices, pixels.
     """
     step = tf.function(system.train_step, autograph=False)
-    shapes = batch_shapes(batch_size, size)
+    shapes = batch_shapes(dataset, batch_size, size)
     batch = {key: tf.TensorSpec(*shape_and_type) for key, shape_and_type in shapes.items()}
     graph = step.get_concrete_function(batch).graph
     owners = (*system.networks.values(), graph)  # the graph also reads networks that only guide

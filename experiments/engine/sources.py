@@ -120,7 +120,7 @@ class Variants:
         if request.skip_bad and request.data is not None:
             for source in new if is_chief(strategy) else ():
                 with locked(source.path):
-                    skip_bad_cases(source.config.slicing, source, request.data, request.cache)
+                    skip_bad_cases(source, self.experiment.data, source.request)
             wait_for_all_workers(strategy)
         for source in runs.values():
             source.open_data()

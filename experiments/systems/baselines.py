@@ -8,7 +8,7 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from data.pipeline import number_of_slices
 from experiments.engine.experiment import Training
 from experiments.engine.fitting import Synthesize

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.engine.experiment import Experiment, Task
 from experiments.engine.run import Run
 from experiments.engine.slices import compiled
@@ -44,8 +44,8 @@ TABLE = Table(
     metrics=(
         Metric(
             "legacy_mse",
-            "mean over all pixels of (a - b)^2, with a the found and b the given label, 0 to 4; the "
-            "thesis' MSE",
+            "mean over all pixels of (a - b)^2, with a the found and b the given label, 0 to 4; "
+            "the thesis' MSE",
             -1,
         ),
         Metric(

@@ -9,7 +9,7 @@ import tensorflow as tf
 from models.system import Batch
 from utils.seeding import uniform
 
-# The paper's modality index 0, 1, 2 by the names of `data.contract.MODALITIES`, and the channels
+# The paper's modality index 0, 1, 2 by the names of `data.brats.names.MODALITIES`, and the channels
 # of `images` [B,H,W,4] that they are; all three are made from T2.
 TARGETS = ("Flair", "T1c", "T1")
 TARGET_CHANNELS = (3, 2, 0)

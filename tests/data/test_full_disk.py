@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from data import shards
 from data.brats import phantom
-from data.brats.subjects import find_subjects
+from data.brats.dataset import BRATS
 from data.shards import prepare_shards
 from data.synthetic_sets import files as synthetic_files
 from data.synthetic_sets.files import read_synthetic_set
@@ -102,18 +102,18 @@ class FullWriter:
 
 
 def test_a_full_cache_keeps_other_caches_and_says_what_it_needs(tmp_path, monkeypatch):
-    subjects = find_subjects(write_tree(tmp_path / "data", "flat2015", count=2))
+    cases = BRATS.find(write_tree(tmp_path / "data", "flat2015", count=2))
     cache = tmp_path / "cache"
-    other = prepare_shards(subjects[:1], TINY, "brats2015", cache, progress=False)
+    other = prepare_shards(BRATS, cases[:1], TINY, cache, progress=False)
     before = names(cache)
     monkeypatch.setattr(tf.io, "TFRecordWriter", FullWriter)
     # 2 cases x 4 slices of 8 x 8 pixels, four intensities of 2 bytes and a label
     with pytest.raises(DiskFullError, match=f"of {cache} is full: about 4608 bytes were"):
-        prepare_shards(subjects, TINY, "brats2015", cache, progress=False)
+        prepare_shards(BRATS, cases, TINY, cache, progress=False)
     assert names(cache) == before
     monkeypatch.undo()
-    assert shards.PreparedSlices.open(other.directory) == other
-    both = prepare_shards(subjects, TINY, "brats2015", cache, progress=False)
+    assert shards.PreparedSlices.open(BRATS, other.directory) == other
+    both = prepare_shards(BRATS, cases, TINY, cache, progress=False)
     assert both.slices_per_subject == (4, 4)
 
 

@@ -9,27 +9,30 @@ import pytest
 import tensorflow as tf
 
 from data.augmentation import Augmentation
-from data.brats.subjects import find_subjects
-from data.contract import MODALITIES, check_batch
+from data.brats.dataset import BRATS
+from data.brats.names import MODALITIES
+from data.contract import check_batch
 from data.pipeline import (
-    MapConfig,
     RandomMaps,
+    class_files,
     distributed,
-    enhancing_files,
     evaluation_batches,
     lesion_labels,
     number_of_slices,
     training_batches,
 )
-from data.shards import parse_record, prepare_shards
+from data.shards import parse_record
+from data.structure_maps.cutting import MapConfig
 from data.structure_maps.extraction import structure_and_outside
-from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
+from tests.data.trees import case_files, prepare, tiny_case, write_case, write_tree
 from tests.devices import mirrored_strategy
 from utils.errors import UserError
 
 # The tiny cases are noise; this threshold turns about half of their pixels into lines.
 MAPS = MapConfig(modality="T1", edge_threshold=0.1, structure_median=1, mask_zoom=0)
+CONSTANTS = MAPS.constants(BRATS)
 MIRROR = Augmentation(mirror=True)
+TWICE = {"enhancing": 2, "oedema": 0}
 PATIENTS = tuple(f"brats_2013_pat000{number}_1" for number in (1, 2))
 SLICES = [(subject, axial) for subject in (0, 1) for axial in (1, 2, 3, 4)]
 
@@ -38,15 +41,16 @@ SLICES = [(subject, axial) for subject in (0, 1) for axial in (1, 2, 3, 4)]
 def prepared(tmp_path_factory):
     """Two subjects of four slices 8x8."""
     folder = tmp_path_factory.mktemp("pipeline")
-    subjects = find_subjects(write_tree(folder / "data", "flat2015"))
-    return prepare_shards(subjects, TINY, "brats2015", folder / "cache", progress=False)
+    return prepare(write_tree(folder / "data", "flat2015"), folder / "cache")
 
 
 @pytest.fixture(scope="module")
 def records(prepared) -> dict:
     """{(subject, axial): record} of every prepared slice."""
     files = tf.data.TFRecordDataset([str(path) for path in prepared.files])
-    parsed = files.map(lambda record: parse_record(record, prepared.size)).as_numpy_iterator()
+    parsed = files.map(
+        lambda record: parse_record(record, BRATS, prepared.size)
+    ).as_numpy_iterator()
     return {tuple(record["source"].tolist()): record for record in parsed}
 
 
@@ -98,9 +102,9 @@ def test_without_maps_none_are_cut(prepared):
     assert set(whole) - set(batch) == {"structure", "outside"}
     for name, array in batch.items():
         np.testing.assert_array_equal(array, whole[name], err_msg=name)
-    check_batch(batch, ("images", "label", "seed", "source"))
+    check_batch(batch, BRATS, ("images", "label", "seed", "source"))
     with pytest.raises(UserError, match="structure is missing"):
-        check_batch(batch)
+        check_batch(batch, BRATS)
 
 
 def test_examples_are_the_prepared_slices(prepared, records):
@@ -114,9 +118,7 @@ def test_mirrored_slices_keep_their_labels_and_their_maps(prepared, records):
     batches = take(prepared, 16, augmentation=MIRROR)
     mirrored = 0
     for batch in batches:
-        structure, _ = structure_and_outside(
-            batch["images"][..., :1], batch["label"], MAPS.constants
-        )
+        structure, _ = structure_and_outside(batch["images"][..., :1], batch["label"], CONSTANTS)
         np.testing.assert_array_equal(batch["structure"], structure)
         for image, label, source in zip(batch["images"], batch["label"], sources([batch])):
             record = records[source]
@@ -135,15 +137,16 @@ def test_slices_with_enhancing_tumour_are_repeated(tmp_path):
         for axial in set(range(len(case.label))) - set(enhancing):
             case.label[axial][case.label[axial] == 4] = 2
         write_case(case_files(tmp_path / "data", "flat2015", number), case)
-    subjects = find_subjects(tmp_path / "data")
-    prepared = prepare_shards(subjects, TINY, "brats2015", tmp_path / "cache", progress=False)
-    assert [file.keep.tolist() for file in enhancing_files(prepared, PATIENTS)] == [
+    prepared = prepare(tmp_path / "data", tmp_path / "cache")
+    assert [file.keep.tolist() for file in class_files(prepared, PATIENTS, "enhancing")] == [
         [False, True, False, True]
     ]
-    batches = take(prepared, 12, maps=None, batch_size=1, enhancing_repeats=2)
+    with pytest.raises(UserError, match="brats has no class 'cyst'; give one of background, nec"):
+        class_files(prepared, PATIENTS, "cyst")
+    batches = take(prepared, 12, maps=None, batch_size=1, repeats=TWICE)
     repeated = {source: 3 if source in ((0, 2), (0, 4)) else 1 for source in SLICES}
     assert Counter(sources(batches)) == repeated
-    later = take(prepared, 2, maps=None, batch_size=1, enhancing_repeats=2, first_step=5)
+    later = take(prepared, 2, maps=None, batch_size=1, repeats=TWICE, first_step=5)
     assert sources(later) == sources(batches)[5:7]
 
 
@@ -273,7 +276,7 @@ def test_maps_are_cut_from_the_chosen_modality(prepared, modality):
     (batch,) = take(prepared, 1, maps=replace(MAPS, modality=modality))
     index = MODALITIES.index(modality)
     structure, outside = structure_and_outside(
-        batch["images"][..., index : index + 1], batch["label"], MAPS.constants
+        batch["images"][..., index : index + 1], batch["label"], CONSTANTS
     )
     np.testing.assert_array_equal(batch["structure"], structure)
     np.testing.assert_array_equal(batch["outside"], outside)
@@ -285,9 +288,7 @@ def test_a_random_modality_is_drawn_for_every_example(prepared):
     for batch in batches:
         cut = np.stack(
             [
-                structure_and_outside(
-                    batch["images"][..., i : i + 1], batch["label"], MAPS.constants
-                )[0]
+                structure_and_outside(batch["images"][..., i : i + 1], batch["label"], CONSTANTS)[0]
                 for i in range(len(MODALITIES))
             ]
         )
@@ -298,8 +299,8 @@ def test_a_random_modality_is_drawn_for_every_example(prepared):
 
 
 def test_changes_of_constants_reach_the_algorithms():
-    constants = MapConfig(variant="thesis", mask_zoom=6).constants
-    untouched = MapConfig(variant="thesis").constants
+    constants = MapConfig(variant="thesis", mask_zoom=6).constants(BRATS)
+    untouched = MapConfig(variant="thesis").constants(BRATS)
     assert constants == replace(untouched, mask_zoom=6) != untouched
 
 
@@ -314,7 +315,7 @@ def test_changes_of_constants_reach_the_algorithms():
 )
 def test_maps_that_cannot_be_cut_are_refused(field, value, remedy):
     with pytest.raises(UserError, match=f"--maps.{field} is {value!r}; give {remedy}"):
-        MapConfig(**{field: value})
+        MapConfig(**{field: value}).check(BRATS)
 
 
 def test_evaluation_is_complete_and_in_order(prepared, records):
@@ -338,8 +339,7 @@ def test_labels_without_lesion_are_left_out(tmp_path):
         if number == 1:
             case.label[2, 5, 5], case.label[4, 5, 5] = 4, 2
         write_case(case_files(tmp_path / "data", "flat2015", number), case)
-    subjects = find_subjects(tmp_path / "data")
-    prepared = prepare_shards(subjects, TINY, "brats2015", tmp_path / "cache", progress=False)
+    prepared = prepare(tmp_path / "data", tmp_path / "cache")
     labels = lesion_labels(prepared, PATIENTS)
     assert labels.shape == (2, 8, 8, 1) and labels.dtype == np.uint8
     assert labels.max(axis=(1, 2, 3)).tolist() == [4, 2]

@@ -6,18 +6,16 @@ from itertools import islice
 
 import pytest
 
-from data.brats.subjects import find_subjects
-from data.pipeline import MapConfig, training_batches
-from data.shards import prepare_shards
-from tests.data.trees import TINY, write_tree
+from data.pipeline import training_batches
+from data.structure_maps.cutting import MapConfig
+from tests.data.trees import prepare, write_tree
 
 
 @pytest.fixture(scope="module")
 def one_file(tmp_path_factory):
     """Prepared slices of which the first patient's file is used."""
     folder = tmp_path_factory.mktemp("sharding")
-    subjects = find_subjects(write_tree(folder / "data", "flat2015"))
-    return prepare_shards(subjects, TINY, "brats2015", folder / "cache", progress=False)
+    return prepare(write_tree(folder / "data", "flat2015"), folder / "cache")
 
 
 def batches(prepared, workers: int, index: int, count: int) -> list[dict]:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data.brats.dataset import BRATS
+from data.brats.names import MODALITIES
 from data.brats.slices import SliceConfig
-from data.contract import MODALITIES
+from data.brats.subjects import Subject, find_cases
+from data.shards import PreparedSlices, prepare_shards
 from data.volumes import write_volume
 
 LAYOUTS = ("nested2015", "flat2015", "brats2013", "brats2020", "brats2023")
@@ -75,3 +78,13 @@ def write_tree(
     for number in range(1, count + 1):
         write_case(case_files(root, layout, number), tiny_case(number, shape))
     return root
+
+
+def find_subjects(root: Path) -> list[Subject]:
+    """Returns the cases below `root`, which must be complete."""
+    return [case.subject() for case in find_cases(root)]
+
+
+def prepare(root: Path, cache: Path, config: SliceConfig = TINY) -> PreparedSlices:
+    """Returns the prepared slices of all cases below `root`."""
+    return prepare_shards(BRATS, find_cases(root), config, cache, progress=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from data.brats.dataset import BRATS
 from data.splits import Split, split_subjects
 from experiments.configs.brats import TINY as PRESET
 from experiments.engine.cli import Script, main, parse
@@ -23,7 +24,8 @@ def open_context(config, run, strategy, data, cache) -> Context:
     """Like that of the main system, without its rules for the size of slices."""
 
     def divide(ids: list[str]) -> Split:
-        return split_subjects(ids, config.test_fraction, seed=config.seed)
+        fraction, patient_of = config.test_fraction, BRATS.patient_of
+        return split_subjects(ids, fraction, seed=config.seed, patient_of=patient_of)
 
     return Context(config, run, strategy, **open_data(config, run, data, cache, Split, divide))
 

@@ -9,6 +9,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.shards import PreparedSlices
 from data.splits import split_subjects
 from experiments import verify_data
@@ -35,7 +36,8 @@ def test_good_data_trains_as_ever_and_is_checked_once(bench, capsys):
     (context,) = bench.contexts
     assert context.skipped == {} and context.data_note == "data"
     assert not bench.run.skipped_cases.exists() and "skip_bad" not in bench.run.config.read_text()
-    assert split_subjects(NAMES, CONFIG.test_fraction, seed=CONFIG.seed) == context.split
+    settings = {"seed": CONFIG.seed, "patient_of": BRATS.patient_of}
+    assert split_subjects(NAMES, CONFIG.test_fraction, **settings) == context.split
     shutil.rmtree(bench.data.parent / "cache" / "verified")
     assert bench.start("--resume") == 0  # the slices of these cases are there
     assert "Checking" not in capsys.readouterr().err
@@ -67,7 +69,7 @@ def test_skip_bad_leaves_them_out_of_split_and_slices_and_says_so(bench, capsys)
     good = [NAMES[0], *NAMES[3:]]
     split = json.loads(bench.run.splits.read_text())
     assert sorted(split["train"] + split["test"]) == good
-    assert list(PreparedSlices.open(context.prepared.directory).subject_ids) == good
+    assert list(PreparedSlices.open(BRATS, context.prepared.directory).subject_ids) == good
     assert context.data_note == "data (2 of 6 cases left out as bad)"
     report = Report("<report>")
     add_trainings(report, context, ())

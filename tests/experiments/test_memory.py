@@ -24,6 +24,7 @@ sys.path.insert(0, {str(REPOSITORY)!r})
 from utils.runs.environment import prepare_tensorflow
 prepare_tensorflow()
 import tensorflow as tf
+from data.brats.dataset import BRATS
 from data.contract import batch_shapes
 from experiments.benchmarking.stages import widened
 from experiments.configs.brats import THESIS
@@ -49,7 +50,8 @@ system = {{
 }}[sys.argv[1]]()
 batch_size = 4 if sys.argv[1] == "segmentation" else 1
 memory = step_memory(system, batch_size, (184, 144))
-batch = {{key: tf.zeros(*each) for key, each in batch_shapes(batch_size, (184, 144)).items()}}
+shapes = batch_shapes(BRATS, batch_size, (184, 144))
+batch = {{key: tf.zeros(*each) for key, each in shapes.items()}}
 step = tf.function(system.train_step, autograph=False)
 for _ in range(3):
     step(batch)

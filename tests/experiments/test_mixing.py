@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.pipeline import RecordFile
 from data.shards import parse_record
 from data.synthetic_sets.building import SyntheticConfig
@@ -126,7 +127,7 @@ def test_selected_samples_become_records_once(monkeypatch, tmp_path):
     assert [len(file.keep) for file in files] == [50, 10]
     written = {file.path: file.path.stat().st_mtime_ns for file in files}
     records = tf.data.TFRecordDataset([str(file.path) for file in files])
-    parsed = list(records.map(lambda r: parse_record(r, (8, 8))).as_numpy_iterator())
+    parsed = list(records.map(lambda r: parse_record(r, BRATS, (8, 8))).as_numpy_iterator())
     assert [record["source"].tolist() for record in parsed] == [[4, 2 * i] for i in range(60)]
     np.testing.assert_allclose(parsed[9]["images"], 0.18, atol=1e-5)
     assert (parsed[9]["label"] == 18 % 5).all()

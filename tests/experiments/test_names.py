@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from data.brats.dataset import BRATS
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
 from experiments.engine.cli import exit_code
@@ -44,7 +45,7 @@ def bench(tmp_path):
 def test_hostile_names_are_data_like_any_other(bench):
     assert bench.start() == 0
     (context,) = bench.contexts
-    prepared = PreparedSlices.open(context.prepared.directory)
+    prepared = PreparedSlices.open(BRATS, context.prepared.directory)
     assert set(NAMES) < set(prepared.subject_ids) and len(prepared.subject_ids) == 14
     for name in NAMES:
         (batch,) = evaluation_batches(prepared, [name], 8)

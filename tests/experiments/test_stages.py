@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
+from data.brats.names import MODALITIES
 from data.brats.slices import SliceConfig
-from data.contract import MODALITIES
 from data.shards import parse_record
 from data.splits import Split
 from experiments.configs.brats import TINY as PRESET
@@ -55,7 +56,7 @@ def context(tmp_path_factory):
 def records(context) -> list[dict]:
     size = context.prepared.size
     files = tf.data.TFRecordDataset([str(path) for path in context.prepared.files])
-    return list(files.map(lambda record: parse_record(record, size)).as_numpy_iterator())
+    return list(files.map(lambda record: parse_record(record, BRATS, size)).as_numpy_iterator())
 
 
 @pytest.mark.parametrize("layout", ["nested2015", "brats2020", "brats2023"])
@@ -187,12 +188,12 @@ def test_every_part_of_the_first_batch_is_checked():
         return strategy.distribute_datasets_from_function(lambda context: examples)
 
     dataset = pairs(4, 3)
-    check_first_batch(dataset, strategy)
+    check_first_batch(dataset, BRATS, strategy)
     (trained_on,) = dataset
     labels = strategy.experimental_local_results(trained_on["label"])
     assert [int(label[0, 0, 0, 0]) for label in labels] == [4, 3]  # nothing was skipped
     with pytest.raises(UserError, match="Batch key label .* with 5"):
-        check_first_batch(pairs(4, 5), strategy)
+        check_first_batch(pairs(4, 5), BRATS, strategy)
 
 
 @pytest.mark.parametrize("step", [0, 2])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.brats import PRESETS, BratsConfig
 from tests.experiments.conftest import STAGES, history, train

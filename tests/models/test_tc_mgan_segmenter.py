@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from models.tc_mgan import modalities
 from models.tc_mgan.config import EVALUATION, SegmenterConfig
 from models.tc_mgan.segmenter import Segmenter

@@ -12,11 +12,10 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import MANIFEST, WHOLE, Shard, sample_folder
-from experiments.engine.opening import PHANTOM_NOTE
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
@@ -76,8 +75,8 @@ def draw_set(run: Run, directory: Path, config: SyntheticConfig, shard: Shard = 
     Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
     """
     # The set is for publication: not even the name of the data's folder belongs in it.
-    phantom = run.data_note == PHANTOM_NOTE
-    note = PHANTOM_NOTE if phantom else "slices of the folder that --data named"
+    phantom = run.prepared.dataset.phantom_note
+    note = phantom if run.data_note == phantom else "slices of the folder that --data named"
     system = run.trained("synthesis")
     build_synthetic_set(
         directory,

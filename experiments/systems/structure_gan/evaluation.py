@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Optional
 
 import numpy as np
+import tensorflow as tf
 
+from data.brats.names import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.brats.slices import pixel_size
-from data.contract import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.engine.run import Run
@@ -49,11 +50,15 @@ def held_out(run: Run) -> Slices:
     lesion.
     """
     slices = real_slices(run.prepared, run.split.test)
-    constants, size = run.config.maps.constants, run.config.evaluation.batch_size
+    constants, size = (
+        run.config.maps.constants(run.prepared.dataset),
+        run.config.evaluation.batch_size,
+    )
 
     def cut(batch: dict) -> dict:
         images = batch["images"]
-        masks = [extract_outside(images[..., i : i + 1], constants) for i in range(len(MODALITIES))]
+        planes = tf.split(images, images.shape[-1], axis=-1)
+        masks = [extract_outside(plane, constants) for plane in planes]
         structure, _ = structure_and_outside(images[..., :1], batch["label"], constants)
         # A pixel is outside the organ only if no modality shows it.
         return {"outside": np.min(masks, axis=0), "structure": structure}
@@ -131,7 +136,7 @@ def overlap_figures(run: Run, slices: Slices, prefix: str) -> dict[str, float]:
     count = min(len(slices.images), run.config.evaluation.overlap_slices)
     chosen = np.linspace(0, len(slices.images) - 1, count).astype(int)  # evenly, all patients
     images, label = slices.images[chosen], slices.label[chosen, ..., None]
-    constants = run.config.maps.constants
+    constants = run.config.maps.constants(run.prepared.dataset)
     maps = [
         structure_and_outside(images[..., i : i + 1], label, constants)[0].numpy()[..., 0]
         for i in range(len(MODALITIES))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.engine.fitting import Synthesize
 from experiments.engine.pictures import label_row, plain_row, slice_rows
 from utils.reporting.pictures import grid

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from data.pipeline import evaluation_batches
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.privacy import AuditConfig

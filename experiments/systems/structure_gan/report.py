@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from data.contract import LABEL_NAMES, MODALITIES
+from data.brats.names import LABEL_NAMES, MODALITIES
+from experiments.configs.privacy import AuditConfig
+from experiments.engine.pictures import plain_row, slice_rows
+from experiments.engine.report import add_trainings
+from experiments.engine.run import Run
+from experiments.engine.slices import Slices
+from experiments.systems.structure_gan.evaluation import held_out, synthetic
 from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
     audit_chart,
@@ -15,12 +21,6 @@ from experiments.systems.structure_gan.privacy import (
     audit_table,
     worst_pairs,
 )
-from experiments.configs.privacy import AuditConfig
-from experiments.engine.pictures import plain_row, slice_rows
-from experiments.engine.report import add_trainings
-from experiments.engine.run import Run
-from experiments.engine.slices import Slices
-from experiments.systems.structure_gan.evaluation import held_out, synthetic
 from utils.reporting.pictures import grid
 from utils.reporting.report import Report
 from utils.runs.files import read_json

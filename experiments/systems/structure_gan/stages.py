@@ -8,7 +8,7 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from data.brats.slices import output_size
+from data.brats.dataset import BRATS
 from data.pipeline import RandomMaps, lesion_labels
 from data.splits import Split, split_subjects
 from data.synthetic_sets.building import random_maps
@@ -93,7 +93,7 @@ def generated_maps(run: Run, match: bool = True) -> RandomMaps:
 
 def divide(ids: Sequence[str], config: BratsConfig) -> Split:
     """Returns the run's split by patient."""
-    return split_subjects(ids, config.test_fraction, seed=config.seed)
+    return split_subjects(ids, config.test_fraction, seed=config.seed, patient_of=BRATS.patient_of)
 
 
 def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
@@ -103,7 +103,7 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     one pixel, or batches that the replicas cannot share.
     """
     config = request.config
-    size = output_size(config.slicing)
+    size = BRATS.size(config.slicing)
     check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
     for stage in ("registration", "synthesis"):
         check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, size)
@@ -184,6 +184,7 @@ TRAIN_BRATS = Experiment(
             always=True,
         ),
     ),
+    data=BRATS,
     divide=divide,
     check=check_sizes,
 )

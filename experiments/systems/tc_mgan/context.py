@@ -9,8 +9,9 @@ from typing import Callable, Optional
 
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.splits import ThreeWaySplit, split_three_ways
-from experiments.configs.tc_mgan import TRAININGS, TranslationConfig
+from experiments.configs.tc_mgan import SHARES, TRAININGS, TranslationConfig
 from experiments.engine.plan import print_settings, print_trainings
 from experiments.engine.run_context import RunContext, open_data
 from models.system import GANSystem
@@ -73,7 +74,7 @@ def open_translation(
     """Returns the context of a run on `data` or on the phantom, see `open_data`."""
 
     def divide(ids: list[str]) -> ThreeWaySplit:
-        return split_three_ways(ids, seed=config.seed)
+        return split_three_ways(ids, SHARES, seed=config.seed, patient_of=BRATS.patient_of)
 
     found = open_data(config, run, data, cache, ThreeWaySplit, divide)
     return TranslationContext(config, run, strategy, **found)

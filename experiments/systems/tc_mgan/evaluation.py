@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from data.contract import LABEL_NAMES
+from data.brats.names import LABEL_NAMES
 from data.pipeline import evaluation_batches
 from experiments.engine.run import Run
 from experiments.engine.slices import Slices, compiled, infer, real_slices

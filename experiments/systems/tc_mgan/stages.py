@@ -7,8 +7,9 @@ from typing import Any, Callable
 
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.splits import ThreeWaySplit, split_three_ways
-from experiments.configs.tc_mgan import PRESETS, TRAININGS, TranslationConfig
+from experiments.configs.tc_mgan import PRESETS, SHARES, TRAININGS, TranslationConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -24,7 +25,8 @@ from utils.training.trainer import check_batch_sizes
 def moved_slices(run: Run, training: Training) -> Callable:
     """Returns what makes batches of moved slices; those with enhancing tumour come more often."""
     config = run.config
-    moves = {"augmentation": config.augmentation, "enhancing_repeats": config.enhancing_repeats}
+    repeats = {"enhancing": config.enhancing_repeats}
+    moves = {"augmentation": config.augmentation, "repeats": repeats}
     return run.pipeline(training, maps=None, **moves)
 
 
@@ -43,7 +45,7 @@ def without_segmenter(config: TranslationConfig) -> str:
 
 def divide(ids: Sequence[str], config: TranslationConfig) -> ThreeWaySplit:
     """Returns the run's split by patient, with a part "gan" that S and G share."""
-    return split_three_ways(ids, seed=config.seed)
+    return split_three_ways(ids, SHARES, seed=config.seed, patient_of=BRATS.patient_of)
 
 
 def check_batches(request: Request, strategy: tf.distribute.Strategy) -> None:
@@ -93,6 +95,7 @@ TRAIN_TC_MGAN = Experiment(
             always=True,
         ),
     ),
+    data=BRATS,
     divide=divide,
     split=ThreeWaySplit,
     check=check_batches,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.configs.table1 import PRESETS
 from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.request import Request

@@ -1,4 +1,4 @@
-"""Thesis Table 5: segmenters trained on mixtures of real, synthetic and augmented slices (5.6.1)."""
+"""Thesis Table 5 (5.6.1): segmenters trained on real, synthetic and augmented slices."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ TABLE = Table(
     metrics=(
         Metric(
             "dice",
-            "the original code's Dice of label numbers a and b, (2 sum ab + e) / (sum a^2 + sum b^2 "
-            "+ e), which weighs classes by their number and serves the comparison with the thesis",
+            "the original code's Dice of label numbers a and b, (2 sum ab + e) / (sum a^2 +"
+            " sum b^2 + e), which weighs classes by their number and serves the comparison with "
+            "the thesis",
             1,
             spread="dice_std",
         ),
@@ -145,9 +146,9 @@ def _conditions(run: Run, results: pd.DataFrame) -> str:
         f"Trained on {size} slices (1 in the amounts), tested on "
         f"{number_of_slices(prepared, split.test)} real slices of the held-out patients. Every row "
         f"presents {presented} slices, as many as {presented / size:.3g} passes over the real ones "
-        "(100 in the thesis; few mean that no row is trained to its end). Segmenter: U-Net of width "
-        f"{config.segmentation.width}, {config.inputs}; parts of the real data by {config.subset}; "
-        f"up to {results['repeat'].nunique()} repeat(s)."
+        "(100 in the thesis; few mean that no row is trained to its end). Segmenter: U-Net of "
+        f"width {config.segmentation.width}, {config.inputs}; parts of the real data by "
+        f"{config.subset}; up to {results['repeat'].nunique()} repeat(s)."
     )
 
 

@@ -158,6 +158,7 @@ class Bench:
         return functools.partial(
             mixed_batches,
             phases=phases,
+            dataset=self.run.prepared.dataset,
             size=self.run.prepared.size,
             seed=derive_seed(seed, "order", repeat),
             enhancement_seed=derive_seed(seed, "enhancement"),

@@ -11,7 +11,7 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from data.contract import MODALITIES
+from data.brats.names import MODALITIES
 from experiments.configs.table3 import PRESETS, Table3Config
 from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.pictures import plain_row

@@ -60,9 +60,9 @@ TABLE = Table(
     metrics=(
         Metric(
             "dice",
-            "Dice (2I + 1) / (A + B + 1) of the whole tumour per slice, probabilities cut at 0.5; 1 "
-            "where both masks are empty; mean ± standard deviation over all slices of the held-out "
-            "patients",
+            "Dice (2I + 1) / (A + B + 1) of the whole tumour per slice, probabilities cut at 0.5; "
+            "1 where both masks are empty; mean ± standard deviation over all slices of the "
+            "held-out patients",
             1,
             "whole-tumour Dice, mean over held-out slices (1 is perfect)",
             spread="dice_std",
@@ -188,9 +188,7 @@ TABLE2_TC_MGAN = Experiment(
     TABLE2_PRESETS,
     stages=(Task("table", write),),
     key="table2_tc_mgan",
-    sources=Variants(
-        TRAIN_TC_MGAN, OPTION, lambda config: variant_configs(config.training)
-    ),
+    sources=Variants(TRAIN_TC_MGAN, OPTION, lambda config: variant_configs(config.training)),
     check=check,
     outline=lambda request: f"rows: {', '.join(TITLE.values())}",
     options=(OPTION,),

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from data.brats.label_schemes import resolve_scheme, to_2015
-from data.brats.subjects import Subject
+from data.brats.subjects import Case
 from utils.errors import UserError
 
 SOURCE = Path("case_seg.nii.gz")
 
 
-def subject(naming: str, case: str = "case") -> Subject:
-    return Subject(case, {}, SOURCE, naming)
+def subject(naming: str, case: str = "case") -> Case:
+    return Case(case, {}, naming)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from skimage.filters import threshold_multiotsu
 
 from data.brats import phantom
+from data.brats.names import MODALITIES
 from data.brats.phantom_anatomy import Anatomy, SmoothField, fit_axis
 from data.brats.phantom_lesion import grow_lesion
-from data.contract import MODALITIES
 from utils.errors import UserError
 
 SLICES = slice(55, 105)

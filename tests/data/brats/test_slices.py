@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 from data.brats.label_schemes import resolve_scheme
+from data.brats.names import MODALITIES
 from data.brats.slices import SliceConfig, output_size, pixel_size, prepare_subject
-from data.brats.subjects import find_subjects
-from data.contract import MODALITIES
 from data.volumes import write_volume
-from tests.data.trees import LAYOUTS, SHAPE, TINY, Case, case_files, tiny_case, write_case
+from tests.data.trees import (
+    LAYOUTS,
+    SHAPE,
+    TINY,
+    Case,
+    case_files,
+    find_subjects,
+    tiny_case,
+    write_case,
+)
 from utils.errors import UserError
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from data.brats.subjects import find_scans, find_subjects
-from data.contract import MODALITIES
-from tests.data.trees import LAYOUTS, case_files
+from data.brats.names import MODALITIES
+from data.brats.subjects import find_scans, patient_of
+from tests.data.trees import LAYOUTS, case_files, find_subjects
 from utils.errors import UserError
 
 
@@ -165,3 +165,22 @@ def test_a_folder_without_the_modality_is_refused(tmp_path):
     touch(case_files(tmp_path, "brats2020")["T1"])
     with pytest.raises(UserError, match="None of the 1 cases .* has a T2 scan"):
         find_scans(tmp_path, "T2")
+
+
+@pytest.mark.parametrize(
+    ("subject", "patient"),
+    [
+        ("brats_tcia_pat149_0001", "brats_tcia_pat149"),
+        ("HGG_brats_tcia_pat149_0002", "brats_tcia_pat149"),
+        ("brats_2013_pat0001_1", "brats_2013_pat0001"),
+        ("LGG_brats_2013_pat0001_1", "LGG_brats_2013_pat0001"),
+        ("HG_0001", "HG_0001"),
+        ("Brats17_2013_2_1", "Brats17_2013_2"),
+        ("BraTS19_CBICA_AAB_1", "BraTS19_CBICA_AAB"),
+        ("BraTS20_Training_001", "BraTS20_Training_001"),
+        ("BraTS2021_00020", "BraTS2021_00020"),
+        ("BraTS-GLI-00020-001", "BraTS-GLI-00020"),
+    ],
+)
+def test_the_patient_is_the_id_without_its_time_point(subject, patient):
+    assert patient_of(subject) == patient

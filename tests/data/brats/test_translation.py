@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.brats.names import MODALITIES
 from data.brats.slices import SliceConfig, prepare_subject
-from data.brats.subjects import find_subjects
 from data.brats.translation import FULL_SCALE, predicted_volume, source_slices
-from data.contract import MODALITIES
-from tests.data.trees import Case, case_files, write_case
+from tests.data.trees import Case, case_files, find_subjects, write_case
 from utils.errors import UserError
 
 # Training took slices 2..4 of a crop that is off the centre; a prediction takes what has brain.

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
-from data.brats.subjects import find_subjects
-from data.shards import prepare_shards
 from data.synthetic_sets.export import (
     Grid,
     as_volumes,
@@ -20,7 +19,7 @@ from data.synthetic_sets.export import (
 )
 from data.synthetic_sets.nnunet import validation_folds, write_nnunet
 from data.volumes import write_volume
-from tests.data.trees import TINY, case_files, tiny_case, write_tree
+from tests.data.trees import TINY, case_files, prepare, tiny_case, write_tree
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 
@@ -47,8 +46,7 @@ def directory(tmp_path):
 
 @pytest.fixture
 def prepared(tmp_path):
-    subjects = find_subjects(write_tree(tmp_path / "tree", "nested2015"))
-    return prepare_shards(subjects, TINY, "brats2015", tmp_path / "cache", progress=False)
+    return prepare(write_tree(tmp_path / "tree", "nested2015"), tmp_path / "cache")
 
 
 def test_the_corner_is_the_centre_of_the_first_pixel():
@@ -89,7 +87,7 @@ def test_files_hold_the_arrays_and_their_place(directory, prepared, tmp_path):
         *synthetic_cases(directory, chosen_samples(directory, selected=True)),
         *real_cases(prepared, prepared.subject_ids),
     ]
-    rows = write_plain(tmp_path / "out", cases, GRID, ".nii.gz")
+    rows = write_plain(tmp_path / "out", cases, BRATS, GRID, ".nii.gz")
     assert len(cases) == len(rows) == 2 + 2 * 4
     image = sitk.ReadImage(str(tmp_path / "out" / "images" / "synthetic_000001_T2.nii.gz"))
     with np.load(directory / "samples" / "synthetic_000001.npz") as arrays:
@@ -113,11 +111,9 @@ def test_real_slices_lie_where_they_were_cut_from(tmp_path):
     arrays = {**case.images, "label": case.label}
     for kind, array in arrays.items():
         write_volume(files[kind], array, origin=(5, -239, 30), direction=direction)
-    prepared = prepare_shards(
-        find_subjects(tmp_path / "tree"), TINY, "brats2015", tmp_path / "cache", progress=False
-    )
+    prepared = prepare(tmp_path / "tree", tmp_path / "cache")
     volumes = as_volumes(real_cases(prepared, prepared.subject_ids))
-    write_plain(tmp_path, volumes, GRID, ".nii.gz")
+    write_plain(tmp_path, volumes, BRATS, GRID, ".nii.gz")
     whole = sitk.ReadImage(str(files["label"]))
     part = sitk.ReadImage(str(tmp_path / "labels" / "real_0000.nii.gz"))
     for index in np.ndindex(part.GetSize()):
@@ -138,7 +134,7 @@ def test_volumes_stack_slices_in_place(directory, prepared, tmp_path):
     assert first.axial == 1 and not first.images[1].any() and not first.label[1].any()
     np.testing.assert_array_equal(first.images[2], real[1].images[0])
     assert [row["index"] for row in first.rows] == [0, 2, 3]
-    write_plain(tmp_path, volumes, GRID, ".mha")
+    write_plain(tmp_path, volumes, BRATS, GRID, ".mha")
     assert sitk.ReadImage(str(tmp_path / "labels" / "real_0000.mha")).GetSize() == (8, 8, 4)
 
 
@@ -158,7 +154,7 @@ def test_folds_validate_real_cases_by_patient():
 
 def test_the_raw_data_set_of_nnunet(directory, tmp_path):
     cases = synthetic_cases(directory, chosen_samples(directory))
-    write_nnunet(tmp_path, cases, GRID, "a note")
+    write_nnunet(tmp_path, cases, BRATS, GRID, "a note")
     dataset = read_json(tmp_path / "dataset.json")
     assert list(dataset["labels"].values()) == [0, 1, 2, 3, 4]  # 3 and 4 never occur
     assert dataset["channel_names"] == {"0": "T1", "1": "T2", "2": "T1c", "3": "Flair"}
@@ -173,7 +169,8 @@ def test_nnunet_takes_no_other_axis_for_the_one_across_slices(directory, tmp_pat
     for downsample in (1, 2):
         grid = Grid.of(SliceConfig(downsample=downsample))
         folder = tmp_path / str(downsample)
-        write_nnunet(folder, synthetic_cases(directory, chosen_samples(directory)), grid, "a note")
+        cases = synthetic_cases(directory, chosen_samples(directory))
+        write_nnunet(folder, cases, BRATS, grid, "a note")
         image = sitk.ReadImage(str(folder / "labelsTr" / "synthetic_000000.nii.gz"))
         assert image.GetSpacing()[:2] == (downsample, downsample)
         assert np.argmax(image.GetSpacing()[::-1]) == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.pipeline import RecordFile
 from data.shards import serialize_record
 from data.synthetic_sets.mixing import Phase, Sources, kept, mixed_batches, pool, subset_ranks
@@ -37,7 +38,8 @@ def sources(tmp_path_factory) -> Sources:
 
 
 def batches(phases, count: int, first_step: int = 0, **options) -> list[dict]:
-    dataset = mixed_batches(phases, SIZE, 3, 7, batch_size=4, first_step=first_step, **options)
+    options.update(batch_size=4, first_step=first_step)
+    dataset = mixed_batches(phases, BRATS, SIZE, 3, 7, **options)
     return list(dataset.take(count).as_numpy_iterator())
 
 

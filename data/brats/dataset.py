@@ -1,0 +1,65 @@
+"""BRATS as a data set: four modalities, five classes with the BRATS 2015 meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from data.brats.label_schemes import resolve_scheme
+from data.brats.names import LABEL_NAMES, MODALITIES, REGIONS
+from data.brats.phantom import cached_phantom
+from data.brats.slices import SliceConfig, output_size, prepare_subject, slices_with_signal
+from data.brats.subjects import Case, find_cases, patient_of
+from data.brats.verification import verify_cases
+from data.contract import CaseSlices, DataSet
+
+
+def with_scheme(cases: Sequence[Case], config: SliceConfig) -> SliceConfig:
+    """Returns the configuration with the label scheme of some cases, see `resolve_scheme`."""
+    return replace(config, label_scheme=resolve_scheme(cases, config.label_scheme))
+
+
+def prepare_case(case: Case, config: SliceConfig) -> CaseSlices:
+    """Returns the slices of a case that have signal (not every modality constant).
+
+    Args:
+        case: complete.
+        config: with a label scheme.
+
+    Raises:
+        UserError: a file that is missing or twice there, what `prepare_subject` refuses, or no
+            signal in the whole range.
+    """
+    slices = prepare_subject(case.subject(), config, config.label_scheme)
+    kept = slices_with_signal(f"Case {case.id}", slices.images, config)
+    return CaseSlices(
+        slices.images[kept],
+        slices.label[kept],
+        slices.index[kept],
+        slices.place,
+        most_slices(config) - len(kept),
+    )
+
+
+def most_slices(config: SliceConfig) -> int:
+    """Returns the number of slices in the configured range."""
+    return config.slices[1] - config.slices[0]
+
+
+BRATS = DataSet(
+    name="brats",
+    channels=MODALITIES,
+    classes=LABEL_NAMES,
+    regions=REGIONS,
+    map_constants="brats2015",
+    patient_of=patient_of,
+    find=find_cases,
+    phantom=cached_phantom,
+    phantom_note="built-in phantom (a demonstration object made from MNI152 templates, not medical "
+    "data)",
+    settle=with_scheme,
+    prepare=prepare_case,
+    size=output_size,
+    most_slices=most_slices,
+    verify=verify_cases,
+)

@@ -1,0 +1,9 @@
+"""The names of BRATS: its modalities in the batch's order, its classes and regions."""
+
+from __future__ import annotations
+
+MODALITIES = ("T1", "T2", "T1c", "Flair")
+LABEL_NAMES = ("background", "necrosis", "oedema", "non-enhancing", "enhancing")
+NUM_CLASSES = len(LABEL_NAMES)
+# Whole tumour, tumour core (all but oedema) and enhancing tumour, as BRATS scores them.
+REGIONS = {"wt": (1, 2, 3, 4), "tc": (1, 3, 4), "et": (4,)}

@@ -1,0 +1,87 @@
+"""How structure maps are cut from the slices of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Optional
+
+import tensorflow as tf
+
+from data.contract import DataSet
+from data.structure_maps.extraction import (
+    VARIANTS,
+    StructureMapConstants,
+    structure_and_outside,
+    structure_constants,
+)
+from utils.errors import Rule, check_fields, one_of
+from utils.seeding import fold_in
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """How structure maps and masks are cut from real slices.
+
+    Args:
+        modality: channel by its name, such as T1, or random (drawn anew for every example).
+        remove_tumour: erase the lines under the lesion label, where there is one.
+        variant: code, thesis, paper or paper_image_stage (data.structure_maps.extraction.VARIANTS).
+        edge_threshold: replaces the variant's alpha.
+        structure_median: replaces the variant's k_s, odd window, pixels.
+        mask_threshold: replaces the variant's gamma, grey value.
+        mask_zoom: replaces the variant's p, pixels.
+    """
+
+    modality: str = "random"
+    remove_tumour: bool = True
+    variant: str = "code"
+    edge_threshold: Optional[float] = None
+    structure_median: Optional[int] = None
+    mask_threshold: Optional[float] = None
+    mask_zoom: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        threshold = Rule("0 or more and less than 1", lambda v: v is None or 0 <= v < 1)
+        check_fields(
+            self,
+            "--maps.",
+            variant=one_of(VARIANTS),
+            edge_threshold=threshold,
+            mask_threshold=threshold,
+            structure_median=Rule("an odd number", lambda v: v is None or (v > 0 and v % 2 == 1)),
+            mask_zoom=Rule("0 or more", lambda v: v is None or v >= 0),
+        )
+
+    def check(self, dataset: DataSet) -> None:
+        """Raises UserError if a data set's images have no such channel, or are not slices."""
+        check_fields(self, "--maps.", modality=one_of(("random", *dataset.channels)))
+        dataset.check_slices("Structure maps are cut")
+
+    def constants(self, dataset: DataSet) -> StructureMapConstants:
+        """Returns a data set's constants of Algorithms 1 and 2 with the changes asked for."""
+        names = ("edge_threshold", "structure_median", "mask_threshold", "mask_zoom")
+        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(structure_constants(dataset.map_constants, self.variant), **changes)
+
+
+def cut_maps(
+    example: Mapping[str, tf.Tensor], maps: MapConfig, dataset: DataSet
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns structure map and mask of one slice, float32 [H,W,1], 0/1.
+
+    Args:
+        example: images [H,W,M], seed [2], and label [H,W,1] where the data set has one.
+        maps: how they are cut.
+        dataset: what the slice is of.
+    """
+    if maps.modality == "random":
+        draw_seed = fold_in(example["seed"], "modality")
+        index = tf.random.stateless_uniform([], draw_seed, 0, len(dataset.channels), tf.int32)
+        image = tf.gather(example["images"], [index], axis=-1)
+    else:
+        index = dataset.channels.index(maps.modality)
+        image = example["images"][..., index : index + 1]
+    label = example["label"][None] if maps.remove_tumour and dataset.has_label else None
+    structure, outside = structure_and_outside(image[None], label, maps.constants(dataset))
+    return structure[0], outside[0]
