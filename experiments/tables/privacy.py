@@ -64,7 +64,7 @@ def audit(run: Run) -> None:
 def write_audit(folder: Path, audit: Audit, text: str, run: Run) -> None:
     """Writes `FILES`: what the audit found on every sample, and `text` as audit.md."""
     source = run.source
-    samples = pd.read_csv(source.run.synthetic / "samples.csv")
+    samples = pd.read_csv(source.synthetic / "samples.csv")
     patients = [source.prepared.subject_ids.index(name) for name in source.split.train]
     frame = audit_frame(audit, samples, patients)
     write_table(folder / "audit", frame, text)
