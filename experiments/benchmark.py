@@ -51,11 +51,12 @@ from experiments.benchmarking.stages import (
     with_batches,
 )
 from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
-from experiments.engine.cli import PRECISIONS, default_cache, exit_code
+from experiments.engine.cli import PRECISIONS, default_cache
 from utils.config import Parser
 from utils.errors import UserError
 from utils.reporting.tables import markdown_table
 from utils.runs.environment import environment_record
+from utils.runs.exits import exit_code
 from utils.runs.files import write_json
 from utils.runs.outputs import check_output_file
 from utils.training.distribute import make_strategy

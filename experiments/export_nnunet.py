@@ -39,12 +39,13 @@ from data.synthetic_sets.export import (
 )
 from data.synthetic_sets.nnunet import FOLDS, write_nnunet
 from experiments.configs.brats import BratsConfig
-from experiments.engine.cli import default_cache, exit_code
+from experiments.engine.cli import default_cache
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.config import Parser, from_dict
 from utils.errors import UserError
+from utils.runs.exits import exit_code
 from utils.runs.files import read_json, replacing_folder, write_json, write_text
 from utils.runs.outputs import check_output_folder
 from utils.runs.run_directory import RunDirectory

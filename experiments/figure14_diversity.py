@@ -11,7 +11,7 @@ import _start
 import sys
 
 from experiments.engine.cli import main
-from experiments.figures.thesis import FIGURE14
+from experiments.tables.figures import FIGURE14
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE14))

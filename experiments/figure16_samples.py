@@ -10,7 +10,7 @@ import _start
 import sys
 
 from experiments.engine.cli import main
-from experiments.figures.thesis import FIGURE16
+from experiments.tables.figures import FIGURE16
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE16))

@@ -26,13 +26,14 @@ from typing import Optional
 import tensorflow as tf
 
 from data.synthetic_sets.files import Shard, read_manifest, samples_there
-from experiments.engine.cli import default_cache, exit_code
+from experiments.engine.cli import default_cache
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import MADE_WITH, begin_set, draw_set
 from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
 from utils.config import Parser
 from utils.errors import UserError
+from utils.runs.exits import exit_code
 from utils.runs.outputs import check_output_folder
 
 

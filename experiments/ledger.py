@@ -20,20 +20,20 @@ from typing import Any, Optional
 
 import pandas as pd
 
-from experiments.engine.cli import exit_code
 from experiments.engine.experiment import Experiment
 from experiments.engine.recording import CHANGED, spell
 from experiments.engine.table import Row, printed_value
 from experiments.tables.ablation.table import TABLE1
 from experiments.tables.lesion_validity import TABLE4
 from experiments.tables.mixing.table import TABLE5
-from experiments.tables.quality.table import TABLE3
+from experiments.tables.quality import TABLE3
 from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
 from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
 from utils.config import flatten
 from utils.errors import UserError
 from utils.reporting.tables import MISSING, markdown_table
 from utils.runs.environment import REPOSITORY
+from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_text
 from utils.runs.names import plain_name
 

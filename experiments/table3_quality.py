@@ -13,7 +13,7 @@ import _start
 import sys
 
 from experiments.engine.cli import main
-from experiments.tables.quality.table import TABLE3
+from experiments.tables.quality import TABLE3
 
 if __name__ == "__main__":
     sys.exit(main(TABLE3))

@@ -33,13 +33,13 @@ from data.brats.subjects import find_scans, kind_of
 from data.brats.translation import predicted_volume, source_slices
 from data.volumes import StoredGrid, check_spacing, read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
-from experiments.engine.cli import exit_code
 from experiments.engine.resuming import saved_run
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
 from utils.config import Parser, from_dict
 from utils.errors import UserError
+from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 from utils.runs.names import printable
 from utils.runs.outputs import check_output_folder, replacing_files

@@ -26,10 +26,11 @@ from data.brats.slices import SliceConfig
 from data.brats.subjects import find_cases
 from data.brats.verification import verify_cases
 from data.contract import Verdict
-from experiments.engine.cli import default_cache, exit_code
+from experiments.engine.cli import default_cache
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
 from utils.reporting.tables import spreadsheet_text
+from utils.runs.exits import exit_code
 from utils.runs.files import write_text
 from utils.runs.names import printable
 from utils.runs.outputs import check_output_file

@@ -8,12 +8,12 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
-from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
-from experiments.benchmarking.profiling import operation_shares
 from experiments.benchmarking.stages import Untrained, stage_batches
-from experiments.benchmarking.timing import Spread, interleaved, peak_mib, timed
 from models.structure_gan.plain import plain_step
 from models.system import Batch, Terms
+from utils.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
+from utils.benchmarking.profiling import operation_shares
+from utils.benchmarking.timing import Spread, interleaved, peak_mib, timed
 
 WARM_UP = 2  # updates before the first that counts
 STEP, PLAIN = "step", "plain"

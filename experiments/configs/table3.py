@@ -4,38 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from models.baselines.config import GAN_SHARP, SKRGAN_STAR, BaselineConfig
 from utils.errors import at_least, check_fields
-
-
-@dataclass(frozen=True)
-class QualityConfig:
-    """How image quality is measured.
-
-    Args:
-        pairs: random pairs of images per MS-SSIM figure.
-        subsets: random subsets per kernel distance.
-        subset_size: images of each set in a subset, at most.
-        crop_size: side of the tumour crops, pixels.
-        crop_margin: pixels around the lesion in a crop.
-        smallest_lesion: lesions of fewer pixels give no crop.
-    """
-
-    pairs: int = 2000
-    subsets: int = 50
-    subset_size: int = 100
-    crop_size: int = 88
-    crop_margin: int = 4
-    smallest_lesion: int = 100
-
-    def __post_init__(self) -> None:
-        counts = dict.fromkeys(("pairs", "subsets", "smallest_lesion"), at_least(1))
-        check_fields(
-            self,
-            "--quality.",
-            **counts,
-            subset_size=at_least(2),
-            crop_size=at_least(11),
-            crop_margin=at_least(0),
-        )
+from utils.metrics.quality import QualityConfig
 
 
 @dataclass(frozen=True)

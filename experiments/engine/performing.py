@@ -8,8 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from data.opening import skip_bad_cases
 from data.shards import naming_damaged_slices
-from experiments.engine.cases import skip_bad_cases
 from experiments.engine.experiment import Experiment
 from experiments.engine.plan import print_plan
 from experiments.engine.recording import record_start, starting, timed
@@ -47,7 +47,7 @@ def _open(run: Run) -> None:
         )
     if request.skip_bad and request.data is not None and not request.resume:
         if run.writes:
-            skip_bad_cases(run, experiment.data, request)
+            skip_bad_cases(run, run.data_source())
         wait_for_all_workers(run.strategy)
     run.open_data()
     experiment.check_needs(request.stages, lambda stage: stage.finished(run))

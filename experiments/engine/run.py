@@ -14,12 +14,11 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 import tensorflow as tf
 
+from data.opening import Problems, Source, open_slices
 from data.pipeline import number_of_slices, training_batches
 from data.shards import PreparedSlices
 from data.splits import Split
-from experiments.engine.cases import Problems
 from experiments.engine.experiment import Experiment, Training
-from experiments.engine.opening import find_slices
 from experiments.engine.request import Request
 from experiments.engine.resuming import saved_run
 from models.system import GANSystem
@@ -76,9 +75,27 @@ class Run(RunDirectory):
 
         Raises UserError for bad data, and on resume for other cases than those of splits.json.
         """
-        found = find_slices(self, self.experiment, self.request)
+        experiment = self.experiment
+        found = open_slices(
+            self,
+            self.data_source(),
+            experiment.split,
+            lambda ids: experiment.divide(ids, self.config),
+        )
         self.prepared, self.split, self.data_note, self.skipped = found
         return self
+
+    def data_source(self) -> Source:
+        """Returns where the cases of a run that trains come from."""
+        config, request = self.config, self.request
+        return Source(
+            self.experiment.data,
+            config.slicing,
+            request.data,
+            request.cache,
+            config.phantom_subjects,
+            config.seed,
+        )
 
     def on_data_of(self, other: Run) -> Run:
         """Takes the data of another run, as it is opened there; returns the run."""

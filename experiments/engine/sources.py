@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Union
 
-from experiments.engine.cases import skip_bad_cases
+from data.opening import skip_bad_cases
 from experiments.engine.experiment import Experiment, Option
 from experiments.engine.performing import make
 from experiments.engine.recording import record_start, timed
@@ -120,7 +120,7 @@ class Variants:
         if request.skip_bad and request.data is not None:
             for source in new if is_chief(strategy) else ():
                 with locked(source.path):
-                    skip_bad_cases(source, self.experiment.data, source.request)
+                    skip_bad_cases(source, source.data_source())
             wait_for_all_workers(strategy)
         for source in runs.values():
             source.open_data()

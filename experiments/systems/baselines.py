@@ -12,12 +12,11 @@ from data.brats.names import MODALITIES
 from data.pipeline import number_of_slices
 from experiments.engine.experiment import Training
 from experiments.engine.fitting import Synthesize
-from experiments.engine.pictures import plain_row
 from experiments.engine.run import Run
-from experiments.engine.slices import infer, kept_images, seeds_of
 from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
-from utils.reporting.pictures import grid
+from utils.inference import infer, kept_images, seeds_of
+from utils.reporting.pictures import grid, plain_row
 from utils.training.trainer import Schedule, check_batch_size
 
 

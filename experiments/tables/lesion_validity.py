@@ -10,7 +10,6 @@ import numpy as np
 from data.brats.names import MODALITIES
 from experiments.engine.experiment import Experiment, Task
 from experiments.engine.run import Run
-from experiments.engine.slices import compiled
 from experiments.engine.sources import Finished
 from experiments.engine.table import Metric, Row, Table
 from experiments.systems.structure_gan.evaluation import (
@@ -21,6 +20,7 @@ from experiments.systems.structure_gan.evaluation import (
 )
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.errors import at_least, check_fields
+from utils.inference import compiled
 from utils.reporting.charts import bar_panels, save_figure
 
 TABLE = Table(

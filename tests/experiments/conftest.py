@@ -13,13 +13,14 @@ from typing import Callable
 import pytest
 import tensorflow as tf
 
-from experiments import table1_tc_mgan, train_brats
-from experiments.engine.cli import main, parse
+from experiments.engine.cli import main
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
 from utils.runs.environment import REPOSITORY
 from utils.runs.run_directory import RunDirectory
 
 SCRIPT = "experiments/train_brats.py"
-STAGES = list(train_brats.JOB.stages)
+STAGES = list(TRAIN_BRATS.names)
 # One phantom patient to train on and one held out; every run makes use of the same two.
 TINY = ("--preset", "tiny", "--phantom_subjects", "2")
 
@@ -35,7 +36,7 @@ def _same_process_afterwards():
 
 def train(*words: str) -> int:
     """Run the script in this process and return its exit code."""
-    return main(lambda: parse(words, train_brats.SCRIPT), train_brats.JOB.execute)
+    return main(TRAIN_BRATS, words)
 
 
 def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: str):
@@ -89,6 +90,5 @@ def tiny_variants(tmp_path_factory) -> Path:
     """A finished Table 1 of TC-MGAN; its folder "variants" holds the run of each variant."""
     out = tmp_path_factory.mktemp("tc_mgan") / "table1"
     words = ("--preset", "tiny", "--out", str(out))
-    script = table1_tc_mgan.SCRIPT
-    assert main(lambda: parse(words, script), table1_tc_mgan.execute) == 0
+    assert main(TABLE1_TC_MGAN, words) == 0
     return out

@@ -11,13 +11,13 @@ import tensorflow as tf
 from data.brats.slices import output_size
 from experiments import benchmark
 from experiments.benchmarking import timing
-from experiments.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
-from experiments.benchmarking.profiling import operation_shares
 from experiments.benchmarking.stages import resized, stage_size, stage_width, widened
 from experiments.configs.brats import PRESETS, TRAININGS
-from experiments.engine.cli import exit_code
 from tests.data.trees import write_tree
+from utils.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
+from utils.benchmarking.profiling import operation_shares
 from utils.errors import UserError
+from utils.runs.exits import exit_code
 
 KEYS = {
     *("stage", "width", "size", "batch_size", "precision", "devices", "repeats"),

@@ -18,8 +18,9 @@ import SimpleITK as sitk
 from data.brats.phantom import cached_phantom
 from experiments import audit_privacy, export_nnunet, generate
 from experiments.configs.brats import TINY as PRESET
-from experiments.engine.cli import default_cache, exit_code, main, parse
+from experiments.engine.cli import default_cache, main, parse
 from tests.experiments.conftest import train
+from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 
 # What `--resume` needs: where the data is, and who takes part.

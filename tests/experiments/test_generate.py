@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from experiments import generate
-from experiments.engine.cli import exit_code
 from tests.experiments.conftest import finish, start, stop
 from utils.runs.environment import REPOSITORY
+from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 
 

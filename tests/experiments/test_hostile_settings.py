@@ -9,8 +9,9 @@ from dataclasses import asdict
 import pytest
 
 from experiments.configs.brats import PRESETS, TINY
-from experiments.engine.cli import Script, exit_code, parse
+from experiments.engine.cli import Script, parse
 from tests.experiments.conftest import SCRIPT
+from utils.runs.exits import exit_code
 from utils.runs.files import write_json
 
 SCRIPTS = Script(SCRIPT, "Trains.", PRESETS, ("structure",))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.figures.latent_walk import replaced, straight_walk, swapping_walk
+from models.structure_gan.latent_walk import replaced, straight_walk, swapping_walk
 
 CORNERS = np.repeat([[1.0], [2.0], [3.0], [4.0]], 4, axis=1)  # coordinates tell where they are from
 CENTRE = np.full(4, 9.0)

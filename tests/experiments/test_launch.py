@@ -15,13 +15,14 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
-from experiments.engine.cli import Script, default_cache, exit_code, main, parse
+from experiments.engine.cli import Script, default_cache, main, parse
 from experiments.engine.starting import record_start
 from experiments.train_brats import JOB
 from tests.experiments.conftest import SCRIPT, train
 from tests.experiments.conftest import STAGES as ALL_STAGES
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
+from utils.runs.exits import exit_code
 from utils.runs.files import write_json
 from utils.training.faults import NonFiniteError
 from utils.training.signals import Interrupted

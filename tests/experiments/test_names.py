@@ -10,12 +10,12 @@ import pytest
 from data.brats.dataset import BRATS
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
-from experiments.engine.cli import exit_code
 from experiments.systems.structure_gan.report import add_trainings
 from tests.data.trees import case_files, tiny_case, write_case
 from tests.experiments.bench import Bench
 from utils.errors import UserError
 from utils.reporting.report import Report
+from utils.runs.exits import exit_code
 
 NAMES = (
     "=cmd|'!A1",

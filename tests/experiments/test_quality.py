@@ -9,15 +9,7 @@ import pytest
 
 from experiments.configs.table3 import TINY
 from experiments.table3_quality import _crop_jobs
-from experiments.tables.quality import figures as quality
-from experiments.tables.quality.figures import (
-    QualityConfig,
-    Slices,
-    lesion_crops,
-    quality_figures,
-    real_slices,
-)
-from experiments.tables.quality.table import (
+from experiments.tables.quality import (
     TITLES,
     findings,
     flat_metrics,
@@ -25,10 +17,18 @@ from experiments.tables.quality.table import (
     strip,
     table_text,
 )
+from experiments.tables.quality import figures as quality
 from utils.errors import UserError
 from utils.metrics.distributions import frechet_distance, kernel_distance
 from utils.metrics.features import standardise
 from utils.metrics.images import diversity_ssim, multi_scale_ssim, similarity_ssim
+from utils.metrics.quality import (
+    QualityConfig,
+    Slices,
+    lesion_crops,
+    quality_figures,
+    real_slices,
+)
 
 CONFIG = QualityConfig(
     pairs=30, subsets=4, subset_size=50, crop_size=16, crop_margin=1, smallest_lesion=4

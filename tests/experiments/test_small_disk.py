@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.engine.cli import exit_code
 from tests.experiments.conftest import TINY
 from utils.runs.environment import REPOSITORY
+from utils.runs.exits import exit_code
 from utils.runs.files import naming_full_disk
 
 STEPS = 40

@@ -14,7 +14,7 @@ from experiments import table3_quality
 from experiments.engine.cli import main, parse
 from experiments.engine.source_run import open_source
 from experiments.systems.baselines import generator_phases, same_length
-from experiments.tables.quality.table import TITLES
+from experiments.tables.quality import TITLES
 from utils.runs.run_directory import RunDirectory
 
 BASELINES = ("skrgan_star", "gan_sharp")

@@ -20,9 +20,10 @@ from data.pipeline import evaluation_batches
 from data.volumes import read_volume, write_volume
 from experiments import translate
 from experiments.configs.brats import TINY as BRATS
-from experiments.engine.cli import default_cache, exit_code
+from experiments.engine.cli import default_cache
 from models.tc_mgan.modalities import TARGETS
 from tests.experiments.test_train_tc_mgan import context_of
+from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 
 AXIAL = 80  # one of the slices that the tiny preset takes

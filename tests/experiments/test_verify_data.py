@@ -10,10 +10,10 @@ import pytest
 from data.brats.subjects import find_cases
 from data.brats.verification import verify_cases
 from experiments import verify_data
-from experiments.engine.cli import exit_code
 from tests.data.defects import DEFECTS
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
 from utils.runs.environment import REPOSITORY
+from utils.runs.exits import exit_code
 
 CROP = ("--slicing.slices=[1,5]", "--slicing.rows=[2,10]", "--slicing.columns=[1,9]")
 PLANTED = list(DEFECTS)[:10]

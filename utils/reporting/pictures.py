@@ -16,6 +16,7 @@ from utils.runs.files import replacing
 PALETTE = ((0, 0, 0), (245, 195, 0), (40, 145, 240), (0, 185, 110), (240, 40, 130))
 PAPER = 255  # grey of gaps and margins
 FONT = cv2.FONT_HERSHEY_SIMPLEX
+ROW_SCALE = 2  # contours are drawn on enlarged slices
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
@@ -69,6 +70,27 @@ def label_picture(label: np.ndarray) -> np.ndarray:
     label = np.asarray(label)
     _check_label(label, len(PALETTE))
     return np.array(PALETTE, np.uint8)[label]
+
+
+def slice_rows(images: np.ndarray, label: np.ndarray) -> list[list[np.ndarray]]:
+    """Returns one row of pictures per modality, lesion outlined.
+
+    images is [N,H,W,M] in [0,1], label [N,H,W] in 0..4.
+    """
+    return [
+        [draw_contour(image[..., i], mask, scale=ROW_SCALE) for image, mask in zip(images, label)]
+        for i in range(images.shape[-1])
+    ]
+
+
+def plain_row(maps: np.ndarray) -> list[np.ndarray]:
+    """Returns one row of grey pictures of maps [N,H,W] in [0,1], enlarged like the slices."""
+    return [to_uint8(np.kron(image, np.ones((ROW_SCALE, ROW_SCALE)))) for image in maps]
+
+
+def label_row(labels: np.ndarray) -> list[np.ndarray]:
+    """Returns one row of coloured label pictures [N,H,W], enlarged like the slices."""
+    return [label_picture(np.kron(mask, np.ones((ROW_SCALE, ROW_SCALE), int))) for mask in labels]
 
 
 def grid(

@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from data.brats.names import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.brats.slices import pixel_size
+from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices, compiled, infer, real_slices
+from utils.inference import compiled, infer
 from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap
 from utils.metrics.segmentation import segmentation_metrics
 from utils.metrics.surface import hausdorff95_batch
@@ -70,15 +71,6 @@ def held_out(run: Run) -> Slices:
 def synthetic(run: Run) -> Slices:
     """Returns every sample of the synthetic set, selected or not; each is its own patient."""
     return stored_slices(run.synthetic)
-
-
-def stored_slices(directory: Path, count: Optional[int] = None) -> Slices:
-    """Returns the first `count` samples of a synthetic set, by default all."""
-    samples = list(itertools.islice(read_synthetic_set(directory), count))
-    keys = ("images", "label", "outside", "structure")
-    arrays = {key: np.stack([sample[key] for sample in samples]) for key in keys}
-    arrays["label"] = arrays["label"].astype(np.int32)
-    return Slices(**arrays, subjects=np.arange(len(samples)))
 
 
 def find_labels(find: Callable[[dict], dict], images: np.ndarray, batch_size: int) -> np.ndarray:

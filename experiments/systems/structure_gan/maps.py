@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.engine.run import Run
-from experiments.engine.slices import infer
 from models.structure_gan.structure import to_binary
 from utils.images import resize_nearest_tf1
+from utils.inference import infer
 
 
 def map_decoder(run: Run) -> Callable[[np.ndarray], tuple]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from data.brats.names import MODALITIES
 from experiments.engine.fitting import Synthesize
-from experiments.engine.pictures import label_row, plain_row, slice_rows
-from utils.reporting.pictures import grid
+from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
 
 
 def draw_structure(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import numpy as np
 import pandas as pd
@@ -15,20 +14,15 @@ from data.brats.names import MODALITIES
 from data.pipeline import evaluation_batches
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.privacy import AuditConfig
-from experiments.engine.pictures import plain_row
 from experiments.engine.run import Run
 from utils.errors import UserError
-from utils.metrics.membership import Membership, membership
-from utils.metrics.similarity import Neighbours, nearest, slice_details
+from utils.metrics.membership import Membership
+from utils.metrics.privacy import TITLES, Audit, Details, audit_metrics, audit_slices
+from utils.metrics.similarity import slice_details
 from utils.reporting.charts import OKABE_ITO, new_figure
-from utils.reporting.pictures import grid
+from utils.reporting.pictures import grid, plain_row
 
 CHUNK = 64  # slices in memory at full size
-TITLES = {
-    "synthetic_to_training": "synthetic to training",
-    "synthetic_to_held_out": "synthetic to held-out",
-    "held_out_to_training": "control: held-out to training",
-}
 DEFINITIONS = (
     "Similarity of two slices: correlation of their details (slice less its blurred self), mean "
     "over the four modalities, at the shift of up to 3 pixels of a slice at most 96 pixels long at "
@@ -48,87 +42,16 @@ DEFINITIONS = (
 )
 
 
-class Slices(NamedTuple):
-    """`slice_details` [N,h,w,4] of real slices and their rows (subject index, axial slice)."""
-
-    details: np.ndarray
-    source: np.ndarray
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What the audit found; synthetic slices are in the order of the set.
-
-    Attributes:
-        neighbours: by the keys of `TITLES`.
-        limit: similarity to a training slice above which a sample is quarantined.
-        training: (subject index, axial slice) of all training slices [T,2].
-        membership: of training and held-out slices, by their nearest synthetic ones.
-        sizes: number of training and of held-out slices.
-    """
-
-    neighbours: Mapping[str, Neighbours]
-    limit: float
-    training: np.ndarray
-    membership: Membership
-    sizes: tuple[int, int]
-
-    @property
-    def quarantined(self) -> np.ndarray:
-        """Which samples are too similar to a training slice: bool [N]."""
-        return self.neighbours["synthetic_to_training"].similarity > self.limit
-
-    @property
-    def worst(self) -> np.ndarray:
-        """The samples, those most similar to a training slice first: int [N]."""
-        return np.argsort(-self.neighbours["synthetic_to_training"].similarity, kind="stable")
-
-
 def audit_run(run: Run, config: AuditConfig, max_similarity: Optional[float]) -> Audit:
     """Compares a finished run's synthetic set with its training and held-out slices."""
     return audit_slices(
         synthetic_details(run),
         real_details(run, run.split.train),
         real_details(run, run.split.test),
-        config,
-        max_similarity,
-    )
-
-
-def audit_slices(
-    synthetic: np.ndarray,
-    training: Slices,
-    held_out: Slices,
-    config: AuditConfig,
-    max_similarity: Optional[float] = None,
-) -> Audit:
-    """Compares `slice_details` of synthetic slices [N,h,w,4] with those of real ones.
-
-    Without `max_similarity` the limit is that of `similarity_limit`.
-    """
-    to_training, from_training = nearest(synthetic, training.details, "Synthetic - training")
-    to_held_out, from_held_out = nearest(synthetic, held_out.details, "Synthetic - held-out")
-    control, _ = nearest(held_out.details, training.details, "Held-out - training")
-    found = membership(
-        from_training.similarity,
-        training.source[:, 0],
-        from_held_out.similarity,
-        held_out.source[:, 0],
         config.resamples,
         config.seed,
+        max_similarity,
     )
-    return Audit(
-        dict(zip(TITLES, (to_training, to_held_out, control))),
-        similarity_limit(control.similarity) if max_similarity is None else max_similarity,
-        training.source,
-        found,
-        (len(training.details), len(held_out.details)),
-    )
-
-
-def similarity_limit(control: np.ndarray) -> float:
-    """Returns the similarity halfway between the largest of the control's [K] and a copy's 1."""
-    return (float(control.max()) + 1) / 2
 
 
 def check_max_similarity(value: Optional[float]) -> None:
@@ -137,11 +60,11 @@ def check_max_similarity(value: Optional[float]) -> None:
         raise UserError(f"--max-similarity is {value}; give a number above 0 and below 1")
 
 
-def real_details(run: Run, subjects: Sequence[str]) -> Slices:
+def real_details(run: Run, subjects: Sequence[str]) -> Details:
     """Returns what is compared of the prepared slices of some subjects."""
     batches = evaluation_batches(run.prepared, subjects, CHUNK)
     parts = [(slice_details(b["images"].numpy()), b["source"].numpy()) for b in batches]
-    return Slices(*map(np.concatenate, zip(*parts)))
+    return Details(*map(np.concatenate, zip(*parts)))
 
 
 def synthetic_details(run: Run) -> np.ndarray:
@@ -151,32 +74,6 @@ def synthetic_details(run: Run) -> np.ndarray:
     while chunk := [sample["images"] for sample in islice(samples, CHUNK)]:
         parts.append(slice_details(np.stack(chunk)))
     return np.concatenate(parts)
-
-
-def audit_metrics(audit: Audit) -> dict[str, float]:
-    """Returns the figures as `privacy/...`; those that do not exist are left out."""
-    metrics = {
-        f"privacy/{name}/{key}": float(value)
-        for name, neighbours in audit.neighbours.items()
-        for key, value in zip(
-            ("median", "p95", "max"), np.percentile(neighbours.similarity, [50, 95, 100])
-        )
-    }
-    to_training, to_held_out, control = (n.similarity for n in audit.neighbours.values())
-    metrics.update(
-        {
-            "privacy/limit": audit.limit,
-            "privacy/samples": len(to_training),
-            "privacy/quarantined": int(audit.quarantined.sum()),
-            "privacy/above_control": int((to_training > control.max()).sum()),
-            "privacy/nearer_to_training": float((to_training > to_held_out).mean()),
-            "privacy/nearer_to_training_by_number": audit.sizes[0] / sum(audit.sizes),
-        }
-    )
-    for name, interval in audit.membership._asdict().items():
-        for key, value in zip(("", "_low", "_high"), interval):
-            metrics[f"privacy/membership/{name}{key}"] = value
-    return {key: value for key, value in metrics.items() if np.isfinite(value)}
 
 
 def audit_frame(audit: Audit, samples: pd.DataFrame, patients: Sequence[int]) -> pd.DataFrame:

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 
 from data.brats.names import LABEL_NAMES, MODALITIES
+from data.slice_sets import Slices
 from experiments.configs.privacy import AuditConfig
-from experiments.engine.pictures import plain_row, slice_rows
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices
 from experiments.systems.structure_gan.evaluation import held_out, synthetic
 from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
@@ -21,7 +20,7 @@ from experiments.systems.structure_gan.privacy import (
     audit_table,
     worst_pairs,
 )
-from utils.reporting.pictures import grid
+from utils.reporting.pictures import grid, plain_row, slice_rows
 from utils.reporting.report import Report
 from utils.runs.files import read_json
 

@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from data.brats.names import LABEL_NAMES
 from data.pipeline import evaluation_batches
+from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices, compiled, infer, real_slices
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
+from utils.inference import compiled, infer
 from utils.metrics.images import psnr, uniform_ssim
 
 ENHANCING = LABEL_NAMES.index("enhancing")

@@ -8,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.engine.fitting import Synthesize
-from experiments.engine.pictures import label_row, plain_row, slice_rows
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
-from utils.reporting.pictures import grid
+from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
 
 
 def draw_lesions(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:

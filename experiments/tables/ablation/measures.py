@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.configs.table3 import QualityConfig
+from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices, compiled, real_slices
 from experiments.engine.table import Metric
 from experiments.systems.structure_gan.evaluation import (
     find_labels,
@@ -17,9 +16,10 @@ from experiments.systems.structure_gan.evaluation import (
     overlap_figures,
     segmentation_figures,
 )
-from experiments.tables.quality.figures import TEXTURE, quality_figures
+from utils.inference import compiled
 from utils.metrics.features import texture_features
 from utils.metrics.images import outside_share
+from utils.metrics.quality import TEXTURE, QualityConfig, quality_figures
 from utils.seeding import derive_seed
 
 METRICS = (
@@ -99,7 +99,14 @@ class Judge:
 
     def _quality(self, slices: Slices) -> dict[str, float]:
         extractors = {TEXTURE: texture_features}
-        found = quality_figures(slices, self.reference, extractors, self.quality, self.seed)
+        found = quality_figures(
+            slices.images,
+            self.reference.images,
+            extractors,
+            self.quality,
+            self.seed,
+            slices.subjects,
+        )
         similarity = next(v for name, v in found.items() if name.endswith("_similarity"))
         frechet = found[f"frechet_{TEXTURE}"]
         return {"similarity": float(similarity.mean()), "frechet_texture": float(frechet.mean())}

@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from data.brats.names import MODALITIES
+from data.slice_sets import Slices
 from experiments.configs.table1 import PRESETS
 from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.request import Request
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices
 from experiments.engine.sources import Finished
 from experiments.engine.table import Row, Table, kept
 from experiments.systems.structure_gan.stages import TRAIN_BRATS

@@ -10,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from data.pipeline import lesion_labels
+from data.slice_sets import Slices, stored_slices
 from data.synthetic_sets.building import BestMap, Draft, LabelSampler
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices, infer, kept_images, seeds_of
-from experiments.systems.structure_gan.evaluation import stored_slices
 from experiments.systems.structure_gan.stages import TRAIN_BRATS, synthesis_batches
 from experiments.tables.ablation.arms import (
     COMPLETE,
@@ -22,6 +21,7 @@ from experiments.tables.ablation.arms import (
     first_twin,
     pretraining_twin,
 )
+from utils.inference import infer, kept_images, seeds_of
 from utils.runs.files import replacing
 from utils.seeding import derive_seed
 from utils.training.distribute import wait_for_all_workers

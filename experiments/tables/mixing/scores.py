@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data.brats.names import LABEL_NAMES, NUM_CLASSES, REGIONS
-from experiments.engine.slices import Slices
+from data.slice_sets import Slices
 from experiments.tables.mixing.rows import Mixture
 from utils.metrics.segmentation import segmentation_metrics
 from utils.runs.files import read_json

@@ -14,15 +14,17 @@ import numpy as np
 import tensorflow as tf
 
 from data.pipeline import RecordFile, number_of_slices, subject_files
+from data.slice_sets import real_slices
 from data.synthetic_sets.mixing import Phase, Sources, kept, mixed_batches, subset_ranks
+from data.synthetic_sets.records import record_files
 from experiments.engine.experiment import Training
 from experiments.engine.run import Run
-from experiments.engine.slices import compiled, infer, real_slices
 from experiments.engine.table import kept as kept_result
 from experiments.tables.mixing.rows import Mixture
 from experiments.tables.mixing.scores import score
-from experiments.tables.mixing.synthetic import draw_selected, record_files
+from experiments.tables.mixing.synthetic import draw_selected
 from models.structure_gan.segmentation import Segmentation
+from utils.inference import compiled, infer
 from utils.seeding import derive_seed
 from utils.training.checkpoints import Checkpoints, newest_checkpoint
 from utils.training.distribute import wait_for_all_workers

@@ -17,11 +17,11 @@ import numpy as np
 import tensorflow as tf
 
 from data.shards import PreparedSlices, serialize_record
+from data.slice_sets import Slices, real_slices
 from experiments.configs.tc_mgan import TABLE2_PRESETS, TRAININGS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices, compiled, infer, real_slices
 from experiments.engine.sources import Variants
 from experiments.engine.table import Metric, Row, Table
 from experiments.systems.tc_mgan.evaluation import translate_subjects
@@ -30,6 +30,7 @@ from experiments.systems.tc_mgan.stages import KEYS, TRAIN_TC_MGAN
 from experiments.tables.tc_mgan.variants import OPTION, TITLES, check_variant, variant_configs
 from models.tc_mgan.modalities import replace_targets
 from models.tc_mgan.segmenter import Segmenter
+from utils.inference import compiled, infer
 from utils.metrics.segmentation import dice
 from utils.reporting.charts import bar_panels, save_figure
 from utils.runs.files import replacing

@@ -8,22 +8,21 @@ import numpy as np
 import pandas as pd
 
 from data.brats.names import MODALITIES
+from data.slice_sets import Slices
 from data.synthetic_sets.building import Draft, MapSampler, random_maps
 from experiments.configs.figures import DIVERSITY, SAMPLES, WALK
 from experiments.engine.experiment import Experiment, Task
-from experiments.engine.pictures import label_row, plain_row
 from experiments.engine.recording import command
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices
 from experiments.engine.sources import Finished
-from experiments.figures.latent_walk import straight_walk, swapping_walk
 from experiments.systems.structure_gan.evaluation import held_out, synthetic
 from experiments.systems.structure_gan.maps import decode_codes, map_decoder
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from models.structure_gan.latent_walk import straight_walk, swapping_walk
 from utils.errors import UserError
 from utils.metrics.images import pairwise_overlap
 from utils.metrics.segmentation import dice
-from utils.reporting.pictures import grid, to_uint8, write_png
+from utils.reporting.pictures import grid, label_row, plain_row, to_uint8, write_png
 from utils.reporting.tables import bullets, page
 from utils.runs.files import write_text
 from utils.seeding import derive_seed

@@ -11,7 +11,7 @@ from typing import Any, Callable
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 
-from experiments.benchmarking.timing import timed
+from utils.benchmarking.timing import timed
 
 CPU_PLANE = "/host:CPU"
 OPERATION = re.compile(r"[^:]+:(\w+)")  # name of the node, type of its operation

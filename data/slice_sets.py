@@ -1,19 +1,18 @@
-"""Slices in memory, and what compiled networks make of them batch by batch."""
+"""Slices in memory: real ones, prepared, or those of a synthetic set."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Optional
 
 import numpy as np
-import tensorflow as tf
 
 from data.pipeline import evaluation_batches, number_of_slices
 from data.shards import PreparedSlices
-from utils.runs.files import replacing
-from utils.seeding import derive_seed
+from data.synthetic_sets.files import read_synthetic_set
 
 READ_BATCH = 32
 
@@ -76,45 +75,10 @@ def real_slices(
     return in_order.choose(np.argsort(np.argsort(chosen)))
 
 
-def infer(
-    function: Callable[[dict], Mapping[str, tf.Tensor]],
-    arrays: Mapping[str, np.ndarray],
-    batch_size: int,
-    padded: bool = False,
-) -> dict[str, np.ndarray]:
-    """Returns what a function of batches makes of arrays with equally many rows.
-
-    Args:
-        function: such as `system.synthesize`, compiled or not.
-        arrays: the batch's entries, [N,...] by key.
-        batch_size: rows per call.
-        padded: fill the last batch with its last row, for functions of one batch size.
-    """
-    total, parts = len(next(iter(arrays.values()))), []
-    for start in range(0, total, batch_size):
-        rows = np.arange(start, start + batch_size)
-        rows = np.minimum(rows, total - 1) if padded else rows[rows < total]
-        outputs = function({key: tf.constant(values[rows]) for key, values in arrays.items()})
-        parts.append({key: np.asarray(value) for key, value in outputs.items()})
-    return {key: np.concatenate([part[key] for part in parts])[:total] for key in parts[0]}
-
-
-def kept_images(path: Path, render: Callable[[], np.ndarray]) -> np.ndarray:
-    """Returns images [N,H,W,M] from an .npz file, rendered first where that is missing."""
-    if not path.exists():
-        images = render()
-        with replacing(path) as temporary:
-            np.savez_compressed(temporary, images=images)
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["images"]
-
-
-def seeds_of(rows: int, *words: Any) -> np.ndarray:
-    """Returns int32 [rows,2]: a pair of seeds per row, from `words` and the row's number."""
-    pairs = [[derive_seed(*words, row, part) for part in "ab"] for row in range(rows)]
-    return np.array(pairs, np.int32)
-
-
-def compiled(function: Callable[[dict], dict]) -> Callable[[dict], dict]:
-    """Returns a function of batches, compiled for batches of any number of rows."""
-    return tf.function(function, autograph=False, reduce_retracing=True)
+def stored_slices(directory: Path, count: Optional[int] = None) -> Slices:
+    """Returns the first `count` samples of a synthetic set, by default all."""
+    samples = list(itertools.islice(read_synthetic_set(directory), count))
+    keys = ("images", "label", "outside", "structure")
+    arrays = {key: np.stack([sample[key] for sample in samples]) for key in keys}
+    arrays["label"] = arrays["label"].astype(np.int32)
+    return Slices(**arrays, subjects=np.arange(len(samples)))

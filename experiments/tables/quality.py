@@ -12,12 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from data.brats.names import MODALITIES
+from data.slice_sets import Slices, real_slices, stored_slices
 from experiments.configs.table3 import PRESETS, Table3Config
 from experiments.engine.experiment import Experiment, Option, Task
-from experiments.engine.pictures import plain_row
 from experiments.engine.request import Request
 from experiments.engine.run import Run
-from experiments.engine.slices import Slices, real_slices
 from experiments.engine.sources import Finished
 from experiments.engine.table import Metric, Row, Table, kept
 from experiments.systems.baselines import (
@@ -28,9 +27,7 @@ from experiments.systems.baselines import (
     same_length,
 )
 from experiments.systems.structure_gan.dataset import draw_set
-from experiments.systems.structure_gan.evaluation import stored_slices
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
-from experiments.tables.quality.figures import TEXTURE, lesion_crops, quality_figures
 from utils.metrics.distributions import is_rank_deficient
 from utils.metrics.features import (
     INCEPTION_EXTRACTOR,
@@ -41,7 +38,8 @@ from utils.metrics.features import (
     inception_features,
     texture_features,
 )
-from utils.reporting.pictures import grid, write_png
+from utils.metrics.quality import TEXTURE, lesion_crops, quality_figures
+from utils.reporting.pictures import grid, plain_row, write_png
 from utils.runs.files import read_json
 from utils.seeding import derive_seed
 
@@ -151,7 +149,10 @@ def _measured(
     seed = derive_seed(run.config.seed, "quality")
 
     def measure() -> dict[str, list[float]]:
-        found = quality_figures(*pair, extractors, config, seed)
+        part, reference = pair
+        found = quality_figures(
+            part.images, reference.images, extractors, config, seed, part.subjects
+        )
         return {key: values.tolist() for key, values in found.items()}
 
     settings = {
@@ -237,7 +238,11 @@ def _crop_jobs(
     Empty if a set has fewer than 2, which no figure can be made of.
     """
     parts = (reference, sets["real"], sets["ours"])
-    crops = [lesion_crops(part, config.quality) for part in parts]
+    crops = []
+    for part in parts:
+        images, rows = lesion_crops(part.images, part.label, config.quality)
+        subjects = None if part.subjects is None else part.subjects[rows]
+        crops.append(Slices(images, subjects=subjects))
     count = min(map(len, crops))
     if count < 2:
         return {}

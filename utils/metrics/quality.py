@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Callable
+from dataclasses import dataclass
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
-from experiments.configs.table3 import QualityConfig
-from experiments.engine.slices import Slices
+from utils.errors import at_least, check_fields
 from utils.metrics.distributions import frechet_distance, kernel_distance
 from utils.metrics.features import standardise
 from utils.metrics.images import (
@@ -24,18 +24,57 @@ TEXTURE = "texture"  # its features have units of their own and are standardised
 Extract = Callable[[np.ndarray], np.ndarray]  # images [N,H,W] -> features [N,F]
 
 
-def lesion_crops(slices: Slices, config: QualityConfig) -> Slices:
+@dataclass(frozen=True)
+class QualityConfig:
+    """How image quality is measured.
+
+    Args:
+        pairs: random pairs of images per MS-SSIM figure.
+        subsets: random subsets per kernel distance.
+        subset_size: images of each set in a subset, at most.
+        crop_size: side of the tumour crops, pixels.
+        crop_margin: pixels around the lesion in a crop.
+        smallest_lesion: lesions of fewer pixels give no crop.
+    """
+
+    pairs: int = 2000
+    subsets: int = 50
+    subset_size: int = 100
+    crop_size: int = 88
+    crop_margin: int = 4
+    smallest_lesion: int = 100
+
+    def __post_init__(self) -> None:
+        counts = dict.fromkeys(("pairs", "subsets", "smallest_lesion"), at_least(1))
+        check_fields(
+            self,
+            "--quality.",
+            **counts,
+            subset_size=at_least(2),
+            crop_size=at_least(11),
+            crop_margin=at_least(0),
+        )
+
+
+def lesion_crops(
+    images: np.ndarray, label: np.ndarray, config: QualityConfig
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the lesions cut out by their binarised label, one square crop per slice that has one.
 
     The crop is the bounding box of all labels above 0, widened by the margin and to a square around
     its centre, moved (not cut) at the image's border, and resized with an antialiased bilinear
     filter. What lies around the lesion inside the square is kept.
 
+    Args:
+        images: [N,H,W,M].
+        label: [N,H,W].
+        config: size, margin and the smallest lesion.
+
     Returns:
-        images [K,crop_size,crop_size,4] with their subjects, without label; K may be 0.
+        Crops [K,crop_size,crop_size,M] and the rows [K] that they are from; K may be 0.
     """
     rows, crops = [], []
-    for row, (image, mask) in enumerate(zip(slices.images, slices.label > 0)):
+    for row, (image, mask) in enumerate(zip(images, label > 0)):
         if np.count_nonzero(mask) < config.smallest_lesion:
             continue
         top, left, side = _square(mask, config.crop_margin)
@@ -43,9 +82,9 @@ def lesion_crops(slices: Slices, config: QualityConfig) -> Slices:
         size = (config.crop_size, config.crop_size)
         crops.append(np.clip(tf.image.resize(window, size, antialias=True), 0, 1))
         rows.append(row)
-    shape = (0, config.crop_size, config.crop_size, slices.images.shape[-1])
-    images = np.stack(crops) if crops else np.zeros(shape, np.float32)
-    return Slices(images, subjects=None if slices.subjects is None else slices.subjects[rows])
+    shape = (0, config.crop_size, config.crop_size, images.shape[-1])
+    stacked = np.stack(crops) if crops else np.zeros(shape, np.float32)
+    return stacked, np.array(rows, int)
 
 
 def _square(mask: np.ndarray, margin: int) -> tuple[int, int, int]:
@@ -58,42 +97,41 @@ def _square(mask: np.ndarray, margin: int) -> tuple[int, int, int]:
 
 
 def quality_figures(
-    slices: Slices,
-    reference: Slices,
+    images: np.ndarray,
+    reference: np.ndarray,
     extractors: Mapping[str, Extract],
     config: QualityConfig,
     seed: int,
+    subjects: Optional[np.ndarray] = None,
 ) -> dict[str, np.ndarray]:
-    """Returns the figures of a set next to reference slices, each per modality [4].
+    """Returns the figures of a set next to reference slices, each per channel [M].
 
     Args:
-        slices: the set, real or synthetic.
-        reference: held-out real slices (or their crops).
+        images: the set, real or synthetic, [N,H,W,M].
+        reference: held-out real slices (or their crops), [K,H,W,M].
         extractors: functions to features by the name that ends the figures' names.
         config: numbers of pairs and subsets.
         seed: of pairs and subsets.
+        subjects: [N], numbers of the patients; None if all differ.
 
     Returns:
         `ms_ssim_<scales>_similarity` (higher is nearer), `ms_ssim_<scales>_diversity` (lower is
         more diverse), and for every extractor `frechet_<name>` and `kernel_<name>` (lower is
         nearer).
     """
-    name = ms_ssim_name(*slices.images.shape[1:3])
-    groups = slices.subjects
-    if groups is not None and len(np.unique(groups)) < 2:
-        groups = None  # of a single patient any two slices are paired
+    name = ms_ssim_name(*images.shape[1:3])
+    if subjects is not None and len(np.unique(subjects)) < 2:
+        subjects = None  # of a single patient any two slices are paired
     figures = {
         f"{name}_similarity": similarity_ssim(
-            slices.images, reference.images, config.pairs, seed, multi_scale_ssim
+            images, reference, config.pairs, seed, multi_scale_ssim
         ),
-        f"{name}_diversity": diversity_ssim(
-            slices.images, config.pairs, seed, groups, multi_scale_ssim
-        ),
+        f"{name}_diversity": diversity_ssim(images, config.pairs, seed, subjects, multi_scale_ssim),
     }
     for extractor, extract in extractors.items():
         distances = []
-        for i in range(slices.images.shape[-1]):
-            features = [extract(part.images[..., i]) for part in (reference, slices)]
+        for i in range(images.shape[-1]):
+            features = [extract(part[..., i]) for part in (reference, images)]
             distances.append(_distances(*features, extractor, config, seed))
         for kind, values in zip(("frechet", "kernel"), zip(*distances)):
             figures[f"{kind}_{extractor}"] = np.array(values)

@@ -1,0 +1,179 @@
+"""From a user's folder, or the phantom, to prepared slices and their split by patient.
+
+A run works on all cases, or on those that `--skip-bad` leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from data.contract import Case, DataSet
+from data.shards import PreparedSlices, prepare_shards, shards_directory
+from data.splits import Split
+from utils.errors import UserError
+from utils.runs.files import read_json, write_json
+from utils.runs.names import plain_name, printable
+from utils.runs.run_directory import RunDirectory
+
+NAMED = 3  # bad cases that the refusal names
+
+Problems = Mapping[str, Sequence[str]]  # by case id, in sentences
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the cases of a run come from.
+
+    Attributes:
+        dataset: what they are.
+        slicing: how their slices are cut.
+        folder: the user's, or None for the phantom.
+        cache: of phantom, verdicts and prepared slices.
+        phantom_subjects: size of the phantom.
+        seed: of the phantom.
+    """
+
+    dataset: DataSet
+    slicing: Any
+    folder: Optional[Path]
+    cache: Path
+    phantom_subjects: int = 0
+    seed: int = 0
+
+
+def open_slices(
+    run: RunDirectory,
+    source: Source,
+    kind: type[Split],
+    divide: Callable[[Sequence[str]], Split],
+) -> tuple[PreparedSlices, Split, str, Problems]:
+    """Finds the data (or makes the phantom), splits its patients and prepares its slices.
+
+    The split is written to splits.json once and read from there on resume. Bad splits are refused
+    before volumes are checked and slices prepared, which may take an hour. Of the user's data every
+    case takes part that the run's skipped_cases.json does not name.
+
+    Args:
+        run: the run directory.
+        source: where the cases come from.
+        kind: class of the split.
+        divide: makes a new split from the cases' ids.
+
+    Returns:
+        The slices, the split, what the data is, and the problems of cases that are left out.
+
+    Raises UserError for bad data, and on resume for other cases than those of splits.json.
+    """
+    cases, skipped, note = _find(run, source)
+    ids = [case.id for case in cases]
+    if run.splits.exists():
+        split = kind.load(run.splits, source.dataset.patient_of)
+        split.check_subjects(ids, run.splits)
+    else:
+        split = divide(ids)
+    if source.folder:  # what is wrong with a phantom, preparing its slices tells as well
+        check_cases(cases, source)
+    prepared = prepare_shards(source.dataset, cases, source.slicing, source.cache)
+    if run.writes and not run.splits.exists():
+        split.save(run.splits)
+    return prepared, split, note, skipped
+
+
+def _find(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, str]:
+    """Returns the cases that take part, the problems of skipped ones, and what the data is."""
+    dataset = source.dataset
+    if source.folder is None:
+        tree = dataset.phantom(source.cache, source.phantom_subjects, source.seed)
+        return dataset.find(tree), {}, dataset.phantom_note
+    cases, skipped = cases_in_use(run, source)
+    total = len(cases) + len(skipped)
+    note = f" ({len(skipped)} of {total} cases left out as bad)" if skipped else ""
+    return cases, skipped, f"{plain_name(source.folder.name)}{note}"
+
+
+def read_skipped(run: RunDirectory) -> dict[str, list[str]]:
+    """Returns the problems of the cases that a run leaves out, by case id.
+
+    Raises UserError for a skipped_cases.json that says something else.
+    """
+    if not run.skipped_cases.exists():
+        return {}
+    try:
+        return {
+            case: [str(text) for text in texts]
+            for case, texts in read_json(run.skipped_cases).items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"{run.skipped_cases} must be a JSON object with a list of problems by case; restore "
+            "it or start a new --out"
+        ) from error
+
+
+def skip_bad_cases(run: RunDirectory, source: Source) -> None:
+    """Writes the bad cases of a data folder to the run's skipped_cases.json, which permits them.
+
+    Cases that the file names already are not checked again. Raises UserError for a folder without
+    any good case.
+    """
+    cases, skipped = cases_in_use(run, source)
+    bad = _bad_cases(cases, source)
+    if len(bad) == len(cases):
+        raise _refusal(bad, len(cases), source, "")
+    skipped = dict(sorted({**skipped, **bad}.items()))
+    if bad:
+        write_json(run.skipped_cases, skipped)
+    if skipped:
+        names = ", ".join(map(printable, skipped))
+        print(f"left out as bad: {names}; {run.skipped_cases} says why")
+
+
+def cases_in_use(run: RunDirectory, source: Source) -> tuple[list[Case], dict[str, list[str]]]:
+    """Returns the user's cases that a run does not leave out, and why it leaves out others.
+
+    Raises UserError for a folder without cases.
+    """
+    skipped = read_skipped(run)
+    return [case for case in source.dataset.find(source.folder) if case.id not in skipped], skipped
+
+
+def check_cases(cases: Sequence[Case], source: Source) -> None:
+    """Raises UserError if one of the user's cases does not pass `DataSet.verify`.
+
+    Where all their slices are prepared, they have passed before.
+    """
+    bad = _bad_cases(cases, source)
+    if bad:
+        raise _refusal(bad, len(cases), source, ", or add --skip-bad to a new run")
+
+
+def _bad_cases(cases: Sequence[Case], source: Source) -> dict[str, list[str]]:
+    dataset, slicing, cache = source.dataset, source.slicing, source.cache
+    dataset.settle(cases, slicing)  # refuses cases that contradict each other
+    there = all(path.is_file() for case in cases for path in case.paths)  # not a link to nothing
+    if there and not any(case.problems() for case in cases):
+        if shards_directory(dataset, cases, slicing, cache).exists():
+            return {}
+    verdicts = dataset.verify(cases, slicing, cache)
+    return {verdict.case.id: list(verdict.problems) for verdict in verdicts if verdict.problems}
+
+
+def _refusal(bad: Problems, total: int, source: Source, remedy: str) -> UserError:
+    examples = [f"{case} ({texts[0].rstrip('.')})" for case, texts in bad.items()][:NAMED]
+    more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
+    data, slicing = source.folder, source.slicing
+    defaults, words = asdict(type(slicing)()), ["experiments/verify_data.py", "--data", str(data)]
+    for name, value in asdict(slicing).items():
+        if value != defaults[name]:
+            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            words.append(f"--slicing.{name}={text}")
+    return UserError(
+        f"{len(bad)} of the {total} cases in {data} cannot be trained on: {'; '.join(examples)}"
+        f"{more}; see all that is wrong with `python {shlex.join(words)}` and repair or remove "
+        f"these cases{remedy}"
+    )

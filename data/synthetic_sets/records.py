@@ -1,0 +1,52 @@
+"""Samples of a synthetic set as records, from which training reads them like real slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from data.pipeline import RecordFile
+from data.shards import serialize_record
+from data.synthetic_sets.files import read_sample
+from utils.runs.files import replacing
+
+SHARD = 50  # slices per file, as many as a patient has
+
+
+def selected_samples(directory: Path) -> pd.DataFrame:
+    """Returns the rows of samples.csv that are marked as selected, in order."""
+    table = pd.read_csv(directory / "samples.csv")
+    return table[table["selected"]]
+
+
+def record_files(directory: Path, count: int, subject: int) -> list[RecordFile]:
+    """Returns files with the first `count` selected samples, written where they are missing.
+
+    A sample's `source` is (subject, number of the sample).
+
+    Args:
+        directory: the set, with at least `count` selected samples.
+        count: number of samples.
+        subject: index that no real patient has.
+    """
+    samples, files = selected_samples(directory), []
+    for start in range(0, count, SHARD):
+        rows = samples.iloc[start : min(start + SHARD, count)]
+        path = directory / "records" / f"{start:06d}_{len(rows)}.tfrecord"
+        if not path.exists():
+            _write(path, directory, rows, subject)
+        files.append(RecordFile(path, np.ones(len(rows), bool)))
+    return files
+
+
+def _write(path: Path, directory: Path, rows: pd.DataFrame, subject: int) -> None:
+    with replacing(path) as temporary:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for number, file in zip(rows["sample"], rows["file"]):
+                arrays = read_sample(directory / file)
+                images = np.clip(arrays["images"], 0, 1)
+                source = (subject, int(number))
+                writer.write(serialize_record(images, arrays["label"], source))

@@ -1,1 +1,0 @@
-"""Figures of the thesis' section 5.7."""

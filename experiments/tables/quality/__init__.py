@@ -1,1 +1,0 @@
-"""Thesis Table 3: image quality beside SkrGAN* and GAN#."""

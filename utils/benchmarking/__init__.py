@@ -1,0 +1,1 @@
+"""Times, convolutions and operations of compiled steps."""
