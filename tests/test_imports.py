@@ -24,6 +24,15 @@ ALLOWED = {
 # What holds for any data set imports nothing of one of them.
 KNOWS_BRATS = ("data.brats", "data.synthetic_sets")
 PAPER = {"utils", "losses", *SHARED_MODELS}
+# Rooms of experiments -> the rooms that each may import beside itself; all others are scripts,
+# which may import every room and are imported by nobody.
+ROOMS = {
+    "configs": set(),
+    "engine": set(),
+    "systems": {"configs", "engine"},
+    "tables": {"configs", "engine", "systems"},
+    "benchmarking": {"configs", "engine", "systems"},
+}
 
 
 def module_name(file) -> str:
@@ -56,6 +65,27 @@ def unit(module: str) -> str | None:
     return top if top in (*PACKAGES, "tests") else None
 
 
+def wrong_rooms(module: str, imported: set[str]) -> list[str]:
+    """Modules of experiments that `module` must not import, and papers and data sets in engine."""
+    parts = module.split(".") + [""]
+    room, allowed, wrong = parts[1], ROOMS.get(parts[1]), []
+    for name in sorted(imported):
+        top, other, *rest = name.split(".") + [""]
+        if room == "engine" and top == "models" and unit(name) not in (*SHARED_MODELS, "models"):
+            wrong.append(name)
+        if room == "engine" and name.startswith("data.brats"):
+            wrong.append(name)
+        if top != "experiments" or not other:
+            continue
+        script = other not in ROOMS and other != "_start"
+        outside = allowed is not None and other != room and other not in allowed
+        # A system is a module or a package of its own.
+        foreign = room == other == "systems" and rest[0] not in ("", parts[2])
+        if script or outside or foreign:
+            wrong.append(name)
+    return wrong
+
+
 def violations(module: str, source: str, is_package: bool = False) -> list[str]:
     """Units that `module` imports against the direction."""
     package = module if is_package else module.rpartition(".")[0]
@@ -66,7 +96,7 @@ def violations(module: str, source: str, is_package: bool = False) -> list[str]:
     if here == "data" and not module.startswith(KNOWS_BRATS):
         there |= {"data.brats" for name in imported if f"{name}.".startswith("data.brats.")}
     if here == "experiments":
-        return sorted(there & {"tests"})
+        return sorted(there & {"tests"}) + wrong_rooms(module, imported)
     return sorted(there - ALLOWED.get(here, PAPER))
 
 
@@ -103,6 +133,14 @@ def test_only_the_adapter_imports_tensorflow_addons():
         ("models.networks.unet", "from models.blocks.layers import Conv", []),
         ("models.samr.system", "from models.networks import unet\nfrom .generator import G", []),
         ("experiments.train", "import tests.data.trees", ["tests"]),
+        ("experiments.engine.run", "import experiments.systems.a", ["experiments.systems.a"]),
+        ("experiments.engine.run", "import models.samr.system", ["models.samr.system"]),
+        ("experiments.engine.run", "import data.brats.dataset", ["data.brats.dataset"]),
+        ("experiments.systems.a.stages", "import experiments.systems.b", ["experiments.systems.b"]),
+        ("experiments.systems.a.stages", "import experiments.tables.t", ["experiments.tables.t"]),
+        ("experiments.tables.t", "import experiments.train", ["experiments.train"]),
+        ("experiments.tables.t", "import experiments.systems.b.maps", []),
+        ("experiments.systems.a.stages", "import experiments.systems.a.maps", []),
         ("experiments.train", "from data import slices\nfrom models.samr import system", []),
     ],
 )

@@ -169,7 +169,8 @@ class Experiment:
         stages: in order, `Task`s and `Training`s.
         key: begins its figures' names in metrics.json, such as "table5"; "" for trainings.
         data: the data set that it trains on; None for a script that works on finished runs.
-        divide: makes a split of subject ids under a configuration.
+        divide: makes a split from (subject ids, configuration); default: training and test by
+            patient, with the configuration's `test_fraction` and `seed`.
         split: class of the split.
         sources: the finished runs that it works on.
         options: further words; on resume they may differ from those of the start.

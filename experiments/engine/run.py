@@ -6,7 +6,7 @@ import copy
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
@@ -17,7 +17,7 @@ import tensorflow as tf
 from data.opening import Problems, Source, open_slices
 from data.pipeline import number_of_slices, training_batches
 from data.shards import PreparedSlices
-from data.splits import Split
+from data.splits import Split, split_subjects
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.resuming import saved_run
@@ -75,15 +75,16 @@ class Run(RunDirectory):
 
         Raises UserError for bad data, and on resume for other cases than those of splits.json.
         """
-        experiment = self.experiment
-        found = open_slices(
-            self,
-            self.data_source(),
-            experiment.split,
-            lambda ids: experiment.divide(ids, self.config),
-        )
+        found = open_slices(self, self.data_source(), self.experiment.split, self._divided)
         self.prepared, self.split, self.data_note, self.skipped = found
         return self
+
+    def _divided(self, ids: Sequence[str]) -> Split:
+        config, experiment = self.config, self.experiment
+        if experiment.divide:
+            return experiment.divide(ids, config)
+        patient_of = experiment.data.patient_of
+        return split_subjects(ids, config.test_fraction, seed=config.seed, patient_of=patient_of)
 
     def data_source(self) -> Source:
         """Returns where the cases of a run that trains come from."""

@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from data.brats.dataset import BRATS
 from data.pipeline import RandomMaps, lesion_labels
-from data.splits import Split, split_subjects
 from data.synthetic_sets.building import random_maps
 from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
 from experiments.engine.experiment import Experiment, Task, Training
@@ -89,11 +88,6 @@ def generated_maps(run: Run, match: bool = True) -> RandomMaps:
         maps: dict[str, np.ndarray] = {name: arrays[name] for name in arrays.files}
     labels = lesion_labels(run.prepared, run.split.train)
     return RandomMaps(**maps, labels=labels, augment=config.dataset.augment_labels, match=match)
-
-
-def divide(ids: Sequence[str], config: BratsConfig) -> Split:
-    """Returns the run's split by patient."""
-    return split_subjects(ids, config.test_fraction, seed=config.seed, patient_of=BRATS.patient_of)
 
 
 def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
@@ -185,6 +179,5 @@ TRAIN_BRATS = Experiment(
         ),
     ),
     data=BRATS,
-    divide=divide,
     check=check_sizes,
 )
