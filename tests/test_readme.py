@@ -1,17 +1,25 @@
-"""What README names is there: links, scripts, modules, options; and nothing stands there twice."""
+"""What README and docs name is there: links, scripts, modules; and nothing stands there twice."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from utils.runs.environment import REPOSITORY
 
-TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page: page.read_text(encoding="utf-8")
+    for page in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+}
+TEXT = "\n\n".join(PAGES.values())
 CODE = re.findall(r"`([^`\n]+)`", TEXT)
+ROOM = r"(?:data|models|utils|losses|experiments|tests)"
+# Names of things that the pages on adding something only make up.
+MADE_UP = {"train_toy.py", "toy_table.py", "train_samr.py"}
 SCRIPTS = sorted({name for name in re.findall(r"(?<!tests/)experiments/(\w+\.py)", TEXT)})
 
 
@@ -22,12 +30,23 @@ def test_no_section_and_no_paragraph_stands_there_twice():
 
 
 def test_links_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in link]
-    assert links and [link for link in links if not (REPOSITORY / link).exists()] == []
+    links = [
+        page.parent / link
+        for page, text in PAGES.items()
+        for link in re.findall(r"\]\(([^)#]+)\)", text)
+        if "://" not in link
+    ]
+    assert links and [link for link in links if not link.exists()] == []
 
 
 def test_scripts_exist():
-    assert SCRIPTS and [n for n in SCRIPTS if not (REPOSITORY / "experiments" / n).exists()] == []
+    real = set(SCRIPTS) - MADE_UP
+    assert real and [n for n in real if not (REPOSITORY / "experiments" / n).exists()] == []
+
+
+@pytest.mark.parametrize("path", sorted({c for c in CODE if re.fullmatch(rf"{ROOM}/[\w/.]+", c)}))
+def test_files_and_folders_exist(path):
+    assert (REPOSITORY / path).exists() or Path(path).name in MADE_UP
 
 
 @pytest.mark.parametrize(

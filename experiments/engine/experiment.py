@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 import tensorflow as tf
 
@@ -49,6 +49,11 @@ class Option:
         return self.name.replace("-", "_")
 
 
+def never(config: Any) -> str:
+    """Returns "": no configuration leaves a stage without work."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Task:
     """A stage that is not the training of one system.
@@ -68,6 +73,8 @@ class Task:
     needs: tuple[str, ...] = ()
     always: bool = False
     alone: bool = True
+    part_of: ClassVar[str] = ""
+    skip: ClassVar[Callable[[Any], str]] = staticmethod(never)
 
     def perform(self, run: Run) -> None:
         """Does the work unless it is done; if `alone`, where files are written."""
@@ -117,10 +124,11 @@ class Training:
     batch_size: str = "batch size"
     needs: tuple[str, ...] = ()
     part_of: str = ""
-    skip: Callable[[Any], str] = lambda config: ""
+    skip: Callable[[Any], str] = never
     subjects: str = "train"
     begin: Optional[Callable[[Run, GANSystem], None]] = None
     schedule: Callable[[Run, str], Schedule] = _scheduled
+    always: ClassVar[bool] = False
 
     def perform(
         self,
@@ -154,6 +162,9 @@ class Training:
         return bool(self.skip(run.config)) or run.trained_to_the_end(self)
 
 
+Stage = Union[Task, Training]
+
+
 def _no_check(request: Request, strategy: tf.distribute.Strategy) -> None:
     """Accepts every request."""
 
@@ -182,7 +193,7 @@ class Experiment:
     script: str
     summary: str
     presets: Mapping[str, Any]
-    stages: tuple[Any, ...]
+    stages: tuple[Stage, ...]
     key: str = ""
     data: Optional[DataSet] = None
     divide: Optional[Callable[[Sequence[str], Any], Split]] = None
@@ -206,18 +217,18 @@ class Experiment:
     @property
     def names(self) -> tuple[str, ...]:
         """The stages' names on the command line, in order."""
-        return tuple(dict.fromkeys(getattr(s, "part_of", "") or s.name for s in self.stages))
+        return tuple(dict.fromkeys(stage.part_of or stage.name for stage in self.stages))
 
-    def stage(self, name: str) -> Any:
+    def stage(self, name: str) -> Stage:
         """Returns the stage of a name."""
         return next(stage for stage in self.stages if stage.name == name)
 
-    def chosen(self, names: Iterable[str]) -> list[Any]:
+    def chosen(self, names: Iterable[str]) -> list[Stage]:
         """Returns the stages of some names, with those that are part of them, in order."""
         names = set(names)
-        return [s for s in self.stages if names & {s.name, getattr(s, "part_of", "")}]
+        return [stage for stage in self.stages if names & {stage.name, stage.part_of}]
 
-    def check_needs(self, names: Sequence[str], finished: Callable[[Any], bool]) -> None:
+    def check_needs(self, names: Sequence[str], finished: Callable[[Stage], bool]) -> None:
         """Raises UserError if a chosen stage needs one that is neither chosen nor `finished`."""
         for stage in self.chosen(names):
             needed = [name for name in stage.needs if name not in names]

@@ -42,9 +42,7 @@ def _open(run: Run) -> None:
     """Opens the data of a run that trains, and records its start."""
     experiment, request = run.experiment, run.request
     if not request.resume:  # told before the slices of all volumes are cut
-        experiment.check_needs(
-            request.stages, lambda stage: bool(getattr(stage, "skip", _never)(run.config))
-        )
+        experiment.check_needs(request.stages, lambda stage: bool(stage.skip(run.config)))
     if request.skip_bad and request.data is not None and not request.resume:
         if run.writes:
             skip_bad_cases(run, run.data_source())
@@ -54,10 +52,6 @@ def _open(run: Run) -> None:
     if request.changes:
         _check_changes(run)
     record_start(run)
-
-
-def _never(config: object) -> str:
-    return ""
 
 
 def _check_changes(run: Run) -> None:
@@ -74,7 +68,7 @@ def _check_changes(run: Run) -> None:
         if saved_step(folder) and set(training.needs) <= set(finished):
             with run.strategy.scope():
                 Checkpoints(run.build(training), folder, run.writes).restore()
-    kept = [name for name in finished if not getattr(experiment.stage(name), "always", False)]
+    kept = [name for name in finished if not experiment.stage(name).always]
     if run.writes and kept:
         print(what_stays(run.request.changes, kept))
 

@@ -49,7 +49,10 @@ class Finished:
             record_start(run)
         try:
             run.works_on({"main": self._source(run)})
-            others = f"another main run than {run.source.path}, or that one has been changed"
+            others = (
+                f"another main run than {run.source.path}, with an earlier state of it, or under "
+                "an earlier version"
+            )
             refuse_other(run, run.source.fingerprint(), others, "--run")
             self.check(run)
         except BaseException as error:
@@ -96,7 +99,9 @@ class Variants:
         """
         runs = self._found(run)
         run.works_on(runs)
-        others = "other runs of the variants, or one of them has been changed"
+        others = (
+            "other runs of the variants, with earlier states of them, or under an earlier version"
+        )
         refuse_other(run, _fingerprint(runs), others, f"--{self.option.name}")
         record_start(run)
         with timed(run, run.experiment.key):
