@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,9 +61,8 @@ def test_files_and_folders_exist(path):
     ),
 )
 def test_modules_exist(name):
-    module = name if name.rpartition(".")[2].islower() else name.rpartition(".")[0]
-    parent, _, last = module.rpartition(".")
-    assert find_spec(module) or last in vars(__import__(parent, fromlist=[last]))
+    parent, _, last = name.rpartition(".")
+    assert last in vars(import_module(parent)) or find_spec(name)
 
 
 def test_servers_are_for_private_networks():
