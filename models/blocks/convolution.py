@@ -71,7 +71,7 @@ def capped_relu(x: tf.Tensor) -> tuple:
 
 
 ACTIVATIONS = {
-    "capped_relu": lambda x: capped_relu(x),  # looked up at each call, to be replaceable
+    "capped_relu": lambda x: capped_relu(x),  # found at each call: may be replaced
     "leaky_relu": lambda x: tf.nn.leaky_relu(x, LEAK),
     "leaky_relu_0.01": lambda x: tf.nn.leaky_relu(x, SLIGHT_LEAK),
     "relu": tf.nn.relu,
