@@ -5,14 +5,14 @@
     python experiments/benchmark.py --stage registration,synthesis --width 64 --size 184x144
     python experiments/benchmark.py --precision mixed_bfloat16 --json speed.json
 
-With --quick a first figure takes less than a minute; the plain form, which compiles longest, is
-left out.
+With --quick a first figure takes less than a minute; the reference implementation, which compiles
+longest, is left out.
 
 step_ms is the median time of an update on a batch at hand; the JSON file has the quartiles too.
 data_wait is the share of time that a training waits for its next batch. Two yardsticks take turns
-with the step. plain_step_ms is the same update as the original graph makes it, with a whole network
-call for every map, image and translation and with single operations for norms, activations,
-up-sampling and joined skips.
+with the step. plain_step_ms is the time of the reference implementation: the same update as the
+original graph makes it, with a whole network call for every map, image and translation and with
+single operations for norms, activations, up-sampling and joined skips.
 conv_gflops is the rate of bare convolutions: tf.nn.conv2d called by itself for every shape of a
 Conv2D in the step (the gradients of up-sampling rows are such, too), weighted with its number.
 conv_fraction is the share of step_ms that the step's convolutions would take at that rate. Their
@@ -20,7 +20,7 @@ operations are counted in the step's graph, forward and backward: every Conv2D, 
 and Conv2DBackpropFilter that runs counts
 2 * batch * height * width * kernel height * kernel width * channels in * channels out, height and
 width being those of its forward convolution's output. peak_mib is the most memory that the process
-has had before the stage's plain step: earlier stages count, so give one at a time to compare.
+has had before the stage's reference: earlier stages count, so give one at a time to compare.
 Weights are untrained.
 """
 
@@ -100,9 +100,7 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
     add("--data", type=Optional[Path], help="BRATS folder; default: a built-in phantom")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
     add("--repeats", type=Optional[int], help=f"times that each is measured; default: {REPEATS}")
-    quick = (
-        f"{QUICK_REPEATS} repeats without the plain form: less than a minute a stage of the demo"
-    )
+    quick = f"{QUICK_REPEATS} repeats without the reference: less than a minute a stage of the demo"
     add("--quick", action="store_true", help=quick)
     add(
         "--profile",

@@ -1,4 +1,4 @@
-"""One stage measured: its step, the wait for data, the step's plain form, bare convolutions."""
+"""One stage measured: its step, the wait for data, its reference, bare convolutions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
+from experiments.benchmarking.reference import reference_step
 from experiments.benchmarking.stages import Untrained, stage_batches
-from models.structure_gan.plain import plain_step
 from models.system import Batch, Terms
 from utils.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
 from utils.benchmarking.profiling import operation_shares
 from utils.benchmarking.timing import Spread, interleaved, peak_mib, timed
 
 WARM_UP = 2  # updates before the first that counts
-STEP, PLAIN = "step", "plain"
+STEP, REFERENCE = "step", "reference"
 
 
 class Training(NamedTuple):
@@ -41,37 +41,37 @@ def measured(
     A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
     different Conv2D of the step by itself, weighted with its number. `conv_fraction` is the share
     of a step that its convolutions, forward and backward, would take at that rate.
-    `peak_mib` is the process' most memory so far, without the plain form of this stage but with all
-    of earlier stages.
+    `peak_mib` is the process' most memory so far, without this stage's reference implementation but
+    with all of earlier stages.
 
     Args:
         context: the run.
         stage: one of `TRAININGS`.
-        repeats: updates in training order, then turns of step, plain step and convolutions.
-        compare: whether to measure the plain form; without it its figures are None.
+        repeats: updates in training order, then turns of step, reference and convolutions.
+        compare: whether to measure the reference implementation; without it its figures are None.
         profile: whether to give `operations`, see `operation_shares`, of a step; otherwise None.
     """
     system, batches = context.build(stage), iter(stage_batches(context, stage))
     step = compiled(system.train_step, context.strategy)
     training = train(step, batches, repeats)
     peak, batch = peak_mib(), next(batches)
-    plain = compiled(lambda batch: plain_step(system, batch), context.strategy)
+    reference = compiled(lambda batch: reference_step(system, batch), context.strategy)
     actions: dict[Any, Callable[[], Callable[[], Any]]] = {STEP: lambda: lambda: step(batch)}
     if compare:
-        actions[PLAIN] = lambda: lambda: plain(batch)
+        actions[REFERENCE] = lambda: lambda: reference(batch)
     graph = step.get_concrete_function(batch).graph
     convolutions = forward_convolutions(graph)
     actions.update({convolution: convolution.bare for convolution in convolutions})
     times = interleaved(actions, repeats)
     batch_size = getattr(context.config.schedule, stage).batch_size
     devices = context.strategy.num_replicas_in_sync
-    plain_graph = plain.get_concrete_function(batch).graph if compare else None
+    reference_graph = reference.get_concrete_function(batch).graph if compare else None
     return {
-        **_step_figures(times[STEP], times.get(PLAIN)),
+        **_step_figures(times[STEP], times.get(REFERENCE)),
         "images_per_s": batch_size * training.updates / (training.waiting + training.stepping),
         "data_wait": training.waiting / (training.waiting + training.stepping),
         **_convolution_figures(step_flops(graph), convolutions, times, devices),
-        "plain_conv_gflop": plain_graph and step_flops(plain_graph) / 1e9,
+        "plain_conv_gflop": reference_graph and step_flops(reference_graph) / 1e9,
         "peak_mib": peak,
         "operations": operation_shares(lambda: step(batch)) if profile else None,
     }
@@ -96,15 +96,15 @@ def train(step: Callable[[Batch], Any], batches: Iterator[Batch], updates: int) 
     return Training(waiting, stepping, updates)
 
 
-def _step_figures(step: list[float], plain: Optional[list[float]]) -> dict[str, Any]:
-    """Returns milliseconds and quartiles of both forms' seconds, and their ratio."""
+def _step_figures(step: list[float], reference: Optional[list[float]]) -> dict[str, Any]:
+    """Returns milliseconds and quartiles of the seconds of both, and their ratio."""
     figures: dict[str, Any] = {"speedup": None}
-    for title, seconds in (("step_ms", step), ("plain_step_ms", plain)):
+    for title, seconds in (("step_ms", step), ("plain_step_ms", reference)):
         figures.update({title: None, f"{title}_quartiles": None})
         if seconds:
             spread = Spread.of([1000 * taken for taken in seconds])
             figures.update({title: spread.median, f"{title}_quartiles": [spread.low, spread.high]})
-    if plain:
+    if reference:
         figures["speedup"] = figures["plain_step_ms"] / figures["step_ms"]
     return figures
 

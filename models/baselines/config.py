@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from models.blocks.initializers import KERNEL_INITIALIZERS
-from models.networks.discriminator import TRUNKS
-from utils.errors import FINITE, NOT_NEGATIVE, POSITIVE, at_least, check_fields, one_of
+from models.networks.settings import UNET_GAN_RULES, UNetGANConfig
+from utils.errors import NOT_NEGATIVE, at_least, check_fields, one_of
 
 GeneratorInput = Literal["noise", "inverted_map"]
-Activation = Literal["capped_relu", "leaky_relu"]
 
 
 @dataclass(frozen=True)
-class BaselineConfig:
+class BaselineConfig(UNetGANConfig):
     """Four unconditional generators with a discriminator each; the defaults are GAN#'s.
 
     Args:
@@ -36,41 +34,25 @@ class BaselineConfig:
     """
 
     generator_input: GeneratorInput = "noise"
-    width: int = 64
     discriminator_width: int = 64
-    initializer: str = "mean_filter"
-    activation: Activation = "capped_relu"
-    output_norm: bool = True
-    output_scale: float = 1.0
-    output_offset: float = 0.0
-    discriminator: str = "patch"
-    discriminator_stddev: float = 0.02
     real: float = 100.0
     fake: float = 70.0
     adversarial: float = 70.0
     reconstruction: float = 0.0
-    learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
         weights = ("real", "fake", "adversarial", "reconstruction")
         check_fields(
             self,
             "--",
+            **UNET_GAN_RULES,
             generator_input=one_of(get_args(GeneratorInput)),
-            width=at_least(1),
             discriminator_width=at_least(1),
-            initializer=one_of(KERNEL_INITIALIZERS),
-            activation=one_of(get_args(Activation)),
-            output_scale=FINITE,
-            output_offset=FINITE,
-            discriminator=one_of(TRUNKS),
-            discriminator_stddev=POSITIVE,
-            learning_rate=POSITIVE,
             **dict.fromkeys(weights, NOT_NEGATIVE),
         )
 
 
 GAN_SHARP = BaselineConfig()
 SKRGAN_STAR = BaselineConfig(
-    "inverted_map", real=5.0, fake=3.0, adversarial=3.0, reconstruction=5.0
+    generator_input="inverted_map", real=5.0, fake=3.0, adversarial=3.0, reconstruction=5.0
 )

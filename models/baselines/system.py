@@ -7,8 +7,6 @@ import tensorflow as tf
 from losses.adversarial import FAKE, REAL, least_squares, least_squares_accuracy
 from losses.reconstruction import mean_squared_error
 from models.baselines.config import BaselineConfig
-from models.networks.discriminator import Discriminator
-from models.networks.unet import UNetSpec, build_unet
 from models.system import Batch, GANSystem, Terms
 from utils.seeding import normal
 
@@ -22,31 +20,12 @@ class Baseline(GANSystem):
 
     def __init__(self, config: BaselineConfig):
         self.config = config
-        spec = UNetSpec(
-            config.width,
-            initializer=config.initializer,
-            output_scale=config.output_scale,
-            output_offset=config.output_offset,
-            activation=config.activation,
-            output_norm=config.output_norm,
-        )
         generators, discriminators = ([f"{net}_{m}" for m in MODALITIES] for net in "GD")
-        networks = {name: build_unet(spec, 1, name) for name in generators}
-        networks.update((name, self._discriminator(name)) for name in discriminators)
+        networks = {name: config.build_unet(1, name) for name in generators}
+        for name in discriminators:
+            networks[name] = config.build_discriminator(config.discriminator_width, 1, name)
         rates = dict.fromkeys("GD", config.learning_rate)
         super().__init__(networks, {"G": generators, "D": discriminators}, rates)
-
-    def _discriminator(self, name: str) -> Discriminator:
-        c = self.config
-        return Discriminator(
-            c.discriminator_width,
-            1,
-            1,
-            name,
-            c.discriminator,
-            c.discriminator_stddev,
-            c.activation,
-        )
 
     def train_step(self, batch: Batch) -> Terms:
         """One simultaneous update on `images` [B,H,W,4] and `structure` [B,H,W,1] of real slices.

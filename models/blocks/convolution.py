@@ -13,7 +13,6 @@ from typing import Optional, Union
 import numpy as np
 import tensorflow as tf
 
-from models.blocks.fusion import or_single
 from models.blocks.normalization import NORMS, InstanceNormalization
 
 RELU_CAP = 100.0
@@ -59,11 +58,6 @@ class Row:
     bias: bool = True
 
 
-def _clipped_leaky_relu(x: tf.Tensor) -> tf.Tensor:
-    return tf.clip_by_value(tf.nn.leaky_relu(x, LEAK), 0.0, RELU_CAP)
-
-
-@or_single(_clipped_leaky_relu)
 @tf.custom_gradient
 def capped_relu(x: tf.Tensor) -> tuple:
     """Returns min(max(x, 0), 100): what the original "leaky" ReLU amounts to after its clipping.
@@ -77,7 +71,7 @@ def capped_relu(x: tf.Tensor) -> tuple:
 
 
 ACTIVATIONS = {
-    "capped_relu": capped_relu,
+    "capped_relu": lambda x: capped_relu(x),  # found at each call: may be replaced
     "leaky_relu": lambda x: tf.nn.leaky_relu(x, LEAK),
     "leaky_relu_0.01": lambda x: tf.nn.leaky_relu(x, SLIGHT_LEAK),
     "relu": tf.nn.relu,
@@ -96,12 +90,6 @@ def with_activation(rows: Iterable[Row], activation: str) -> list[Row]:
     ]
 
 
-def _double_then_convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    doubled = tf.raw_ops.ResizeNearestNeighbor(images=x, size=2 * tf.shape(x)[1:3])
-    return tf.nn.conv2d(doubled, kernel, 1, "SAME")
-
-
-@or_single(_double_then_convolve)
 def double_and_convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Doubles every pixel in both directions and convolves: [B,H,W,C] -> [B,2H,2W,filters].
 
@@ -115,17 +103,11 @@ def double_and_convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return tf.nn.conv2d_transpose(x, turned, shape, 2, "SAME")
 
 
-def _join_then_convolve(skip: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    return tf.nn.conv2d(tf.concat([skip, x], axis=-1), kernel, 1, "SAME")
-
-
-@or_single(_join_then_convolve)
 def join_and_convolve(skip: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Concatenates channels of [B,H,W,C'] and [B*k,H,W,C], and convolves: [B*k,H,W,filters].
 
     Each sample of `skip` is joined to k samples of `x` in a row; its part of the sum, of the first
-    C' channels of the kernel [h,w,C'+C,filters], is computed once for them. The single operations
-    are those of a whole call of a network: k is 1.
+    C' channels of the kernel [h,w,C'+C,filters], is computed once for them.
     """
     kernels = tf.split(kernel, [skip.shape[-1], x.shape[-1]], axis=2)
     once, each = (tf.nn.conv2d(y, part, 1, "SAME") for y, part in zip((skip, x), kernels))

@@ -11,8 +11,6 @@ from typing import Optional, Union
 import numpy as np
 import tensorflow as tf
 
-from models.blocks.fusion import or_single
-
 EPSILON = 1e-5
 SCALE_STDDEV = 0.02
 
@@ -83,12 +81,12 @@ class InstanceNormalization(tf.keras.layers.Layer):
         }
 
 
-def _normalised_by_moments(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+def instance_norm_by_moments(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Returns what `instance_norm` does, by single operations and for any number of samples."""
     mean, variance = tf.nn.moments(x, axes=[1, 2], keepdims=True)
     return scale * ((x - mean) * tf.math.rsqrt(variance + EPSILON)) + offset
 
 
-@or_single(_normalised_by_moments)
 def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
     """Returns scale * (x - mean) / sqrt(variance + 1e-5) + offset with biased variance over H, W.
 
@@ -100,7 +98,7 @@ def instance_norm(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tenso
         scale, offset: [1,1,1,C], or [B,1,1,C] with another pair for every sample.
     """
     if None in (x.shape[0], scale.shape[0], offset.shape[0]):
-        return _normalised_by_moments(x, scale, offset)
+        return instance_norm_by_moments(x, scale, offset)
     channels = x.shape[-1]
     return _normalised_apart(x, *(tf.reshape(v, [-1, channels]) for v in (scale, offset)))
 

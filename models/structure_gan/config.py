@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, check_image_size
+from models.networks.settings import UNET_GAN_RULES, UNET_RULES, UNetConfig, UNetGANConfig
 from models.networks.unet import CONDITIONS, check_sides
 from models.structure_gan.map_networks import base_size
 from utils.errors import (
@@ -30,7 +31,6 @@ from utils.errors import (
 NUM_MODALITIES = 4
 NUM_CLASSES = 5
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
-Activation = Literal["capped_relu", "leaky_relu"]
 Fusion = Literal["concat", "weighted", "noise"]
 OutsideChannels = Literal["line", "both"]
 Prior = Literal["standard", "fitted"]
@@ -40,19 +40,9 @@ _ONE_PER_CLASS = Rule(
     f"{NUM_CLASSES} numbers, background first",
     lambda values: len(values) == NUM_CLASSES and all(map(math.isfinite, values)),
 )
-_UNET = {
-    "width": at_least(1),
-    "initializer": one_of(KERNEL_INITIALIZERS),
-    "activation": one_of(get_args(Activation)),
-    "learning_rate": POSITIVE,
-}
 _CONDITIONAL_GAN = {
-    **_UNET,
+    **UNET_GAN_RULES,
     "condition": one_of(CONDITIONS),
-    "output_scale": FINITE,
-    "output_offset": FINITE,
-    "discriminator": one_of(TRUNKS),
-    "discriminator_stddev": POSITIVE,
     "consistency": NOT_NEGATIVE,
 }
 
@@ -163,7 +153,7 @@ class StructureConfig:
 
 
 @dataclass(frozen=True)
-class SegmentationConfig:
+class SegmentationConfig(UNetConfig):
     """Lesion segmenters G_l, one U-Net per modality.
 
     Args:
@@ -178,20 +168,15 @@ class SegmentationConfig:
         learning_rate: Adam's, per update.
     """
 
-    width: int = 64
-    initializer: str = "mean_filter"
-    activation: Activation = "capped_relu"
-    output_norm: bool = True
     output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
     loss: SegmentationLoss = "squared_error"
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
-    learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
         check_fields(
             self,
             "--segmentation.",
-            **_UNET,
+            **UNET_RULES,
             output_offset=_ONE_PER_CLASS,
             loss=one_of(get_args(SegmentationLoss)),
             class_weights=_ONE_PER_CLASS,
@@ -220,7 +205,7 @@ class AdversarialWeights:
 
 
 @dataclass(frozen=True)
-class RegistrationConfig:
+class RegistrationConfig(UNetGANConfig):
     """Modality translator G_t with discriminator D_t.
 
     Args:
@@ -243,22 +228,13 @@ class RegistrationConfig:
         learning_rate: Adam's, per update.
     """
 
-    width: int = 64
-    initializer: str = "mean_filter"
-    activation: Activation = "capped_relu"
     condition: str = "concat"
-    output_norm: bool = True
-    output_scale: float = 1.0
-    output_offset: float = 0.0
-    discriminator: str = "patch"
-    discriminator_stddev: float = 0.02
     recompute: bool = False
     registered: bool = False
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     cycle: float = 20.0
     consistency: float = 5.0
     supervised: float = 0.0
-    learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
         weights = dict.fromkeys(("cycle", "supervised"), NOT_NEGATIVE)
@@ -290,7 +266,7 @@ class PretrainingConfig:
 
 
 @dataclass(frozen=True)
-class SynthesisConfig:
+class SynthesisConfig(UNetGANConfig):
     """Conditional generator G with discriminator D, guided by frozen G_t and G_l (eq. 13-17).
 
     Args:
@@ -326,16 +302,8 @@ class SynthesisConfig:
         pretraining: the self-supervised phase.
     """
 
-    width: int = 64
     discriminator_width: int = 64
-    initializer: str = "mean_filter"
-    activation: Activation = "capped_relu"
     condition: str = "concat"
-    output_norm: bool = True
-    output_scale: float = 1.0
-    output_offset: float = 0.0
-    discriminator: str = "patch"
-    discriminator_stddev: float = 0.02
     recompute: bool = False
     label_input: bool = True
     label_scale: float = 1.0
@@ -349,7 +317,6 @@ class SynthesisConfig:
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
     reconstruction: float = 0.0
     outside: float = 0.0
-    learning_rate: float = 1e-5
     discriminator_learning_rate: float = 1e-5
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
 

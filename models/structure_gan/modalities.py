@@ -6,12 +6,10 @@ row k goes from modality `SOURCE[k]` to modality `TARGET[k]`.
 
 from __future__ import annotations
 
-from typing import Union
-
 import tensorflow as tf
 
-from models.networks.unet import Codes, UNet, UNetSpec, build_unet
-from models.structure_gan.config import NUM_MODALITIES, RegistrationConfig, SynthesisConfig
+from models.networks.unet import Codes, UNet
+from models.structure_gan.config import NUM_MODALITIES
 
 M = NUM_MODALITIES
 TRANSLATIONS = tuple((i, j) for i in range(M) for j in range(M) if i != j)
@@ -19,24 +17,6 @@ SOURCE = tuple(i for i, _ in TRANSLATIONS)
 TARGET = tuple(j for _, j in TRANSLATIONS)
 # For each target the rows of `TRANSLATIONS` that lead to it.
 BY_TARGET = tuple(tuple(k for k, j in enumerate(TARGET) if j == i) for i in range(M))
-
-
-def build_conditional_unet(
-    config: Union[RegistrationConfig, SynthesisConfig], channels: int, name: str
-) -> UNet:
-    """Returns a U-Net from `channels` input channels and a modality code to one modality."""
-    spec = UNetSpec(
-        config.width,
-        conditions=NUM_MODALITIES,
-        condition=config.condition,
-        initializer=config.initializer,
-        output_scale=config.output_scale,
-        output_offset=config.output_offset,
-        activation=config.activation,
-        output_norm=config.output_norm,
-        recompute=config.recompute,
-    )
-    return build_unet(spec, channels, name)
 
 
 def to_rows(images: tf.Tensor) -> tf.Tensor:

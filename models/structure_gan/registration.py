@@ -8,13 +8,11 @@ from losses import adversarial
 from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import mean_squared_error
-from models.networks.discriminator import Discriminator
 from models.structure_gan.config import NUM_MODALITIES, AdversarialWeights, RegistrationConfig
 from models.structure_gan.modalities import (
     SOURCE,
     TARGET,
     TRANSLATIONS,
-    build_conditional_unet,
     from_rows,
     modality_index,
     to_rows,
@@ -31,16 +29,8 @@ class Registration(GANSystem):
     def __init__(self, config: RegistrationConfig):
         self.config = config
         networks = {
-            "G_t": build_conditional_unet(config, 1, "G_t"),
-            "D_t": Discriminator(
-                config.width,
-                2,
-                1,
-                "D_t",
-                config.discriminator,
-                config.discriminator_stddev,
-                config.activation,
-            ),
+            "G_t": config.build_unet(1, "G_t", conditions=NUM_MODALITIES),
+            "D_t": config.build_discriminator(config.width, 2, "D_t"),
         }
         rates = dict.fromkeys("GD", config.learning_rate)
         super().__init__(networks, {"G": ["G_t"], "D": ["D_t"]}, rates)

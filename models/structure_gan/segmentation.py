@@ -7,7 +7,6 @@ from typing import Literal
 import tensorflow as tf
 
 from losses.segmentation import class_weighted_cross_entropy, class_weighted_squared_error
-from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SegmentationConfig
 from models.system import Batch, GANSystem, Terms
 
@@ -33,19 +32,11 @@ class Segmentation(GANSystem):
     def __init__(self, config: SegmentationConfig, inputs: Inputs = "per_modality"):
         self.config = config
         self.loss, output_activation = LOSSES[config.loss]
-        spec = UNetSpec(
-            config.width,
-            outputs=NUM_CLASSES,
-            initializer=config.initializer,
-            output_offset=config.output_offset,
-            activation=config.activation,
-            output_norm=config.output_norm,
-            output_activation=output_activation,
-        )
+        options = {"outputs": NUM_CLASSES, "output_activation": output_activation}
         together = inputs == "four_channel"
         self.channels = NUM_MODALITIES if together else 1  # of each network's input
         names = ["G_l"] if together else [f"G_l{i}" for i in range(NUM_MODALITIES)]
-        networks = {name: build_unet(spec, self.channels, name) for name in names}
+        networks = {name: config.build_unet(self.channels, name, **options) for name in names}
         super().__init__(networks, {"G": names}, {"G": config.learning_rate})
 
     def class_scores(self, images: tf.Tensor) -> tf.Tensor:

@@ -7,14 +7,12 @@ import tensorflow as tf
 from losses.adversarial import least_squares_accuracy
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
-from models.networks.discriminator import Discriminator
 from models.networks.unet import UNet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SynthesisConfig
 from models.structure_gan.modalities import (
     BY_TARGET,
     TARGET,
     TRANSLATIONS,
-    build_conditional_unet,
     decode_modalities,
     from_rows,
     modality_index,
@@ -40,7 +38,7 @@ def build_generator(config: SynthesisConfig) -> UNet:
     """Returns G from what `generator_input` gives to one modality; 6 channels by default."""
     with_label = 1 + NUM_CLASSES * config.label_input
     channels = {"concat": with_label, "weighted": NUM_CLASSES, "noise": 1}[config.fusion]
-    return build_conditional_unet(config, channels, "G")
+    return config.build_unet(channels, "G", conditions=NUM_MODALITIES)
 
 
 def generator_input(
@@ -142,15 +140,7 @@ class Synthesis(GANSystem):
         self.segmenters = segmenters
         networks = {
             "G": build_generator(config),
-            "D": Discriminator(
-                config.discriminator_width,
-                2,
-                1,
-                "D",
-                config.discriminator,
-                config.discriminator_stddev,
-                config.activation,
-            ),
+            "D": config.build_discriminator(config.discriminator_width, 2, "D"),
         }
         rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
         super().__init__(networks, {"G": ["G"], "D": ["D"]}, rates)

@@ -137,7 +137,7 @@ def test_figures_fit_each_other(rows):
     assert re.search(r", \d+ CPUs$", row["processor"]) and "2.15" in row["versions"]["tensorflow"]
 
 
-def test_a_quick_run_leaves_out_the_plain_form(rows):
+def test_a_quick_run_leaves_out_the_reference(rows):
     (long,), (row,), _ = rows
     left_out = {"plain_step_ms", "plain_step_ms_quartiles", "speedup", "plain_conv_gflop"}
     assert {name for name, value in row.items() if value is None} == left_out | {"operations"}
@@ -162,7 +162,7 @@ def test_a_whole_step_is_counted_by_the_networks_table(rows):
     # The skips' part is computed once, too, and 16 products of four doubled pixels stand for 36.
     forward = 2 * 9 * (encoder + skips + 4 * (others + doubling * 16 / 36))
     assert row["conv_gflop"] == pytest.approx((3 * forward - first) / 1e9)
-    # In the plain form the encoder runs four times, and every product is made.
+    # In the reference the encoder runs four times, and every product is made.
     whole = 2 * 9 * 4 * (encoder + skips + others + doubling)
     assert row["plain_conv_gflop"] == pytest.approx((3 * whole - 4 * first) / 1e9)
 

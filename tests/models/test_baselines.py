@@ -19,7 +19,7 @@ def tiny_baseline(config: BaselineConfig = SKRGAN_STAR, **options) -> Baseline:
     return calm(Baseline(replace(config, **{**small, **options})))
 
 
-def plain_terms(system: Baseline, batch: dict, inputs: list, weights: tuple) -> dict:
+def reference_terms(system: Baseline, batch: dict, inputs: list, weights: tuple) -> dict:
     """Table 2.8: weights are D real, D fake, G, reconstruction."""
     g = {"G/adversarial": 0.0, "G/reconstruction": 0.0}
     d = {"D/real": 0.0, "D/fake": 0.0}
@@ -35,14 +35,14 @@ def plain_terms(system: Baseline, batch: dict, inputs: list, weights: tuple) -> 
     return {"G": g, "D": d}
 
 
-def test_skrgan_step_equals_the_plain_form():
+def test_skrgan_step_equals_the_reference():
     system, batch = tiny_baseline(), random_batch()
     inputs = [1 - batch["structure"]] * 4
-    assert_step_equals(system, batch, lambda: plain_terms(system, batch, inputs, (5, 3, 3, 5)))
+    assert_step_equals(system, batch, lambda: reference_terms(system, batch, inputs, (5, 3, 3, 5)))
 
 
 @pytest.mark.slow
-def test_gan_sharp_step_equals_the_plain_form(monkeypatch):
+def test_gan_sharp_step_equals_the_reference(monkeypatch):
     rng = np.random.default_rng(0)
     noise = {f"noise {m}": tf.constant(rng.normal(size=(2, 32, 24, 1)), tf.float32) for m in "xyzw"}
     drawn = "models.baselines.system.normal"
@@ -50,7 +50,7 @@ def test_gan_sharp_step_equals_the_plain_form(monkeypatch):
     system, batch = tiny_baseline(GAN_SHARP), random_batch()
     inputs = list(noise.values())
     weights = (100, 70, 70, 0)
-    assert_step_equals(system, batch, lambda: plain_terms(system, batch, inputs, weights), 0.01)
+    assert_step_equals(system, batch, lambda: reference_terms(system, batch, inputs, weights), 0.01)
 
 
 def test_a_discriminator_judges_its_own_modality_alone():

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import correlate
 
+from experiments.benchmarking.single_operations import double_then_convolve, join_then_convolve
 from models.blocks.convolution import (
     ConvUnit,
     Row,
@@ -17,7 +18,6 @@ from models.blocks.convolution import (
     table_unit,
     with_activation,
 )
-from models.blocks.fusion import single_operations
 from models.blocks.normalization import InstanceNormalization
 from tests.models.toys import random_image, torch_convolution, torch_transposed
 
@@ -93,41 +93,36 @@ def test_a_joined_skip_serves_several_samples_in_a_row():
     assert found.numpy().ravel().tolist() == [100, 101, 102, 203, 204, 205]
 
 
-# An operation, and the shapes of its inputs.
+# An operation, the single ones that do the same, and the shapes of its inputs.
 faster = pytest.mark.parametrize(
-    "operation, shapes",
+    "fast, single, shapes",
     [
-        (double_and_convolve, [(2, 6, 8, 32), (3, 3, 32, 16)]),
-        (join_and_convolve, [(2, 6, 8, 16), (2, 6, 8, 32), (3, 3, 48, 16)]),
+        (double_and_convolve, double_then_convolve, [(2, 6, 8, 32), (3, 3, 32, 16)]),
+        (join_and_convolve, join_then_convolve, [(2, 6, 8, 16), (2, 6, 8, 32), (3, 3, 48, 16)]),
     ],
 )
 
 
 @faster
-def test_faster_convolutions_are_the_single_operations(operation, shapes):
+def test_faster_convolutions_are_the_single_operations(fast, single, shapes):
     inputs = [tf.random.stateless_normal(shape, [1, i]) for i, shape in enumerate(shapes)]
 
-    def derivatives() -> list[np.ndarray]:
+    def derivatives(operation) -> list[np.ndarray]:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             y = operation(*inputs)
             loss = tf.reduce_sum(y**3)
         return [x.numpy() for x in (y, *tape.gradient(loss, inputs))]
 
-    fast = derivatives()
-    with single_operations():
-        single = derivatives()
-    for a, b in zip(fast, single):
+    for a, b in zip(derivatives(fast), derivatives(single)):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
 @faster
-def test_faster_convolutions_in_16_bits_are_as_precise_as_the_single_ones(operation, shapes):
+def test_faster_convolutions_in_16_bits_are_as_precise_as_the_single_ones(fast, single, shapes):
     inputs = [tf.random.stateless_normal(shape, [1, i]) for i, shape in enumerate(shapes)]
-    halves = [tf.cast(x, tf.bfloat16) for x in inputs]
-    with single_operations():
-        exact, single = operation(*inputs), operation(*halves)
-    errors = [tf.norm(tf.cast(y, tf.float32) - exact) for y in (operation(*halves), single)]
+    halves, exact = [tf.cast(x, tf.bfloat16) for x in inputs], single(*inputs)
+    errors = [tf.norm(tf.cast(form(*halves), tf.float32) - exact) for form in (fast, single)]
     assert 0 < errors[0] < 1.5 * errors[1]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.benchmarking.reference import reference_translation_terms
 from models.structure_gan.config import AdversarialWeights, RegistrationConfig
-from models.structure_gan.plain import plain_translation_terms
 from models.structure_gan.registration import Registration
 from tests.models.toys import assert_step_equals, calm, random_batch
 
@@ -28,21 +28,23 @@ PUBLISHED = RegistrationConfig(
 )
 
 
-def test_step_equals_the_plain_form_on_unpaired_images():
+def test_step_equals_the_reference_on_unpaired_images():
     system, batch = tiny_registration(), random_batch()
     images = batch["unpaired_images"]
-    assert_step_equals(system, batch, lambda: plain_translation_terms(system, images, PUBLISHED))
+    assert_step_equals(
+        system, batch, lambda: reference_translation_terms(system, images, PUBLISHED)
+    )
 
 
 @pytest.mark.slow
-def test_options_equal_the_plain_form_on_registered_images():
+def test_options_equal_the_reference_on_registered_images():
     weights = {"cycle": 2.0, "consistency": 900.0, "supervised": 7.0}
     weights["adversarial"] = AdversarialWeights(2.0, 4.0, 7.0, 3.0)
     options = {"condition": "conditional_instance_norm", "registered": True}
     system, batch = tiny_registration(**options, **weights), random_batch()
     config = RegistrationConfig(registered=True, **weights)
     images = batch["images"]
-    assert_step_equals(system, batch, lambda: plain_translation_terms(system, images, config))
+    assert_step_equals(system, batch, lambda: reference_translation_terms(system, images, config))
 
 
 def test_groups_and_the_chosen_discriminator():

@@ -9,28 +9,28 @@ import tensorflow as tf
 from models.structure_gan.segmentation import Segmentation
 from tests.models.toys import (
     assert_step_equals,
-    plain_lesion,
     random_batch,
+    reference_lesion,
     tiny_segmentation,
 )
 
 
-def test_step_equals_the_plain_form():
+def test_step_equals_the_reference():
     system, batch = tiny_segmentation(), random_batch()
 
-    def plain():
+    def reference():
         networks = [system.networks[f"G_l{i}"] for i in range(4)]
         data = batch["images"], batch["label"]
-        return {"G": {f"G/lesion_{i}": plain_lesion(networks[i], i, *data) for i in range(4)}}
+        return {"G": {f"G/lesion_{i}": reference_lesion(networks[i], i, *data) for i in range(4)}}
 
-    assert_step_equals(system, batch, plain)
+    assert_step_equals(system, batch, reference)
 
 
 def test_cross_entropy_trains_the_logits():
     system, batch = tiny_segmentation(loss="cross_entropy"), random_batch()
     weights = np.array([2.5, 25.0, 125.0, 125.0, 125.0], np.float32)
 
-    def plain():
+    def reference():
         label, terms = batch["label"][..., 0].numpy(), {}
         for i in range(4):
             powers = tf.exp(system.networks[f"G_l{i}"](batch["images"][..., i : i + 1]))
@@ -39,7 +39,7 @@ def test_cross_entropy_trains_the_logits():
             terms[f"G/lesion_{i}"] = tf.reduce_mean(weights[label] * losses)
         return {"G": terms}
 
-    assert_step_equals(system, batch, plain)
+    assert_step_equals(system, batch, reference)
 
 
 @pytest.fixture(scope="module")

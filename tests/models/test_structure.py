@@ -50,7 +50,7 @@ WEIGHTS = {
 }
 
 
-def plain_terms(system: StructureGAN, batch: dict, w: dict) -> dict:
+def reference_terms(system: StructureGAN, batch: dict, w: dict) -> dict:
     """Table 2.1 (of the mask products the line channel only) with one network call per map."""
     E_s, G_s, G_m, D_z, D_s = (system.networks[k] for k in ("E_s", "G_s", "G_m", "D_z", "D_s"))
     seeds = batch["seed"]
@@ -91,9 +91,9 @@ def plain_terms(system: StructureGAN, batch: dict, w: dict) -> dict:
     }
 
 
-def test_step_equals_the_plain_form():
+def test_step_equals_the_reference():
     system, batch = tiny_structure(), small_batch()
-    assert_step_equals(system, batch, lambda: plain_terms(system, batch, WEIGHTS), rate=0.1)
+    assert_step_equals(system, batch, lambda: reference_terms(system, batch, WEIGHTS), rate=0.1)
 
 
 def test_every_weight_is_an_option():
@@ -101,7 +101,7 @@ def test_every_weight_is_an_option():
     weights = {name: 1.0 + 0.1 * k for k, name in enumerate(WEIGHTS)}
     weights.update(moments=0.003, kl=0.0005)
     system, batch = tiny_structure(weights=StructureWeights(**weights)), small_batch()
-    assert_step_equals(system, batch, lambda: plain_terms(system, batch, weights), rate=0.1)
+    assert_step_equals(system, batch, lambda: reference_terms(system, batch, weights), rate=0.1)
 
 
 def test_both_channels_are_penalised_on_request():
@@ -120,11 +120,11 @@ def test_mask_generator_with_an_optimiser_of_its_own():
     assert system.groups == {"G": ["E_s", "G_s"], "D": ["D_z", "D_s"], "M": ["G_m"]}
     assert float(system.optimizers["M"].learning_rate) == 0.5
 
-    def plain():
-        terms = plain_terms(system, batch, WEIGHTS)
+    def reference():
+        terms = reference_terms(system, batch, WEIGHTS)
         return {**terms, "M": {"M/mask": terms["G"].pop("G/mask")}}
 
-    assert_step_equals(system, batch, plain, rate=0.1)
+    assert_step_equals(system, batch, reference, rate=0.1)
 
 
 def test_networks_and_groups():

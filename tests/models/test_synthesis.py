@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.structure_gan import synthesis
-from models.structure_gan.config import AdversarialWeights, PretrainingConfig, SynthesisConfig
-from models.structure_gan.plain import (
-    plain_reconstruction_terms,
-    plain_synthesis_terms,
+from experiments.benchmarking.reference import (
+    reference_reconstruction_terms,
+    reference_synthesis_terms,
     to_each_modality,
 )
+from models.structure_gan import synthesis
+from models.structure_gan.config import AdversarialWeights, PretrainingConfig, SynthesisConfig
 from models.structure_gan.synthesis import Pretraining, Synthesis, build_generator
 from tests.models.test_registration import tiny_registration
 from tests.models.toys import (
     assert_step_equals,
     calm,
-    plain_lesion,
     random_batch,
+    reference_lesion,
     tiny_segmentation,
     values,
 )
@@ -54,9 +54,9 @@ def maps(batch: dict, prefix: str = "") -> list:
     return [batch[prefix + key] for key in ("structure", "outside", "label")]
 
 
-def plain_reconstruction(network, batch: dict, inside=5.0, outside=5.0) -> dict:
+def reference_reconstruction(network, batch: dict, inside=5.0, outside=5.0) -> dict:
     """Eq. 18: mse(x_g, x) and mse(x_g m, x m) for every modality."""
-    return plain_reconstruction_terms(generated(network, *maps(batch)), batch, inside, outside)
+    return reference_reconstruction_terms(generated(network, *maps(batch)), batch, inside, outside)
 
 
 # Table 2.4.
@@ -67,39 +67,39 @@ PUBLISHED = SynthesisConfig(
 )
 
 
-def plain_terms(system: Synthesis, batch: dict, config: SynthesisConfig = PUBLISHED) -> dict:
+def reference_terms(system: Synthesis, batch: dict, config: SynthesisConfig = PUBLISHED) -> dict:
     x_g = generated(system.networks["G"], *maps(batch, "random_"))
-    terms = plain_synthesis_terms(system, x_g, batch, config)
+    terms = reference_synthesis_terms(system, x_g, batch, config)
     images, label = tf.concat(x_g, -1), batch["random_label"]
     networks = enumerate(system.segmenters.networks.values())
-    lesions = [plain_lesion(network, i, images, label) for i, network in networks]
+    lesions = [reference_lesion(network, i, images, label) for i, network in networks]
     terms["G"]["G/lesion"] = tf.add_n(lesions)
     return terms
 
 
-def test_step_equals_the_plain_form_and_leaves_the_guides():
+def test_step_equals_the_reference_and_leaves_the_guides():
     system, batch = tiny_synthesis(), random_batch()
     guides = [system.G_t, *system.segmenters.networks.values()]
     before = [array for network in guides for array in values(network.variables)]
-    assert_step_equals(system, batch, lambda: plain_terms(system, batch))
+    assert_step_equals(system, batch, lambda: reference_terms(system, batch))
     after = [array for network in guides for array in values(network.variables)]
     assert all(map(np.array_equal, before, after))
 
 
-def test_options_equal_the_plain_form():
+def test_options_equal_the_reference():
     options = {"registration": 2.0, "consistency": 90.0, "lesion": 0.1, "reconstruction": 0.5}
     weights = AdversarialWeights(modality_fake=1.5)
     options.update(condition="conditional_instance_norm", adversarial=weights)
     system, batch = tiny_synthesis(**options), random_batch()
 
-    def plain():
+    def reference():
         config = replace(PUBLISHED, registration=2.0, consistency=90.0, adversarial=weights)
-        terms = plain_terms(system, batch, config)
+        terms = reference_terms(system, batch, config)
         terms["G"]["G/lesion"] *= 0.1
-        terms["G"].update(plain_reconstruction(system.networks["G"], batch, 2.5, 2.5))
+        terms["G"].update(reference_reconstruction(system.networks["G"], batch, 2.5, 2.5))
         return terms
 
-    assert_step_equals(system, batch, plain)
+    assert_step_equals(system, batch, reference)
 
 
 @pytest.mark.slow
@@ -118,11 +118,13 @@ def test_networks_that_guide_get_no_gradients_of_their_weights():
 
 
 @pytest.mark.parametrize("weights", [{}, {"reconstruction": 2.0, "outside": 0.1}])
-def test_pretraining_step_equals_the_plain_form(weights):
+def test_pretraining_step_equals_the_reference(weights):
     system = tiny_pretraining(pretraining=PretrainingConfig(**weights))
     network, batch = system.networks["G"], random_batch()
     numbers = weights.values()
-    assert_step_equals(system, batch, lambda: {"G": plain_reconstruction(network, batch, *numbers)})
+    assert_step_equals(
+        system, batch, lambda: {"G": reference_reconstruction(network, batch, *numbers)}
+    )
 
 
 def test_pretraining_learns_on_one_batch():

@@ -12,7 +12,7 @@ from models.tc_mgan.config import VARIANTS, SegmenterConfig, TCMGANConfig, TCMGA
 from models.tc_mgan.gan import TCMGAN, learning_rate
 from models.tc_mgan.modalities import TARGETS, draw_targets, pair_of
 from tests.models.test_tc_mgan_networks import BEFORE_NORM
-from tests.models.test_tc_mgan_segmenter import SIZE, batch_of, plain_dice, tiny_segmenter
+from tests.models.test_tc_mgan_segmenter import SIZE, batch_of, reference_dice, tiny_segmenter
 from tests.models.toys import assert_terms_equal, descend, values
 from utils.errors import UserError
 from utils.seeding import uniform
@@ -27,7 +27,7 @@ def tiny_tc_mgan(variant: str = "tc_mgan", segmenter=None, **options) -> TCMGAN:
     return TCMGAN(config, segmenter or tiny_segmenter(), total_steps=10)
 
 
-def plain_penalty(D, y, fake, x, share) -> tf.Tensor:
+def reference_penalty(D, y, fake, x, share) -> tf.Tensor:
     """Sample by sample: (norm of the gradient of the summed map - 1)^2."""
     losses = []
     for i in range(len(y)):
@@ -39,12 +39,12 @@ def plain_penalty(D, y, fake, x, share) -> tf.Tensor:
     return tf.reduce_mean(losses)
 
 
-def plain_entropy(logits, c) -> tf.Tensor:
+def reference_entropy(logits, c) -> tf.Tensor:
     p = tf.sigmoid(logits)
     return -tf.reduce_sum(c * tf.math.log(p) + (1 - c) * tf.math.log(1 - p)) / len(c)
 
 
-def plain_terms(system: TCMGAN, batch: dict, group: str) -> dict:
+def reference_terms(system: TCMGAN, batch: dict, group: str) -> dict:
     """The objective of one network at the weights that all have now (paper eq. 4-7)."""
     net, suffix = system.networks, group[1:]
     index = [TARGETS.index(suffix[1:])] * 4 if suffix else draw_targets(batch["seed"])
@@ -54,24 +54,24 @@ def plain_terms(system: TCMGAN, batch: dict, group: str) -> dict:
     if group == "S":
         S = net["S"]
         return {
-            "S/fake": 0.7 * plain_dice(S(tf.stop_gradient(fake), c, training=True), tumour),
-            "S/real": 0.3 * plain_dice(S(y, c, training=True), tumour),
+            "S/fake": 0.7 * reference_dice(S(tf.stop_gradient(fake), c, training=True), tumour),
+            "S/real": 0.3 * reference_dice(S(y, c, training=True), tumour),
         }
     D = net[f"D{suffix}"]
     real_score, fake_score = (tf.reduce_sum(D(image, x)["score"]) / 4 for image in (y, fake))
     if group[0] == "D":
         share = uniform(batch["seed"], f"interpolation{suffix}", (1, 1, 1))
-        penalty = plain_penalty(D, y, tf.stop_gradient(fake), x, share)
+        penalty = reference_penalty(D, y, tf.stop_gradient(fake), x, share)
         terms = {"real": -real_score, "fake": fake_score, "penalty": 100 * penalty}
         if labelled:
-            terms["modality"] = 10 * plain_entropy(D(y, x)["modality"], c)
+            terms["modality"] = 10 * reference_entropy(D(y, x)["modality"], c)
     else:
         terms = {"adversarial": -fake_score, "l1": 0.1 * tf.reduce_sum(tf.abs(fake - y)) / 4}
         if labelled:
-            terms["modality"] = 10 * plain_entropy(D(fake, x)["modality"], c)
+            terms["modality"] = 10 * reference_entropy(D(fake, x)["modality"], c)
         if system.variant.tumour:
             found = system.S(fake, c, training=system.variant.trains_segmenter)
-            terms["tumour"] = 50 * plain_dice(found, tumour)
+            terms["tumour"] = 50 * reference_dice(found, tumour)
     return {f"{group}/{name}": term for name, term in terms.items()}
 
 
@@ -83,14 +83,14 @@ def test_each_network_follows_its_gradient_in_turn(variant):
     before = {name: values(system.variables(name)) for name in system.groups}
     report = system.train_step(batch)
     after = {name: values(system.variables(name)) for name in system.groups}
-    plain, losses = {}, {}
+    reference, losses = {}, {}
     for name in system.groups:  # back to the start, and again one by one
         assign(system, name, before[name])
     order = ["G", "D", "S"] if variant != "pix2pix" else list(system.groups)
     for name in sorted((n for n in order if n in before), key=turn):
         with tf.GradientTape() as tape:
-            plain[name] = plain_terms(system, batch, name)
-            losses[name] = tf.add_n(list(plain[name].values()))
+            reference[name] = reference_terms(system, batch, name)
+            losses[name] = tf.add_n(list(reference[name].values()))
         gradients = tape.gradient(losses[name], system.variables(name))
         steps = [(a - b) / RATE for a, b in zip(before[name], after[name])]
         error = tf.linalg.global_norm([a - b for a, b in zip(steps, gradients)])
@@ -100,7 +100,7 @@ def test_each_network_follows_its_gradient_in_turn(variant):
         still = {v.name for v, s in zip(system.variables(name), steps) if not np.any(s)}
         assert {n.partition("/")[2] for n in still} <= BEFORE_NORM[name[0]]
         assign(system, name, after[name])
-    assert_terms_equal(report, plain, losses)
+    assert_terms_equal(report, reference, losses)
 
 
 def turn(name: str) -> tuple:

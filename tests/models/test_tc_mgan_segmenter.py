@@ -23,7 +23,7 @@ def tiny_segmenter(inputs: str = "labelled_target", **options) -> Segmenter:
     return Segmenter(SegmenterConfig(**{"width": 2, **options}), inputs)
 
 
-def plain_dice(probabilities, mask) -> tf.Tensor:
+def reference_dice(probabilities, mask) -> tf.Tensor:
     """The mean over samples of 1 - (2 I + 1) / (A + B + 1)."""
     losses = []
     for p, m in zip(probabilities, mask):
@@ -83,12 +83,12 @@ def seen_by(inputs: str, batch: dict) -> tuple:
 
 
 @pytest.mark.parametrize("inputs", ["labelled_target", "four_channel", "source"])
-def test_step_equals_the_plain_form(inputs):
+def test_step_equals_the_reference(inputs):
     system, batch = tiny_segmenter(inputs), batch_of(4)
     descend(system, 1.0)
     network = system.networks["S"]
     with tf.GradientTape() as tape:
-        loss = plain_dice(network(*seen_by(inputs, batch), training=True), tumour_of(batch))
+        loss = reference_dice(network(*seen_by(inputs, batch), training=True), tumour_of(batch))
     gradients = tape.gradient(loss, network.trainable_variables)
     before, rest = values(network.trainable_variables), values(network.non_trainable_variables)
     report = system.train_step(batch)

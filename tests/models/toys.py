@@ -1,4 +1,4 @@
-"""What the tests of all networks and systems share: inputs, plain readings, a check of a step."""
+"""What the tests of all networks and systems share: inputs, plain readings, checks of a step."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from experiments.benchmarking.single_operations import single_operations
 from models.blocks.convolution import ConvUnit
-from models.blocks.fusion import single_operations
 from models.structure_gan.config import SegmentationConfig
 from models.structure_gan.segmentation import Segmentation
 from models.system import GANSystem
@@ -106,10 +106,10 @@ def values(variables) -> list:
     return [v.numpy() for v in variables]
 
 
-def assert_step_equals(system: GANSystem, batch: dict, plain_terms, rate: float = 1e3) -> None:
-    """Compares one step with terms and gradients of `plain_terms()`, {group: {name: term}}.
+def assert_step_equals(system: GANSystem, batch: dict, reference_terms, rate: float = 1e3) -> None:
+    """Compares one step with terms and gradients of `reference_terms()`, {group: {name: term}}.
 
-    The plain terms are made of single operations. A high rate: weights lose what is far smaller
+    The reference terms are made of single operations. A high rate: weights lose what is far smaller
     than they are.
 
     Every group's gradient is taken at the old weights of all networks, so that a step in which one
@@ -117,12 +117,12 @@ def assert_step_equals(system: GANSystem, batch: dict, plain_terms, rate: float 
     """
     descend(system, rate)
     with tf.GradientTape(persistent=True) as tape, single_operations():
-        plain = plain_terms()
-        losses = {group: tf.add_n(list(terms.values())) for group, terms in plain.items()}
-    before = {group: values(system.variables(group)) for group in plain}
+        reference = reference_terms()
+        losses = {group: tf.add_n(list(terms.values())) for group, terms in reference.items()}
+    before = {group: values(system.variables(group)) for group in reference}
     terms = system.train_step(batch)
-    assert_terms_equal(terms, plain, losses)
-    assert set(plain) == set(system.groups)
+    assert_terms_equal(terms, reference, losses)
+    assert set(reference) == set(system.groups)
     for group, loss in losses.items():
         variables = system.variables(group)
         gradients = tape.gradient(loss, variables)
@@ -136,20 +136,20 @@ def assert_step_equals(system: GANSystem, batch: dict, plain_terms, rate: float 
         assert [name for name in still if not name.endswith("conv/bias:0")] == []
 
 
-def assert_terms_equal(terms: dict, plain: dict, losses: dict) -> None:
-    """The step reports all of the plain terms, their sum by group, gradient norms, nothing else.
+def assert_terms_equal(terms: dict, reference: dict, losses: dict) -> None:
+    """The step reports all reference terms, their sum by group, gradient norms, nothing else.
 
     But for accuracies, which no gradient is taken of.
     """
     terms = {name: term for name, term in terms.items() if not name.startswith("accuracy/")}
-    expected = {name: term for group in plain.values() for name, term in group.items()}
+    expected = {name: term for group in reference.values() for name, term in group.items()}
     expected.update({f"loss/{group}": loss for group, loss in losses.items()})
     assert set(terms) == set(expected) | {f"gradient_norm/{group}" for group in losses}
     found = {name: float(terms[name]) for name in expected}
     assert found == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4, abs=1e-7)
 
 
-def plain_lesion(network, i: int, images, label) -> tf.Tensor:
+def reference_lesion(network, i: int, images, label) -> tf.Tensor:
     """Sum over the classes of w_c mse(one-hot l_c, G_l_i(x_i)_c)."""
     probabilities, total = network(images[..., i : i + 1]), 0.0
     for c, weight in enumerate(CLASS_WEIGHTS):

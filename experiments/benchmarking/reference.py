@@ -1,10 +1,10 @@
-"""Each system's step with a whole network call per map, image and translation.
+"""The reference implementation of each system's step: a network call per map, image, translation.
 
 The original graph is written like this (original code, 2.1-2.4). Its instance norms, activations,
 up-samplings and joined skips are single operations, whose gradients TensorFlow derives.
 Registration, pretraining and synthesis stack its calls, and all systems have faster operations
-(`models.blocks.fusion`): the same numbers in less time. Tests compare the numbers, the benchmark
-compares the time.
+(`experiments.benchmarking.single_operations`): the same numbers in less time. Tests compare the
+numbers, the benchmark compares the time.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from experiments.benchmarking.single_operations import single_operations
 from losses.adversarial import FAKE, REAL, least_squares
-from losses.reconstruction import masked_squared_error, mean_squared_error
-from models.blocks.fusion import single_operations
+from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
 from models.structure_gan.config import (
     NUM_MODALITIES,
     AdversarialWeights,
@@ -34,19 +34,19 @@ M = NUM_MODALITIES
 Groups = dict[str, Terms]  # by loss group, "G" and "D"
 
 
-def plain_step(system: GANSystem, batch: Batch) -> Terms:
+def reference_step(system: GANSystem, batch: Batch) -> Terms:
     """Makes the update of `system.train_step`; returns losses and norms of the gradients."""
     with single_operations():
         with tf.GradientTape(persistent=True) as tape:
-            groups = plain_terms(system, batch)
+            groups = reference_terms(system, batch)
             losses = {group: tf.add_n(list(terms.values())) for group, terms in groups.items()}
         return system.descend(tape, losses)
 
 
-def plain_terms(system: GANSystem, batch: Batch) -> Groups:
+def reference_terms(system: GANSystem, batch: Batch) -> Groups:
     """Returns the terms of `system.train_step`."""
     with single_operations():
-        return PLAIN_TERMS[type(system)](system, batch)
+        return REFERENCE_TERMS[type(system)](system, batch)
 
 
 def to_each_modality(network: tf.keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
@@ -54,7 +54,7 @@ def to_each_modality(network: tf.keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
     return [network(x, _code(x, i)) for i in range(M)]
 
 
-def plain_translation_terms(
+def reference_translation_terms(
     system: Registration, images: tf.Tensor, config: RegistrationConfig
 ) -> Groups:
     """Returns the terms of `Registration.train_step` on images [B,H,W,4], weights of `config`."""
@@ -75,7 +75,7 @@ def plain_translation_terms(
     return {"G": g, "D": d}
 
 
-def plain_synthesis_terms(
+def reference_synthesis_terms(
     system: Synthesis, x_g: Sequence[tf.Tensor], batch: Batch, config: SynthesisConfig
 ) -> Groups:
     """Returns the terms of D and of G_t in `Synthesis.train_step`, with the weights of `config`.
@@ -99,7 +99,7 @@ def plain_synthesis_terms(
     return {"G": g, "D": d}
 
 
-def plain_reconstruction_terms(
+def reference_reconstruction_terms(
     x_g: Sequence[tf.Tensor], batch: Batch, inside: float, outside: float
 ) -> Terms:
     """Returns eq. 18's two terms of the four rebuilt images [B,H,W,1], with the two weights."""
@@ -124,28 +124,33 @@ def _segmentation(system: Segmentation, batch: Batch) -> Groups:
 
 def _registration(system: Registration, batch: Batch) -> Groups:
     images = batch["images" if system.config.registered else "unpaired_images"]
-    return plain_translation_terms(system, images, system.config)
+    return reference_translation_terms(system, images, system.config)
 
 
 def _pretraining(system: Pretraining, batch: Batch, factor: float = 1.0) -> Groups:
     w = system.config.pretraining
     weights = (factor * w.reconstruction, factor * w.outside)
-    return {"G": plain_reconstruction_terms(_generated(system, batch), batch, *weights)}
+    return {"G": reference_reconstruction_terms(_generated(system, batch), batch, *weights)}
 
 
 def _synthesis(system: Synthesis, batch: Batch) -> Groups:
-    """Also the terms that call each network once as it is: lesions, and outside of the organ."""
+    """Also lesions, intensities outside of the organ and eq. 18, each if it has a weight."""
     config, x_g = system.config, _generated(system, batch, "random_")
-    groups = plain_synthesis_terms(system, x_g, batch, config)
+    groups = reference_synthesis_terms(system, x_g, batch, config)
     images = tf.concat(x_g, axis=-1)
-    groups["G"].update(system._lesion_term(images, batch["random_label"]))
-    groups["G"].update(system._outside_term(images, batch["random_outside"]))
+    if config.lesion:
+        data = images, batch["random_label"], config.class_weights
+        lesions = list(lesion_terms(system.segmenters, *data).values())
+        groups["G"]["G/lesion"] = config.lesion * tf.add_n(lesions)
+    if config.outside:
+        energy = masked_energy(images, batch["random_outside"])
+        groups["G"]["G/outside"] = config.outside * M * energy
     if config.reconstruction:
         groups["G"].update(_pretraining(system, batch, config.reconstruction)["G"])
     return groups
 
 
-PLAIN_TERMS = {
+REFERENCE_TERMS = {
     StructureGAN: _structure,
     Segmentation: _segmentation,
     Registration: _registration,

@@ -1,0 +1,62 @@
+"""What the settings of systems with U-Nets have in common, and the networks made by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+from models.blocks.initializers import KERNEL_INITIALIZERS
+from models.networks.discriminator import TRUNKS, Discriminator
+from models.networks.unet import UNet, UNetSpec, build_unet
+from utils.errors import FINITE, POSITIVE, at_least, one_of
+
+Activation = Literal["capped_relu", "leaky_relu"]
+
+UNET_RULES = {
+    "width": at_least(1),
+    "initializer": one_of(KERNEL_INITIALIZERS),
+    "activation": one_of(get_args(Activation)),
+    "learning_rate": POSITIVE,
+}
+UNET_GAN_RULES = {
+    **UNET_RULES,
+    "output_scale": FINITE,
+    "output_offset": FINITE,
+    "discriminator": one_of(TRUNKS),
+    "discriminator_stddev": POSITIVE,
+}
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """U-Nets that are trained; a subclass tells the fields by the names of its networks."""
+
+    width: int = 64
+    initializer: str = "mean_filter"
+    activation: Activation = "capped_relu"
+    output_norm: bool = True
+    learning_rate: float = 1e-5
+
+    def build_unet(self, channels: int, name: str, **options: Any) -> UNet:
+        """Returns a U-Net of `channels` input channels.
+
+        Its spec has every field that it shares with these settings, and the `options` beside.
+        """
+        shared = {f.name for f in fields(self)} & {f.name for f in fields(UNetSpec)}
+        spec = UNetSpec(**{field: getattr(self, field) for field in shared}, **options)
+        return build_unet(spec, channels, name)
+
+
+@dataclass(frozen=True)
+class UNetGANConfig(UNetConfig):
+    """U-Nets that make an image of one channel, against discriminators of such images."""
+
+    output_scale: float = 1.0
+    output_offset: float = 0.0
+    discriminator: str = "patch"
+    discriminator_stddev: float = 0.02
+
+    def build_discriminator(self, width: int, heads: int, name: str) -> Discriminator:
+        """Returns a discriminator of the base width `width`, channels, with 1 or 2 heads."""
+        options = self.discriminator, self.discriminator_stddev, self.activation
+        return Discriminator(width, heads, 1, name, *options)
