@@ -28,8 +28,11 @@ def perform(run: Run) -> None:
     if request.dry_run:
         print_plan(experiment, request, run.strategy.num_replicas_in_sync)
         return
+    if not request.resume:  # told before slices are cut, or a main run is made
+        experiment.check_needs(request.stages, lambda stage: bool(stage.skip(run.config)))
     if experiment.sources:
         experiment.sources.open(run)
+        experiment.check_needs(request.stages, lambda stage: stage.finished(run))
     else:
         _open(run)
     watch = timed(run, experiment.key) if experiment.key else nullcontext()
@@ -41,8 +44,6 @@ def perform(run: Run) -> None:
 def _open(run: Run) -> None:
     """Opens the data of a run that trains, and records its start."""
     experiment, request = run.experiment, run.request
-    if not request.resume:  # told before the slices of all volumes are cut
-        experiment.check_needs(request.stages, lambda stage: bool(stage.skip(run.config)))
     if request.skip_bad and request.data is not None and not request.resume:
         if run.writes:
             skip_bad_cases(run, run.data_source())

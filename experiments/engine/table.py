@@ -33,6 +33,7 @@ class Metric:
         better: which direction is good: 1 up, -1 down, 0 neither.
         title: of its panel in a chart, with unit or range.
         spread: key of the metric that is printed behind a ±.
+        whole: its values are whole numbers, such as numbers of slices.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Metric:
     better: int = 0
     title: str = ""
     spread: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ class Table:
             columns[metric.key] = [
                 f"{v:.3f} ± {s:.3f}" if np.isfinite(s) else v for v, s in zip(values, spreads)
             ]
+            if metric.whole and np.isfinite(values).all():
+                columns[metric.key] = values.astype(int)
             for kind in ("paper", "difference"):
                 if f"{kind}_{metric.key}" in frame:
                     columns[f"{kind} {metric.key}"] = frame[f"{kind}_{metric.key}"]

@@ -42,6 +42,7 @@ TABLE = Table(
         Row("mismatched", "control: synthetic, labels of other slices"),
     ),
     metrics=(
+        Metric("images", "number of slices", whole=True),
         Metric(
             "legacy_mse",
             "mean over all pixels of (a - b)^2, with a the found and b the given label, 0 to 4; "
@@ -103,13 +104,13 @@ def measure(source: Run, batch_size: int) -> dict[str, float]:
     which predictions reach that match only where lesions usually are, not this slice.
     """
     find = compiled(source.trained("segmentation").synthesize)
-    metrics = {}
+    metrics, dataset = {}, source.prepared.dataset
     for name, slices in (("real", held_out(source)), ("synthetic", synthetic(source))):
         found = find_labels(find, slices.images, batch_size)
-        metrics.update(segmentation_figures(found, slices.label, f"table4/{name}"))
+        metrics.update(segmentation_figures(dataset, found, slices.label, f"table4/{name}"))
         if name == "synthetic":
             others = np.roll(slices.label, 1, axis=0)
-            metrics.update(segmentation_figures(found, others, "table4/mismatched"))
+            metrics.update(segmentation_figures(dataset, found, others, "table4/mismatched"))
     return metrics
 
 

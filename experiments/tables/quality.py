@@ -180,7 +180,11 @@ def flat_metrics(
 
 def measured_table(names: Sequence[str]) -> Table:
     """Returns the table with the metrics that were measured."""
-    metrics = [Metric(name, DEFINITIONS[_pattern(name)]) for name in names]
+    metrics = [
+        Metric("images", "number of slices, or of their crops", whole=True),
+        Metric("held_out", "number of those that they are compared with", whole=True),
+        *(Metric(name, DEFINITIONS[_pattern(name)]) for name in names),
+    ]
     return replace(TABLE, metrics=metrics)
 
 
@@ -309,7 +313,12 @@ TABLE3 = Experiment(
     "experiments/table3_quality.py",
     "Thesis Table 3 on BRATS: image quality of the main system, SkrGAN* and GAN#.",
     PRESETS,
-    stages=(SKRGAN_STAR, GAN_SHARP, Task("sets", synthetic_sets), Task("table", write)),
+    stages=(
+        SKRGAN_STAR,
+        GAN_SHARP,
+        Task("sets", synthetic_sets, needs=("baselines",)),
+        Task("table", write, needs=("baselines",)),
+    ),
     key="table3",
     sources=Finished(TRAIN_BRATS, check_baselines),
     check=check_weights,

@@ -12,7 +12,6 @@ from typing import Callable
 import numpy as np
 import tensorflow as tf
 
-from data.brats.names import MODALITIES
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import MANIFEST, WHOLE, Shard, sample_folder
@@ -86,7 +85,7 @@ def draw_set(run: Run, directory: Path, config: SyntheticConfig, shard: Shard = 
         config=config,
         seed=derive_seed(run.config.seed, "dataset"),
         score=lesion_scorer(system.segmenters),
-        notes={"training data": note, "modalities": " ".join(MODALITIES)},
+        notes={"training data": note, "modalities": " ".join(run.prepared.dataset.channels)},
         shard=shard,
     )
 
@@ -114,7 +113,7 @@ def lesion_scorer(segmenters: Segmentation) -> Callable[[np.ndarray, np.ndarray]
     def score(images: np.ndarray, label: np.ndarray) -> np.ndarray:
         found = find({"images": tf.constant(images)})["labels"].numpy()
         reference = label[..., 0] > 0
-        modalities = [dice(found[..., i] > 0, reference) for i in range(len(MODALITIES))]
+        modalities = [dice(found[..., i] > 0, reference) for i in range(found.shape[-1])]
         return np.mean(modalities, axis=0)
 
     return score

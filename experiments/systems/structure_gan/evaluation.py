@@ -11,8 +11,8 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
-from data.brats.names import LABEL_NAMES, MODALITIES, NUM_CLASSES, REGIONS
 from data.brats.slices import pixel_size
+from data.contract import DataSet
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from data.synthetic_sets.files import read_synthetic_set
@@ -26,20 +26,21 @@ from utils.seeding import derive_seed
 
 def evaluate(run: Run) -> None:
     """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json."""
-    segmenters = run.trained("segmentation")
+    segmenters, dataset = run.trained("segmentation"), run.prepared.dataset
     find = compiled(segmenters.synthesize)
     for name, slices in (("real", held_out(run)), ("synthetic", synthetic(run))):
         found = find_labels(find, slices.images, run.config.evaluation.batch_size)
         metrics = {
-            **segmentation_figures(found, slices.label, f"segmentation/{name}"),
+            **segmentation_figures(dataset, found, slices.label, f"segmentation/{name}"),
             **surface_figures(run, found, slices.label, f"segmentation/{name}"),
             **overlap_figures(run, slices, f"registration/{name}"),
             **_per_modality(
+                dataset,
                 outside_share(slices.images, slices.outside).mean(axis=0),
                 f"outside/{name}",
                 "share",
             ),
-            **_per_modality(_diversity(run, slices), f"diversity/{name}", "ssim"),
+            **_per_modality(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
         }
         run.update_metrics(metrics)
 
@@ -81,19 +82,23 @@ def find_labels(find: Callable[[dict], dict], images: np.ndarray, batch_size: in
     return infer(find, {"images": images}, batch_size)["labels"]
 
 
-def segmentation_figures(found: np.ndarray, label: np.ndarray, prefix: str) -> dict[str, float]:
-    """Returns `segmentation_metrics` of labels [N,H,W,4] against [N,H,W], and their means.
+def segmentation_figures(
+    dataset: DataSet, found: np.ndarray, label: np.ndarray, prefix: str
+) -> dict[str, float]:
+    """Returns `segmentation_metrics` of labels [N,H,W,M] against [N,H,W], and their means.
 
     Keys are `<prefix>/<modality>/<figure>` and `<prefix>/<figure>`; figures that do not exist, such
     as the Dice of a class that never occurs, are left out.
     """
     per_modality = [
-        segmentation_metrics(found[..., i], label, NUM_CLASSES, LABEL_NAMES, REGIONS)
-        for i in range(len(MODALITIES))
+        segmentation_metrics(
+            found[..., i], label, dataset.num_classes, dataset.classes, dataset.regions
+        )
+        for i in range(len(dataset.channels))
     ]
     figures = {
         f"{prefix}/{modality}/{key}": value
-        for modality, values in zip(MODALITIES, per_modality)
+        for modality, values in zip(dataset.channels, per_modality)
         for key, value in values.items()
     }
     for key in per_modality[0]:
@@ -109,13 +114,17 @@ def surface_figures(
     Keys are those of `segmentation_figures` with `hd95_wt`, and with `hd95_wt_one_empty` for the
     number of slices that have no distance because only one of the two masks is empty.
     """
+    dataset = run.prepared.dataset
     spacing = [pixel_size(run.config.slicing)] * 2
     distances = [
-        hausdorff95_batch(found[..., i] > 0, label > 0, spacing) for i in range(len(MODALITIES))
+        hausdorff95_batch(found[..., i] > 0, label > 0, spacing)
+        for i in range(len(dataset.channels))
     ]
     figures = {
-        **_per_modality(np.array([d.mean for d in distances]), prefix, "hd95_wt"),
-        **_per_modality(np.array([d.one_empty for d in distances]), prefix, "hd95_wt_one_empty"),
+        **_per_modality(dataset, np.array([d.mean for d in distances]), prefix, "hd95_wt"),
+        **_per_modality(
+            dataset, np.array([d.one_empty for d in distances]), prefix, "hd95_wt_one_empty"
+        ),
     }
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
@@ -128,16 +137,17 @@ def overlap_figures(run: Run, slices: Slices, prefix: str) -> dict[str, float]:
     count = min(len(slices.images), run.config.evaluation.overlap_slices)
     chosen = np.linspace(0, len(slices.images) - 1, count).astype(int)  # evenly, all patients
     images, label = slices.images[chosen], slices.label[chosen, ..., None]
-    constants = run.config.maps.constants(run.prepared.dataset)
+    dataset = run.prepared.dataset
+    modalities, constants = range(len(dataset.channels)), run.config.maps.constants(dataset)
     maps = [
         structure_and_outside(images[..., i : i + 1], label, constants)[0].numpy()[..., 0]
-        for i in range(len(MODALITIES))
+        for i in modalities
     ]
-    pairs = np.full([len(MODALITIES)] * 2, np.nan)
-    for i, j in itertools.combinations(range(len(MODALITIES)), 2):
+    pairs = np.full([len(modalities)] * 2, np.nan)
+    for i, j in itertools.combinations(modalities, 2):
         overlap = pairwise_overlap(np.stack([maps[i], maps[j]], axis=1))
         pairs[i, j] = pairs[j, i] = np.nanmean(overlap)
-    return _per_modality(np.nanmean(pairs, axis=1), prefix, "overlap")
+    return _per_modality(dataset, np.nanmean(pairs, axis=1), prefix, "overlap")
 
 
 def _diversity(run: Run, slices: Slices) -> np.ndarray:
@@ -147,6 +157,6 @@ def _diversity(run: Run, slices: Slices) -> np.ndarray:
     return diversity_ssim(slices.images, pairs, seed, slices.subjects if several else None)
 
 
-def _per_modality(values: np.ndarray, prefix: str, key: str) -> dict[str, float]:
-    metrics = {f"{prefix}/{m}/{key}": float(v) for m, v in zip(MODALITIES, values)}
+def _per_modality(dataset: DataSet, values: np.ndarray, prefix: str, key: str) -> dict[str, float]:
+    metrics = {f"{prefix}/{m}/{key}": float(v) for m, v in zip(dataset.channels, values)}
     return {**metrics, f"{prefix}/{key}": float(np.mean(values))}

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from data.brats.names import MODALITIES
 from data.pipeline import evaluation_batches
 from data.synthetic_sets.files import read_synthetic_set
 from experiments.configs.privacy import AuditConfig
@@ -166,7 +165,7 @@ def worst_pairs(run: Run, audit: Audit, count: int) -> np.ndarray:
     fake = np.stack(list(wanted.values()))
     real = np.stack([_training_slice(run, *audit.training[i]) for i in to_training.index[chosen]])
     rows, titles = [], []
-    for i, modality in enumerate(MODALITIES):
+    for i, modality in enumerate(run.prepared.dataset.channels):
         rows += [plain_row(fake[..., i]), plain_row(real[..., i])]
         titles += [f"{modality} synthetic", f"{modality} training"]
     headers = [f"{number}: {to_training.similarity[number]:.3f}" for number in chosen]

@@ -117,7 +117,7 @@ class Judge:
             warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
             overlap = overlap_figures(self.source, slices, "all")["all/overlap"]
         found = find_labels(self.find, slices.images, self.source.config.evaluation.batch_size)
-        scores = segmentation_figures(found, slices.label, "all")
+        scores = segmentation_figures(self.source.prepared.dataset, found, slices.label, "all")
         crossing = np.count_nonzero(lesion & (slices.outside > 0))
         return {
             "overlap": overlap,

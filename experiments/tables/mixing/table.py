@@ -61,7 +61,7 @@ TABLE = Table(
             1,
             spread="dice_wt_std",
         ),
-        Metric("seeds", "number of repeats"),
+        Metric("seeds", "number of repeats", whole=True),
     ),
     paper_note="All figures are means over slices and over the segmenter's networks; ± is the "
     "standard deviation over repeats, which differ in initial weights, order and chosen part of "

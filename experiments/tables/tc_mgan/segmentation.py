@@ -68,6 +68,7 @@ TABLE = Table(
             "whole-tumour Dice, mean over held-out slices (1 is perfect)",
             spread="dice_std",
         ),
+        Metric("slices", "number of held-out slices", whole=True),
     ),
     paper_note="The paper's numbers are of BraTS 2018, with row names inferred from its text; "
     "differences are ours - paper.",
