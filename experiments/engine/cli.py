@@ -10,14 +10,11 @@ import dataclasses
 import os
 import secrets
 import shlex
-import signal
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -28,14 +25,12 @@ from experiments.engine.request import Request
 from experiments.engine.resuming import check_changes, saved_run
 from experiments.engine.run import Run
 from utils.config import Parser, add_config, check_yaml, flatten, from_dict, from_namespace
-from utils.errors import DiskFullError, TrainingError, UserError
+from utils.errors import UserError
 from utils.runs.cluster import naming_lost_workers
 from utils.runs.environment import REPOSITORY
 from utils.runs.exits import ending
 from utils.runs.files import naming_full_disk
-from utils.runs.names import printable
 from utils.training.distribute import cpu_note, is_chief, make_strategy
-from utils.training.signals import INTERRUPTED, Interrupted
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 

@@ -11,7 +11,6 @@ from data.opening import skip_bad_cases
 from experiments.engine.experiment import Experiment, Option
 from experiments.engine.performing import make
 from experiments.engine.recording import record_start, timed
-from experiments.engine.request import Request
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from utils.config import differences, from_dict

@@ -89,7 +89,7 @@ class Table:
     def frame(self, figures: Mapping[str, float]) -> pd.DataFrame:
         """Returns a line per row and part that has a figure, means (part "") first.
 
-        Columns are row, title, part, and by metric its value, spread, the paper's value and the
+        Columns are row, title, part, and by metric its value and spread, those of the paper and the
         difference ours - paper, where there is any.
         """
         lines = []
@@ -98,14 +98,12 @@ class Table:
                 place = f"{part}/" if part else ""
                 line: dict[str, Any] = {"row": row.key, "title": row.title, "part": part}
                 for metric in self.metrics:
-                    ours = figures.get(f"{self.key}/{row.key}/{place}{metric.key}", np.nan)
-                    line[metric.key] = ours
-                    if metric.spread:
-                        spread = f"{self.key}/{row.key}/{place}{metric.spread}"
-                        line[metric.spread] = figures.get(spread, np.nan)
-                    paper = printed_value(row, f"{place}{metric.key}")
-                    line[f"paper_{metric.key}"] = np.nan if paper is None else paper
-                    line[f"difference_{metric.key}"] = ours - line[f"paper_{metric.key}"]
+                    for key in filter(None, (metric.key, metric.spread)):
+                        line[key] = figures.get(f"{self.key}/{row.key}/{place}{key}", np.nan)
+                        paper = printed_value(row, f"{place}{key}")
+                        line[f"paper_{key}"] = np.nan if paper is None else paper
+                    difference = line[metric.key] - line[f"paper_{metric.key}"]
+                    line[f"difference_{metric.key}"] = difference
                 if any(np.isfinite(line[metric.key]) for metric in self.metrics):
                     lines.append(line)
         return pd.DataFrame(lines).dropna(axis="columns", how="all")
@@ -161,18 +159,17 @@ class Table:
         if frame["part"].any():
             columns["part"] = frame["part"]
         for metric in self.metrics:
-            values = frame.get(metric.key)
-            if values is None:
-                continue
-            spreads = frame.get(metric.spread, pd.Series(np.nan, frame.index))
-            columns[metric.key] = [
-                f"{v:.3f} ± {s:.3f}" if np.isfinite(s) else v for v, s in zip(values, spreads)
-            ]
-            if metric.whole and np.isfinite(values).all():
-                columns[metric.key] = values.astype(int)
-            for kind in ("paper", "difference"):
-                if f"{kind}_{metric.key}" in frame:
-                    columns[f"{kind} {metric.key}"] = frame[f"{kind}_{metric.key}"]
+            for kind in ("", "paper", "difference"):
+                prefix = f"{kind}_" if kind else ""
+                values = frame.get(f"{prefix}{metric.key}")
+                if values is None:
+                    continue
+                spreads = frame.get(f"{prefix}{metric.spread}", pd.Series(np.nan, frame.index))
+                cells = [
+                    f"{v:.3f} ± {s:.3f}" if np.isfinite(s) else v for v, s in zip(values, spreads)
+                ]
+                whole = metric.whole and np.isfinite(values).all()
+                columns[f"{kind} {metric.key}".strip()] = values.astype(int) if whole else cells
         return pd.DataFrame(columns).dropna(axis="columns", how="all")
 
     def write(
@@ -194,7 +191,7 @@ class Table:
         """
         frame = self.frame(run.read_metrics())
         means, parts = (frame[(frame["part"] == "") == whole] for whole in (True, False))
-        sizes = " and ".join(
+        sizes = ", ".join(
             f"{len(names)} {name}" for name, names in asdict(run.split).items() if names
         )
         where = (

@@ -94,7 +94,7 @@ def write(run: Run) -> None:
         "pixel spacing.",
     )
     TABLE.write(run, findings(figures), notes)
-    save_figure(bar_panels(*TABLE.bars(figures)), run.path / "table4.png")
+    save_figure(bar_panels(*TABLE.bars(figures), note=run.data_note), run.path / "table4.png")
 
 
 def measure(source: Run, batch_size: int) -> dict[str, float]:

@@ -21,7 +21,6 @@ from experiments.systems.structure_gan.privacy import (
     audit_chart,
     audit_findings,
     audit_frame,
-    audit_metrics,
     audit_run,
     audit_table,
     check_max_similarity,
@@ -29,6 +28,7 @@ from experiments.systems.structure_gan.privacy import (
 )
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.errors import UserError
+from utils.metrics.privacy import audit_metrics
 from utils.reporting.charts import save_figure
 from utils.reporting.pictures import write_png
 from utils.reporting.tables import bullets, markdown_table, page, write_table

@@ -156,6 +156,7 @@ def _measured(
         return {key: values.tolist() for key, values in found.items()}
 
     settings = {
+        "seed": seed,
         "quality": asdict(config),
         "sizes": [len(part) for part in pair],
         "extractors": sorted(extractors),

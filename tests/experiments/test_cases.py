@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 
 import pytest
 import tensorflow as tf
 
 from data.brats.dataset import BRATS
+from data.opening import read_skipped
 from data.shards import PreparedSlices
 from data.splits import split_subjects
 from experiments import verify_data
-from experiments.engine.cases import read_skipped
 from experiments.engine.cli import parse
-from experiments.engine.evidence import command
-from experiments.systems.structure_gan.report import add_trainings
+from experiments.engine.performing import make
+from experiments.engine.recording import command
+from experiments.engine.report import add_trainings
+from experiments.engine.run import Run
 from tests.data.trees import case_files, write_tree
 from tests.experiments.bench import CONFIG, Bench
 from utils.errors import UserError
@@ -33,11 +36,13 @@ def bench(tmp_path) -> Bench:
 def test_good_data_trains_as_ever_and_is_checked_once(bench, capsys):
     assert bench.start() == 0
     assert "Checking cases: 100%" in capsys.readouterr().err
-    (context,) = bench.contexts
-    assert context.skipped == {} and context.data_note == "data"
-    assert not bench.run.skipped_cases.exists() and "skip_bad" not in bench.run.config.read_text()
+    (run,) = bench.runs
+    assert run.skipped == {} and run.data_note == "data"
+    assert (
+        not bench.run.skipped_cases.exists() and "skip_bad" not in bench.run.config_file.read_text()
+    )
     settings = {"seed": CONFIG.seed, "patient_of": BRATS.patient_of}
-    assert split_subjects(NAMES, CONFIG.test_fraction, **settings) == context.split
+    assert split_subjects(NAMES, CONFIG.test_fraction, **settings) == run.split
     shutil.rmtree(bench.data.parent / "cache" / "verified")
     assert bench.start("--resume") == 0  # the slices of these cases are there
     assert "Checking" not in capsys.readouterr().err
@@ -65,14 +70,14 @@ def test_skip_bad_leaves_them_out_of_split_and_slices_and_says_so(bench, capsys)
     assert f"left out as bad: {NAMES[1]}, {NAMES[2]}; {bench.run.skipped_cases} says why" in (
         capsys.readouterr().out
     )
-    (context,) = bench.contexts
+    (run,) = bench.runs
     good = [NAMES[0], *NAMES[3:]]
     split = json.loads(bench.run.splits.read_text())
     assert sorted(split["train"] + split["test"]) == good
-    assert list(PreparedSlices.open(BRATS, context.prepared.directory).subject_ids) == good
-    assert context.data_note == "data (2 of 6 cases left out as bad)"
+    assert list(PreparedSlices.open(BRATS, run.prepared.directory).subject_ids) == good
+    assert run.data_note == "data (2 of 6 cases left out as bad)"
     report = Report("<report>")
-    add_trainings(report, context, ())
+    add_trainings(report, run.changed(experiment=replace(run.experiment, stages=())))
     report.write(bench.run.path / "report.html")
     page = (bench.run.path / "report.html").read_text()
     assert "2 bad cases left out" in page and NAMES[1] not in page  # the page names no patient
@@ -85,7 +90,7 @@ def test_the_same_good_cases_share_slices_and_split_with_a_folder_of_them(bench,
     shutil.rmtree(bench.run.path)
     shutil.rmtree(case_files(bench.data, "flat2015", 5)["T1"].parent)
     assert bench.start() == 0
-    skipped, removed = bench.contexts
+    skipped, removed = bench.runs
     assert skipped.prepared == removed.prepared and skipped.split == removed.split
 
 
@@ -94,16 +99,16 @@ def test_a_resumed_run_leaves_the_same_cases_out(bench, capsys):
     shutil.copytree(bench.data, good)
     bench.spoil(2, "missing")
     assert bench.start("--skip-bad") == 0
-    assert json.loads(bench.run.config.read_text())["skip_bad"] is True
+    assert json.loads(bench.run.config_file.read_text())["skip_bad"] is True
     launch = bench.launch("--resume")
-    assert launch.skip_bad and parse(shlex.split(launch.command)[2:], bench.script) == launch
+    assert launch.skip_bad and parse(shlex.split(launch.command)[2:], bench.experiment) == launch
     assert bench.start("--resume") == 0
     # Repaired, the case stays out: nothing of a run's split changes.
     shutil.rmtree(bench.data)
     shutil.copytree(good, bench.data)
     assert bench.start("--resume") == 0
-    assert [context.skipped.keys() for context in bench.contexts] == [{NAMES[1]}] * 3
-    assert len({context.split for context in bench.contexts}) == 1
+    assert [run.skipped.keys() for run in bench.runs] == [{NAMES[1]}] * 3
+    assert len({run.split for run in bench.runs}) == 1
     # A case that the run works on is never left out later.
     bench.spoil(4, "zero")
     capsys.readouterr()
@@ -137,17 +142,17 @@ def test_the_main_run_of_a_table_leaves_them_out_as_well(bench):
     bench.spoil(3, "origin")
     path, strategy = bench.run.path / "main", tf.distribute.get_strategy()
     with pytest.raises(UserError, match="1 of the 6 cases"):
-        bench.job.make(bench.launch(), path, CONFIG, strategy)
+        make(bench.experiment, replace(bench.launch(), out=path), strategy)
     assert not path.exists()
     for _ in range(2):
-        bench.job.make(bench.launch("--skip-bad"), path, CONFIG, strategy)
-    assert [context.skipped.keys() for context in bench.contexts] == [{NAMES[2]}] * 2
+        make(bench.experiment, replace(bench.launch("--skip-bad"), out=path), strategy)
+    assert [run.skipped.keys() for run in bench.runs] == [{NAMES[2]}] * 2
 
 
 def test_a_link_to_nothing_is_a_bad_case(bench, capsys):
     bench.spoil(6, "link to nothing")
     assert bench.start() == 2 and "does not exist or is not a file" in capsys.readouterr().err
-    assert bench.start("--skip-bad") == 0 and bench.contexts[0].skipped.keys() == {NAMES[5]}
+    assert bench.start("--skip-bad") == 0 and bench.runs[0].skipped.keys() == {NAMES[5]}
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}'])
@@ -160,5 +165,9 @@ def test_a_damaged_record_is_told(bench, content):
 
 
 def test_a_printed_command_keeps_the_word(bench):
-    assert command(bench.script, bench.launch("--skip-bad")).endswith("--data DIR --skip-bad")
-    assert "--skip-bad" not in command(bench.script, bench.launch())
+    def printed(*words: str) -> str:
+        strategy = tf.distribute.get_strategy()
+        return command(Run(bench.experiment, bench.launch(*words), strategy, writes=False))
+
+    assert printed("--skip-bad").endswith("--data DIR --skip-bad")
+    assert "--skip-bad" not in printed()

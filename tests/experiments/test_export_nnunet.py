@@ -16,9 +16,10 @@ import pytest
 import SimpleITK as sitk
 
 from data.brats.phantom import cached_phantom
-from experiments import audit_privacy, export_nnunet, generate
+from experiments import export_nnunet, generate
 from experiments.configs.brats import TINY as PRESET
-from experiments.engine.cli import default_cache, main, parse
+from experiments.engine.cli import default_cache, main
+from experiments.tables.privacy import AUDIT_PRIVACY
 from tests.experiments.conftest import train
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
@@ -184,7 +185,7 @@ def test_no_output_but_the_run_s_own_records_tells_an_id_path_or_date(
         out = tmp_path / f"export{len(list(tmp_path.iterdir()))}"
         assert run("--run", telling, "--out", out, *words) == 0
     words = ["--run", str(telling), "--out", str(tmp_path / "audit"), "--resamples=20"]
-    assert main(lambda: parse(words, audit_privacy.SCRIPT), audit_privacy.execute) == 0
+    assert main(AUDIT_PRIVACY, words) == 0
     words = ["--run", str(telling), "--out", str(tmp_path / "set"), "--samples=2"]
     monkeypatch.setattr(sys, "argv", ["generate.py", *words])
     assert exit_code(generate.main, str) == 0

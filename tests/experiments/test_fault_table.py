@@ -20,8 +20,8 @@ import pytest
 import SimpleITK as sitk
 
 from data.volumes import read_volume, write_volume
-from experiments.engine.cli import main, parse
-from experiments.train_brats import SCRIPT
+from experiments.engine.cli import main
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from tests.data.defects import DEFECTS
 from tests.data.trees import case_files
 from tests.experiments.bench import Bench
@@ -234,13 +234,13 @@ ELSEWHERE = {
         "data/test_splits.py::test_a_leaking_or_empty_split_is_refused",
     ],
     27: [
-        "utils/runs/test_names.py::test_hostile_names_are_data_like_any_other",
+        "experiments/test_names.py::test_hostile_names_are_data_like_any_other",
         "data/brats/test_subjects.py::"
         "test_a_root_that_is_the_patient_folder_and_other_alphabets_in_the_path",
     ],
     29: [
         "utils/runs/test_locking.py::test_a_read_only_folder_is_told_before_anything_else",
-        "experiments/test_starting.py::test_a_cache_that_cannot_be_written_is_told_before_training",
+        "experiments/engine/test_starting.py::test_a_cache_that_cannot_be_written_is_told_before_training",
     ],
     30: [
         "experiments/test_small_disk.py::"
@@ -263,7 +263,7 @@ ELSEWHERE = {
         "utils/runs/test_files.py::test_a_file_is_on_the_disk_before_it_gets_its_name",
         "utils/training/test_checkpoints.py::test_both_files_are_on_the_disk_before_the_index_gets_its_name",
     ],
-    35: ["experiments/test_resuming.py::test_a_change_has_to_be_allowed"],
+    35: ["experiments/engine/test_resuming.py::test_a_change_has_to_be_allowed"],
     36: [
         "utils/training/test_checkpoints.py::test_networks_that_do_not_fit_are_named",
     ],
@@ -272,7 +272,7 @@ ELSEWHERE = {
         "test_all_readers_pass_by_a_damaged_checkpoint_and_say_so"
     ],
     38: [
-        "experiments/test_starting.py::test_a_second_start_ends_with_2_and_touches_nothing",
+        "experiments/engine/test_starting.py::test_a_second_start_ends_with_2_and_touches_nothing",
         "utils/runs/test_locking.py::test_what_a_killed_process_leaves_locks_nobody_out",
     ],
     39: [
@@ -303,7 +303,7 @@ ELSEWHERE = {
         "utils/runs/test_environment.py::test_wrong_packages_are_named_with_their_remedy",
     ],
     50: [
-        "experiments/test_launch.py::test_runs_of_the_same_second_have_folders_of_their_own",
+        "experiments/engine/test_cli.py::test_runs_of_the_same_second_have_folders_of_their_own",
     ],
     51: [
         "data/test_shards.py::test_other_settings_or_sources_get_another_directory",
@@ -324,7 +324,7 @@ ELSEWHERE = {
     57: [
         "experiments/test_hostile_settings.py::test_a_file_that_is_no_plain_yaml_is_named",
     ],
-    59: ["utils/runs/test_names.py::test_hostile_names_are_data_like_any_other"],
+    59: ["experiments/test_names.py::test_hostile_names_are_data_like_any_other"],
     60: [
         "utils/reporting/test_tables.py::test_a_formula_becomes_text_and_other_texts_stay",
         "utils/reporting/test_report.py::test_text_from_outside_never_becomes_markup",
@@ -367,7 +367,7 @@ def test_bad_data_ends_in_one_sentence_and_leaves_nothing(tmp_path, earlier, cap
     assert bench.start() == 2
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert re.search(fault.sentence, line), line
-    assert bench.contexts == [] and not bench.run.path.exists()
+    assert bench.runs == [] and not bench.run.path.exists()
     assert contents(tmp_path, without=tmp_path / "cache") == before
     assert not list((tmp_path / "cache").rglob("*.tfrecord"))
 
@@ -377,13 +377,13 @@ def test_odd_data_trains(tmp_path, fault):
     bench = Bench(tmp_path, fault.layout, count=2)
     fault.spoil(bench.data)
     assert bench.start() == 0
-    (context,) = bench.contexts
-    assert len(context.prepared.subject_ids) == 2
+    (run,) = bench.runs
+    assert len(run.prepared.subject_ids) == 2
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
     words = ("--data", str(tmp_path / "gone"), "--out", str(tmp_path / "run"))
-    assert main(lambda: parse(words, SCRIPT), lambda *_: None) == 2
+    assert main(TRAIN_BRATS, words) == 2
     assert f"--data {tmp_path / 'gone'} is not a folder" in capsys.readouterr().err
 
 

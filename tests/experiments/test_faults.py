@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments.configs import brats, tc_mgan
-from experiments.engine.fitting import _learning_rate
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
 from models.structure_gan.segmentation import Segmentation
 from tests.experiments.conftest import TINY, finish, history, start, train
 from tests.experiments.test_processes import SEGMENTATION, free_ports
@@ -22,18 +22,13 @@ from utils.config import flatten
 from utils.runs.files import read_json
 
 
-@pytest.mark.parametrize(
-    ("config", "stage", "option"),
-    [
-        (brats.THESIS, "synthesis", "--synthesis.learning_rate"),
-        (brats.THESIS, "pretraining", "--synthesis.pretraining.learning_rate"),
-        (brats.THESIS, "structure", "--structure.learning_rate"),
-        (tc_mgan.THESIS, "segmenter", "--segmenter.learning_rate"),
-        (tc_mgan.THESIS, "gan", "--gan.learning_rate"),
-    ],
-)
-def test_the_option_of_each_rate(config, stage, option):
-    assert _learning_rate(stage, flatten(asdict(config))) == option
+@pytest.mark.parametrize("experiment", [TRAIN_BRATS, TRAIN_TC_MGAN], ids=["brats", "tc_mgan"])
+def test_the_options_that_a_fault_names_exist(experiment):
+    known = flatten(asdict(experiment.presets["thesis"]))
+    for training in experiment.trainings:
+        assert training.learning_rate[:2] == training.batch_size[:2] == "--"
+        assert {training.learning_rate[2:], training.batch_size[2:]} <= set(known)
+        assert training.name in training.learning_rate
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import ledger
-from experiments.ledger import COLUMNS, NOT_RUN, main, read_ledger, update
-from experiments.tables.ledger_rows import ROWS
+from experiments.ledger import COLUMNS, NOT_RUN, ROWS, main, read_ledger, update
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
 from utils.runs.files import read_json, write_json
@@ -17,6 +16,7 @@ FIRST = ("table5", "thesis Table 5, 1: 100 % real")
 SEVENTH = ("table5", "thesis Table 5, 7: 10 % real + 200 % synthetic, synthetic first")
 OURS = ("table3", "thesis Table 3, BRATS MRI, Ours")
 MGAN = ("table1_tc_mgan", "TC-MGAN Table 1, MGAN (SSIM with data range 2)")
+PLACES = [(experiment.key, row.place) for experiment, row in ROWS]
 ONLY_T2 = ("table2_tc_mgan", "TC-MGAN Table 2, only T2")
 
 
@@ -35,17 +35,18 @@ def test_every_table_script_has_a_row_and_every_row_a_script():
     scripts = {
         f"experiments/{file.name}" for file in (REPOSITORY / "experiments").glob("table*.py")
     }
-    assert scripts == {row.script.path for row in ROWS} and scripts
-    for row in ROWS:
-        assert f"{Path(row.script.path).stem}_".startswith(f"{row.experiment}_")
-        assert all(cell.key.startswith(f"{row.experiment}/") for cell in row.cells)
-    assert len({(row.experiment, row.place) for row in ROWS}) == len(ROWS)
+    assert scripts == {experiment.script for experiment, _ in ROWS} and scripts
+    for experiment, row in ROWS:
+        assert f"{Path(experiment.script).stem}_".startswith(f"{experiment.key}_")
+        assert experiment.table.key == experiment.key and experiment.table.ledger
+        assert set(row.options) <= {option.field for option in experiment.options}
+    assert len(PLACES) == len(set(PLACES)) == len(ROWS)
 
 
 def test_the_papers_numbers_stand_there_without_a_run(tmp_path):
     update(tmp_path / "ledger.md", [])
     lines = read_ledger(tmp_path / "ledger.md")
-    assert list(lines) == [(row.experiment, row.place) for row in ROWS]
+    assert list(lines) == PLACES
     assert {line["our value"] for line in lines.values()} == {NOT_RUN}
     assert lines[FIRST]["paper value"] == "MSE 0.026, Dice 0.915"
     assert lines[OURS]["paper value"] == "MS-SSIM 0.727, FID 22.27"
@@ -170,5 +171,5 @@ def test_another_table_in_the_file_is_refused(tmp_path):
 
 def test_the_ledger_of_the_repository_is_complete():
     lines = read_ledger(ledger.LEDGER)
-    assert list(lines) == [(row.experiment, row.place) for row in ROWS]
+    assert list(lines) == PLACES
     assert all(tuple(line) == COLUMNS for line in lines.values())

@@ -1,4 +1,4 @@
-"""The audit finds a planted copy, is silent on other patients' slices, and names nobody."""
+"""One tiny run's audit: its files, what it says, when it is replaced; and it names nobody."""
 
 from __future__ import annotations
 
@@ -9,94 +9,42 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from scipy.ndimage import gaussian_filter
 
 from data.pipeline import evaluation_batches
 from data.synthetic_sets.files import array_path, read_sample
-from experiments import audit_privacy
-from experiments.audit.privacy import Slices, audit_findings, audit_metrics, audit_slices
-from experiments.audit_privacy import FILES
-from experiments.configs.privacy import AuditConfig
 from experiments.engine.cli import default_cache, main, parse
-from experiments.engine.source_run import open_finished
-from utils.metrics.similarity import slice_details
+from experiments.engine.run import Run
+from experiments.systems.structure_gan.privacy import audit_findings
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.tables import privacy
+from experiments.tables.privacy import AUDIT_PRIVACY, FILES
 from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
 
-CONFIG = AuditConfig(resamples=200)
-PER_PATIENT = 10
-
 
 def run(*words: object) -> int:
-    argv = [str(word) for word in words]
-    return main(lambda: parse(argv, audit_privacy.SCRIPT), audit_privacy.execute)
+    return main(AUDIT_PRIVACY, [str(word) for word in words])
 
 
-def brains(patients: int, slices: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth random brains [N,48,40,4] in [0,1] and rows (patient, slice).
-
-    A third of each is common to all, as anatomy is, and a third to all slices of a patient.
-    """
-    rows, columns = np.mgrid[-1:1:48j, -1:1:40j]
-    inside = (rows / 0.75) ** 2 + (columns / 0.75) ** 2 < 1
-
-    def fields(count: int, number: int) -> np.ndarray:
-        drawn = np.random.default_rng(number).normal(size=(count, 48, 40, 4))
-        smooth = gaussian_filter(drawn, (0, 1.5, 1.5, 0))
-        return smooth / smooth.std()
-
-    total = patients * slices
-    shared = np.repeat(fields(patients, seed + 1), slices, axis=0)
-    images = 0.5 + 0.08 * (fields(1, 0) + shared + fields(total, seed + 2))
-    source = np.stack(np.divmod(np.arange(total), slices), axis=1)
-    return (np.clip(images, 0, 1) * inside[..., None]).astype(np.float32), source
-
-
-@pytest.fixture(scope="module")
-def real() -> tuple[np.ndarray, Slices, Slices]:
-    """Images of 20 training patients, what is compared of them, and of 8 held-out patients."""
-    images, source = brains(20, PER_PATIENT, seed=10)
-    others, other_source = brains(8, PER_PATIENT, seed=20)
-    held_out = Slices(slice_details(others), other_source + [20, 0])
-    return images, Slices(slice_details(images), source), held_out
-
-
-def test_a_planted_copy_among_500_is_the_only_alarm(real):
-    images, training, held_out = real
-    fake, _ = brains(500, 1, seed=30)
-    fake[123] = np.roll(images[77], (2, -2), axis=(0, 1))
-    audit = audit_slices(slice_details(fake), training, held_out, CONFIG)
-    assert np.flatnonzero(audit.quarantined).tolist() == [123] and audit.worst[0] == 123
-    found = audit.neighbours["synthetic_to_training"]
-    assert found.index[123] == 77 and found.similarity[123] > 0.98
-    metrics = audit_metrics(audit)
-    assert metrics["privacy/quarantined"] == 1 and metrics["privacy/samples"] == 500
-    text = " ".join(audit_findings(metrics))
-    assert text.startswith("ALARM: 1 of 500 samples") and text.count("ALARM") == 1
-
-
-@pytest.mark.parametrize("half", [slice(None, 40), slice(40, None)])
-def test_held_out_slices_in_the_synthetic_place_raise_no_alarm(real, half):
-    """Neither all of them, nor one half of the patients while the others are the control."""
-    _, training, held_out = real
-    whole = audit_slices(held_out.details, training, held_out, CONFIG)
-    rest = np.delete(np.arange(80), np.arange(80)[half])
-    others = Slices(held_out.details[rest], held_out.source[rest])
-    apart = audit_slices(held_out.details[half], training, others, CONFIG)
-    for audit in (whole, apart):
-        assert not audit.quarantined.any()
-        assert "ALARM" not in audit_findings(audit_metrics(audit))[0]
-    corrected = apart.membership.corrected
-    assert corrected.low < 0.5 < corrected.high
-    assert "ALARM" not in " ".join(audit_findings(audit_metrics(apart)))
-
-
-def test_copies_of_every_training_patient_tell_who_was_in_training(real):
-    images, training, held_out = real
-    fake = gaussian_filter(images[::2], (0, 0.5, 0.5, 0))
-    audit = audit_slices(slice_details(fake), training, held_out, CONFIG)
-    assert audit.quarantined.mean() > 0.9 and audit.membership.corrected.low > 0.5
-    assert "ALARM: the set tells" in audit_findings(audit_metrics(audit))[-1]
+@pytest.mark.parametrize(
+    ("quarantined", "corrected_low", "alarms", "words"),
+    [
+        (1, 0.4, 1, "ALARM: 1 of 500 samples"),
+        (0, 0.5, 0, "0 of 500 samples"),
+        (0, 0.51, 1, "0.610 [0.510, 0.700]: ALARM: the set tells who was in the training data."),
+        (0, None, 0, "0.600 [0.600, 0.600]; a control needs at least 2 training patients."),
+    ],
+)
+def test_findings_raise_the_alarm_where_there_is_reason(quarantined, corrected_low, alarms, words):
+    figures = {"samples": 500, "limit": 0.9, "above_control": 1, "nearer_to_training": 0.5}
+    figures |= {"quarantined": quarantined, "nearer_to_training_by_number": 0.7}
+    membership = {f"{k}{end}": 0.6 for k in ("auc", "control") for end in ("", "_low", "_high")}
+    if corrected_low is not None:
+        corrected = {"": 0.61, "_low": corrected_low, "_high": 0.7}
+        membership |= {f"corrected{end}": value for end, value in corrected.items()}
+    figures |= {f"membership/{key}": value for key, value in membership.items()}
+    text = " ".join(audit_findings({f"privacy/{key}": value for key, value in figures.items()}))
+    assert words in text and text.count("ALARM") == alarms
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +91,8 @@ def test_the_script_finds_a_shifted_training_slice_and_no_held_out_ones(
     """A copy among samples of the networks; a set that is made of held-out slices."""
     shutil.copytree(tiny_run, tmp_path / "run")
     strategy = tf.distribute.get_strategy()
-    context = open_finished(tiny_run, None, default_cache(), strategy)
-    (batch,) = evaluation_batches(context.prepared, getattr(context.split, part), 64)
+    source = Run.open_finished(TRAIN_BRATS, tiny_run, strategy, default_cache())
+    (batch,) = evaluation_batches(source.prepared, getattr(source.split, part), 64)
     slices = batch["images"].numpy()
     shifted = {5: np.roll(slices[10], (2, -2), axis=(0, 1))}
     put(tmp_path / "run", shifted if part == "train" else dict(enumerate(slices[:16:2])))
@@ -167,7 +115,7 @@ def test_a_finished_audit_is_replaced_as_a_whole_and_only_when_told(
     assert set(before) == set(FILES) and run(*words) == 2
     assert f"--out {out} holds a finished audit; add --overwrite" in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        patch.setattr(audit_privacy, "write_png", lambda *_: 1 / 0)
+        patch.setattr(privacy, "write_png", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(*words, "--overwrite")
     assert audit_files(out) == before and read_json(out / "metrics.json")["privacy/limit"] == 0.3
@@ -180,9 +128,9 @@ def test_a_finished_audit_is_replaced_as_a_whole_and_only_when_told(
 
 def test_a_printed_resume_says_overwrite_again(tmp_path):
     words = [str(word) for word in ("--out", tmp_path / "out", "--overwrite")]
-    launch = parse(words, audit_privacy.SCRIPT)
-    assert launch.command.endswith("--resume --overwrite")
-    assert launch.options == {"max_similarity": None, "overwrite": True}
+    request = parse(words, AUDIT_PRIVACY)
+    assert request.command.endswith("--resume --overwrite")
+    assert request.options == {"max_similarity": None, "overwrite": True}
 
 
 def test_the_report_has_the_audit(tiny_run):

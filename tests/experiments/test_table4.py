@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import table4_lesion_validity as table4
-from experiments.engine.cli import main, parse
+from experiments.engine.cli import main
+from experiments.tables.lesion_validity import TABLE, TABLE4, findings
 from utils.runs.run_directory import RunDirectory
 
 
 def run(*words: object) -> int:
-    argv = [str(word) for word in words]
-    return main(lambda: parse(argv, table4.SCRIPT), table4.execute)
+    return main(TABLE4, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +36,21 @@ def test_figures_equal_those_of_the_main_run(finished, tiny_run):
 def test_the_table_has_differences_to_the_thesis(finished):
     frame = pd.read_csv(finished.path / "table4.csv")
     assert len(frame) == 3 * 5
-    means = frame[frame["modality"] == "mean"].set_index("data")
+    means = frame[frame["part"].isna()].set_index("title")
     real = means.loc["real, held-out patients"]
-    assert (real["thesis_mse"], real["thesis_dice"]) == (0.026, 0.915)
-    assert real["difference_dice"] == pytest.approx(real["legacy_dice"] - 0.915)
-    assert real["difference_mse"] == pytest.approx(real["legacy_mse"] - 0.026)
+    assert (real["paper_legacy_mse"], real["paper_legacy_dice"]) == (0.026, 0.915)
+    assert real["difference_legacy_dice"] == pytest.approx(real["legacy_dice"] - 0.915)
+    assert real["difference_legacy_mse"] == pytest.approx(real["legacy_mse"] - 0.026)
+    assert means["images"].tolist() == [20, 8, 8]
     text = (finished.path / "table4.md").read_text()
-    assert "1 training and 1 held-out patients" in text and "phantom" in text
-    assert cv2.imread(str(finished.path / "table4.png")).shape == (720, 1200, 3)
+    assert "patients: 1 train, 1 test" in text and "phantom" in text
+    assert cv2.imread(str(finished.path / "table4.png")).shape == (840, 1200, 3)
 
 
 def verdict(real: float, fake: float, control: float) -> str:
-    values = zip(table4.TITLES, (real, fake, control))
-    metrics = {f"table4/{data}/{f}": v for data, v in values for f in table4.FIGURES}
-    return table4.findings(metrics)[-1]
+    values = zip(TABLE.rows, (real, fake, control))
+    names = ("legacy_mse", "legacy_dice", "dice_wt")
+    return findings({f"table4/{row.key}/{name}": v for row, v in values for name in names})[-1]
 
 
 def test_the_verdict_follows_the_numbers():

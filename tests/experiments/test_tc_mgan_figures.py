@@ -5,33 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from experiments import table1_tc_mgan, table2_tc_mgan
+from data.slice_sets import Slices
 from experiments.systems.tc_mgan.evaluation import (
-    Translations,
     contrast_figures,
     evenly_spread,
     measure,
     quality_figures,
 )
 from experiments.systems.tc_mgan.report import translation_table
+from experiments.tables.tc_mgan import segmentation, translation
 from models.tc_mgan.modalities import TARGETS
 
 REAL = {"T1": 0.2, "T2": 0.9, "T1c": 0.4, "Flair": 0.6}  # in the order of the channels
 
 
-def flat_slices(errors: tuple, size: int = 8) -> Translations:
-    """Slices of one value per modality; `errors` has (Flair, T1c, T1) of each slice."""
+def flat_slices(errors: tuple, size: int = 8) -> tuple[Slices, np.ndarray]:
+    """Slices of one value per modality, translated; `errors` has (Flair, T1c, T1) of each."""
     count = len(errors)
     real = np.broadcast_to(np.float32(list(REAL.values())), (count, size, size, 4)).copy()
     wanted = np.float32([REAL[name] for name in TARGETS]) + np.float32(errors)
     translated = np.broadcast_to(wanted[:, None, None], (count, size, size, 3)).copy()
     label = np.zeros((count, size, size), np.int32)
-    return Translations(real, translated, label, np.zeros((count, 2), np.int32))
+    return Slices(real, label), translated
 
 
 def parts_of(errors: tuple) -> list:
     """What is kept of slices when each is a patient's."""
-    return [measure(flat_slices((error,))) for error in errors]
+    return [measure(*flat_slices((error,))) for error in errors]
 
 
 def test_quality_is_the_mean_over_slices_of_each_target():
@@ -47,7 +47,7 @@ def test_quality_is_the_mean_over_slices_of_each_target():
 
 @pytest.mark.parametrize(("figure", "constant"), [("ssim", 1e-4), ("ssim_range2", 4e-4)])
 def test_similarity_takes_its_data_range(figure, constant):
-    figures = quality_figures([measure(flat_slices(((0.1, 0.1, 0.1),)))])
+    figures = quality_figures([measure(*flat_slices(((0.1, 0.1, 0.1),)))])
     values = []
     for name in TARGETS:
         a, b = REAL[name], REAL[name] + 0.1
@@ -58,20 +58,20 @@ def test_similarity_takes_its_data_range(figure, constant):
 
 
 def test_contrast_is_enhancing_tumour_over_healthy_brain():
-    slices = flat_slices(((0.0, 0.0, 0.0),) * 2)
-    slices.real[:, :, :2] = slices.translated[:, :, :2] = 0  # background: counts nowhere
+    slices, translated = flat_slices(((0.0, 0.0, 0.0),) * 2)
+    slices.images[:, :, :2] = translated[:, :, :2] = 0  # background: counts nowhere
     slices.label[0, 2, 2:4] = 4  # two pixels of enhancing tumour
     slices.label[0, 3, 2:4] = 2  # oedema: neither tumour nor healthy
-    slices.real[0, 2, 2:4, 2] = 0.8, 1.0
-    slices.translated[0, 2, 2:4, 1] = 0.2
-    slices.real[0, 3, 2:4], slices.translated[0, 3, 2:4] = 1, 1
-    figures = contrast_figures([measure(slices)])
+    slices.images[0, 2, 2:4, 2] = 0.8, 1.0
+    translated[0, 2, 2:4, 1] = 0.2
+    slices.images[0, 3, 2:4], translated[0, 3, 2:4] = 1, 1
+    figures = contrast_figures([measure(slices, translated)])
     assert figures.pop("contrast/real/T1c/enhancing") == pytest.approx(0.9 / 0.4)
     assert figures.pop("contrast/translated/T1c/enhancing") == pytest.approx(0.2 / 0.4)
     assert len(figures) == 4
     assert list(figures.values()) == pytest.approx([1] * 4)
     slices.label[slices.label == 4] = 1
-    assert contrast_figures([measure(slices)]) == {}
+    assert contrast_figures([measure(slices, translated)]) == {}
 
 
 def test_pictures_show_slices_with_enhancing_tumour_if_there_are_any():
@@ -88,60 +88,62 @@ def test_patients_may_be_measured_one_by_one():
     label = rng.integers(0, 5, (5, 8, 8))
     label[:3][label[:3] == 4] = 0  # the first patient has no enhancing tumour
     real[..., 1] *= rng.random((5, 8, 8)) > 0.2
-    slices = Translations(real, translated, label, np.zeros((5, 2), int))
-    parts = [Translations(*(values[part] for values in slices)) for part in (slice(3), slice(3, 5))]
+    slices = Slices(real, label)
+    rows = np.arange(3), np.arange(3, 5)
+    parts = [measure(slices.choose(part), translated[part]) for part in rows]
     for figures in (quality_figures, contrast_figures):
-        whole = figures([measure(slices)])
-        assert whole and figures([measure(part) for part in parts]) == pytest.approx(whole, 1e-12)
+        whole = figures([measure(slices, translated)])
+        assert whole and figures(parts) == pytest.approx(whole, 1e-12)
 
 
 def test_the_reports_table_has_means_spreads_and_contrasts():
-    slices = flat_slices(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1)))
-    table = translation_table(quality_figures([measure(slices)]))
+    slices, translated = flat_slices(((0.1, 0.01, 0.001), (0.01, 0.1, 0.1)))
+    table = translation_table(quality_figures([measure(slices, translated)]))
     assert table.loc["PSNR, dB, peak 1 (higher is better)", "T1"] == "40.000 +- 20.000"
     contrast = table.loc["enhancing tumour over healthy brain, real"]
     assert contrast.tolist() == ["nan"] * 3
     slices.label[0, 0, 0] = 4
     table = translation_table(
-        {**quality_figures([measure(slices)]), **contrast_figures([measure(slices)])}
+        {
+            **quality_figures([measure(slices, translated)]),
+            **contrast_figures([measure(slices, translated)]),
+        }
     )
     assert table.loc["enhancing tumour over healthy brain, real", "Flair"] == "1.000"
 
 
-def table1_metrics() -> dict[str, float]:
-    return {
-        f"table1_tc_mgan/{variant}/{name}/{figure}{end}": float(number)
-        for number, variant in enumerate(table1_tc_mgan.TITLES)
+def test_table_1_sets_each_number_beside_the_papers():
+    table = translation.TABLE
+    figures = {
+        f"table1_tc_mgan/{row.key}/{name}/{metric.key}{end}": float(number)
+        for number, row in enumerate(table.rows)
         for name in TARGETS
-        for figure in table1_tc_mgan.FIGURES
+        for metric in table.metrics
         for end in ("", "_std")
     }
-
-
-def test_table_1_sets_each_number_beside_the_papers():
-    frame = table1_tc_mgan.quality_frame(table1_metrics())
-    assert len(frame) == 3 * len(TARGETS) * 4
-    rows = frame.set_index(["figure", "modality", "variant"])
-    row = rows.loc[("psnr", "T1c", "TC-MGAN")]
-    assert (row["ours"], row["paper"]) == (2, 25.6822)
-    assert row["difference"] == pytest.approx(2 - 25.6822)
-    assert rows.loc[("ssim_range2", "T1", "3 x pix2pix"), "paper"] == 0.9421
-    assert rows.loc[("psnr", "T1c", "3 x pix2pix"), "paper_std"] == 3.1622
-    assert rows.loc[("ssim_range2", "T1", "TC-MGAN"), "paper_std"] == 0.0326
-    unknown = frame[frame["figure"] == "ssim"][["paper", "paper_std", "difference"]]
-    assert unknown.isna().all(axis=None)
+    frame = table.frame(figures)
+    assert len(frame) == len(TARGETS) * 4
+    rows = frame.set_index(["part", "title"])
+    row = rows.loc[("T1c", "TC-MGAN")]
+    assert (row["psnr"], row["psnr_std"], row["paper_psnr"]) == (2, 2, 25.6822)
+    assert row["difference_psnr"] == pytest.approx(2 - 25.6822)
+    assert rows.loc[("T1", "3 x pix2pix"), "paper_ssim_range2"] == 0.9421
+    assert "paper_ssim" not in frame  # unknown
+    assert rows.loc[("T1c", "3 x pix2pix"), "paper_psnr_std"] == 3.1622
+    assert rows.loc[("T1", "TC-MGAN"), "paper_ssim_range2_std"] == 0.0326
 
 
 def words_of(alone: float, ours: float, real: float) -> str:
     values = {"only_t2": alone, "tc_mgan": ours, "real": real}
     metrics = {
-        f"table2_tc_mgan/{row}/dice{end}": values.get(row, 0.5)
-        for row in table2_tc_mgan.ROWS
+        f"table2_tc_mgan/{row.key}/dice{end}": values.get(row.key, 0.5)
+        for row in segmentation.TABLE.rows
         for end in ("", "_std")
     }
-    frame = table2_tc_mgan.dice_frame(metrics)
-    assert frame["difference"].tolist() == (frame["dice"] - frame["paper"]).tolist()
-    return " ".join(table2_tc_mgan.findings(frame))
+    frame = segmentation.TABLE.frame(metrics)
+    differences = frame["dice"] - frame["paper_dice"]
+    assert frame["difference_dice"].tolist() == differences.tolist()
+    return " ".join(segmentation.findings(metrics))
 
 
 def test_table_2_says_whether_the_papers_order_holds():

@@ -13,30 +13,37 @@ import pytest
 import tensorflow as tf
 
 from data.pipeline import evaluation_batches
-from experiments import table1_tc_mgan, table2_tc_mgan
 from experiments.configs.tc_mgan import TABLE2_PRESETS
+from experiments.engine import sources
 from experiments.engine.cli import default_cache, main, parse
-from experiments.engine.job import TrainingJob
+from experiments.engine.experiment import Training
+from experiments.engine.run import Run
 from experiments.systems.tc_mgan.evaluation import translate_subjects
-from experiments.tables.tc_mgan import unets
-from experiments.tables.tc_mgan.unets import judge, translated_slices
-from experiments.tables.tc_mgan.variants import TITLES, finish_variants, open_variants
+from experiments.tables.tc_mgan import segmentation
+from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN, score_row, translated_slices
+from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
+from experiments.tables.tc_mgan.variants import TITLES
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from tests.data.trees import case_files, write_tree
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
-from tests.experiments.test_train_tc_mgan import context_of
+from tests.experiments.test_train_tc_mgan import run_of
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
-from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import Checkpoints
 
-ROWS = list(table2_tc_mgan.ROWS)
+ROWS = list(segmentation.TITLE)
+TABLES = (TABLE1_TC_MGAN, TABLE2_TC_MGAN)
 
 
-def run(module, *words: object) -> int:
-    argv = [str(word) for word in words]
-    return main(lambda: parse(argv, module.SCRIPT), module.execute)
+def run(experiment, *words: object) -> int:
+    return main(experiment, [str(word) for word in words])
+
+
+def opened(*words: str) -> Run:
+    """The run of Table 1, whose source are the runs of the variants, finished or not."""
+    table = Run(TABLE1_TC_MGAN, parse(words, TABLE1_TC_MGAN), tf.distribute.get_strategy(), False)
+    return table.works_on(TABLE1_TC_MGAN.sources._found(table))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def table2(tiny_variants, tmp_path_factory):
     out = tmp_path_factory.mktemp("table2") / "table2"
     before = files(tiny_variants)
     words = ("--preset", "tiny", "--out", out, "--variants", tiny_variants / "variants")
-    assert run(table2_tc_mgan, *words) == 0
+    assert run(TABLE2_TC_MGAN, *words) == 0
     return SimpleNamespace(out=out, before=before)
 
 
@@ -53,25 +60,25 @@ def test_table_1_has_the_figures_of_every_variant(tiny_variants):
     metrics = read_json(tiny_variants / "metrics.json")
     assert metrics.pop("table1_tc_mgan/seconds") > 0
     rows = pd.read_csv(tiny_variants / "table1_tc_mgan.csv")
-    rows = rows.set_index(["figure", "modality", "variant"])
-    assert len(rows) == 3 * len(TARGETS) * len(TITLES)
-    for variant, title in TITLES.items():
+    assert len(rows) == len(TITLES) * (1 + len(TARGETS))
+    rows = rows.set_index(["part", "row"])
+    for variant in TITLES:
         source = read_json(tiny_variants / "variants" / variant / "metrics.json")
         for key, value in source.items():
             if key.startswith("translation/"):
                 assert metrics.pop(key.replace("translation", f"table1_tc_mgan/{variant}")) == value
         for name in TARGETS:
-            row = rows.loc[("psnr", name, title)]
-            assert row["ours"] == pytest.approx(source[f"translation/{name}/psnr"])
-            assert row["std"] == pytest.approx(source[f"translation/{name}/psnr_std"])
+            row = rows.loc[(name, variant)]
+            for key in ("psnr", "psnr_std"):
+                assert row[key] == pytest.approx(source[f"translation/{name}/{key}"])
     assert metrics == {}
 
 
 def test_table_1_says_where_it_comes_from(tiny_variants):
     text = (tiny_variants / "table1_tc_mgan.md").read_text()
-    assert "not medical data" in text and "1 patients to learn from, 1 held out" in text
+    assert "not medical data" in text and "patients: 1 train, 1 test, 1 gan" in text
     assert "`python experiments/table1_tc_mgan.py --preset tiny`" in text
-    assert "order by mean PSNR: MGAN 25.397 > TC-MGAN-bw 25.375 > TC-MGAN 25.367 > 3 x" in text
+    assert "mean PSNR: MGAN 25.397 > TC-MGAN-bw 25.375 > TC-MGAN 25.367 > 3 x" in text
     picture = cv2.imread(str(tiny_variants / "table1_tc_mgan.png"))
     # T2, then three targets, real and by four variants; six slices.
     assert picture.shape[0] > (1 + 3 * 5) * 32 and picture.shape[1] > 6 * 32
@@ -81,16 +88,18 @@ def test_table_1_says_where_it_comes_from(tiny_variants):
 def test_table_2_has_a_row_for_each_kind_of_input(table2):
     metrics = read_json(table2.out / "metrics.json")
     assert metrics.pop("table2_tc_mgan/seconds") > 0
-    frame = pd.read_csv(table2.out / "table2_tc_mgan.csv").set_index("input")
-    assert list(frame.index) == list(table2_tc_mgan.ROWS.values())
-    for row, title in table2_tc_mgan.ROWS.items():
+    frame = pd.read_csv(table2.out / "table2_tc_mgan.csv").set_index("title")
+    assert list(frame.index) == list(segmentation.TITLE.values())
+    for row, title in segmentation.TITLE.items():
         assert metrics.pop(f"table2_tc_mgan/{row}/slices") == 10
         dice = metrics.pop(f"table2_tc_mgan/{row}/dice")
         assert 0 < dice < 1 and frame.loc[title, "dice"] == pytest.approx(dice)
-        assert metrics.pop(f"table2_tc_mgan/{row}/dice_std") == pytest.approx(frame["std"][title])
+        assert metrics.pop(f"table2_tc_mgan/{row}/dice_std") == pytest.approx(
+            frame.loc[title, "dice_std"]
+        )
     assert metrics == {}
     text = (table2.out / "table2_tc_mgan.md").read_text()
-    assert "1 patients for the generators, 1 for the U-Nets, 1 held out" in text
+    assert "patients: 1 train, 1 test, 1 gan" in text
     assert "table2_tc_mgan.py --preset tiny --variants PATH`" in text and "(2I + 1)" in text
     assert cv2.imread(str(table2.out / "table2_tc_mgan.png")).shape[1] > 500
 
@@ -111,20 +120,17 @@ def test_finished_variants_are_only_read(table2, tiny_variants):
     assert not (table2.out / "variants").exists()
 
 
-def test_only_unfinished_variants_are_continued(monkeypatch):
-    made = []
-    monkeypatch.setattr(TrainingJob, "make", lambda job, launch, path, *_: made.append(path))
-    missing = {"a": (), "b": ("report",), "c": ("segmenter", "gan", "evaluate", "report")}
-    contexts = {
-        name: SimpleNamespace(
-            finished=lambda stage, stages=stages: stage not in stages,
-            run=SimpleNamespace(path=name),
-            config=None,
-        )
-        for name, stages in missing.items()
-    }
-    finish_variants(None, contexts, None)
-    assert made == ["b", "c"]
+def test_only_unfinished_variants_are_continued(tiny_variants, tmp_path, monkeypatch):
+    folder, made = tmp_path / "runs", []
+    shutil.copytree(tiny_variants / "variants", folder)
+    (folder / "mgan" / "report.html").unlink()
+    shutil.rmtree(folder / "tc_mgan_bw" / "checkpoints")
+    monkeypatch.setattr(sources, "make", lambda _, request, strategy: made.append(request.out))
+    monkeypatch.setattr(segmentation, "score_row", lambda *_: 1 / 0)
+    words = ("--preset", "tiny", "--variants", folder, "--out", tmp_path / "out")
+    with pytest.raises(ZeroDivisionError):
+        run(TABLE2_TC_MGAN, *words)
+    assert made == [folder / "mgan", folder / "tc_mgan_bw"]
 
 
 @pytest.mark.slow
@@ -135,22 +141,22 @@ def test_table_2_resumes_between_rows(table2, tiny_variants, tmp_path, monkeypat
     metrics = read_json(table2.out / "metrics.json")
     first = {k: v for k, v in metrics.items() if not k.startswith(tuple(keys_of(ROWS[-2:])))}
     write_json(out / "metrics.json", first)
-    score, scored = table2_tc_mgan.score_row, []
+    score, scored = score_row, []
 
-    def stop_at_last(row, *arguments):
+    def stop_at_last(run, row):
         scored.append(row)
         if row == ROWS[-1]:
             raise KeyboardInterrupt
-        return score(row, *arguments)
+        return score(run, row)
 
     before = [path for row in ROWS[:-2] for path in (out / "checkpoints" / row).iterdir()]
     before = {path: path.stat().st_mtime_ns for path in before}
-    monkeypatch.setattr(table2_tc_mgan, "score_row", stop_at_last)
+    monkeypatch.setattr(segmentation, "score_row", stop_at_last)
     variants = ("--variants", tiny_variants / "variants")
-    assert run(table2_tc_mgan, "--out", out, "--resume", *variants) == 130
+    assert run(TABLE2_TC_MGAN, "--out", out, "--resume", *variants) == 130
     assert not (out / "table2_tc_mgan.md").exists()
-    monkeypatch.setattr(table2_tc_mgan, "score_row", lambda *a: scored.append(a[0]) or score(*a))
-    assert run(table2_tc_mgan, "--out", out, "--resume", *variants) == 0
+    monkeypatch.setattr(segmentation, "score_row", lambda *a: scored.append(a[1]) or score(*a))
+    assert run(TABLE2_TC_MGAN, "--out", out, "--resume", *variants) == 0
     assert scored == [ROWS[-2], ROWS[-1], ROWS[-1]]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for name in ("table2_tc_mgan.csv", "table2_tc_mgan.md"):
@@ -162,19 +168,19 @@ def test_table_2_does_not_go_on_with_other_runs(tiny_variants, tmp_path, monkeyp
     shutil.copytree(tiny_variants / "variants", folder)
     words = ("--variants", folder, "--out", out)
 
-    def stop(row, *_):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(table2_tc_mgan, "score_row", stop)
-    assert run(table2_tc_mgan, "--preset", "tiny", *words) == 130
+    monkeypatch.setattr(segmentation, "score_row", stop)
+    assert run(TABLE2_TC_MGAN, "--preset", "tiny", *words) == 130
     folder.rename(tmp_path / "moved")
     words = ("--variants", tmp_path / "moved", "--out", out, "--resume")
-    assert run(table2_tc_mgan, *words) == 130
-    system = (context := context_of(tmp_path / "moved" / "mgan")).build("gan")  # another generator
-    Checkpoints(system, context.run.checkpoints("gan")).save(context.total_steps("gan"))
+    assert run(TABLE2_TC_MGAN, *words) == 130
+    system = (source := run_of(tmp_path / "moved" / "mgan")).build("gan")  # another generator
+    Checkpoints(system, source.checkpoints("gan")).save(source.total_steps("gan"))
     before = files(out)
-    assert run(table2_tc_mgan, *words) == 2
-    assert f"error: {out} began with other runs of the variants, or" in capsys.readouterr().err
+    assert run(TABLE2_TC_MGAN, *words) == 2
+    assert f"error: {out} began with other runs of the variants, with" in capsys.readouterr().err
     assert files(out) == before
 
 
@@ -183,22 +189,22 @@ def keys_of(rows) -> list[str]:
 
 
 def test_translated_slices_keep_t2_label_and_source(tiny_variants, tmp_path):
-    context = context_of(tiny_variants / "variants" / "mgan")
-    folder, split = tmp_path / "mgan", context.split
-    translated_slices(context, folder)
+    source = run_of(tiny_variants / "variants" / "mgan")
+    folder, split = tmp_path / "mgan", source.split
+    translated_slices(source, folder)
     before = files(folder)
-    prepared = translated_slices(context, folder)
+    prepared = translated_slices(source, folder)
     assert files(folder) == before and len(before) == 2
-    for subject, real, made in zip(prepared.subject_ids, context.prepared.files, prepared.files):
+    for subject, real, made in zip(prepared.subject_ids, source.prepared.files, prepared.files):
         assert (made == real) == (subject in split.gan)
     held_out = (*split.test, *split.train)
-    translations = list(translate_subjects(context, held_out))
+    translations = list(translate_subjects(source, held_out))
     real, made = (
         {
             name: np.concatenate([batch[name] for batch in evaluation_batches(p, held_out, 16)])
             for name in ("images", "label", "source")
         }
-        for p in (context.prepared, prepared)
+        for p in (source.prepared, prepared)
     )
     for name in ("label", "source"):
         np.testing.assert_array_equal(made[name], real[name])
@@ -207,48 +213,51 @@ def test_translated_slices_keep_t2_label_and_source(tiny_variants, tmp_path):
     )
     assert made["images"].std() > 0.1
     found = made["images"][..., TARGET_CHANNELS]
-    expected = np.concatenate([slices.translated for slices in translations])
+    expected = np.concatenate([translated for _, translated in translations])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.abs(found - real["images"][..., TARGET_CHANNELS]).mean() > 0.1
 
 
 def test_a_unet_learns_from_train_and_is_scored_on_test(tiny_variants, tmp_path, monkeypatch):
-    context = context_of(tiny_variants / "variants" / "mgan")
-    config, calls = TABLE2_PRESETS["tiny"], []
-    monkeypatch.setattr(unets, "fit", lambda *arguments: calls.append(arguments))
-    numbers = []
+    source = run_of(tiny_variants / "variants" / "mgan")
+    calls, numbers = [], []
+    monkeypatch.setattr(Training, "perform", lambda *arguments: calls.append(arguments))
+    read = segmentation.real_slices
 
-    def batches(prepared, subjects, size):
+    def slices(prepared, subjects):
         numbers.extend(subjects)
-        return evaluation_batches(prepared, subjects, size)
+        return read(prepared, subjects)
 
-    monkeypatch.setattr(unets, "evaluation_batches", batches)
-    for name in ("real", "mgan"):
-        folder = RunDirectory(tmp_path)
-        scores = judge(context, folder, config, name, "four_channel", context.prepared)
+    monkeypatch.setattr(segmentation, "real_slices", slices)
+    request = replace(source.request, out=tmp_path, config=TABLE2_PRESETS["tiny"])
+    table = Run(TABLE2_TC_MGAN, request, source.strategy).works_on({"mgan": source})
+    for row in ("real", "mgan"):
+        scores = score_row(table, row)
         assert scores.shape == (10,) and (scores >= 0).all()
-    assert tuple(numbers) == context.split.test * 2
-    (first, *_, one, _), (second, *_, other, _) = calls
-    assert one["subject_ids"] == other["subject_ids"] == context.split.train
-    assert one["seed"] == other["seed"]
-    for a, b in zip(first.networks["S"].get_weights(), second.networks["S"].get_weights()):
+    assert tuple(numbers) == source.split.test * 2
+    (first, run, system), (second, other_run, other) = calls
+    batches = first.batches(run, first).keywords, second.batches(other_run, second).keywords
+    assert batches[0]["subject_ids"] == batches[1]["subject_ids"] == source.split.train
+    assert batches[0]["seed"] == batches[1]["seed"]
+    assert [batch["prepared"] is source.prepared for batch in batches] == [True, False]
+    for a, b in zip(system.networks["S"].get_weights(), other.networks["S"].get_weights()):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(
-    ("module", "words", "change"),
+    ("table", "words", "change"),
     [
-        (table1_tc_mgan, ("--gan.width=5",), "gan.width: 4 -> 5"),
-        (table2_tc_mgan, ("--training.gan.width=5",), "gan.width: 4 -> 5"),
-        (table2_tc_mgan, ("--precision=mixed_bfloat16",), "precision: float32 -> mixed_bfloat16"),
+        (TABLE1_TC_MGAN, ("--gan.width=5",), "gan.width: 4 -> 5"),
+        (TABLE2_TC_MGAN, ("--training.gan.width=5",), "gan.width: 4 -> 5"),
+        (TABLE2_TC_MGAN, ("--precision=mixed_bfloat16",), "precision: float32 -> mixed_bfloat16"),
     ],
 )
 def test_variants_of_other_settings_are_refused(
-    tiny_variants, tmp_path, capsys, module, words, change
+    tiny_variants, tmp_path, capsys, table, words, change
 ):
     before, out = files(tiny_variants), tmp_path / "out"
     variants = ("--variants", tiny_variants / "variants")
-    assert run(module, "--preset", "tiny", "--out", out, *variants, *words) == 2
+    assert run(table, "--preset", "tiny", "--out", out, *variants, *words) == 2
     error = capsys.readouterr().err
     assert "pix2pix was made with other settings than this table asks for" in error
     assert f"({change}); give the same options or another --variants" in error
@@ -259,12 +268,12 @@ def test_variants_of_other_settings_are_refused(
 def test_variants_with_different_splits_are_refused(tmp_path):
     """Somebody's splits.json decides for one run, the seed for the others."""
     words = [f"--out={tmp_path / 'out'}", f"--cache={default_cache()}", "--preset=tiny"]
-    launch, strategy = parse(words, table1_tc_mgan.SCRIPT), tf.distribute.get_strategy()
-    split = open_variants(launch, launch.config, strategy)["mgan"].split
+    split = opened(*words).sources["mgan"].split
     folder = tmp_path / "out" / "variants" / "mgan"
+    folder.mkdir(parents=True)
     replace(split, gan=split.test, test=split.gan).save(folder / "splits.json")
     with pytest.raises(UserError, match="runs .*pix2pix and .*mgan divide the patients"):
-        open_variants(launch, launch.config, strategy)
+        opened(*words)
 
 
 def test_bad_cases_are_left_out_of_every_variant(tmp_path):
@@ -275,37 +284,34 @@ def test_bad_cases_are_left_out_of_every_variant(tmp_path):
     words = [f"--data={data}", f"--out={tmp_path / 'out'}", f"--cache={tmp_path / 'cache'}"]
     words += ["--preset=tiny", "--slicing.min_brain_pixels=0", "--slicing.slices=[1,5]"]
     words += ["--slicing.rows=[0,32]", "--slicing.columns=[0,32]"]
-    strategy = tf.distribute.get_strategy()
-    launch = parse(words, table1_tc_mgan.SCRIPT)
     with pytest.raises(UserError, match="1 of the 4 cases in .* cannot be trained on"):
-        open_variants(launch, launch.config, strategy)
+        opened(*words)
     assert not (tmp_path / "out").exists()
-    launch = parse([*words, "--skip-bad"], table1_tc_mgan.SCRIPT)
-    contexts = open_variants(launch, launch.config, strategy)
-    assert list(contexts) == list(TITLES)
-    for name, context in contexts.items():
-        assert list(context.skipped) == ["brats_2013_pat0002_1"]
-        assert context.config.gan.variant == name and len(context.prepared.subject_ids) == 3
+    found = opened(*words, "--skip-bad").sources
+    assert list(found) == list(TITLES)
+    for name, source in found.items():
+        assert list(source.skipped) == ["brats_2013_pat0002_1"]
+        assert source.config.gan.variant == name and len(source.prepared.subject_ids) == 3
 
 
-@pytest.mark.parametrize("module", [table1_tc_mgan, table2_tc_mgan])
-def test_bad_data_leaves_no_table(module, tmp_path, capsys):
+@pytest.mark.parametrize("table", TABLES)
+def test_bad_data_leaves_no_table(table, tmp_path, capsys):
     (tmp_path / "data").mkdir()
     words = ("--preset", "tiny", "--data", tmp_path / "data", "--out", tmp_path / "out")
-    assert run(module, *words) == 2
+    assert run(table, *words) == 2
     assert str(tmp_path / "data") in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("module", "plan"),
+    ("table", "plan"),
     [
-        (table1_tc_mgan, "variants: pix2pix, mgan, tc_mgan, tc_mgan_bw"),
-        (table2_tc_mgan, f"rows: {', '.join(table2_tc_mgan.ROWS.values())}"),
+        (TABLE1_TC_MGAN, "variants: pix2pix, mgan, tc_mgan, tc_mgan_bw"),
+        (TABLE2_TC_MGAN, f"rows: {', '.join(segmentation.TITLE.values())}"),
     ],
 )
-def test_a_dry_run_prints_the_plan(module, plan, tmp_path, capsys):
-    assert run(module, "--dry-run", "--out", tmp_path / "out") == 0
+def test_a_dry_run_prints_the_plan(table, plan, tmp_path, capsys):
+    assert run(table, "--dry-run", "--out", tmp_path / "out") == 0
     text = capsys.readouterr().out
     assert "phantom_subjects: 20" in text and text.splitlines()[-1] == plan
     assert not (tmp_path / "out").exists()
@@ -313,20 +319,20 @@ def test_a_dry_run_prints_the_plan(module, plan, tmp_path, capsys):
 
 def test_only_the_variants_batches_must_suit_the_devices(tmp_path, capsys):
     words = ("--dry-run", "--devices=2", "--out", tmp_path / "out")
-    assert run(table2_tc_mgan, *words, "--schedule.batch_size=3") == 0
-    assert run(table2_tc_mgan, *words, "--training.schedule.gan.batch_size=3") == 2
+    assert run(TABLE2_TC_MGAN, *words, "--schedule.batch_size=3") == 0
+    assert run(TABLE2_TC_MGAN, *words, "--training.schedule.gan.batch_size=3") == 2
     assert "--training.schedule.gan.batch_size is 3 but 2 devices" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        run(table2_tc_mgan, "--help")
+        run(TABLE2_TC_MGAN, "--help")
     assert "The U-Nets train on one device" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
-    ("module", "option"),
-    [(table1_tc_mgan, "gan.variant"), (table2_tc_mgan, "training.gan.variant")],
+    ("table", "option"),
+    [(TABLE1_TC_MGAN, "gan.variant"), (TABLE2_TC_MGAN, "training.gan.variant")],
 )
-def test_a_table_of_all_variants_takes_no_variant(module, option, tmp_path, capsys):
-    assert run(module, "--dry-run", f"--{option}", "mgan", "--out", tmp_path / "out") == 2
+def test_a_table_of_all_variants_takes_no_variant(table, option, tmp_path, capsys):
+    assert run(table, "--dry-run", f"--{option}", "mgan", "--out", tmp_path / "out") == 2
     error = capsys.readouterr().err
     assert f"--{option} is mgan, but this table has a row for every variant" in error
     assert error.endswith("with python experiments/train_tc_mgan.py\n")

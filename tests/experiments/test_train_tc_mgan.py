@@ -8,19 +8,21 @@ import shutil
 import signal
 from dataclasses import replace
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from data.pipeline import evaluation_batches, training_batches
-from experiments import train_tc_mgan
+from data.pipeline import evaluation_batches
 from experiments.configs.tc_mgan import PRESETS, TranslationConfig
-from experiments.engine import fitting
+from experiments.engine import experiment as engine
 from experiments.engine.cli import default_cache, main, parse
+from experiments.engine.performing import perform
+from experiments.engine.request import Request
+from experiments.engine.run import Run
 from experiments.systems.tc_mgan import evaluation
-from experiments.systems.tc_mgan.context import TranslationContext, open_translation
-from experiments.systems.tc_mgan.training import train_gan, train_segmenter
+from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from tests.experiments.conftest import history
 from tests.experiments.test_train_brats import files
@@ -47,15 +49,14 @@ STEPS = 10
 
 
 def train(*words: object) -> int:
-    argv = [str(word) for word in words]
-    return main(lambda: parse(argv, train_tc_mgan.SCRIPT), train_tc_mgan.JOB.execute)
+    return main(TRAIN_TC_MGAN, [str(word) for word in words])
 
 
-def context_of(path) -> TranslationContext:
-    """The context of a finished run on the phantom."""
-    run = RunDirectory(path, writes=False)
-    config = from_dict(TranslationConfig, read_json(run.config)["config"])
-    return open_translation(config, run, tf.distribute.get_strategy(), None, default_cache())
+def run_of(path, out=None) -> Run:
+    """The run of a folder on the phantom, or one like it in the folder `out`."""
+    config = from_dict(TranslationConfig, read_json(path / "config.json")["config"])
+    request = Request(out or path, config, cache=default_cache())
+    return Run(TRAIN_TC_MGAN, request, tf.distribute.get_strategy(), bool(out)).open_data()
 
 
 @pytest.mark.parametrize("variant", TRAINED)
@@ -162,17 +163,16 @@ def test_an_interrupted_gan_ends_like_an_uninterrupted_one(tiny_variants, tmp_pa
 
 
 def test_generator_and_segmenter_never_see_the_other_parts(tiny_variants, monkeypatch):
-    context = context_of(tiny_variants / "variants" / "tc_mgan")
-    context = replace(context, run=RunDirectory(context.run.path, writes=False))
-    split, numbers = context.split, context.prepared.subject_ids.index
+    run, calls = run_of(tiny_variants / "variants" / "tc_mgan"), []
+    split, numbers = run.split, run.prepared.subject_ids.index
     assert set(split.gan).isdisjoint({*split.train, *split.test})
-    calls = []
-    monkeypatch.setattr(fitting, "fit", lambda *arguments: calls.append(arguments))
-    train_segmenter(context)
-    train_gan(context)
-    assert [call[1] for call in calls] == ["segmenter", "gan"]
-    for *_, arguments, _ in calls:
-        batches = islice(training_batches(batch_size=7, **arguments), 4)  # several passes
+    trainer = SimpleNamespace(fit=lambda batches: None)
+    monkeypatch.setattr(engine, "fit", lambda *args: calls.append(args[1]) or (trainer, None))
+    for training in TRAIN_TC_MGAN.trainings:
+        training.perform(run)
+    assert [training.name for training in calls] == ["segmenter", "gan"]
+    for training in calls:
+        batches = islice(training.batches(run, training)(batch_size=7), 4)  # several passes
         sources = np.concatenate([batch["source"].numpy() for batch in batches])
         assert set(sources[:, 0]) == set(map(numbers, split.gan))
 
@@ -182,29 +182,28 @@ class DataWanted(Exception):
 
 
 @pytest.mark.parametrize("variant", TRAINED)
-def test_the_gan_alone_needs_a_segmenter_where_the_variant_has_one(tmp_path, variant):
+def test_the_gan_alone_needs_a_segmenter_where_the_variant_has_one(tmp_path, monkeypatch, variant):
     def wanted(*_):
         raise DataWanted
 
-    job = replace(train_tc_mgan.JOB, open_context=wanted)
+    monkeypatch.setattr(Run, "open_data", wanted)
     words = ("--preset=tiny", "--stages=gan", f"--gan.variant={variant}", f"--out={tmp_path}")
-    launch = parse(words, train_tc_mgan.SCRIPT)
+    request, strategy = parse(words, TRAIN_TC_MGAN), tf.distribute.get_strategy()
     outcome = {
         1: pytest.raises(DataWanted),
         2: pytest.raises(UserError, match="has gan, which needs segmenter, neither chosen"),
     }
     with outcome[len(TRAINED[variant])]:
-        job.execute(launch, RunDirectory(tmp_path), tf.distribute.get_strategy())
+        perform(Run(TRAIN_TC_MGAN, request, strategy))
 
 
 @pytest.mark.parametrize("variant", TRAINED)
 def test_a_finished_run_knows_it(tiny_variants, tmp_path, variant):
-    context = context_of(tiny_variants / "variants" / variant)
-    stages = list(train_tc_mgan.JOB.stages)
-    assert all(map(context.finished, stages))
-    empty = replace(context, run=RunDirectory(tmp_path))
+    path = tiny_variants / "variants" / variant
+    assert run_of(path).unfinished() == []
     left_out = [] if "segmenter" in TRAINED[variant] else ["segmenter"]
-    assert [stage for stage in stages if empty.finished(stage)] == left_out
+    empty = run_of(path, tmp_path)
+    assert [stage for stage in TRAIN_TC_MGAN.names if empty.finished(stage)] == left_out
 
 
 @pytest.mark.slow
@@ -260,17 +259,16 @@ def test_patients_are_scored_one_by_one(tiny_variants, tmp_path, monkeypatch):
     """The figures are those of all slices at once, of which no more than a patient's are held."""
     source = tiny_variants / "variants" / "mgan"
     shutil.copytree(source / "checkpoints", tmp_path / "checkpoints")
-    context = context_of(source)
-    split = replace(context.split, test=(*context.split.test, *context.split.train), train=())
-    context = replace(context, split=split, run=RunDirectory(tmp_path))
+    run = run_of(source, tmp_path)
+    run.split = split = replace(run.split, test=(*run.split.test, *run.split.train), train=())
     sizes, measure = [], evaluation.measure
     monkeypatch.setattr(
-        evaluation, "measure", lambda slices: sizes.append(len(slices.real)) or measure(slices)
+        evaluation, "measure", lambda *pair: sizes.append(len(pair[0])) or measure(*pair)
     )
-    evaluation.evaluate_translation(context)
+    TRAIN_TC_MGAN.stage("evaluate").perform(run)
     assert sizes == [10, 10]
-    (batch,) = evaluation_batches(context.prepared, split.test, 20)
-    translated = context.trained("gan").synthesize(batch)["images"].numpy()
+    (batch,) = evaluation_batches(run.prepared, split.test, 20)
+    translated = run.trained("gan").synthesize(batch)["images"].numpy()
     images, label = batch["images"].numpy(), batch["label"].numpy()[..., 0]
     real, healthy = images[..., TARGET_CHANNELS], (label == 0) & (images[..., SOURCE_CHANNEL] > 0)
     scores = psnr(translated, real)
@@ -280,18 +278,20 @@ def test_patients_are_scored_one_by_one(tiny_variants, tmp_path, monkeypatch):
         for kind, values in {"real": real, "translated": translated}.items():
             ratio = values[label == 4, i].mean() / values[healthy, i].mean()
             expected[f"contrast/{kind}/{name}/enhancing"] = ratio
-    found = context.run.read_metrics()
+    found = run.read_metrics()
     assert {key: found[key] for key in expected} == pytest.approx(expected, 1e-5)
 
 
 def test_pictures_translate_only_what_they_show(tiny_variants):
-    context = context_of(tiny_variants / "variants" / "mgan")
-    (slices,) = evaluation.translate_subjects(context, context.split.test)
+    run = run_of(tiny_variants / "variants" / "mgan")
+    ((slices, _),) = evaluation.translate_subjects(run, run.split.test)
     rows = np.flatnonzero((slices.label == 4).any(axis=(1, 2)))
-    examples = evaluation.lesion_slices(context, 2)
+    examples = evaluation.lesion_slices(run, 2)
     assert examples["images"].shape == (2, 32, 32, 4) and len(rows) > 2
-    for key, values in (("source", slices.source), ("images", slices.real)):
-        np.testing.assert_array_equal(examples[key], values[rows[[0, -1]]])
+    chosen = slices.choose(rows[[0, -1]])
+    np.testing.assert_array_equal(examples["images"], chosen.images)
+    source = np.stack([chosen.subjects, chosen.index], axis=1)
+    np.testing.assert_array_equal(examples["source"], source)
 
 
 def test_the_split_is_the_runs_own(tiny_variants, tmp_path):
@@ -300,4 +300,4 @@ def test_the_split_is_the_runs_own(tiny_variants, tmp_path):
     turned = {"gan": split["test"], "train": split["gan"], "test": split["train"]}
     write_json(tmp_path / "splits.json", turned)
     shutil.copy(run / "config.json", tmp_path)
-    assert context_of(tmp_path).subjects("gan") == tuple(split["test"])
+    assert run_of(tmp_path).subjects(TRAIN_TC_MGAN.stage("gan")) == tuple(split["test"])

@@ -22,7 +22,7 @@ from experiments import translate
 from experiments.configs.brats import TINY as BRATS
 from experiments.engine.cli import default_cache
 from models.tc_mgan.modalities import TARGETS
-from tests.experiments.test_train_tc_mgan import context_of
+from tests.experiments.test_train_tc_mgan import run_of
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 
@@ -86,18 +86,18 @@ def stored(array: np.ndarray, axes: str, degrees: float) -> sitk.Image:
 def test_a_whole_volume_keeps_its_geometry(
     runs, tmp_path, monkeypatch, variant, suffix, axes, degrees
 ):
-    context = context_of(runs / variant)
-    (subject,) = context.split.test
-    root = cached_phantom(default_cache(), context.config.phantom_subjects, context.config.seed)
+    source = run_of(runs / variant)
+    (subject,) = source.split.test
+    root = cached_phantom(default_cache(), source.config.phantom_subjects, source.config.seed)
     volume = read_volume(find_scans(root, "T2")[subject]).array
     path, out = tmp_path / f"head.t2{suffix}", tmp_path / "out"
     sitk.WriteImage(stored(volume, axes, degrees), str(path))
     assert run(monkeypatch, "--run", runs / variant, "--input", path, "--out", out) == 0
     assert {file.name for file in out.iterdir()} == names_of("head.t2", suffix)
     given = sitk.ReadImage(str(path))
-    slices = next(iter(evaluation_batches(context.prepared, (subject,), 10)))
+    slices = next(iter(evaluation_batches(source.prepared, (subject,), 10)))
     row = slices["source"].numpy()[:, 1].tolist().index(AXIAL)
-    images = context.trained("gan").synthesize(slices)["images"].numpy()[row]
+    images = source.trained("gan").synthesize(slices)["images"].numpy()[row]
     for i, name in enumerate(TARGETS):
         file = out / f"head.t2_synthetic_{name}{suffix}"
         made = sitk.ReadImage(str(file))
@@ -109,7 +109,7 @@ def test_a_whole_volume_keeps_its_geometry(
         brains = (volume > 0).sum(axis=(1, 2)) > 2000
         assert brains.sum() > 100 and not found[~brains].any()
         assert (found[brains].max(axis=(1, 2)) > 0).all()
-        expected = predicted_volume(images[None, ..., i], [AXIAL], volume, context.config.slicing)
+        expected = predicted_volume(images[None, ..., i], [AXIAL], volume, source.config.slicing)
         np.testing.assert_allclose(found[AXIAL], expected[AXIAL], atol=1)
 
 

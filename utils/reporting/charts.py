@@ -71,6 +71,7 @@ def bar_panels(
     groups: Sequence[str],
     lines: Mapping[str, float] = MappingProxyType({}),
     columns: int = 1,
+    note: str = "",
 ) -> Figure:
     """Draws panels of grouped bars with one legend.
 
@@ -82,10 +83,12 @@ def bar_panels(
         groups: names along every x-axis.
         lines: height of a dashed line in a panel, by its title, such as that of real slices.
         columns: panels side by side.
+        note: above all panels, such as what the data is.
     """
     rows = -(-len(panels) // columns)
     figure = new_figure(max(10, 4.3 * columns), 3.5 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
+    legend = {}
     for axes, (title, series) in zip(grid.flat, panels.items()):
         grouped_bars(axes, groups, series)
         if len(series) > 1 and columns > 1:  # values of bars side by side would overlap
@@ -97,9 +100,13 @@ def bar_panels(
         if np.isfinite(lines.get(title, np.nan)):
             axes.axhline(lines[title], color="black", linestyle="--", label="real slices")
         axes.set_title(title, fontsize=10)
-        handles = axes.get_legend_handles_labels()
+        handles, labels = axes.get_legend_handles_labels()
+        legend.update(zip(labels, handles))
         axes.get_legend().remove()
-    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False
+    )
+    figure.suptitle(note, fontsize=11)
     return figure
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +13,6 @@ from data.brats.slices import pixel_size
 from data.contract import DataSet
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
-from data.synthetic_sets.files import read_synthetic_set
 from experiments.engine.run import Run
 from utils.inference import compiled, infer
 from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap

@@ -16,7 +16,7 @@ from experiments.configs.privacy import AuditConfig
 from experiments.engine.run import Run
 from utils.errors import UserError
 from utils.metrics.membership import Membership
-from utils.metrics.privacy import TITLES, Audit, Details, audit_metrics, audit_slices
+from utils.metrics.privacy import TITLES, Audit, Details, audit_slices
 from utils.metrics.similarity import slice_details
 from utils.reporting.charts import OKABE_ITO, new_figure
 from utils.reporting.pictures import grid, plain_row

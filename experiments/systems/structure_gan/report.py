@@ -15,11 +15,11 @@ from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
     audit_chart,
     audit_findings,
-    audit_metrics,
     audit_run,
     audit_table,
     worst_pairs,
 )
+from utils.metrics.privacy import audit_metrics
 from utils.reporting.pictures import grid, plain_row, slice_rows
 from utils.reporting.report import Report
 from utils.runs.files import read_json

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Callable
 
 import numpy as np
@@ -11,7 +10,7 @@ import tensorflow as tf
 from data.brats.dataset import BRATS
 from data.pipeline import RandomMaps, lesion_labels
 from data.synthetic_sets.building import random_maps
-from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
+from experiments.configs.brats import PRESETS, TRAININGS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -170,7 +170,7 @@ def write(run: Run) -> None:
     ]
     measured = run.read_metrics()
     TABLE.write(run, findings(measured), _notes(run, matched, arms), sections, **_options(arms))
-    save_figure(chart(measured, list(sets)), run.path / "table1.png")
+    save_figure(chart(measured, list(sets), run.data_note), run.path / "table1.png")
     examples = striking(matched, any_labels(run, matched), run.config.examples)
     for order, rows in sets.items():
         write_png(run.path / f"figure12_{order}.png", strip(rows, matched, examples))
@@ -227,7 +227,7 @@ def findings(figures: Mapping[str, float]) -> list[str]:
     return texts
 
 
-def chart(figures: Mapping[str, float], orders: Sequence[str]) -> Figure:
+def chart(figures: Mapping[str, float], orders: Sequence[str], note: str) -> Figure:
     """Draws one panel per figure (Fig. 13): bars are arms, a series per order."""
     letters = [x for x in LETTERS if any(TABLE.measured(figures, f"{o}/{x}") for o in orders)]
     panels = {
@@ -240,7 +240,7 @@ def chart(figures: Mapping[str, float], orders: Sequence[str]) -> Figure:
         for metric in METRICS
     }
     real = [TABLE.value(figures, f"{orders[0]}/{REAL}", metric.key) for metric in METRICS]
-    return bar_panels(panels, letters, dict(zip(panels, real)), columns=3)
+    return bar_panels(panels, letters, dict(zip(panels, real)), columns=3, note=note)
 
 
 def strip(

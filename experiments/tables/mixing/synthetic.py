@@ -6,18 +6,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import tensorflow as tf
-
-from data.pipeline import RecordFile
-from data.shards import serialize_record
-from data.synthetic_sets.files import read_sample
 from data.synthetic_sets.records import selected_samples
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import draw_set
 from utils.errors import UserError
-from utils.runs.files import read_json, replacing
+from utils.runs.files import read_json
 
 
 def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> None:

@@ -87,7 +87,8 @@ def write(run: Run) -> None:
         shutil.rmtree(run.path / "translated" / row, ignore_errors=True)  # gigabytes
     figures = run.read_metrics()
     TABLE.write(run, findings(figures), ("One training of each U-Net, on one device.",))
-    save_figure(bar_panels(*TABLE.bars(figures, "rows")), run.path / "table2_tc_mgan.png")
+    chart = bar_panels(*TABLE.bars(figures, "rows"), note=f"this run: {run.data_note}")
+    save_figure(chart, run.path / "table2_tc_mgan.png")
 
 
 def score_row(run: Run, row: str) -> np.ndarray:

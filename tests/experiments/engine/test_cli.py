@@ -15,11 +15,11 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import DEMO, PRESETS, TINY
-from experiments.engine.cli import Script, default_cache, main, parse
-from experiments.engine.starting import record_start
-from experiments.train_brats import JOB
+from experiments.engine import cli
+from experiments.engine.cli import default_cache, main, parse
+from experiments.engine.recording import record_start
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from tests.experiments.conftest import SCRIPT, train
-from tests.experiments.conftest import STAGES as ALL_STAGES
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
 from utils.runs.exits import exit_code
@@ -28,10 +28,22 @@ from utils.training.faults import NonFiniteError
 from utils.training.signals import Interrupted
 
 STAGES = ("structure", "segmentation", "report")
+SHORT = replace(TRAIN_BRATS, stages=tuple(TRAIN_BRATS.stage(name) for name in STAGES))
 
 
 def read(*words: str):
-    return parse(words, Script(SCRIPT, "Trains.", PRESETS, STAGES))
+    return parse(words, SHORT)
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Runs a command line with another function in the place of `perform`; its exit code."""
+
+    def started(perform, *words: str) -> int:
+        monkeypatch.setattr(cli, "perform", perform)
+        return main(SHORT, words)
+
+    return started
 
 
 @pytest.fixture
@@ -124,8 +136,8 @@ def test_mixed_precision_refuses_kernels_that_differ_by_their_noise_alone():
 
 
 def test_stages_run_in_their_own_order():
-    assert read().stages == list(STAGES)
-    assert read("--stages", "report, structure").stages == ["structure", "report"]
+    assert read().stages == STAGES
+    assert read("--stages", "report, structure").stages == ("structure", "report")
 
 
 def test_a_run_is_never_overwritten(begun):
@@ -167,7 +179,7 @@ def test_a_resumed_run_refuses_changes(begun, words, change):
         read("--out", str(begun), "--resume", *words)
 
 
-def test_a_runs_data_may_move(begun, tmp_path):
+def test_a_runs_data_may_move(begun, tmp_path, start):
     saved = json.loads((begun / "config.json").read_text())
     write_json(begun / "config.json", {**saved, "data": str(tmp_path / "old")})
     words = ("--out", str(begun), "--resume")
@@ -176,7 +188,7 @@ def test_a_runs_data_may_move(begun, tmp_path):
     (tmp_path / "new").mkdir()
     moved = read(*words, "--data", str(tmp_path / "new"))
     assert moved.data == tmp_path / "new" and f"--data {tmp_path / 'new'}" in moved.command
-    assert main(lambda: moved, record_start) == 0
+    assert start(record_start, *words, "--data", str(tmp_path / "new")) == 0
     assert read(*words).data == tmp_path / "new"
     assert json.loads((begun / "config.json").read_text()) == {**saved, "data": str(moved.data)}
 
@@ -218,12 +230,14 @@ def test_the_cache_follows_the_desktop_convention(monkeypatch):
         (Interrupted("step 3"), 130, "interrupted (step 3), what is finished is saved; continue"),
     ],
 )
-def test_failures_have_exit_codes_and_no_traceback(tmp_path, capsys, failure, code, sentence):
-    def fail(*arguments):
-        record_start(*arguments)
+def test_failures_have_exit_codes_and_no_traceback(
+    tmp_path, capsys, start, failure, code, sentence
+):
+    def fail(run):
+        record_start(run)
         raise failure
 
-    assert main(lambda: read("--preset=tiny", "--out", str(tmp_path / "run")), fail) == code
+    assert start(fail, "--preset=tiny", "--out", str(tmp_path / "run")) == code
     error = capsys.readouterr().err
     assert sentence in error and "Traceback" not in error
     assert (tmp_path / "run" / "config.json").exists()
@@ -243,20 +257,20 @@ def test_a_signal_outside_of_training_ends_with_130(capsys, monkeypatch, number)
 
 
 @pytest.mark.parametrize("failure", [UserError("No data."), KeyboardInterrupt()])
-def test_what_stops_before_the_data_is_found_leaves_nothing(tmp_path, capsys, failure):
-    def fail(launch, run, strategy):
+def test_what_stops_before_the_data_is_found_leaves_nothing(tmp_path, capsys, start, failure):
+    def fail(run):
         write_json(run.splits, {})
         raise failure
 
     out = tmp_path / "run"
-    assert main(lambda: read("--preset=tiny", "--out", str(out)), fail) in (2, 130)
+    assert start(fail, "--preset=tiny", "--out", str(out)) in (2, 130)
     error = capsys.readouterr().err
     assert not out.exists() and "--resume" not in error
     assert ("give the same command again" in error) == isinstance(failure, KeyboardInterrupt)
     out.mkdir()
     (out / "splits.json").write_text("mine")
     with pytest.raises(ZeroDivisionError):
-        main(lambda: read("--preset=tiny", "--out", str(out)), lambda *_: 1 / 0)
+        start(lambda run: 1 / 0, "--preset=tiny", "--out", str(out))
     assert [path.name for path in out.iterdir()] == ["splits.json"]
 
 
@@ -272,37 +286,40 @@ def test_a_mistake_in_the_data_or_stages_leaves_no_run(tmp_path, capsys):
 
 
 def test_stages_need_what_is_neither_chosen_nor_finished():
-    done = ["segmentation", "dataset"]
-    JOB.check_stages(["structure", "evaluate", "report"], done.__contains__)
+    def done(stage) -> bool:
+        return stage.name in ("segmentation", "dataset")
+
+    TRAIN_BRATS.check_needs(["structure", "evaluate", "report"], done)
     with pytest.raises(UserError, match="has synthesis, which needs structure, registration,"):
-        JOB.check_stages(["synthesis"], done.__contains__)
-    place = ALL_STAGES.index
-    assert all(place(name) < place(stage) for stage, names in JOB.needs.items() for name in names)
+        TRAIN_BRATS.check_needs(["synthesis"], done)
+    place = TRAIN_BRATS.names.index
+    stages = (stage for stage in TRAIN_BRATS.stages if not stage.part_of)
+    assert all(place(name) < place(stage.name) for stage in stages for name in stage.needs)
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--debug"])
-    assert main(lambda: read("--devices=0"), None) == 2
+    assert main(SHORT, ["--devices=0"]) == 2
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_new_run_is_recorded_once(tmp_path):
+def test_a_new_run_is_recorded_once(tmp_path, start):
     words = ["--preset=tiny", "--out", str(tmp_path / "run"), "--precision=mixed_bfloat16"]
     policies = []
 
-    def execute(*arguments):
-        record_start(*arguments)
+    def perform(run):
+        record_start(run)
         policies.append(tf.keras.mixed_precision.global_policy().name)
 
-    assert main(lambda: read(*words), execute) == 0
+    assert start(perform, *words) == 0
     text = (tmp_path / "run" / "config.json").read_text()
     config = json.loads(json.dumps(asdict(TINY)))
-    start = {"preset": "tiny", "data": None, "precision": "mixed_bfloat16", "config": config}
-    assert json.loads(text) == start
+    recorded = {"preset": "tiny", "data": None, "precision": "mixed_bfloat16", "config": config}
+    assert json.loads(text) == recorded
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["replicas"] == 1 and environment["devices"] == ["CPU", "CPU"]
     written = (tmp_path / "run" / "config.json").stat().st_mtime_ns
-    assert main(lambda: read(*words[1:3], "--resume"), execute) == 0
+    assert start(perform, *words[1:3], "--resume") == 0
     assert (tmp_path / "run" / "config.json").stat().st_mtime_ns == written
     assert policies == ["mixed_bfloat16"] * 2
 

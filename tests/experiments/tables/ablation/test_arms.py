@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from experiments.configs.brats import DEMO, THESIS
 from experiments.configs.table1 import Table1Config
-from experiments.table1_ablation import chosen_arms
+from experiments.engine.request import Request
 from experiments.tables.ablation.arms import (
     ORDERS,
     arm_config,
@@ -16,7 +17,7 @@ from experiments.tables.ablation.arms import (
     first_twin,
     pretraining_twin,
 )
-from experiments.tables.ablation.table import settings_frame
+from experiments.tables.ablation.table import chosen_arms, settings_frame
 from utils.errors import UserError
 
 NO_GUIDES = {"registration", "consistency", "lesion"}
@@ -39,6 +40,10 @@ DIFFERENCES = {
         "F": (set(), True),
     },
 }
+
+
+def chosen(order: str, arms: str) -> list:
+    return chosen_arms(Request(Path("out"), None, options={"order": order, "arms": arms}))
 
 
 def arm(order: str, letter: str):
@@ -102,10 +107,10 @@ def test_equal_arms_and_equal_inputs_are_trained_once():
 
 
 def test_arms_are_chosen_by_order_and_letter():
-    names = [(order, one.letter) for order, one in chosen_arms("both", "F, A")]
+    names = [(order, one.letter) for order, one in chosen("both", "F, A")]
     assert names == [("thesis", "A"), ("thesis", "F"), ("released", "A"), ("released", "F")]
-    assert len(chosen_arms("released", "all")) == 6
+    assert len(chosen("released", "all")) == 6
     with pytest.raises(UserError, match="--order is 'x'; choose from thesis, released, both"):
-        chosen_arms("x", "all")
+        chosen("x", "all")
     with pytest.raises(UserError, match="--arms is 'A,G'; choose from A, B, C, D, E, F, or all"):
-        chosen_arms("thesis", "A,G")
+        chosen("thesis", "A,G")

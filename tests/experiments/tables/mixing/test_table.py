@@ -9,36 +9,26 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
-from data.brats.dataset import BRATS
 from data.pipeline import RecordFile
-from data.shards import parse_record
+from data.slice_sets import Slices
 from data.synthetic_sets.building import SyntheticConfig
 from data.synthetic_sets.mixing import Sources, kept, subset_ranks
 from experiments.configs.table5 import PRESETS, THESIS
 from experiments.tables.mixing import synthetic as synthetic_module
 from experiments.tables.mixing.chart import FAMILIES, draw_table5
-from experiments.tables.mixing.claims import CLAIMS, claims_text, examine, verdict
+from experiments.tables.mixing.claims import CLAIMS, claims_text
 from experiments.tables.mixing.rows import ROWS, choose_rows
-from experiments.tables.mixing.scores import TestSet, read_results, result_path, score
-from experiments.tables.mixing.synthetic import draw_selected, record_files
-from experiments.tables.mixing.table import CSV_COLUMNS, flat_metrics, printed, summarise
+from experiments.tables.mixing.scores import read_results, score
+from experiments.tables.mixing.synthetic import draw_selected
+from experiments.tables.mixing.table import TABLE, flat_metrics, summarise
+from experiments.tables.mixing.training import result_path
+from tests.utils.metrics.test_contrasts import results
 from utils.errors import UserError
+from utils.metrics.contrasts import examine, verdict
 from utils.runs.files import write_json, write_text
 
 BY_NO = {row.no: row for row in ROWS}
-
-
-def results(scores: dict, patients=("p", "q", "r"), step: float = 0.0) -> pd.DataFrame:
-    """Made-up results: {row: Dice of each repeat}; a row's patients differ by `step`."""
-    lines = [
-        {"no": no, "repeat": i, "patient": name, "slices": 10, "dice": dice + step * k, "mse": 0.1}
-        for no, repeats in scores.items()
-        for i, dice in enumerate(repeats)
-        for k, name in enumerate(patients)
-    ]
-    return pd.DataFrame(lines).assign(dice_wt=0.5)
 
 
 def test_the_rows_are_those_of_the_thesis():
@@ -120,36 +110,21 @@ def test_samples_are_drawn_until_enough_are_selected(monkeypatch, tmp_path):
         draw_selected(context, tmp_path, 60, max_draws=1)
 
 
-def test_selected_samples_become_records_once(monkeypatch, tmp_path):
-    context = draw(monkeypatch, tmp_path, 0.5, [])
-    draw_selected(context, tmp_path, 60, max_draws=3)
-    files = record_files(tmp_path, 60, subject=4)
-    assert [len(file.keep) for file in files] == [50, 10]
-    written = {file.path: file.path.stat().st_mtime_ns for file in files}
-    records = tf.data.TFRecordDataset([str(file.path) for file in files])
-    parsed = list(records.map(lambda r: parse_record(r, BRATS, (8, 8))).as_numpy_iterator())
-    assert [record["source"].tolist() for record in parsed] == [[4, 2 * i] for i in range(60)]
-    np.testing.assert_allclose(parsed[9]["images"], 0.18, atol=1e-5)
-    assert (parsed[9]["label"] == 18 % 5).all()
-    again = record_files(tmp_path, 55, subject=4)
-    assert again[0].path.stat().st_mtime_ns == written[again[0].path]
-    assert [len(file.keep) for file in again] == [50, 5]
-
-
 def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
     label = np.zeros((3, 4, 4), np.int32)
     label[:2, 0, :2] = 2
     found = np.repeat(label[..., None], 2, -1)
     found[0, ..., 1] = 0  # one network misses the first slice
-    test = TestSet(np.zeros((3, 4, 4, 4)), label, np.array(["a", "a", "b"]))
-    scored = score(lambda images: found, test)
+    test = Slices(np.zeros((3, 4, 4, 4)), label, subjects=np.array([1, 1, 0]))
+    scored = score(lambda images: found, test, np.array(["b", "a"]))
     assert scored["patients"]["a"]["slices"] == 2
     assert scored["patients"]["a"]["dice"] == pytest.approx((1 + 1 + 1 + 0) / 4, abs=1e-5)
     assert scored["patients"]["a"]["mse"] == pytest.approx(8 / 16 / 4)
     assert scored["patients"]["b"] == {"slices": 1, "dice": 1.0, "mse": 0.0, "dice_wt": None}
     assert scored["figures"]["dice_wt"] == pytest.approx(0.75)
-    write_json(result_path(tmp_path, BY_NO["7"], 1), {"no": "7", "repeat": 1, **scored})
-    frame = read_results(tmp_path, ROWS)
+    path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 1)
+    write_json(path, {"no": "7", "repeat": 1, **scored})
+    frame = read_results(path.parent, ROWS)
     assert frame["repeat"].tolist() == [1, 1] and frame["no"].tolist() == ["7", "7"]
     assert summarise(frame)["dice"].tolist() == pytest.approx([(0.75 * 2 + 1) / 3], abs=1e-5)
     assert summarise(frame)["dice_wt"].tolist() == [0.75]  # of the patient that has one
@@ -187,15 +162,6 @@ def test_one_failing_contrast_is_enough():
     assert verdicts({"25": [0.9], "15": [0.8]})["d"] == "not run"
 
 
-def test_differences_are_paired_by_patient_and_repeat():
-    frame = pd.concat([results({"1": [0.5, 0.6]}), results({"3": [0.4, 0.3, 0.0]}, step=0.05)])
-    finding = examine(CLAIMS[0].contrasts[0], frame, 500, 0)
-    assert finding.pairs == [("3", "1")] and finding.patients == 3
-    np.testing.assert_allclose(finding.repeats, [-0.05, -0.25])  # the third repeat has no partner
-    assert finding.interval.mean == pytest.approx(-0.15)
-    assert -0.201 <= finding.interval.low < finding.interval.high <= -0.099
-
-
 def test_the_text_answers_every_claim_and_warns_of_few_patients():
     text = claims_text(results({"1": [0.9, 0.8], "3": [0.2, 0.3]}), 100, 0)
     assert "(a) Synthetic data alone is worse than real data. **Supported.**" in text
@@ -213,15 +179,17 @@ def table() -> pd.DataFrame:
 
 
 def test_the_table_has_means_and_spreads(table):
-    assert set(CSV_COLUMNS) <= set(table.columns) and len(table) == 26
+    assert len(table) == 26
     line = table.set_index("no").loc["13"]
     assert line["dice"] == pytest.approx(0.889) and line["seeds"] == 2
     assert line["dice_std"] == pytest.approx(0.1 / np.sqrt(2))
-    shown = printed(table).set_index("no")
-    assert shown.loc["13", "Dice"] == "0.889 ± 0.071" and shown.loc["c10", "Dice"] == "0.700"
-    assert shown.loc["13", "difference"] == pytest.approx(-0.05)
-    assert np.isnan(shown.loc["c10", "thesis"])
     metrics = flat_metrics(table)
+    shown = TABLE.printed(TABLE.frame(metrics)).set_index("")
+    title = f"13: {BY_NO['13'].describe()}"
+    assert shown.loc[title, "dice"] == "0.889 ± 0.071"
+    assert shown.loc["c10: 10 % real", ["dice", "seeds"]].tolist() == [pytest.approx(0.7), 1]
+    assert shown.loc[title, "difference dice"] == pytest.approx(-0.05)
+    assert np.isnan(shown.loc["c10: 10 % real", "paper dice"])
     assert metrics["table5/row_07/dice"] == pytest.approx(0.857)
     assert "table5/row_c10/dice" in metrics and "table5/row_c10/dice_std" not in metrics
 

@@ -8,19 +8,17 @@ from dataclasses import asdict
 
 import pytest
 
-from experiments.configs.brats import PRESETS, TINY
-from experiments.engine.cli import Script, parse
-from tests.experiments.conftest import SCRIPT
+from experiments.configs.brats import TINY
+from experiments.engine.cli import parse
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.runs.exits import exit_code
 from utils.runs.files import write_json
-
-SCRIPTS = Script(SCRIPT, "Trains.", PRESETS, ("structure",))
 
 
 def complaint(capsys, *words: str) -> str:
     """Exit with code 2, after one line without a traceback; return it."""
     try:
-        code = exit_code(lambda: parse(words, SCRIPTS) and None, str)
+        code = exit_code(lambda: parse(words, TRAIN_BRATS) and None, str)
     except SystemExit as stop:
         code = stop.code
     error = capsys.readouterr().err

@@ -6,24 +6,27 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
-from experiments import audit_privacy
-from experiments.configs.brats import DEMO, PRESETS, TINY
+from experiments.configs.brats import DEMO, TINY
 from experiments.configs.tc_mgan import TABLE2_PRESETS
-from experiments.engine.cli import Script, main, parse
-from experiments.engine.evidence import command
-from experiments.engine.starting import record_start
-from experiments.systems.structure_gan.dataset import build_dataset
-from tests.experiments.conftest import SCRIPT, history, train
+from experiments.engine import cli
+from experiments.engine.cli import main, parse
+from experiments.engine.experiment import Experiment
+from experiments.engine.recording import command, record_start
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.systems.structure_gan import dataset
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.tables.privacy import AUDIT_PRIVACY
+from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
+from tests.experiments.conftest import history, train
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.run_directory import RunDirectory
 
-BRATS = Script(SCRIPT, "Trains.", PRESETS, ("structure", "segmentation", "report"))
-TABLE2 = Script("experiments/table2_tc_mgan.py", "Judges.", TABLE2_PRESETS, ("table",))
 ALLOW = "--allow-config-change"
 
 
@@ -38,12 +41,20 @@ def begun(tmp_path) -> Path:
     return begin(tmp_path / "run", "tiny", TINY)
 
 
-def resume(run: Path, *words: str, script: Script = BRATS):
+def resume(run: Path, *words: str, script: Experiment = TRAIN_BRATS):
     return parse(("--out", str(run), "--resume", *words), script)
 
 
-def record(run: Path, *words: str) -> int:
-    return main(lambda: resume(run, *words), record_start)
+def performed(run: Path, *words: str, perform=record_start) -> int:
+    """Resume a run with another function in the place of `perform`; return the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "perform", perform)
+        return main(TRAIN_BRATS, ("--out", str(run), "--resume", *words))
+
+
+def printed_command(request: Request) -> str:
+    strategy = tf.distribute.get_strategy()
+    return command(Run(AUDIT_PRIVACY, request, strategy, writes=False))
 
 
 def changes_in(printed: str) -> list[str]:
@@ -62,7 +73,7 @@ def test_a_change_has_to_be_allowed(begun):
     assert launch.precision == "mixed_bfloat16"
     assert resume(begun, ALLOW).changes == () and not resume(begun, ALLOW).changed
     with pytest.raises(UserError, match=f"{ALLOW} goes with --resume; add that or leave this"):
-        parse((ALLOW,), BRATS)
+        parse((ALLOW,), TRAIN_BRATS)
 
 
 def test_a_file_does_not_allow_changes(begun, tmp_path):
@@ -75,7 +86,9 @@ def test_a_file_does_not_allow_changes(begun, tmp_path):
 
 def test_a_change_is_printed_and_recorded_beside_what_was_before(begun, capsys):
     first = read_json(begun / "config.json")
-    assert record(begun, ALLOW, "--schedule.synthesis.steps=40", "--precision=mixed_bfloat16") == 0
+    assert (
+        performed(begun, ALLOW, "--schedule.synthesis.steps=40", "--precision=mixed_bfloat16") == 0
+    )
     printed = changes_in(capsys.readouterr().out)
     steps = TINY.schedule.synthesis.steps
     assert printed == [
@@ -90,21 +103,21 @@ def test_a_change_is_printed_and_recorded_beside_what_was_before(begun, capsys):
     again = resume(begun)
     assert (again.changes, again.changed) == ((), True)
     assert again.config.schedule.synthesis.steps == 40 and again.precision == "mixed_bfloat16"
-    assert record(begun) == record(begun, ALLOW) == 0
+    assert performed(begun) == performed(begun, ALLOW) == 0
     assert read_json(begun / "config.json") == second
     assert changes_in(capsys.readouterr().out) == []
-    assert record(begun, ALLOW, "--structure.learning_rate=0.5") == 0
+    assert performed(begun, ALLOW, "--structure.learning_rate=0.5") == 0
     third = read_json(begun / "config.json")
     assert third["earlier"] == [*second["earlier"], {name: second[name] for name in settings}]
     assert RunDirectory(begun, writes=False).earlier_settings() == third["earlier"]
 
 
 def test_a_change_is_recorded_once_in_a_start(begun):
-    def twice(*arguments):
-        record_start(*arguments)
-        record_start(*arguments, "fingerprint")
+    def twice(run):
+        record_start(run)
+        record_start(run, "fingerprint")
 
-    assert main(lambda: resume(begun, ALLOW, "--structure.learning_rate=0.5"), twice) == 0
+    assert performed(begun, ALLOW, "--structure.learning_rate=0.5", perform=twice) == 0
     saved = read_json(begun / "config.json")
     assert len(saved["earlier"]) == 1 and saved["fingerprint"] == "fingerprint"
 
@@ -150,12 +163,11 @@ def test_the_data_of_a_run_never_changes(begun, words, change):
 def test_a_seed_may_change_where_it_makes_no_data(begun, tmp_path):
     begin(begun, "tiny", TINY, data=str(tmp_path))
     assert resume(begun, ALLOW, "--seed=5").changes == ("seed: 0 -> 5",)
-    audit = audit_privacy.SCRIPT
-    begin(begun, "tiny", audit.presets["tiny"])
-    assert resume(begun, ALLOW, "--seed=5", script=audit).changes == ("seed: 0 -> 5",)
+    begin(begun, "tiny", AUDIT_PRIVACY.presets["tiny"])
+    assert resume(begun, ALLOW, "--seed=5", script=AUDIT_PRIVACY).changes == ("seed: 0 -> 5",)
     begin(begun, "tiny", TABLE2_PRESETS["tiny"])
     with pytest.raises(UserError, match="own data, but .* changes training.seed: 0 -> 5"):
-        resume(begun, ALLOW, "--training.seed=5", script=TABLE2)
+        resume(begun, ALLOW, "--training.seed=5", script=TABLE2_TC_MGAN)
 
 
 def test_a_stop_before_the_change_is_recorded_needs_the_same_command(begun, capsys):
@@ -164,17 +176,16 @@ def test_a_stop_before_the_change_is_recorded_needs_the_same_command(begun, caps
     def stop(*_):
         raise KeyboardInterrupt
 
-    assert main(lambda: resume(begun, ALLOW, "--structure.learning_rate=0.5"), stop) == 130
+    assert performed(begun, ALLOW, "--structure.learning_rate=0.5", perform=stop) == 130
     assert "saved nothing yet; give the same command again" in capsys.readouterr().err
     assert read_json(begun / "config.json") == before
 
 
 def test_a_printed_command_says_that_settings_were_changed(begun):
-    audit = audit_privacy.SCRIPT
-    begin(begun, "tiny", audit.presets["tiny"])
-    assert "#" not in command(audit, resume(begun, script=audit))
-    launch = resume(begun, ALLOW, "--worst_pairs=3", script=audit)
-    assert command(audit, launch).endswith(
+    begin(begun, "tiny", AUDIT_PRIVACY.presets["tiny"])
+    assert "#" not in printed_command(resume(begun, script=AUDIT_PRIVACY))
+    request = resume(begun, ALLOW, "--worst_pairs=3", script=AUDIT_PRIVACY)
+    assert printed_command(request).endswith(
         "--worst_pairs=3  # settings were changed after the start, see earlier in config.json"
     )
 
@@ -220,29 +231,24 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
     tmp_path, monkeypatch, capsys
 ):
     """Only the count of samples may differ: a larger set begins with a smaller one."""
-    run = RunDirectory(tmp_path)
-    sample = run.synthetic / "samples" / "synthetic_000000.json"
+    sample = tmp_path / "synthetic" / "samples" / "synthetic_000000.json"
 
-    def draw(context, directory, config):
+    def draw(run, directory, config):
         sample.parent.mkdir(exist_ok=True)
         sample.touch()
 
     def build(config=TINY, seed=0):
         found = sample.exists()
-        context = SimpleNamespace(
-            run=run, config=replace(config, seed=seed), finished=lambda stage: False
-        )
+        request = Request(tmp_path, replace(config, seed=seed))
         with pytest.raises(FileNotFoundError):  # there is no manifest
-            build_dataset(context)
+            dataset.build_dataset(Run(TRAIN_BRATS, request, tf.distribute.get_strategy()))
         return found and "drawn anew" not in capsys.readouterr().out
 
-    monkeypatch.setattr("experiments.systems.structure_gan.dataset.draw_set", draw)
+    monkeypatch.setattr(dataset, "draw_set", draw)
     assert not build() and build()
     assert build(replace(TINY, dataset=replace(TINY.dataset, samples=99)))
     stricter = replace(TINY, dataset=replace(TINY.dataset, min_dice=0.9))
     assert not build(stricter) and build(stricter)
     assert not build(stricter, seed=1)
-    monkeypatch.setattr(
-        "experiments.systems.structure_gan.dataset.checkpoint_index", lambda folder: b"7"
-    )
+    monkeypatch.setattr(dataset, "checkpoint_index", lambda folder: b"7")
     assert not build(stricter, seed=1)

@@ -8,9 +8,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from experiments import table5_mixing
-from experiments.engine.cli import main, parse
-from experiments.tables.mixing.table import CSV_COLUMNS
+from experiments.engine.cli import main
+from experiments.tables.mixing.table import TABLE5
 from experiments.tables.mixing.training import Bench
 from utils.runs.run_directory import RunDirectory
 from utils.training.signals import Interrupted
@@ -20,9 +19,7 @@ FILES = ("table5.csv", "table5.md", "claims.md", "table5.png")
 
 
 def table5(*words) -> int:
-    return main(
-        lambda: parse([str(word) for word in words], table5_mixing.SCRIPT), table5_mixing.execute
-    )
+    return main(TABLE5, [str(word) for word in words])
 
 
 def contents(out) -> dict[str, bytes]:
@@ -39,13 +36,14 @@ def whole(tiny_run, tmp_path_factory):
 
 def test_results_tables_and_metrics_are_written(whole):
     table = pd.read_csv(whole / "table5.csv")
-    assert tuple(table.columns) == CSV_COLUMNS and table["no"].tolist() == [1, 25]
+    assert table["row"].tolist() == ["row_01", "row_25"] and table["seeds"].tolist() == [1, 1]
     result = json.loads((whole / "rows" / "row_25_seed_0.json").read_text())
     assert result["training_slices"] == [20, 20] and result["presented_slices"] == [40, 40]
     run = RunDirectory(whole, writes=False)
     assert run.read_metrics()["table5/row_25/dice"] == pytest.approx(table["dice"][1], abs=1e-6)
     assert {row["stage"] for row in run.read_history()} >= {"row_01_seed_0", "row_25_seed_0"}
     text = (whole / "table5.md").read_text()
+    assert (whole / "claims.md").read_text().split("\n\n", 1)[1].strip() in text
     assert "phantom" in text and "--preset tiny --run RUN --rows 1,25`" in text
     assert not list((whole / "checkpoints").iterdir())  # nothing is left for others to find
 

@@ -10,12 +10,15 @@ from dataclasses import asdict
 import pytest
 import tensorflow as tf
 
-from experiments import figure16_samples, table1_tc_mgan
-from experiments.configs.brats import PRESETS, TINY
-from experiments.engine.cli import Script, main, parse
-from experiments.engine.starting import record_start, starting
-from experiments.tables.tc_mgan import variants
-from tests.experiments.conftest import SCRIPT, train
+from experiments.configs.brats import TINY
+from experiments.engine import cli, sources
+from experiments.engine.cli import main, parse
+from experiments.engine.recording import record_start, starting
+from experiments.engine.run import Run
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
+from experiments.tables.figures import FIGURE16
+from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
+from tests.experiments.conftest import train
 from utils.runs.environment import REPOSITORY
 from utils.runs.files import write_json
 
@@ -48,9 +51,11 @@ def held(tmp_path):
         process.communicate()
 
 
-def start(out, execute, *words: str) -> int:
-    script = Script(SCRIPT, "Trains.", PRESETS, ("structure",))
-    return main(lambda: parse(("--preset=tiny", "--out", str(out), *words), script), execute)
+def start(out, perform, *words: str) -> int:
+    """Run a command line with another function in the place of `perform`; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "perform", perform)
+        return main(TRAIN_BRATS, ("--preset=tiny", "--out", str(out), *words))
 
 
 def test_a_second_start_ends_with_2_and_touches_nothing(held, capsys):
@@ -70,7 +75,7 @@ def test_a_resume_is_refused_too_but_not_a_dry_run(held, capsys):
     write_json(out / "config.json", {**settings, "data": None})
     assert train("--out", str(out), "--resume", "--stages=report") == 2
     assert capsys.readouterr().err.startswith(sentence)
-    assert start(out, lambda launch, run, strategy: None, "--dry-run") == 0
+    assert start(out, lambda run: None, "--dry-run") == 0
 
 
 def test_workers_that_write_nothing_take_no_lock(held):
@@ -82,8 +87,8 @@ def test_workers_that_write_nothing_take_no_lock(held):
 def test_the_lock_lasts_as_long_as_the_work(tmp_path, capsys):
     out = tmp_path / "run"
 
-    def work(*arguments):
-        record_start(*arguments)
+    def work(run):
+        record_start(run)
         assert (out / "lock.json").exists()
         assert start(out, pytest.fail, "--resume") == 2
 
@@ -91,14 +96,13 @@ def test_the_lock_lasts_as_long_as_the_work(tmp_path, capsys):
     assert f"The folder {out} is in use by process" in capsys.readouterr().err
     assert not (out / "lock.json").exists()
     with pytest.raises(ZeroDivisionError):
-        start(out, lambda *_: 1 / 0, "--resume")
+        start(out, lambda run: 1 / 0, "--resume")
     assert not (out / "lock.json").exists()
 
 
 def test_the_main_run_that_a_script_makes_is_locked_by_it(held, tmp_path, capsys):
     _, sentence = held("out/main")
-    words = ("--preset=tiny", "--out", str(tmp_path / "out"))
-    code = main(lambda: parse(words, figure16_samples.SCRIPT), figure16_samples.execute)
+    code = main(FIGURE16, ("--preset=tiny", "--out", str(tmp_path / "out")))
     assert code == 2 and capsys.readouterr().err.startswith(sentence)
     assert not (tmp_path / "out" / "config.json").exists()
 
@@ -106,28 +110,32 @@ def test_the_main_run_that_a_script_makes_is_locked_by_it(held, tmp_path, capsys
 def test_what_skip_bad_writes_to_the_variants_is_written_under_their_locks(tmp_path, monkeypatch):
     seen = []
 
-    def skip(slicing, run, data, cache):
+    def skip(run, source):
         seen.append((run.path / "lock.json").exists())
 
-    monkeypatch.setattr(variants, "skip_bad_cases", skip)
-    monkeypatch.setattr(variants, "open_translation", lambda *_: 1 / 0)
+    monkeypatch.setattr(sources, "skip_bad_cases", skip)
+    monkeypatch.setattr(Run, "open_data", lambda run: 1 / 0)
     words = ("--preset=tiny", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
-    launch = parse((*words, "--skip-bad"), table1_tc_mgan.SCRIPT)
+    request = parse((*words, "--skip-bad"), TABLE1_TC_MGAN)
+    run = Run(TABLE1_TC_MGAN, request, tf.distribute.get_strategy(), writes=False)
     with pytest.raises(ZeroDivisionError):
-        variants.open_variants(launch, launch.config, tf.distribute.get_strategy())
+        TABLE1_TC_MGAN.sources.open(run)
     assert seen == [True] * 4 and not list(tmp_path.rglob("lock.json"))
 
 
-def test_a_run_that_was_started_since_the_command_was_read_is_not_overwritten(tmp_path, capsys):
-    out = tmp_path / "run"
-    script = Script(SCRIPT, "Trains.", PRESETS, ("structure",))
+def test_a_run_that_was_started_since_the_command_was_read_is_not_overwritten(
+    tmp_path, capsys, monkeypatch
+):
+    out, read = tmp_path / "run", cli.parse
 
-    def read():
-        launch = parse(("--preset=tiny", "--out", str(out)), script)
+    def parse_slowly(*arguments):
+        request = read(*arguments)
+        monkeypatch.setattr(cli, "parse", read)
         assert start(out, record_start) == 0
-        return launch
+        return request
 
-    assert main(read, pytest.fail) == 2
+    monkeypatch.setattr(cli, "parse", parse_slowly)
+    assert start(out, pytest.fail) == 2
     assert f"--out {out} already holds a run; add --resume" in capsys.readouterr().err
 
 

@@ -2,52 +2,58 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments.systems.structure_gan.evaluation import SliceSet
-from experiments.table1_ablation import chosen_arms, table_arms
-from experiments.tables.ablation import measures as ablation_measures
+from data.brats.dataset import BRATS
+from data.slice_sets import Slices
+from experiments.engine.request import Request
+from experiments.tables.ablation import measures
+from experiments.tables.ablation import table as ablation
 from experiments.tables.ablation.arms import LETTERS, ORDERS
-from experiments.tables.ablation.measures import MEASURES, Judge
+from experiments.tables.ablation.measures import METRICS, Judge
 from experiments.tables.ablation.table import (
     CLAIMS,
     REAL,
-    ablation_frame,
-    bar_chart,
+    TABLE,
+    chart,
     findings,
+    settings_frame,
     striking,
     strip,
-    table_text,
 )
-from utils.runs.run_directory import RunDirectory
+from utils.reporting.tables import markdown_table
+
+NAMES = [metric.key for metric in METRICS]
 
 
 def figures(**orders) -> dict:
     """Every figure of arm k is (k + 1) / 10 in the order given, of real slices 1."""
     return {
-        order: {
-            **{x: dict.fromkeys(MEASURES, (i + 1) / 10) for i, x in enumerate(letters)},
-            REAL: dict.fromkeys(MEASURES, 1.0),
-        }
+        f"table1/{order}/{row}/{name}": value
         for order, letters in orders.items()
+        for row, value in [*((x, (i + 1) / 10) for i, x in enumerate(letters)), (REAL, 1.0)]
+        for name in NAMES
     }
 
 
-def test_the_frame_has_a_row_per_arm_and_one_of_real_slices():
-    frame = ablation_frame(figures(thesis="AF", released="AB"))
-    assert frame["arm"].tolist() == ["A", "F", "A", "B", REAL]
-    assert frame["order"].tolist() == ["thesis"] * 2 + ["released"] * 2 + [""]
-    assert frame["description"].tolist()[1] == "+ lesion loss (complete)"
-    assert frame["overlap"].tolist() == [0.1, 0.2, 0.1, 0.2, 1.0]
+def test_the_frame_has_a_row_per_arm_and_those_of_real_slices():
+    frame = TABLE.frame(figures(thesis="AF", released="AB"))
+    assert frame["row"].tolist() == [
+        *("thesis/A", "thesis/F", "released/A", "released/B"),
+        *("thesis/real", "released/real"),
+    ]
+    assert frame["title"].tolist()[1] == "thesis F: + lesion loss (complete)"
+    assert frame["overlap"].tolist() == [0.1, 0.2, 0.1, 0.2, 1.0, 1.0]
 
 
 def test_claims_follow_the_orders():
     for order, claims in CLAIMS.items():
         assert [(a, b) for a, b, *_ in claims] == list(zip(LETTERS, LETTERS[1:]))
-        assert all(name in MEASURES for *_, name in claims)
+        assert all(name in NAMES for *_, name in claims)
         assert order in ORDERS
 
 
@@ -68,45 +74,45 @@ def test_findings_say_what_got_better_and_rank_the_arms():
 
 def test_figures_that_do_not_exist_are_left_out_of_the_ranking():
     values = figures(released="BEF")
-    values["released"]["B"]["lesion_outside"] = np.nan
+    del values["table1/released/B/lesion_outside"]
     (rank,) = [x for x in findings(values) if "lesion pixels" in x and "best to worst" in x]
     assert rank.endswith("best to worst: E 0.200, F 0.300.")
 
 
-def test_the_text_holds_settings_figures_notes_and_definitions():
-    text = table_text(figures(thesis="AF"), ["phantom, seed 7"])
+def test_the_settings_are_those_of_the_arms():
+    text = markdown_table(settings_frame("thesis"))
     assert "| A | no | no | no | no | no | none |" in text
     assert "| F | yes | yes | yes | yes | yes | beside |" in text
-    assert "* phantom, seed 7" in text and "released" not in text
-    assert all(f"`{name}`" in text for name in MEASURES)
 
 
 @pytest.mark.parametrize("orders", [{"thesis": "AF"}, {"thesis": "AB", "released": "AF"}])
 def test_the_chart_has_a_panel_per_figure_with_all_bars(orders):
     values = figures(**orders)
-    values["thesis"]["A"]["frechet_texture"] = 1e4
-    chart = bar_chart(values, "phantom")
-    assert len(chart.axes) == len(MEASURES)
+    values["table1/thesis/A/frechet_texture"] = 1e4
+    drawn = chart(values, list(orders), "phantom")
+    assert len(drawn.axes) == len(METRICS)
     letters = sorted(set("".join(orders.values())))
-    for axes in chart.axes:
+    for axes in drawn.axes:
         assert [tick.get_text() for tick in axes.get_xticklabels()] == letters
         assert len(axes.containers) == len(orders) and len(axes.lines) == 1
-    assert [axes.get_yscale() for axes in chart.axes] == ["linear", "log", *["linear"] * 4]
-    (legend,) = chart.legends
+    assert [axes.get_yscale() for axes in drawn.axes] == ["linear", "log", *["linear"] * 4]
+    (legend,) = drawn.legends
     assert len(legend.get_texts()) == len(orders) + 1
 
 
-def test_the_table_gathers_what_is_finished(tmp_path):
+def test_the_table_gathers_what_is_finished(monkeypatch):
     trained = {("thesis", "B"), ("released", "A"), ("thesis", "F"), ("released", "F")}
-    run = RunDirectory(tmp_path)
-    ablation = SimpleNamespace(run=run, finished=lambda order, arm: (order, arm.letter) in trained)
+    monkeypatch.setattr(ablation, "arm_finished", lambda _, x, arm: (x, arm.letter) in trained)
+    earlier: dict[str, float] = {}
 
-    def gathered(*words: str) -> list[str]:
-        return [f"{order} {arm.letter}" for order, arm in table_arms(ablation, chosen_arms(*words))]
+    def gathered(order: str, arms: str) -> list[str]:
+        request = Request(Path("out"), None, options={"order": order, "arms": arms})
+        run = SimpleNamespace(request=request, read_metrics=lambda: earlier)
+        return [f"{order} {arm.letter}" for order, arm in ablation.table_arms(run)]
 
     assert gathered("thesis", "C") == ["thesis B", "thesis C", "thesis F"]
     assert gathered("released", "B") == ["released A", "released B", "released F"]
-    run.update_metrics({"table1/thesis/B/overlap": 0.5})
+    earlier["table1/thesis/B/overlap"] = 0.5
     assert gathered("released", "A") == ["thesis B", "thesis F", "released A", "released F"]
 
 
@@ -117,15 +123,16 @@ def test_one_undefined_modality_does_not_drop_a_slice(monkeypatch):
     found[1, 0, 0, 0] = 1  # the first segmenter alone sees a lesion in the empty slice
     judge = object.__new__(Judge)
     judge.find = lambda batch: {"labels": found[: len(batch["images"])]}
-    judge.source = SimpleNamespace(config=SimpleNamespace(evaluation=SimpleNamespace(batch_size=2)))
-    monkeypatch.setattr(ablation_measures, "overlap_figures", lambda *_: {"all/overlap": 1.0})
+    config = SimpleNamespace(evaluation=SimpleNamespace(batch_size=2))
+    judge.source = SimpleNamespace(config=config, prepared=SimpleNamespace(dataset=BRATS))
+    monkeypatch.setattr(measures, "overlap_figures", lambda *_: {"all/overlap": 1.0})
     dice = judge._content(slices(label, 0 * label))["dice_wt"]
     assert dice == pytest.approx((0.5 + 1 + 1 + 1) / 4)
 
 
-def slices(label: np.ndarray, outside: np.ndarray) -> SliceSet:
+def slices(label: np.ndarray, outside: np.ndarray) -> Slices:
     images = np.full((*label.shape, 4), 0.5, np.float32)
-    return SliceSet(images, label, outside, 1 - outside, np.arange(len(label)))
+    return Slices(images, label, outside, 1 - outside, np.arange(len(label)))
 
 
 def test_striking_slices_have_large_lesions_and_labels_that_leave_the_organ():
@@ -139,9 +146,9 @@ def test_striking_slices_have_large_lesions_and_labels_that_leave_the_organ():
 def test_the_strip_has_a_row_per_arm_and_five_columns_per_example():
     label, outside = np.zeros((2, 2, 8, 6), int)
     label[1, 2:5, 2:5] = 4
-    sets = {"A": slices(0 * label, outside), "F": slices(label, outside)}
-    maps = {"A": np.zeros(label.shape), "F": np.ones(label.shape)}
-    sheet = strip(sets, maps, [1])
+    matched = slices(label, outside)  # with maps of 1
+    arms = ORDERS["thesis"][0], ORDERS["thesis"][-1]  # the first sees neither map nor label
+    sheet = strip([(arm, matched) for arm in arms], matched, [1])
     rows, columns = sheet.shape[0] - 2 * 16 - 2, sheet.shape[1] - 5 * 12 - 4 * 2
     assert rows > 0 < columns  # headers and titles
     first, second = sheet[rows : rows + 16, columns:], sheet[rows + 18 :, columns:]

@@ -1,0 +1,127 @@
+"""Table 3's page on made-up figures, and what it says about them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from data.slice_sets import Slices
+from experiments.configs.table3 import TINY
+from experiments.tables.quality import (
+    TITLES,
+    _crop_jobs,
+    _warnings,
+    findings,
+    flat_metrics,
+    measured_table,
+    strip,
+)
+from utils.errors import UserError
+from utils.metrics.quality import QualityConfig
+from utils.reporting.pictures import ROW_SCALE
+from utils.reporting.tables import markdown_table
+
+VALUES = {  # similarity, diversity, distance
+    "real": (0.5, 0.40, 1.0),
+    "ours": (0.4, 0.50, 3.0),
+    "skrgan_star": (0.3, 0.45, 2.0),
+    "gan_sharp": (0.2, 0.10, 9.0),
+    "real_tumour": (0.6, 0.60, 2.0),
+    "ours_tumour": (0.5, 0.70, 4.0),
+}
+NAMES = ("ms_ssim_3_similarity", "ms_ssim_3_diversity", "frechet_texture")
+FIGURES = {
+    system: {name: v + np.array([-0.1, 0.1, 0, 0]) for name, v in zip(NAMES, values)}
+    for system, values in VALUES.items()
+}
+SIZES = {system: (100 + i, 50) for i, system in enumerate(VALUES)}
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape).astype(np.float32)
+
+
+def test_the_order_is_told_whatever_it_is():
+    similarity, diversity, distance = findings(FIGURES)
+    assert "Ours 0.4, SkrGAN* 0.3, GAN# 0.2 (real 0.5); the thesis' order" in similarity
+    # Nearest to the real 0.40, not the smallest.
+    assert "SkrGAN* 0.45, Ours 0.5, GAN# 0.1 (real 0.4); not the thesis' order" in diversity
+    assert "SkrGAN* 2, Ours 3, GAN# 9 (real 1); not the thesis' order" in distance
+
+
+def test_the_table_has_means_modalities_and_the_thesis():
+    table = measured_table(FIGURES["ours"])
+    frame = table.frame(flat_metrics(FIGURES, SIZES))
+    assert len(frame) == len(TITLES) * 5
+    ours = frame[frame["title"] == "Ours"]
+    assert list(ours["part"]) == ["", "T1", "T2", "T1c", "Flair"]
+    np.testing.assert_allclose(ours["frechet_texture"], [3.0, 2.9, 3.1, 3.0, 3.0])
+    printed = ours["paper_ms_ssim_3_similarity"]
+    assert list(printed)[0] == 0.727 and printed.isna().sum() == 4
+    text = markdown_table(table.printed(frame[frame["part"] == ""]))
+    assert "| GAN# | 103 | 50 | 0.200 | 0.561 | -0.361 | 0.100 | 9.000 |" in text
+    assert [text.split("`")[1] for text in table.definitions()] == ["images", "held_out", *NAMES]
+    assert table.frame(flat_metrics({"ours": FIGURES["ours"]}, SIZES))["row"].nunique() == 1
+    with_fid = measured_table(["frechet_inception"])
+    fid = flat_metrics({"ours": {"frechet_inception": np.full(4, 30.0)}}, SIZES)
+    assert with_fid.frame(fid)["paper_frechet_inception"][0] == 22.27
+
+
+def test_too_few_slices_are_told_for_each_extractor():
+    def text(count: int, *extractors: str) -> str:
+        return " ".join(_warnings([f"frechet_{x}" for x in extractors], {"ours": (99, count)}))
+
+    assert (
+        text(98, "texture")
+        == text(99, "texture")
+        == "FID is absent: it needs " + ("`--inception-weights FILE`.")
+    )
+    assert "Caution: 19 slices are fewer than 19" not in text(20, "texture")
+    assert "singular" in text(19, "texture")
+    few = " ".join(_warnings(["frechet_inception"], {"ours": (2048, 2049)}))
+    caution = "fewer than 2048 inception features need"
+    assert caution in few and "texture features need" not in few and "FID is absent" not in few
+    assert not _warnings(["frechet_inception"], {"ours": (2049, 2049)})
+    assert caution not in text(99, "texture")
+
+
+def test_crops_are_equally_many_and_left_out_where_there_are_none():
+    config = replace(TINY, quality=QualityConfig(crop_size=16, smallest_lesion=4))
+    label = np.zeros((4, 11, 11), int)
+    images = noise(4, 11, 11, 4)
+    without = Slices(images, label)
+    assert not _crop_jobs({"real": without, "ours": without}, without, config)
+    label = label.copy()
+    label[:3, 2:5, 2:5] = 1
+    real, ours = Slices(images, label, subjects=np.arange(4)), Slices(images[1:], label[1:])
+    jobs = _crop_jobs({"real": real, "ours": ours}, real, config)
+    assert {name: tuple(map(len, pair)) for name, pair in jobs.items()} == {
+        "real_tumour": (2, 2),
+        "ours_tumour": (2, 2),
+    }
+    assert jobs["real_tumour"][0].subjects.tolist() == [0, 1]
+
+
+def test_metrics_have_a_key_per_system_and_modality():
+    metrics = flat_metrics(FIGURES, SIZES)
+    assert metrics["table3/gan_sharp/images"] == 103
+    assert metrics["table3/ours/frechet_texture"] == pytest.approx(3)
+    assert metrics["table3/ours/T2/frechet_texture"] == pytest.approx(3.1)
+    assert len(metrics) == len(VALUES) * (2 + len(NAMES) * 5)
+
+
+def test_the_strip_shows_every_system_and_modality():
+    ones = np.ones((2, 8, 6, 4), np.float32)
+    sheet = strip({"real": Slices(ones), "Ours": Slices(ones[:1])})
+    height, width = 8 * ROW_SCALE, 6 * ROW_SCALE
+    shown = sheet[-2 * height - 2 :, -8 * width - 14 :, 0]  # below the headers, beside the titles
+    for top, count in ((0, 8), (height + 2, 4)):  # the second slice of a set of one is missing
+        cells = [shown[top : top + height, k * (width + 2) :][:, :width] for k in range(8)]
+        assert [cell.min() == 255 for cell in cells] == [True] * count + [False] * (8 - count)
+
+
+def test_too_few_samples_are_refused():
+    with pytest.raises(UserError, match="--samples is 1; give 2 or more"):
+        replace(TINY, samples=1)
