@@ -114,6 +114,7 @@ class DataSet:
         verify: from cases, configuration and cache folder, with the options `again` and `progress`,
             to a `Verdict` of each, as `data.brats.verification.verify_cases`.
         rank: 2 for slices, 3 for volumes.
+        verify_script: path of the script that prints what `verify` finds; "" = there is none.
     """
 
     name: str
@@ -131,6 +132,7 @@ class DataSet:
     most_slices: Callable[[Config], int]
     verify: Callable[..., list[Verdict]]
     rank: int = 2
+    verify_script: str = ""
 
     @property
     def num_classes(self) -> int:
@@ -216,7 +218,10 @@ def check_batch(
     contents = _contents(dataset)
     missing = [k for k in required or (*dataset.keys, *MAPS) if k not in batch]
     if missing:
-        raise UserError(f"Batch key {missing[0]} is missing; check the data pipeline.")
+        raise UserError(
+            f"Batch key {missing[0]} is missing; the pipeline must make it, or the stage leave it "
+            "out of its keys."
+        )
     unknown = [key for key in batch if key not in contents]
     if unknown:
         raise UserError(

@@ -166,14 +166,19 @@ def _bad_cases(cases: Sequence[Case], source: Source) -> dict[str, list[str]]:
 def _refusal(bad: Problems, total: int, source: Source, remedy: str) -> UserError:
     examples = [f"{case} ({texts[0].rstrip('.')})" for case, texts in bad.items()][:NAMED]
     more = f" and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
-    data, slicing = source.folder, source.slicing
-    defaults, words = asdict(type(slicing)()), ["experiments/verify_data.py", "--data", str(data)]
-    for name, value in asdict(slicing).items():
+    see = f"see all that is wrong with `{_verify_command(source)}` and "
+    return UserError(
+        f"{len(bad)} of the {total} cases in {source.folder} cannot be trained on: "
+        f"{'; '.join(examples)}{more}; {see if source.dataset.verify_script else ''}repair or "
+        f"remove these cases{remedy}"
+    )
+
+
+def _verify_command(source: Source) -> str:
+    words = [source.dataset.verify_script, "--data", str(source.folder)]
+    defaults = asdict(type(source.slicing)())
+    for name, value in asdict(source.slicing).items():
         if value != defaults[name]:
             text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
             words.append(f"--slicing.{name}={text}")
-    return UserError(
-        f"{len(bad)} of the {total} cases in {data} cannot be trained on: {'; '.join(examples)}"
-        f"{more}; see all that is wrong with `python {shlex.join(words)}` and repair or remove "
-        f"these cases{remedy}"
-    )
+    return f"python {shlex.join(words)}"

@@ -28,7 +28,10 @@ def fold_in(seed: tf.Tensor, name: Union[str, int, tf.Tensor]) -> tf.Tensor:
 
 def _per_example(draw: Callable[[tf.Tensor], tf.Tensor], seeds: tf.Tensor, name: str) -> tf.Tensor:
     if seeds.shape[0] is None:
-        raise ValueError("seeds must have a static batch size, got shape [None,2]")
+        raise ValueError(
+            "seeds must have a static batch size, got shape [None,2]; give infer of a "
+            "compiled function padded=True"
+        )
     return tf.stack([draw(fold_in(seed, name)) for seed in tf.unstack(seeds)])
 
 

@@ -62,4 +62,5 @@ BRATS = DataSet(
     size=output_size,
     most_slices=most_slices,
     verify=verify_cases,
+    verify_script="experiments/verify_data.py",
 )

@@ -108,7 +108,7 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
     if "run" in options and source is None and saved.get("run"):
         source = Path(saved["run"])
     if options.data is not None and not options.data.is_dir():
-        wanted = "the new place of the run's data" if saved else "the root of the BRATS tree"
+        wanted = "the new place of the run's data" if saved else "the folder of your data"
         raise UserError(f"--data {options.data} is not a folder; give {wanted}")
     if options.devices is not None and options.devices < 1:
         raise UserError(f"--devices is {options.devices}; give 1 or more")
@@ -215,7 +215,7 @@ def _parser(experiment: Experiment) -> Parser:
         value = {"type": option.type, "default": option.default}
         switch = {"action": "store_true"}
         add(f"--{option.name}", help=option.help, **(switch if option.type is bool else value))
-    add("--data", type=Optional[Path], help="BRATS folder (default: phantom), also one that moved")
+    add("--data", type=Optional[Path], help="data folder (default: phantom), also one that moved")
     add("--preset", choices=list(experiment.presets), help="default: demo, or thesis with --data")
     add("--out", type=Optional[Path], help="run directory; default: runs/<script>-<preset>-<time>")
     add("--stages", type=str, default=stages, help="comma-separated, in this order")

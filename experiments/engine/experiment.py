@@ -104,7 +104,7 @@ class Training:
         build: makes the system with its initial weights, under the run's strategy.
         batches: from (run, this stage) to the function that makes the batches, see `Run.pipeline`.
         draw: sample pictures by name, from `system.synthesize` and fixed examples.
-        keys: of a batch that the system reads.
+        keys: of a batch that the system reads; default: all that slices with a label and maps have.
         learning_rate: the option that sets it, such as "structure.learning_rate".
         batch_size: the option that sets it, such as "schedule.structure.batch_size".
         needs: names of the stages whose results it reads.
@@ -227,6 +227,12 @@ class Experiment:
         """Returns the stages of some names, with those that are part of them, in order."""
         names = set(names)
         return [stage for stage in self.stages if names & {stage.name, stage.part_of}]
+
+    def check_labels(self, names: Iterable[str], config: Any) -> None:
+        """Raises UserError if a chosen training reads a label that the data set does not have."""
+        for stage in self.chosen(names) if self.data else ():
+            if isinstance(stage, Training) and "label" in stage.keys and not stage.skip(config):
+                self.data.check_label(f"the networks of stage {stage.name}")
 
     def check_needs(self, names: Sequence[str], finished: Callable[[Stage], bool]) -> None:
         """Raises UserError if a chosen stage needs one that is neither chosen nor `finished`."""

@@ -54,6 +54,7 @@ class Run(RunDirectory):
     split: Split
     data_note: str
     skipped: Problems
+    _building: Optional[Training] = None  # the stage whose system is being built
 
     def __init__(
         self,
@@ -159,11 +160,24 @@ class Run(RunDirectory):
         )
 
     def build(self, stage: Union[str, Training]) -> GANSystem:
-        """Returns a stage's system with its initial weights, a function of seed and stage."""
-        training = self._training(stage)
-        with self.strategy.scope():
-            tf.keras.utils.set_random_seed(derive_seed(self.config.seed, training.name))
-            return training.build(self)
+        """Returns a stage's system with its initial weights, a function of seed and stage.
+
+        A system that is built for another one, as its guide, leaves the other's weights as they are
+        without it: from there on random numbers are the other's again.
+        """
+        outer, self._building = self._building, self._training(stage)
+        try:
+            with self.strategy.scope():
+                self._seed_weights()
+                return self._building.build(self)
+        finally:
+            self._building = outer
+            self._seed_weights()
+
+    def _seed_weights(self) -> None:
+        if self._building:
+            name = self._building.name
+            tf.keras.utils.set_random_seed(derive_seed(self.config.seed, name))
 
     def trained(self, stage: Union[str, Training]) -> GANSystem:
         """Returns a finished stage's system; UserError if it has not been trained to its end."""

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from data.brats.dataset import BRATS
+from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
 from data.synthetic_sets.building import random_maps
 from experiments.configs.brats import PRESETS, TRAININGS
@@ -55,7 +56,6 @@ def synthesis_batches(run: Run, training: Training, match: bool = True) -> Calla
 def build_synthesis(run: Run) -> Synthesis:
     """Returns G and D, guided by the run's trained translator and segmenters."""
     translator, segmenters = run.trained("registration"), run.trained("segmentation")
-    tf.keras.utils.set_random_seed(derive_seed(run.config.seed, "synthesis"))
     return Synthesis(run.config.synthesis, translator, segmenters)
 
 
@@ -127,6 +127,7 @@ TRAIN_BRATS = Experiment(
             build=lambda run: StructureGAN(run.config.structure),
             batches=slices_and_maps,
             draw=pictures.draw_structure,
+            keys=(*MAPS, "seed", "source"),
         ),
         _training(  # the lesion segmenters G_l on real slices
             "segmentation",

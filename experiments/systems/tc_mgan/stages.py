@@ -18,7 +18,6 @@ from experiments.systems.tc_mgan.pictures import draw_lesions, draw_translations
 from experiments.systems.tc_mgan.report import write_translation_report
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.segmenter import Segmenter
-from utils.seeding import derive_seed
 from utils.training.trainer import check_batch_sizes
 
 
@@ -34,7 +33,6 @@ def build_gan(run: Run) -> TCMGAN:
     """Returns generator and critic, with the run's trained S if the variant has one."""
     config = run.config
     segmenter = run.trained("segmenter") if config.variant.tumour else None
-    tf.keras.utils.set_random_seed(derive_seed(config.seed, "gan"))
     return TCMGAN(config.gan, segmenter, run.total_steps("gan"))
 
 
