@@ -108,7 +108,7 @@ def _main_data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
 def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
     """Returns a row as texts by column, or None if the run measured none of its numbers."""
     experiment, row = line
-    prefix = f"{experiment.key}/{row.key}/"
+    prefix = f"{experiment.prefix}/{row.key}/"
     found = [
         (name, _value(prefix + key, run.metrics)) for name, key in experiment.table.ledger.items()
     ]
@@ -121,7 +121,7 @@ def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
         "command": f"`{_command(line, run)}`",
         "data": names.get(data) or f"real ({plain_name(Path(data).name)})",
         "seeds": _seeds(prefix, run),
-        "time": _time(run.metrics.get(f"{experiment.key}/seconds")),
+        "time": _time(run.metrics.get(f"{experiment.prefix}/seconds")),
         "our value": _join(found),
         "commit": f"{git['commit'][:8]}{'+' * bool(git['modified'])}" if git["commit"] else MISSING,
     }
@@ -131,7 +131,7 @@ def _command(line: LedgerRow, run: FinishedRun) -> str:
     """The command that gives a row's numbers as its run did."""
     experiment, row = line
     options = {**run.start.get("options", {}), **row.options}
-    repeats = run.metrics.get(f"{experiment.key}/{row.key}/seeds")
+    repeats = run.metrics.get(f"{experiment.prefix}/{row.key}/seeds")
     if repeats is not None:
         options["seeds"] = int(repeats)
     preset, config = run.start["preset"], run.start["config"]
@@ -145,7 +145,7 @@ def empty_line(line: LedgerRow) -> dict[str, str]:
     experiment, row = line
     cells = experiment.table.ledger.items()
     paper = _join((name, printed_value(row, key)) for name, key in cells)
-    filled = {"experiment": experiment.key, "paper": row.place, "our value": NOT_RUN}
+    filled = {"experiment": experiment.prefix, "paper": row.place, "our value": NOT_RUN}
     return {**dict.fromkeys(COLUMNS, MISSING), **filled, "paper value": paper or row.remark}
 
 
@@ -197,7 +197,7 @@ def merge(old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[Finished
     """Returns the ledger's lines: from the last of the runs that fills a row, else as before."""
     lines = []
     for experiment, row in ROWS:
-        line = old.get((experiment.key, row.place)) or empty_line((experiment, row))
+        line = old.get((experiment.prefix, row.place)) or empty_line((experiment, row))
         for run in runs:
             line = ledger_line((experiment, row), run) or line
         lines.append(line)

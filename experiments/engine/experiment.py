@@ -178,7 +178,7 @@ class Experiment:
         summary: its first line of `--help`.
         presets: configurations by name.
         stages: in order, `Task`s and `Training`s.
-        key: begins its figures' names in metrics.json, such as "table5"; "" for trainings.
+        key: begins its figures' names in metrics.json, such as "figure14", where it has no table.
         data: the data set that it trains on; None for a script that works on finished runs.
         divide: makes a split from (subject ids, configuration); default: training and test by
             patient, with the configuration's `test_fraction` and `seed`.
@@ -208,6 +208,11 @@ class Experiment:
     def reads_run(self) -> bool:
         """Whether `--run` names the finished run that it works on."""
         return getattr(self.sources, "named", False)
+
+    @property
+    def prefix(self) -> str:
+        """What its figures' names in metrics.json begin with; "" for trainings."""
+        return self.table.key if self.table else self.key
 
     @property
     def trainings(self) -> tuple[Training, ...]:

@@ -36,7 +36,7 @@ def perform(run: Run) -> None:
         experiment.check_needs(request.stages, lambda stage: stage.finished(run))
     else:
         _open(run)
-    watch = timed(run, experiment.key) if experiment.key else nullcontext()
+    watch = timed(run, experiment.prefix) if experiment.prefix else nullcontext()
     with watch, naming_damaged_slices(run.prepared):
         for stage in experiment.chosen(request.stages):
             stage.perform(run)

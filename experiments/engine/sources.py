@@ -103,7 +103,7 @@ class Variants:
         )
         refuse_other(run, _fingerprint(runs), others, f"--{self.option.name}")
         record_start(run)
-        with timed(run, run.experiment.key):
+        with timed(run, run.experiment.prefix):
             for source in runs.values():
                 if source.unfinished():
                     make(self.experiment, source.request, run.strategy)

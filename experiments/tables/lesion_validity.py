@@ -144,7 +144,6 @@ TABLE4 = Experiment(
     "Thesis Table 4 on BRATS: segmenters of real lesions judge real and synthetic slices.",
     dict.fromkeys(("tiny", "demo", "thesis"), Table4Config()),
     stages=(Task("table", write),),
-    key="table4",
     sources=Finished(TRAIN_BRATS),
     table=TABLE,
 )

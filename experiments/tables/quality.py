@@ -320,7 +320,6 @@ TABLE3 = Experiment(
         Task("sets", synthetic_sets, needs=("baselines",)),
         Task("table", write, needs=("baselines",)),
     ),
-    key="table3",
     sources=Finished(TRAIN_BRATS, check_baselines),
     check=check_weights,
     options=(

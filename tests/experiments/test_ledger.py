@@ -16,7 +16,7 @@ FIRST = ("table5", "thesis Table 5, 1: 100 % real")
 SEVENTH = ("table5", "thesis Table 5, 7: 10 % real + 200 % synthetic, synthetic first")
 OURS = ("table3", "thesis Table 3, BRATS MRI, Ours")
 MGAN = ("table1_tc_mgan", "TC-MGAN Table 1, MGAN (SSIM with data range 2)")
-PLACES = [(experiment.key, row.place) for experiment, row in ROWS]
+PLACES = [(experiment.prefix, row.place) for experiment, row in ROWS]
 ONLY_T2 = ("table2_tc_mgan", "TC-MGAN Table 2, only T2")
 
 
@@ -37,8 +37,8 @@ def test_every_table_script_has_a_row_and_every_row_a_script():
     }
     assert scripts == {experiment.script for experiment, _ in ROWS} and scripts
     for experiment, row in ROWS:
-        assert f"{Path(experiment.script).stem}_".startswith(f"{experiment.key}_")
-        assert experiment.table.key == experiment.key and experiment.table.ledger
+        assert f"{Path(experiment.script).stem}_".startswith(f"{experiment.prefix}_")
+        assert experiment.table.ledger
         assert set(row.options) <= {option.field for option in experiment.options}
     assert len(PLACES) == len(set(PLACES)) == len(ROWS)
 

@@ -235,7 +235,6 @@ TOY_TABLE = Experiment(
     "Toy table.",
     dict.fromkeys(PRESETS, TableConfig()),
     stages=(Task("table", write),),
-    key="toy_table",
     sources=Finished(TRAIN_TOY),
     table=TABLE,
 )

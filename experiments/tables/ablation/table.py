@@ -323,7 +323,6 @@ TABLE1 = Experiment(
     "Thesis Table 1, Fig. 12 and 13: what each part of the main system contributes.",
     PRESETS,
     stages=(Task("train", train, alone=False), Task("table", write)),
-    key="table1",
     sources=Finished(TRAIN_BRATS),
     check=lambda request, strategy: chosen_arms(request),
     outline=outline,

@@ -178,7 +178,6 @@ TABLE5 = Experiment(
     "ones.",
     PRESETS,
     stages=(Task("rows", train, alone=False), Task("table", write)),
-    key="table5",
     sources=Finished(TRAIN_BRATS),
     check=check,
     outline=outline,

@@ -190,7 +190,6 @@ TABLE2_TC_MGAN = Experiment(
     "real. The U-Nets train on one device, only the variants on --devices.",
     TABLE2_PRESETS,
     stages=(Task("table", write),),
-    key="table2_tc_mgan",
     sources=Variants(TRAIN_TC_MGAN, OPTION, lambda config: variant_configs(config.training)),
     check=check,
     outline=lambda request: f"rows: {', '.join(TITLE.values())}",

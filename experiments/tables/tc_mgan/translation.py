@@ -139,7 +139,6 @@ TABLE1_TC_MGAN = Experiment(
     "TC-MGAN Table 1: PSNR and SSIM of T2 translated by the four variants.",
     PRESETS,
     stages=(Task("table", write),),
-    key="table1_tc_mgan",
     sources=Variants(TRAIN_TC_MGAN, OPTION, variant_configs),
     check=check,
     outline=lambda request: f"variants: {', '.join(TITLES)}",
