@@ -322,7 +322,7 @@ ELSEWHERE = {
         "data/synthetic_sets/test_files.py::test_a_sample_that_is_no_archive_of_arrays_is_named",
     ],
     57: [
-        "experiments/test_hostile_settings.py::test_a_file_that_is_no_plain_yaml_is_named",
+        "experiments/engine/test_hostile_settings.py::test_a_file_that_is_no_plain_yaml_is_named",
     ],
     59: ["experiments/test_names.py::test_hostile_names_are_data_like_any_other"],
     60: [

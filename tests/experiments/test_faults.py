@@ -23,12 +23,13 @@ from utils.runs.files import read_json
 
 
 @pytest.mark.parametrize("experiment", [TRAIN_BRATS, TRAIN_TC_MGAN], ids=["brats", "tc_mgan"])
-def test_the_options_that_a_fault_names_exist(experiment):
-    known = flatten(asdict(experiment.presets["thesis"]))
+def test_the_options_that_a_fault_names_are_those_of_its_stage(experiment):
+    known = {f"--{name}" for name in flatten(asdict(experiment.presets["thesis"]))}
     for training in experiment.trainings:
-        assert training.learning_rate[:2] == training.batch_size[:2] == "--"
-        assert {training.learning_rate[2:], training.batch_size[2:]} <= set(known)
-        assert training.name in training.learning_rate
+        group = {"pretraining": "synthesis.pretraining"}.get(training.name, training.name)
+        assert training.learning_rate == f"--{group}.learning_rate"
+        assert training.batch_size == f"--schedule.{training.name}.batch_size"
+        assert {training.learning_rate, training.batch_size} <= known
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ KILL = f"""
 import os, runpy, signal, sys
 script, stage, step = sys.argv.pop(1), sys.argv.pop(1), int(sys.argv.pop(1))
 sys.argv[0] = script
-sys.path.insert(0, {str(REPOSITORY)!r})
+sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "experiments")!r}]
 from utils.training.checkpoints import Checkpoints
 save = Checkpoints.save
 def save_or_die(self, at):

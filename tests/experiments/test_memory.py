@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from data.brats.dataset import BRATS
 from experiments.configs.brats import TINY
 from experiments.engine.plan import PROCESS_MIB, step_memory
 from models.structure_gan.registration import Registration
@@ -49,7 +50,7 @@ system = {{
     "synthesis": build_synthesis,
 }}[sys.argv[1]]()
 batch_size = 4 if sys.argv[1] == "segmentation" else 1
-memory = step_memory(system, batch_size, (184, 144))
+memory = step_memory(system, BRATS, batch_size, (184, 144))
 shapes = batch_shapes(BRATS, batch_size, (184, 144))
 batch = {{key: tf.zeros(*each) for key, each in shapes.items()}}
 step = tf.function(system.train_step, autograph=False)
@@ -60,7 +61,7 @@ print(sum(memory) / 2**20, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 
 
 def kept_bytes(system, trained: int) -> float:
-    return step_memory(system, 1, (32, 24)).kept - 12 * trained
+    return step_memory(system, BRATS, 1, (32, 24)).kept - 12 * trained
 
 
 def parameters(system) -> int:

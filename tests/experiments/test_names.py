@@ -10,7 +10,7 @@ import pytest
 from data.brats.dataset import BRATS
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
-from experiments.systems.structure_gan.report import add_trainings
+from experiments.engine.report import add_trainings
 from tests.data.trees import case_files, tiny_case, write_case
 from tests.experiments.bench import Bench
 from utils.errors import UserError
@@ -44,14 +44,14 @@ def bench(tmp_path):
 
 def test_hostile_names_are_data_like_any_other(bench):
     assert bench.start() == 0
-    (context,) = bench.contexts
-    prepared = PreparedSlices.open(BRATS, context.prepared.directory)
+    (run,) = bench.runs
+    prepared = PreparedSlices.open(BRATS, run.prepared.directory)
     assert set(NAMES) < set(prepared.subject_ids) and len(prepared.subject_ids) == 14
     for name in NAMES:
         (batch,) = evaluation_batches(prepared, [name], 8)
         assert batch["images"].shape == (4, 8, 8, 4)
-        assert context.describe_source(batch["source"].numpy()[:1]) == f"{name} slice 1"
-    assert context.data_note == "_b____frac___x_\ufffd_31m"
+        assert run.describe(batch["source"].numpy()[:1]) == f"{name} slice 1"
+    assert run.data_note == "_b____frac___x_\ufffd_31m"
 
 
 def test_a_report_counts_those_left_out_and_names_none(bench):
@@ -59,10 +59,10 @@ def test_a_report_counts_those_left_out_and_names_none(bench):
         folder = case_files(bench.data, "flat2015")["T1"].parent.parent / name
         shutil.copy(next(folder.glob("*MR_T1.*")), folder / "VSD.Brain.XX.O.MR_T1.9.mha")
     assert bench.start("--skip-bad") == 0
-    (context,) = bench.contexts
-    assert set(context.skipped) == set(NAMES)
+    (run,) = bench.runs
+    assert set(run.skipped) == set(NAMES)
     report = Report("report")
-    add_trainings(report, context, ())
+    add_trainings(report, run)
     report.write(bench.run.path / "report.html")
     text = (bench.run.path / "report.html").read_text()
     assert "8 bad cases left out when the run began; skipped_cases.json names them" in text

@@ -35,7 +35,7 @@ EVERY_STAGE = (
 # Trains like the script and shows the weights of every step, which only the chief would save.
 SHOW_WEIGHTS = f"""
 import os, runpy, sys
-sys.path.insert(0, {str(REPOSITORY)!r})
+sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "experiments")!r}]
 import numpy as np
 from utils.training.checkpoints import Checkpoints
 save = Checkpoints.save

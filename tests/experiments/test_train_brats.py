@@ -15,6 +15,7 @@ from experiments.configs.brats import PRESETS, BratsConfig
 from tests.experiments.conftest import STAGES, history, train
 from tests.utils.toy import read_events
 from utils.config import from_dict
+from utils.runs.files import read_json
 
 TRAINED = ("structure", "segmentation", "registration", "pretraining", "synthesis")
 
@@ -38,11 +39,12 @@ def test_the_run_directory_is_complete(tiny_run):
         assert {path.name for path in (tiny_run / folder).iterdir()} == set(TRAINED)
     pictures = {path.name.split("_")[0] for path in (tiny_run / "samples").glob("*.png")}
     assert pictures == set(TRAINED)
+    config = read_json(tiny_run / "config.json")["config"]
     for stage in TRAINED:
         steps = getattr(PRESETS["tiny"].schedule, stage).steps
         assert (tiny_run / "checkpoints" / stage / f"ckpt-{steps}.index").exists()
         assert history(tiny_run, stage)[-1]["step"] == steps
-    config = json.loads((tiny_run / "config.json").read_text())["config"]
+        assert read_json(tiny_run / "checkpoints" / stage / "config.json") == config
     assert from_dict(BratsConfig, config).phantom_subjects == 2
     split = json.loads((tiny_run / "splits.json").read_text())
     assert sorted(split["train"] + split["test"]) == ["phantom_pat0001_1", "phantom_pat0002_1"]
