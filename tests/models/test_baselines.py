@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from models.baselines.config import GAN_SHARP, SKRGAN_STAR, BaselineConfig
 from models.baselines.system import Baseline
-from tests.models.toys import assert_step_equals, calm, mse, random_batch
+from tests.models.harness import LONG, SystemTests
+from tests.models.toys import calm, mse, random_batch
 from utils.errors import UserError
+from utils.seeding import normal
 
 
 def tiny_baseline(config: BaselineConfig = SKRGAN_STAR, **options) -> Baseline:
@@ -35,22 +37,27 @@ def reference_terms(system: Baseline, batch: dict, inputs: list, weights: tuple)
     return {"G": g, "D": d}
 
 
-def test_skrgan_step_equals_the_reference():
-    system, batch = tiny_baseline(), random_batch()
-    inputs = [1 - batch["structure"]] * 4
-    assert_step_equals(system, batch, lambda: reference_terms(system, batch, inputs, (5, 3, 3, 5)))
+class TestSkrGAN(SystemTests):
+    groups = {net: [f"{net}_{m}" for m in "xyzw"] for net in "GD"}
+    # Without G_t's four conditions of conv10, 9 * 4 * 16.
+    parameters = {f"{net}_{m}": n for net, n in (("G", 17_947 - 576), ("D", 1_773)) for m in "xyzw"}
+    split_rate = 1e-5
+    slow, build = LONG, staticmethod(tiny_baseline)
+
+    def reference(self, system, batch):
+        return reference_terms(system, batch, [1 - batch["structure"]] * 4, (5, 3, 3, 5))
 
 
-@pytest.mark.slow
-def test_gan_sharp_step_equals_the_reference(monkeypatch):
-    rng = np.random.default_rng(0)
-    noise = {f"noise {m}": tf.constant(rng.normal(size=(2, 32, 24, 1)), tf.float32) for m in "xyzw"}
-    drawn = "models.baselines.system.normal"
-    monkeypatch.setattr(drawn, lambda seeds, name, shape: tf.ensure_shape(noise[name], [2, *shape]))
-    system, batch = tiny_baseline(GAN_SHARP), random_batch()
-    inputs = list(noise.values())
-    weights = (100, 70, 70, 0)
-    assert_step_equals(system, batch, lambda: reference_terms(system, batch, inputs, weights), 0.01)
+class TestGANSharp(TestSkrGAN):
+    rate = 0.01
+    slow = ("networks", "step", *LONG)
+
+    def build(self):
+        return tiny_baseline(GAN_SHARP)
+
+    def reference(self, system, batch):
+        noise = [normal(batch["seed"], f"noise {m}", (32, 24, 1)) for m in "xyzw"]
+        return reference_terms(system, batch, noise, (100, 70, 70, 0))
 
 
 def test_a_discriminator_judges_its_own_modality_alone():
@@ -110,14 +117,9 @@ def test_synthesis_shows_each_modality_by_its_own_network():
     assert {float(o.learning_rate) for o in system.optimizers.values()} == {0.25}
 
 
-def test_networks_have_the_thesis_size():
-    system = Baseline(GAN_SHARP)
-    sizes = {name: network.count_params() for name, network in system.networks.items()}
-    # One output in place of a segmenter's five: 4 kernels of 3x3x64, biases and norms fewer.
-    unet = 4_323_727 - 4 * (9 * 64 + 3)
-    assert unet == 4_321_411
-    assert sizes == {**{f"G_{m}": unet for m in "xyzw"}, **{f"D_{m}": 400_833 for m in "xyzw"}}
-    assert GAN_SHARP.discriminator_width == SKRGAN_STAR.width == 64
+def test_networks_have_the_thesis_width():
+    widths = {w for c in (GAN_SHARP, SKRGAN_STAR) for w in (c.width, c.discriminator_width)}
+    assert widths == {64}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from models.structure_gan.config import (
     AdversarialWeights,
@@ -27,16 +26,6 @@ def build(**changes: object) -> Synthesis:
     translator = Registration(RegistrationConfig(**SMALL, discriminator_stddev=0.2))
     config = SynthesisConfig(**SMALL, discriminator_width=8, **changes)
     return Synthesis(config, translator, Segmentation(SegmentationConfig(**SMALL)))
-
-
-def test_intensity_outside_the_random_organ_is_penalised_on_request():
-    system = build(outside=3.0)
-    images, outside = np.random.default_rng(0).random((2, 8, 8, 4)), np.zeros((2, 8, 8, 1))
-    outside[:, :4] = 1.0
-    images, outside = images.astype(np.float32), outside.astype(np.float32)
-    term = system._outside_term(tf.constant(images), tf.constant(outside))["G/outside"]
-    assert float(term) == pytest.approx(3.0 * 4 * np.mean((images * outside) ** 2), rel=1e-5)
-    assert build()._outside_term(tf.constant(images), tf.constant(outside)) == {}
 
 
 @pytest.mark.parametrize("stddev", [0.02, 0.2])

@@ -16,14 +16,15 @@ from experiments.benchmarking.reference import (
 from models.structure_gan import synthesis
 from models.structure_gan.config import AdversarialWeights, PretrainingConfig, SynthesisConfig
 from models.structure_gan.synthesis import Pretraining, Synthesis, build_generator
+from tests.models.harness import LONG, SystemTests
 from tests.models.test_registration import tiny_registration
 from tests.models.toys import (
     assert_step_equals,
     calm,
+    mse,
     random_batch,
     reference_lesion,
     tiny_segmentation,
-    values,
 )
 from utils.graphs import reached_operations
 
@@ -77,25 +78,38 @@ def reference_terms(system: Synthesis, batch: dict, config: SynthesisConfig = PU
     return terms
 
 
-def test_step_equals_the_reference_and_leaves_the_guides():
-    system, batch = tiny_synthesis(), random_batch()
-    guides = [system.G_t, *system.segmenters.networks.values()]
-    before = [array for network in guides for array in values(network.variables)]
-    assert_step_equals(system, batch, lambda: reference_terms(system, batch))
-    after = [array for network in guides for array in values(network.variables)]
-    assert all(map(np.array_equal, before, after))
+class TestSynthesis(SystemTests):
+    groups = {"G": ["G"], "D": ["D"]}
+    parameters = {"G": 17_947 + 9 * 5 * 4, "D": 2_110}  # five channels more than G_t sees
+    split_rate = 1e-6
+    slow = LONG
+    build, reference = staticmethod(tiny_synthesis), staticmethod(reference_terms)
+
+    def guides(self, system):
+        return [system.G_t, *system.segmenters.networks.values()]
+
+
+class TestPretraining(SystemTests):
+    groups, parameters = {"G": ["G"]}, {"G": 18_127}
+    split_rate, build = 1e-3, staticmethod(tiny_pretraining)
+
+    def reference(self, system, batch):
+        return {"G": reference_reconstruction(system.networks["G"], batch)}
 
 
 def test_options_equal_the_reference():
     options = {"registration": 2.0, "consistency": 90.0, "lesion": 0.1, "reconstruction": 0.5}
     weights = AdversarialWeights(modality_fake=1.5)
-    options.update(condition="conditional_instance_norm", adversarial=weights)
+    options.update(condition="conditional_instance_norm", adversarial=weights, outside=300.0)
     system, batch = tiny_synthesis(**options), random_batch()
 
     def reference():
         config = replace(PUBLISHED, registration=2.0, consistency=90.0, adversarial=weights)
         terms = reference_terms(system, batch, config)
         terms["G"]["G/lesion"] *= 0.1
+        images = generated(system.networks["G"], *maps(batch, "random_"))
+        energies = [mse(x * batch["random_outside"], 0.0) for x in images]
+        terms["G"]["G/outside"] = 300.0 * tf.add_n(energies)
         terms["G"].update(reference_reconstruction(system.networks["G"], batch, 2.5, 2.5))
         return terms
 
@@ -117,14 +131,10 @@ def test_networks_that_guide_get_no_gradients_of_their_weights():
     assert found == kernels["G"] + 3 + 2 * kernels["D"] - 2
 
 
-@pytest.mark.parametrize("weights", [{}, {"reconstruction": 2.0, "outside": 0.1}])
-def test_pretraining_step_equals_the_reference(weights):
-    system = tiny_pretraining(pretraining=PretrainingConfig(**weights))
-    network, batch = system.networks["G"], random_batch()
-    numbers = weights.values()
-    assert_step_equals(
-        system, batch, lambda: {"G": reference_reconstruction(network, batch, *numbers)}
-    )
+def test_weights_of_pretraining_are_options():
+    system = tiny_pretraining(pretraining=PretrainingConfig(reconstruction=2.0, outside=0.1))
+    arguments = system.networks["G"], random_batch(), 2.0, 0.1
+    assert_step_equals(system, arguments[1], lambda: {"G": reference_reconstruction(*arguments)})
 
 
 def test_pretraining_learns_on_one_batch():
@@ -205,11 +215,10 @@ def test_guides_without_weight_are_left_out():
     assert [n for n in terms if n.startswith("G/")] == ["G/adversarial", "G/modality"]
 
 
-def test_groups_and_images_of_the_random_maps():
+def test_rates_and_images_of_the_random_maps():
     rates = {"learning_rate": 0.25, "discriminator_learning_rate": 0.5}
     system, batch = tiny_synthesis(**rates), random_batch()
     assert [float(o.learning_rate) for o in system.optimizers.values()] == [0.25, 0.5]
-    assert system.groups == {"G": ["G"], "D": ["D"]} and set(system.networks) == {"G", "D"}
     found = system.synthesize(batch)["images"]
     expected = generated(system.networks["G"], *maps(batch, "random_"))
     np.testing.assert_allclose(found, tf.concat(expected, -1), atol=2e-5)

@@ -73,6 +73,7 @@ def reference(network: UNet, image, code=None, hidden=capped):
     [
         (64, 1, 1, 4, 4_330_627),  # G_t, and G of the released code
         (64, 6, 1, 4, 4_333_507),  # G with label
+        (64, 1, 1, 0, 4_321_411),  # the baselines' generators
         (64, 1, 5, 0, 4_323_727),  # G_l
         (64, 4, 5, 0, 4_325_455),  # segmenter of four channels
         (32, 2, 2, 0, 1_083_014),  # G_m

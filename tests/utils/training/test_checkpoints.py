@@ -54,15 +54,6 @@ def test_a_new_stage_starts_at_step_0(tmp_path):
     assert saved_step(tmp_path / "structure") == 0
 
 
-def test_networks_optimisers_and_step_come_back(tmp_path):
-    system, other = trained(), Toy(0.1)
-    Checkpoints(system, tmp_path).save(7)
-    assert Checkpoints(other, tmp_path).restore() == 7
-    assert len(other.state) == 4 and other.state[1] == 2  # weight, step, two slots
-    for old, new in zip(system.state, other.state):
-        np.testing.assert_array_equal(old, new)
-
-
 def test_the_last_two_are_kept_and_the_newest_is_used(tmp_path, capsys):
     saved(tmp_path, 5, 9, 12)
     names = {PARTS[part].format(step) for part in PARTS for step in (9, 12)}

@@ -1,4 +1,4 @@
-"""Two devices train like one with the double batch; optimiser, loss scaling, choice of devices."""
+"""Optimiser, loss scaling, updates on several devices, choice of devices."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ import tensorflow as tf
 
 from models.structure_gan.map_networks import CodePrior
 from tests.devices import mirrored_strategy
-from tests.models.test_registration import tiny_registration
-from tests.models.test_structure import tiny_structure
-from tests.models.test_synthesis import tiny_pretraining, tiny_synthesis
-from tests.models.test_tc_mgan import tiny_tc_mgan
-from tests.models.toys import descend, random_batch, tiny_segmentation, values
+from tests.models.harness import shards
+from tests.models.toys import values
 from utils.errors import UserError
 from utils.training.distribute import (
     Update,
@@ -40,58 +37,6 @@ def mirrored() -> tf.distribute.Strategy:
 def policy():
     yield tf.keras.mixed_precision.set_global_policy
     tf.keras.mixed_precision.set_global_policy("float32")
-
-
-def shards(strategy: tf.distribute.Strategy, batch: dict) -> dict:
-    """The first half of every tensor for the first device, the second for the second."""
-
-    def shard(context):
-        first = context.replica_id_in_sync_group
-        return {k: tf.split(v, 2)[first] for k, v in batch.items()}
-
-    return strategy.experimental_distribute_values_from_function(shard)
-
-
-def all_values(system) -> np.ndarray:
-    variables = [v for network in system.networks.values() for v in network.variables]
-    return np.concatenate([array.ravel() for array in values(variables)])
-
-
-def built(make, rate: float):
-    """A system with reproducible weights and plain descent."""
-    tf.keras.utils.set_random_seed(0)
-    system = make(width=4)
-    descend(system, rate)
-    return system
-
-
-# The rates move the weights visibly and keep the losses from running away.
-@pytest.mark.parametrize(
-    "make, rate",
-    [
-        (tiny_structure, 1e-4),
-        pytest.param(tiny_segmentation, 1e-5, marks=pytest.mark.slow),
-        (tiny_registration, 1e-5),
-        (tiny_pretraining, 1e-3),
-        pytest.param(tiny_synthesis, 1e-6, marks=pytest.mark.slow),
-        (tiny_tc_mgan, 1e-3),
-    ],
-)
-def test_two_devices_equal_one_with_the_double_batch(mirrored, make, rate):
-    one = built(make, rate)
-    with mirrored.scope():
-        two = built(make, rate)
-    start = all_values(one)
-    np.testing.assert_array_equal(all_values(two), start)
-    for step in range(2):
-        batch = random_batch(2, seed=step, size=(32, 32))
-        expected = one.train_step(batch)
-        terms = mirrored.run(two.train_step, args=(shards(mirrored, batch),))
-        found = {name: float(mirrored.reduce("MEAN", t, axis=None)) for name, t in terms.items()}
-        assert found == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-4)
-    moved, error = all_values(one) - start, all_values(two) - all_values(one)
-    assert np.linalg.norm(moved) > 1e-3
-    assert np.linalg.norm(error) < 1e-3 * np.linalg.norm(moved)
 
 
 def test_the_fitted_prior_sees_the_codes_of_all_devices(mirrored):
@@ -285,26 +230,6 @@ def test_loss_scaling_on_two_devices(policy, mirrored):
     norms = mirrored.experimental_local_results(mirrored.run(step, args=(batch,)))
     assert [float(norm) for norm in norms] == pytest.approx([0.2 * 2**0.5] * 2, rel=1e-3)
     assert variable.numpy() == pytest.approx([0.8, 0.8], rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param("mixed_float16", marks=pytest.mark.slow), "mixed_bfloat16"]
-)
-def test_a_system_trains_in_mixed_precision(policy, name):
-    policy(name)
-    tf.keras.utils.set_random_seed(0)
-    system, batch = tiny_structure(), random_batch(size=(32, 32))
-    before = all_values(system)
-    steps = 8 if name == "mixed_float16" else 2  # D skips six and scales its loss less
-    terms = [system.train_step(batch) for _ in range(steps)]
-    assert all(np.isfinite(float(value)) for term in terms for value in term.values())
-    assert {value.dtype for value in terms[0].values()} == {tf.float32}
-    for group in system.groups:  # each with an optimiser of its own
-        assert float(terms[-1][f"gradient_norm/{group}"]) > 0
-        assert {v.dtype for v in system.variables(group)} == {tf.float32}
-        scaled = isinstance(system.optimizers[group], tf.keras.mixed_precision.LossScaleOptimizer)
-        assert scaled == (name == "mixed_float16")
-    assert np.all(np.isfinite(all_values(system))) and np.any(all_values(system) != before)
 
 
 @pytest.fixture
