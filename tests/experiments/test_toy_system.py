@@ -30,6 +30,7 @@ from losses.adversarial import FAKE, REAL, least_squares
 from losses.reconstruction import mean_absolute_error
 from models.system import GANSystem
 from tests.experiments.conftest import TINY
+from tests.models.harness import SystemTests
 from utils.inference import infer, seeds_of
 from utils.reporting.pictures import grid, plain_row
 from utils.reporting.report import Report
@@ -302,3 +303,30 @@ def test_the_table_shows_our_value_beside_the_papers(toy_run, tmp_path):
     assert f"| toy GAN | {error:.3f} | 0.100 |" in (tmp_path / "table/toy_table.md").read_text()
     (row,) = pd.read_csv(tmp_path / "table/toy_table.csv").to_dict("records")
     assert (row["error"], row["paper_error"]) == (pytest.approx(error), 0.1)
+
+
+# --- tests/models/test_toy.py ---------------------------------------------------------------------
+
+
+class TestRebuilder(SystemTests):
+    groups = {"T": ["T"]}
+    parameters = {"T": 16 * 4 * 8 + 8 + 16 * 8 * 4 + 4}
+    split_rate = 1.0
+
+    def build(self):
+        return Rebuilder(ToyConfig(), self.size, 4)
+
+
+class TestToyGAN(SystemTests):
+    groups = {"G": ["G"], "D": ["D"]}
+    parameters = {
+        "G": (4 + 1) * 32 * 24 + 16 * 8 + 8 + 16 * 8 * 4 + 4,
+        "D": 16 * 4 * 8 + 8 + 16 * 8 + 1,
+    }
+    split_rate = 0.1
+
+    def build(self):
+        return ToyGAN(ToyConfig(), self.size, Rebuilder(ToyConfig(), self.size, 4).networks["T"])
+
+    def guides(self, system):
+        return [system.T]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from experiments.engine.plan import step_memory
 from models.system import GANSystem
 from tests.devices import mirrored_strategy
@@ -159,7 +160,7 @@ class SystemTests:
     def test_memory(self):
         """The estimate has weights, also of guides, moments and the optimisers' settings."""
         system = self._built()
-        memory = step_memory(system, 1, self.size)
+        memory = step_memory(system, BRATS, 1, self.size)
         kept = variables_of([*system.networks.values(), *self.guides(system)])
         kept += [v for group in system.groups for v in 2 * system.variables(group)]
         settings = memory.kept - 4 * sum(v.shape.num_elements() for v in kept)
