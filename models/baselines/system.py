@@ -33,9 +33,12 @@ class Baseline(GANSystem):
         A term is the sum of the four modalities'.
         """
         with tf.GradientTape(persistent=True) as tape:
+            # 1. Each G_i makes its modality, of noise (GAN#) or of the inverted map (SkrGAN*).
             generated = self.synthesize(batch)["images"]
+            # 2. Each D_i against its G_i (least squares), and the error to the real slice.
             terms_g, terms_d, accuracy = self._terms(batch["images"], generated)
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        # 3. All networks at once, from one forward pass.
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def _terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms, Terms]:

@@ -51,21 +51,26 @@ class Registration(GANSystem):
         x = to_rows(images)  # [B*4,H,W,1]
         samples = tf.shape(images)[0]
         with tf.GradientTape(persistent=True) as tape:
+            # 1. Every modality to the three others, and each translation back to its source.
             x_t = translate_to_others(G_t, x)  # [B*12,H,W,1]
             back = tf.one_hot(modality_index(samples, SOURCE), NUM_MODALITIES)
             x_cr = from_rows(G_t.decode(G_t.encode(x_t), back), NUM_MODALITIES - 1)  # [B*4,3,...]
+            # 2. D_t against G_t on real slices and translations (eq. 20-21).
             real, fake = D_t(x), D_t(x_t)
             terms_d, terms_g = adversarial_terms(real, fake, samples, TARGET, config.adversarial)
+            # 3. Cycles lead back to their slice (eq. 19), and those of one slice agree.
             count = len(TRANSLATIONS)
             cycle = mean_squared_error(x_cr, x[:, None])
-            terms_g["G/cycle"] = config.cycle * count * cycle  # eq. 19
+            terms_g["G/cycle"] = config.cycle * count * cycle
             consistency = pairwise_consistency(x_cr)
             terms_g["G/consistency"] = config.consistency * NUM_MODALITIES * consistency
+            # 4. Registered slices tell what a translation should be; off in the thesis.
             if config.supervised:
                 targets = tf.gather(from_rows(x, NUM_MODALITIES), TARGET, axis=1)
                 error = mean_squared_error(from_rows(x_t, count), targets)
                 terms_g["G/supervised"] = config.supervised * count * error
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        # 5. Both networks at once, from one forward pass.
         accuracy = {"accuracy/D_t": adversarial.least_squares_accuracy(real[0], fake[0])}
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 

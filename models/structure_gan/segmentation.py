@@ -52,8 +52,10 @@ class Segmentation(GANSystem):
     def train_step(self, batch: Batch) -> Terms:
         """One update of the four segmenters on `images` [B,H,W,4] and `label` [B,H,W,1]."""
         with tf.GradientTape() as tape:
+            # 1. Each G_l segments the slices of its modality (eq. 22).
             terms = lesion_terms(self, batch["images"], batch["label"], self.config.class_weights)
             loss = tf.add_n(list(terms.values()))
+        # 2. All networks at once, by the sum of their losses.
         return {**self.descend(tape, {"G": loss}), **terms}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:

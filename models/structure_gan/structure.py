@@ -114,13 +114,17 @@ class StructureGAN(GANSystem):
         The batch holds `structure` and `outside` [B,H,W,1] of real slices and `seed` [B,2].
         """
         with tf.GradientTape(persistent=True) as tape:
+            # 1. Maps: rebuilt s_r = G_s(E_s(s)), random s_g = G_s(z); masks m_r, m_g; all scores.
             outputs = self.outputs(batch)
+            # 2. Losses of {E_s, G_s, G_m} (eq. 6, 7, 9, 11) and of {D_z, D_s} (eq. 8, 10).
             terms = self.terms(batch, outputs)
             losses = {group: tf.add_n(list(named.values())) for group, named in terms.items()}
+        # 3. All groups at once, from one forward pass.
         report = self.descend(tape, losses)
         accuracy = adversarial.least_squares_accuracy
         report["accuracy/D_z"] = accuracy(outputs["real_code"], outputs["fake_code"])
         report["accuracy/D_s"] = accuracy(outputs["real_map"], outputs["fake_map"])
+        # 4. The prior of random codes, if it is fitted, unless the update was left out.
         if "code_prior" in self.networks:
             norms = [report[f"gradient_norm/{group}"] for group in losses]
             sound = tf.reduce_all(tf.math.is_finite(norms))
@@ -130,6 +134,7 @@ class StructureGAN(GANSystem):
         return report
 
     def _discriminator_terms(self, outputs: dict[str, tf.Tensor]) -> Terms:
+        """Eq. 8 (codes) and 10 (maps)."""
         w = self.config.weights
         loss = adversarial.least_squares
         return {
@@ -137,14 +142,15 @@ class StructureGAN(GANSystem):
             "D/code_fake": w.code_discriminator * loss(outputs["fake_code"], adversarial.FAKE),
             "D/map_real": w.map_discriminator * loss(outputs["real_map"], adversarial.REAL),
             "D/map_fake": w.map_discriminator * loss(outputs["fake_map"], adversarial.FAKE),
-        }  # eq. 8, 10
+        }
 
     def _latent_terms(self, outputs: dict[str, tf.Tensor]) -> Terms:
+        """Eq. 9, and what brings the codes to N(0, I)."""
         w = self.config.weights
         moments = outputs["mean"], outputs["log_variance"]
         adversarial_code = adversarial.least_squares(outputs["fake_code"], adversarial.REAL)
         terms = {
-            "G/code_adversarial": w.code_adversarial * adversarial_code,  # eq. 9
+            "G/code_adversarial": w.code_adversarial * adversarial_code,
             "G/code_moments": w.moments * tf.add_n(latent.moment_matching(*moments)),
         }
         if w.kl:
@@ -152,6 +158,7 @@ class StructureGAN(GANSystem):
         return terms
 
     def _map_terms(self, m: tf.Tensor, outputs: dict[str, tf.Tensor]) -> Terms:
+        """Eq. 6, 7 and 11, and the sparsity of lines."""
         w = self.config.weights
         s = two_channels(outputs["s"])
         s_r, s_g, m_r, m_g = (outputs[name] for name in ("s_r", "s_g", "m_r", "m_g"))

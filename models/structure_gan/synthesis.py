@@ -106,7 +106,9 @@ class Pretraining(GANSystem):
     def train_step(self, batch: Batch) -> Terms:
         """One update on registered `images`, `label`, `structure`, `outside` of real slices."""
         with tf.GradientTape() as tape:
+            # 1. Noise fusion (eq. 12), and G makes the four modalities of every slice.
             generated = self.synthesize(batch)["images"]
+            # 2. Their errors, and those outside of the organ once more (eq. 18).
             terms = reconstruction_terms(batch["images"], generated, batch["outside"], self.config)
             loss = tf.add_n(list(terms.values()))
         return {**self.descend(tape, {"G": loss}), **terms}
@@ -154,17 +156,22 @@ class Synthesis(GANSystem):
         samples = tf.shape(batch["unpaired_images"])[0]
         order = tuple(range(NUM_MODALITIES))
         with tf.GradientTape(persistent=True) as tape:
+            # 1. Four modalities x_g of random maps and labels, after noise fusion (eq. 12).
             x_g = self.synthesize(batch)["images"]  # [B,H,W,4]
+            # 2. D against G on real and generated slices (eq. 13-14).
             rows, real_rows = to_rows(x_g), to_rows(batch["unpaired_images"])
             real, fake = self.networks["D"](real_rows), self.networks["D"](rows)
             terms_d, terms_g = adversarial_terms(
                 real, fake, samples, order, self.config.adversarial
             )
+            # 3. What the frozen guides say: G_l finds the lesion (eq. 15), G_t registers (eq. 16).
             terms_g.update(self._registration_terms(rows))
             terms_g.update(self._lesion_term(x_g, batch["random_label"]))
+            # 4. Terms that the thesis leaves off.
             terms_g.update(self._outside_term(x_g, batch["random_outside"]))
             terms_g.update(self._kept_reconstruction(batch))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        # 5. Both networks at once, from one forward pass.
         accuracy = {"accuracy/D": least_squares_accuracy(real[0], fake[0])}
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
@@ -182,18 +189,21 @@ class Synthesis(GANSystem):
         }
 
     def _lesion_term(self, x_g: tf.Tensor, label: tf.Tensor) -> Terms:
+        """Eq. 15: every G_l finds the given lesion in its generated modality."""
         if not self.config.lesion:
             return {}
         terms = lesion_terms(self.segmenters, x_g, label, self.config.class_weights)
-        return {"G/lesion": self.config.lesion * tf.add_n(list(terms.values()))}  # eq. 15
+        return {"G/lesion": self.config.lesion * tf.add_n(list(terms.values()))}
 
     def _outside_term(self, x_g: tf.Tensor, outside: tf.Tensor) -> Terms:
+        """Squared intensity outside of the random map's organ (the paper's code)."""
         if not self.config.outside:
             return {}
         energy = masked_energy(x_g, outside)
         return {"G/outside": self.config.outside * NUM_MODALITIES * energy}
 
     def _kept_reconstruction(self, batch: Batch) -> Terms:
+        """Eq. 18 on the extracted maps, as in the pre-training."""
         if not self.config.reconstruction:
             return {}
         maps = (batch["structure"], batch["outside"], batch["label"])

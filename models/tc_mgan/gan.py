@@ -100,10 +100,13 @@ class TCMGAN(GANSystem):
         report = {}
         for model, target in self.models.items():
             seeds = batch["seed"]
+            # 1. A target c of each sample: random (2.2), or the model's own in pix2pix (2.1).
             index = draw_targets(seeds) if target is None else same_target(target, seeds)
             pair = pair_of(batch, index)
+            # 2. D (eq. 6), then G against the new D (eq. 7), each on a forward pass of its own.
             report.update(self._critic_step(model, pair, seeds))
             report.update(self._generator_step(model, pair))
+            # 3. In bw S learns along, on images of the new G (3.1).
             if self.variant.trains_segmenter:
                 report.update(self._segmenter_step(model, pair))
         return report

@@ -65,7 +65,9 @@ class Segmenter(GANSystem):
         `images` may hold synthetic modalities in the place of real ones.
         """
         with tf.GradientTape() as tape:
+            # 1. The tumour's probability in a slice of a random target (or in other inputs).
             found = self._find(batch, training=True)
+            # 2. Its soft Dice with the whole tumour (2.3).
             loss = soft_dice_per_sample(found, whole_tumour(batch["label"]))
         return self.descend(tape, {"S": loss})
 
