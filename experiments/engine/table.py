@@ -6,6 +6,7 @@ ledger are made from there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -232,10 +233,10 @@ def kept(path: Path, measure: Callable[[], Mapping[str, Any]], settings: Any = N
         measure: returns the result.
         settings: what the result depends on; it is measured anew with others than the file's.
     """
-    wanted = {} if settings is None else {"settings": settings}
+    wanted = {} if settings is None else {"settings": json.loads(json.dumps(settings))}
     if path.exists():
         found = read_json(path)
-        if settings is None or found.get("settings") == settings:
+        if settings is None or found.get("settings") == wanted["settings"]:
             return found
     result = {**wanted, **measure()}
     write_json(path, result)

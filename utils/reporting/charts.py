@@ -60,6 +60,7 @@ def grouped_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequenc
         labels = ["" if np.isnan(value) else f"{value:#.3g}" for value in row]
         axes.bar_label(bars, labels, padding=2, fontsize=8)
     axes.set_xticks(range(len(groups)), groups)
+    axes.set_xlim(-0.5, len(groups) - 0.5)  # also where the first or last group has no bar
     axes.margins(y=0.15)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
