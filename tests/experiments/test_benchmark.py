@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from data.brats.slices import output_size
 from experiments import benchmark
-from experiments.benchmarking import timing
 from experiments.benchmarking.stages import resized, stage_size, stage_width, widened
 from experiments.configs.brats import PRESETS, TRAININGS
 from tests.data.trees import write_tree
+from utils.benchmarking import timing
 from utils.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
 from utils.benchmarking.profiling import operation_shares
 from utils.errors import UserError

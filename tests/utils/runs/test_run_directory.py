@@ -24,7 +24,7 @@ def test_every_path_lies_in_the_directory(run):
         if name not in ("path", "writes")
     }
     assert found == {
-        "config": "config.json",
+        "config_file": "config.json",
         "environment": "environment.json",
         "splits": "splits.json",
         "skipped_cases": "skipped_cases.json",
