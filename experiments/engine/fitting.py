@@ -42,7 +42,7 @@ def fit(
     """
     name, schedule = training.name, run.schedule(training)
     settings = run.checkpoints(name) / "config.json"
-    if run.writes and not settings.exists():
+    if run.writes and name not in run.borrowed and not settings.exists():
         write_json(settings, dataclasses.asdict(run.config))
     make = training.batches(run, training)
     synthesize = tf.function(system.synthesize, autograph=False)

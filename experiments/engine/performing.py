@@ -70,7 +70,7 @@ def _check_changes(run: Run) -> None:
         if saved_step(folder) and set(training.needs) <= set(finished):
             with run.strategy.scope():
                 Checkpoints(run.build(training), folder, run.writes).restore()
-    kept = [name for name in finished if not experiment.stage(name).always]
+    kept = [name for name in finished if not all(s.always for s in experiment.chosen([name]))]
     if run.writes and kept:
         print(what_stays(run.request.changes, kept))
 

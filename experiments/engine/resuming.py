@@ -49,7 +49,7 @@ def check_changes(
     changes = differences(from_dict(type(config), saved["config"]), config)
     phantom = options.data is None and saved["data"] is None
     other = [c for c in changes if not reads_run and _decides_on_data(_name(c), phantom)]
-    if options.data is not None and saved["data"] is None:
+    if options.data is not None and saved["data"] is None and not saved["run"]:
         other.append(f"data: the phantom -> {options.data}")
     if options.skip_bad and not saved["skip_bad"]:
         other.append("skip-bad: False -> True")

@@ -43,7 +43,8 @@ def train_rows(run: Run, rows: Sequence[Mixture], seeds: int) -> None:
                     flush=True,
                 )
                 bench.finish(row, repeat)
-            shutil.rmtree(run.checkpoints(_stage(row, repeat)), ignore_errors=True)
+            if run.writes:  # others would take it from the worker that still needs it
+                shutil.rmtree(run.checkpoints(_stage(row, repeat)), ignore_errors=True)
         if run.writes:
             shutil.rmtree(_initial(run, repeat), ignore_errors=True)
 

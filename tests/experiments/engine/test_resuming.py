@@ -170,6 +170,12 @@ def test_a_seed_may_change_where_it_makes_no_data(begun, tmp_path):
         resume(begun, ALLOW, "--training.seed=5", script=TABLE2_TC_MGAN)
 
 
+def test_the_data_of_a_tables_main_run_may_move(begun, tmp_path):
+    begin(begun, "tiny", AUDIT_PRIVACY.presets["tiny"], run=str(tmp_path / "main"))
+    moved = resume(begun, f"--data={tmp_path}", script=AUDIT_PRIVACY)
+    assert (moved.data, moved.source) == (tmp_path, tmp_path / "main")
+
+
 def test_a_stop_before_the_change_is_recorded_needs_the_same_command(begun, capsys):
     before = read_json(begun / "config.json")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tensorflow as tf
 from data import opening
 from data.brats.dataset import BRATS
 from data.splits import Split
+from experiments.engine import fitting
 from experiments.engine.fitting import check_first_batch
 from experiments.engine.performing import perform
 from experiments.engine.request import Request
@@ -183,3 +185,15 @@ def test_a_stage_checks_its_data_at_every_start(run, tmp_path, step):
     with pytest.raises(UserError, match="Batch key label is missing"):
         replace(segmentation, batches=lambda run, training: broken).perform(run)
     assert starts == [step] and not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_a_training_writes_its_settings_into_folders_of_its_own_only(
+    run, tmp_path, monkeypatch, borrowed
+):
+    monkeypatch.setattr(fitting, "Trainer", lambda *arguments, **options: None)
+    folder = tmp_path / "segmentation" if borrowed else run.checkpoints("segmentation")
+    own = run.changed(borrowed={"segmentation": folder} if borrowed else {})
+    training = TRAIN_BRATS.stage("segmentation")
+    fitting.fit(own, training, SimpleNamespace(synthesize=lambda batch: batch))
+    assert (folder / "config.json").exists() != borrowed

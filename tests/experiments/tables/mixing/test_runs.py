@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from experiments.engine.cli import main
+from experiments.tables.mixing import training
+from experiments.tables.mixing.rows import choose_rows
 from experiments.tables.mixing.table import TABLE5
-from experiments.tables.mixing.training import Bench
+from experiments.tables.mixing.training import Bench, result_path, train_rows
+from utils.runs.files import write_json
 from utils.runs.run_directory import RunDirectory
 from utils.training.signals import Interrupted
 from utils.training.trainer import Trainer
@@ -46,6 +49,20 @@ def test_results_tables_and_metrics_are_written(whole):
     assert (whole / "claims.md").read_text().split("\n\n", 1)[1].strip() in text
     assert "phantom" in text and "--preset tiny --run RUN --rows 1,25`" in text
     assert not list((whole / "checkpoints").iterdir())  # nothing is left for others to find
+
+
+def test_only_the_worker_that_writes_removes_a_rows_checkpoint(tmp_path, monkeypatch):
+    """The others are ahead of it: it may still score the row, or restore from there."""
+    monkeypatch.setattr(training, "synthetic_files", lambda run, rows: [])
+    monkeypatch.setattr(Bench, "of", staticmethod(lambda run, files: None))
+    rows = choose_rows("1")
+    for writes in (False, True):
+        run = RunDirectory(tmp_path, writes)
+        write_json(result_path(run, rows[0], 0), {})
+        folder = run.checkpoints("row_01_seed_0")
+        folder.mkdir(parents=True, exist_ok=True)
+        train_rows(run, rows, 1)
+        assert folder.exists() != writes
 
 
 @pytest.mark.slow
