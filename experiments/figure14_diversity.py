@@ -1,4 +1,4 @@
-"""Thesis Fig. 14: a sheet of random structure maps, as drawn and sieved, and how alike they are.
+"""Thesis Fig. 14: a sheet of random structure maps, as drawn and filtered, and how alike they are.
 
     python experiments/figure14_diversity.py --run RUN       # RUN: a finished main run
 

@@ -50,7 +50,8 @@ def draw_diversity(run: Run) -> None:
     overlaps = {name: mean_overlap(maps) for name, maps in sets.items()}
     replaced = int((first != filtered).any(axis=(1, 2)).sum())
     write_png(run.path / "figure14.png", map_sheet(first, filtered, config.side))
-    numbers = ", ".join(f"{name.replace('_', ' ')} {v:.3f}" for name, v in overlaps.items())
+    titles = ("as drawn", "filtered", "extracted")
+    numbers = ", ".join(f"{title} {v:.3f}" for title, v in zip(titles, overlaps.values()))
     _finish(
         run,
         "Figure 14: random structure maps",
