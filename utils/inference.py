@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 import tensorflow as tf
 
-from utils.runs.files import replacing
 from utils.seeding import derive_seed
 
 
@@ -34,16 +32,6 @@ def infer(
         outputs = function({key: tf.constant(values[rows]) for key, values in arrays.items()})
         parts.append({key: np.asarray(value) for key, value in outputs.items()})
     return {key: np.concatenate([part[key] for part in parts])[:total] for key in parts[0]}
-
-
-def kept_images(path: Path, render: Callable[[], np.ndarray]) -> np.ndarray:
-    """Returns images [N,H,W,M] from an .npz file, rendered first where that is missing."""
-    if not path.exists():
-        images = render()
-        with replacing(path) as temporary:
-            np.savez_compressed(temporary, images=images)
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["images"]
 
 
 def seeds_of(rows: int, *words: Any) -> np.ndarray:

@@ -180,6 +180,6 @@ def _in_turn(phases: Sequence[Phase], seed: int, first: int) -> tf.data.Dataset:
     return whole
 
 
-def kept(files: Iterable[RecordFile]) -> int:
+def number_kept(files: Iterable[RecordFile]) -> int:
     """Returns how many slices of some files take part."""
     return sum(int(file.keep.sum()) for file in files)

@@ -104,9 +104,9 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
     command = _command(parser, options, experiment)
     if saved.get("data") and options.data is None:
         options.data = Path(saved["data"])
-    source = options.get("run")
-    if "run" in options and source is None and saved.get("run"):
-        source = Path(saved["run"])
+    run = options.get("run")
+    if "run" in options and run is None and saved.get("run"):
+        run = Path(saved["run"])
     if options.data is not None and not options.data.is_dir():
         wanted = "the new place of the run's data" if saved else "the folder of your data"
         raise UserError(f"--data {options.data} is not a folder; give {wanted}")
@@ -119,7 +119,7 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
         preset=preset,
         config=chosen,
         data=options.data.resolve() if options.data else None,
-        source=source.resolve() if source else None,
+        run=run.resolve() if run else None,
         stages=_chosen_stages(options.stages, experiment.names),
         command=command,
         options={option.field: options[option.field] for option in experiment.options},
@@ -132,17 +132,17 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
 def _beginning(first: argparse.Namespace, experiment: Experiment) -> tuple[str, Any, dict]:
     """Returns preset and configuration that options change, and what a resumed run has saved."""
     preset, saved = first.preset or ("thesis" if first.data else "demo"), {}
-    config = experiment.presets.get(preset, next(iter(experiment.presets.values())))
     if first.resume:
         saved = saved_run(first.out, "--resume needs --out with")
         if first.preset in (None, saved["preset"]) or not first.allow_config_change:
-            preset, config = saved["preset"], from_dict(type(config), saved["config"])
+            return saved["preset"], from_dict(experiment.config_type, saved["config"]), saved
     elif first.allow_config_change:
         raise UserError("--allow-config-change goes with --resume; add that or leave this out")
     elif experiment.reads_run and first.run is not None:
         preset = first.preset or saved_run(first.run, "--run needs")["preset"]
-        config = experiment.presets.get(preset, config)
-    return preset, config, saved
+    if preset not in experiment.presets:  # a mistyped one is refused by the parser
+        preset = next(iter(experiment.presets))
+    return preset, experiment.presets[preset], saved
 
 
 def _new_run(preset: str, experiment: Experiment) -> Path:
@@ -216,7 +216,7 @@ def _parser(experiment: Experiment) -> Parser:
         switch = {"action": "store_true"}
         add(f"--{option.name}", help=option.help, **(switch if option.type is bool else value))
     add("--data", type=Optional[Path], help="data folder (default: phantom), also one that moved")
-    add("--preset", choices=list(experiment.presets), help="default: demo, or thesis with --data")
+    add("--preset", choices=list(experiment.presets), help=_preset_help(experiment))
     add("--out", type=Optional[Path], help="run directory; default: runs/<script>-<preset>-<time>")
     add("--stages", type=str, default=stages, help="comma-separated, in this order")
     add("--resume", action="store_true", help="continue the run in --out")
@@ -232,6 +232,12 @@ def _parser(experiment: Experiment) -> Parser:
     add("--dry-run", action="store_true", help="print configuration and plan, run nothing")
     add("--debug", action="store_true", help="show tracebacks")
     return parser
+
+
+def _preset_help(experiment: Experiment) -> str:
+    if {"demo", "thesis"} <= set(experiment.presets):
+        return "default: demo, or thesis with --data"
+    return f"default: {next(iter(experiment.presets))}"
 
 
 def _refuse_occupied(out: Path, resume: bool) -> None:

@@ -205,6 +205,11 @@ class Experiment:
     table: Optional[Table] = None
 
     @property
+    def config_type(self) -> type:
+        """The class of its configurations."""
+        return type(next(iter(self.presets.values())))
+
+    @property
     def reads_run(self) -> bool:
         """Whether `--run` names the finished run that it works on."""
         return getattr(self.sources, "named", False)

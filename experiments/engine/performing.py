@@ -95,7 +95,7 @@ def make(experiment: Experiment, request: Request, strategy: tf.distribute.Strat
         request,
         config=config,
         stages=experiment.names,
-        source=None,
+        run=None,
         resume=resume,
         options={},
         changes=changes,

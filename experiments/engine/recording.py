@@ -92,7 +92,7 @@ def record_start(run: Run, fingerprint: Optional[str] = None) -> None:
         former = {name: saved[name] for name in settings}
         start = {**saved, **settings, "earlier": [*saved.get("earlier", []), former]}
     known = {
-        "run": request.source and str(request.source),
+        "run": request.run and str(request.run),
         "fingerprint": fingerprint,
         "skip_bad": request.skip_bad,
         "options": {name: _plain(value) for name, value in request.options.items()},
@@ -118,7 +118,7 @@ def command(run: Run, **options: Any) -> str:
     request = run.request
     options = {**request.options, **options}
     config = dataclasses.asdict(request.config)
-    named = request.source is not None
+    named = request.run is not None
     text = spell(run.experiment, request.preset, config, options, named, request.data is not None)
     text = f"{text} --skip-bad" if request.skip_bad and not named else text
     return f"{text}{CHANGED}" if request.changed else text

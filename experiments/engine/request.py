@@ -17,7 +17,7 @@ class Request:
         config: the resolved configuration.
         preset: name of the preset behind the configuration.
         data: the user's data folder, or None for the phantom.
-        source: the finished run that `--run` names, or None.
+        run: the finished run that `--run` names, or None.
         cache: folder of phantom and prepared slices.
         stages: names of the stages to run, in order.
         resume: continue an existing run.
@@ -36,7 +36,7 @@ class Request:
     config: Any
     preset: str = ""
     data: Optional[Path] = None
-    source: Optional[Path] = None
+    run: Optional[Path] = None
     cache: Path = Path()
     stages: Sequence[str] = ()
     resume: bool = False

@@ -227,9 +227,13 @@ class Run(RunDirectory):
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         for training in self.experiment.trainings:
             folder = self.checkpoints(training.name)
-            if saved_step(folder):  # the index has a checksum of every tensor
+            if saved_step(folder):
                 digest.update(checkpoint_index(folder))
         return digest.hexdigest()[:16]
+
+    def weights_hash(self, stage: str) -> str:
+        """Returns a hash of a stage's checkpoint, whose index has a checksum of every tensor."""
+        return hashlib.sha256(checkpoint_index(self.checkpoints(stage))).hexdigest()
 
     def _training(self, stage: Union[str, Training]) -> Training:
         return self.experiment.stage(stage) if isinstance(stage, str) else stage
@@ -262,9 +266,8 @@ class Run(RunDirectory):
             raise UserError(
                 f"The run {path} was made with {data}, which is gone; name it with --data"
             )
-        kind = type(next(iter(experiment.presets.values())))
         try:
-            config = from_dict(kind, saved["config"])
+            config = from_dict(experiment.config_type, saved["config"])
         except UserError as error:
             raise UserError(f"--run {path} is no run of {experiment.script}: {error}") from error
         request = Request(path, config, saved["preset"], data, cache=cache)

@@ -44,7 +44,7 @@ class Finished:
         be given again.
         """
         new = not run.config_file.exists()
-        if new and run.request.source is None:
+        if new and run.request.run is None:
             record_start(run)
         try:
             run.works_on({"main": self._source(run)})
@@ -67,9 +67,14 @@ class Finished:
     def _source(self, run: Run) -> Run:
         """Nothing is written to a run that `--run` names; its data may have moved to `--data`."""
         request = run.request
-        path = request.source or request.out / "main"
-        if request.source is None:
-            config = self.experiment.presets[request.preset]
+        path = request.run or request.out / "main"
+        if request.run is None:
+            config = self.experiment.presets.get(request.preset)
+            if config is None:
+                raise UserError(
+                    f"{self.experiment.script} has no preset {request.preset} to make a main run "
+                    "with; name a finished one with --run"
+                )
             make(self.experiment, replace(request, out=path, config=config), run.strategy)
         return Run.open_finished(
             self.experiment, path, run.strategy, request.cache, data=request.data

@@ -6,11 +6,9 @@ ledger are made from there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -18,8 +16,9 @@ import pandas as pd
 
 from experiments.engine.recording import command
 from experiments.engine.run import Run
+from utils.errors import UserError
 from utils.reporting.tables import bullets, markdown_table, page, write_table
-from utils.runs.files import read_json, write_json
+from utils.runs.results import kept
 
 ARROWS = {1: "higher is better", -1: "lower is better"}
 
@@ -77,6 +76,8 @@ class Table:
         parts: names of the parts over which a row's figures are means, such as modalities.
         paper_note: what the paper's numbers stand on, one or more sentences.
         ledger: the metrics of the ledger's cells, `[<part>/]<metric>`, by their words.
+        claims: what the numbers of metrics.json say about the paper's claims, a sentence each,
+            from (this table, numbers).
     """
 
     key: str
@@ -86,12 +87,44 @@ class Table:
     parts: Sequence[str] = ()
     paper_note: str = ""
     ledger: Mapping[str, str] = field(default_factory=dict)
+    claims: Callable[[Table, Mapping[str, float]], Sequence[str]] = lambda table, figures: ()
+
+    def measure(
+        self,
+        run: Run,
+        measure: Callable[[str], Mapping[str, float]],
+        settings: Any,
+        rows: Optional[Iterable[str]] = None,
+        file: Callable[[str], str] = str,
+    ) -> None:
+        """Brings the figures of some rows to metrics.json, measured where no result is kept.
+
+        A row's result is kept in rows/<name>.json as soon as it is there, so that an interrupted
+        table goes on behind it.
+
+        Args:
+            run: the table's run.
+            measure: from a row's key to its figures by `[<part>/]<metric>`; NaN where there is
+                none.
+            settings: what the figures depend on, see `kept`.
+            rows: keys of the rows; default: all.
+            file: from a row's key to its file's name; rows of one name have the same figures.
+        """
+        for row in [row.key for row in self.rows] if rows is None else rows:
+
+            def finite(row: str = row) -> dict[str, float]:
+                figures = {key: float(value) for key, value in measure(row).items()}
+                return {key: value for key, value in figures.items() if np.isfinite(value)}
+
+            found = kept(run.path / "rows" / f"{file(row)}.json", finite, settings)
+            place = f"{self.key}/{row}/"
+            run.update_metrics({f"{place}{key}": v for key, v in found.items()}, place)
 
     def frame(self, figures: Mapping[str, float]) -> pd.DataFrame:
         """Returns a line per row and part that has a figure, means (part "") first.
 
         Columns are row, title, part, and by metric its value and spread, those of the paper and the
-        difference ours - paper, where there is any.
+        difference ours - paper, where there is any. Raises UserError if no row has a figure.
         """
         lines = []
         for row in self.rows:
@@ -107,6 +140,10 @@ class Table:
                     line[f"difference_{metric.key}"] = difference
                 if any(np.isfinite(line[metric.key]) for metric in self.metrics):
                     lines.append(line)
+        if not lines:
+            raise UserError(
+                f"{self.title}: no row has a figure yet; run the stages in front of the table, too"
+            )
         return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
     def value(self, figures: Mapping[str, float], row: str, metric: str) -> float:
@@ -126,7 +163,7 @@ class Table:
         frame = self.frame(figures).set_index(["row", "part"])
         present = [key for key in titles if (key, "") in frame.index]
         panels = {}
-        for metric in (m for m in self.metrics if m.title):
+        for metric in (m for m in self.metrics if m.title and m.key in frame):
             column, paper = frame[metric.key], frame.get(f"paper_{metric.key}")
             if groups == "parts":
                 panels[metric.title] = {
@@ -176,7 +213,6 @@ class Table:
     def write(
         self,
         run: Run,
-        findings: Iterable[str],
         notes: Iterable[str],
         sections: Iterable[str] = (),
         **options: Any,
@@ -185,12 +221,12 @@ class Table:
 
         Args:
             run: the table's run.
-            findings: what the numbers say, a sentence each.
             notes: where they come from, beside data and command.
-            sections: further headings and texts, in front of the findings.
+            sections: further headings and texts, in front of what the numbers say.
             options: of the command that gives these rows, in place of those of its last start.
         """
-        frame = self.frame(run.read_metrics())
+        figures = run.read_metrics()
+        frame, claims = self.frame(figures), self.claims(self, figures)
         means, parts = (frame[(frame["part"] == "") == whole] for whole in (True, False))
         sizes = ", ".join(
             f"{len(names)} {name}" for name, names in asdict(run.split).items() if names
@@ -205,8 +241,7 @@ class Table:
                 markdown_table(self.printed(means)),
                 *([self.paper_note] if self.paper_note else []),
                 *sections,
-                "## What was found",
-                bullets(findings),
+                *(["## What was found", bullets(claims)] if claims else []),
                 "## How",
                 bullets([*where, *notes]),
                 "## Definitions",
@@ -223,21 +258,3 @@ def printed_value(row: Row, metric: str) -> Optional[float]:
     if metric in row.paper:
         return row.paper[metric]
     return next((v for pattern, v in row.paper.items() if fnmatchcase(metric, pattern)), None)
-
-
-def kept(path: Path, measure: Callable[[], Mapping[str, Any]], settings: Any = None) -> dict:
-    """Returns a row's result from its JSON file, measured first where that is missing.
-
-    Args:
-        path: of the file; it exists only when the row is finished.
-        measure: returns the result.
-        settings: what the result depends on; it is measured anew with others than the file's.
-    """
-    wanted = {} if settings is None else {"settings": json.loads(json.dumps(settings))}
-    if path.exists():
-        found = read_json(path)
-        if settings is None or found.get("settings") == wanted["settings"]:
-            return found
-    result = {**wanted, **measure()}
-    write_json(path, result)
-    return result

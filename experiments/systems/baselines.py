@@ -15,8 +15,9 @@ from experiments.engine.fitting import Synthesize
 from experiments.engine.run import Run
 from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
-from utils.inference import infer, kept_images, seeds_of
+from utils.inference import infer, seeds_of
 from utils.reporting.pictures import grid, plain_row
+from utils.runs.results import kept
 from utils.training.trainer import Schedule, check_batch_size
 
 
@@ -62,16 +63,17 @@ def baseline_images(run: Run, training: Training, maps: np.ndarray) -> np.ndarra
     They are rendered once and kept in sets/<name>.npz.
     """
 
-    def render() -> np.ndarray:
+    def render() -> dict[str, np.ndarray]:
         synthesize = tf.function(run.trained(training).synthesize, autograph=False)
         structure = maps[..., None].astype(np.float32)
         seed = seeds_of(len(maps), run.config.seed, training.name)
         size = run.source.config.dataset.batch_size
-        return infer(synthesize, {"structure": structure, "seed": seed}, size, padded=True)[
-            "images"
-        ]
+        batch = {"structure": structure, "seed": seed}
+        return {"images": infer(synthesize, batch, size, padded=True)["images"]}
 
-    return kept_images(run.path / "sets" / f"{training.name}.npz", render)
+    weights = run.weights_hash(training.name)
+    settings = {"weights": weights, "seed": run.config.seed, "samples": len(maps)}
+    return kept(run.path / "sets" / f"{training.name}.npz", render, settings)["images"]
 
 
 def generator_phases(source: Run) -> list[Schedule]:

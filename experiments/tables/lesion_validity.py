@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 
@@ -22,6 +23,32 @@ from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.errors import at_least, check_fields
 from utils.inference import compiled
 from utils.reporting.charts import bar_panels, save_figure
+
+
+def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
+    """Returns what the numbers say about the thesis' claim, in words."""
+    paper = [row.paper.get("legacy_dice") for row in table.rows]
+    sentences = []
+    for metric in ("legacy_dice", "dice_wt"):
+        real, fake, control = (table.value(figures, row.key, metric) for row in table.rows)
+        quoted = f" (thesis: {paper[1] / paper[0]:.0%})" if metric == "legacy_dice" else ""
+        compared = f"{fake / real:.0%} of the" if real else "against"
+        sentences.append(
+            f"`{metric}`: {fake:.3f} on synthetic slices, {compared} {real:.3f} on real "
+            f"ones{quoted}; with labels of other slices {control:.3f}."
+        )
+    if fake > control and fake >= real:
+        verdict = (
+            "The segmenters find the synthetic lesions at least as well as real ones. G has these "
+            "segmenters in its loss: the figures show that lesions follow the label, not that they "
+            "look real."
+        )
+    elif fake > control:
+        verdict = "The segmenters find the synthetic lesions, but less well than real ones."
+    else:
+        verdict = "The segmenters do not find the synthetic lesions: the claim is not supported."
+    return [*sentences, verdict]
+
 
 TABLE = Table(
     "table4",
@@ -67,6 +94,7 @@ TABLE = Table(
     parts=MODALITIES,
     paper_note="The thesis' numbers are of BRATS 2015; differences are ours - thesis.",
     ledger={"MSE": "legacy_mse", "Dice": "legacy_dice"},
+    claims=findings,
 )
 
 
@@ -86,57 +114,32 @@ class Table4Config:
 
 def write(run: Run) -> None:
     """Writes table4.{csv,md,png} and the keys `table4/...` of metrics.json."""
-    run.update_metrics(measure(run.source, run.config.batch_size))
-    figures = run.read_metrics()
+    TABLE.measure(run, measuring(run.source, run.config.batch_size), {})
     notes = (
         f"Seed of the main run {run.source.config.seed}; one run.",
         "Each figure is the mean over the four segmenters, one per modality. It depends on no "
         "pixel spacing.",
     )
-    TABLE.write(run, findings(figures), notes)
-    save_figure(bar_panels(*TABLE.bars(figures), note=run.data_note), run.path / "table4.png")
+    TABLE.write(run, notes)
+    chart = bar_panels(*TABLE.bars(run.read_metrics()), note=run.data_note)
+    save_figure(chart, run.path / "table4.png")
 
 
-def measure(source: Run, batch_size: int) -> dict[str, float]:
-    """Returns `table4/<data>/[<modality>/]<figure>` of real, synthetic and mismatched slices.
+def measuring(source: Run, batch_size: int) -> Callable[[str], dict[str, float]]:
+    """Returns the function from a row's key to its figures.
 
-    Chance-level control: in the last row each synthetic slice is scored with the label of the next,
-    which predictions reach that match only where lesions usually are, not this slice.
+    Chance-level control: in the row "mismatched" each synthetic slice is scored with the label of
+    the next, which predictions reach that match only where lesions usually are, not this slice.
     """
     find = compiled(source.trained("segmentation").synthesize)
-    metrics, dataset = {}, source.prepared.dataset
-    for name, slices in (("real", held_out(source)), ("synthetic", synthetic(source))):
+
+    def measure(row: str) -> dict[str, float]:
+        slices = held_out(source) if row == "real" else synthetic(source)
+        label = np.roll(slices.label, 1, axis=0) if row == "mismatched" else slices.label
         found = find_labels(find, slices.images, batch_size)
-        metrics.update(segmentation_figures(dataset, found, slices.label, f"table4/{name}"))
-        if name == "synthetic":
-            others = np.roll(slices.label, 1, axis=0)
-            metrics.update(segmentation_figures(dataset, found, others, "table4/mismatched"))
-    return metrics
+        return segmentation_figures(source.prepared.dataset, found, label)
 
-
-def findings(figures: Mapping[str, float]) -> list[str]:
-    """Returns what the numbers say about the thesis' claim, in words."""
-    paper = [row.paper.get("legacy_dice") for row in TABLE.rows]
-    sentences = []
-    for metric in ("legacy_dice", "dice_wt"):
-        real, fake, control = (TABLE.value(figures, row.key, metric) for row in TABLE.rows)
-        quoted = f" (thesis: {paper[1] / paper[0]:.0%})" if metric == "legacy_dice" else ""
-        compared = f"{fake / real:.0%} of the" if real else "against"
-        sentences.append(
-            f"`{metric}`: {fake:.3f} on synthetic slices, {compared} {real:.3f} on real "
-            f"ones{quoted}; with labels of other slices {control:.3f}."
-        )
-    if fake > control and fake >= real:
-        verdict = (
-            "The segmenters find the synthetic lesions at least as well as real ones. G has these "
-            "segmenters in its loss: the figures show that lesions follow the label, not that they "
-            "look real."
-        )
-    elif fake > control:
-        verdict = "The segmenters find the synthetic lesions, but less well than real ones."
-    else:
-        verdict = "The segmenters do not find the synthetic lesions: the claim is not supported."
-    return [*sentences, verdict]
+    return measure
 
 
 TABLE4 = Experiment(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,7 @@ from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.sources import Finished
-from experiments.engine.table import Metric, Row, Table, kept
+from experiments.engine.table import Metric, Row, Table
 from experiments.systems.baselines import (
     baseline,
     baseline_images,
@@ -38,6 +38,7 @@ from utils.metrics.features import (
     inception_features,
     texture_features,
 )
+from utils.metrics.images import ms_ssim_name
 from utils.metrics.quality import TEXTURE, lesion_crops, quality_figures
 from utils.reporting.pictures import grid, plain_row, write_png
 from utils.runs.files import read_json
@@ -70,6 +71,28 @@ def _row(key: str, title: str, similarity: float, fid: float) -> Row:
     return Row(key, title, paper, f"thesis Table 3, BRATS MRI, {title}")
 
 
+def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
+    """Returns a sentence per figure: the order of the three systems and whether the thesis has it.
+
+    "Best" is the highest similarity, the diversity nearest to that of real slices, and the smallest
+    distance.
+    """
+    sentences = []
+    for name in (metric.key for metric in table.metrics if not metric.whole):
+        value = {row: table.value(figures, row, name) for row in (*COMPARED, "real")}
+        if name.endswith("similarity"):
+            cost = {system: -value[system] for system in COMPARED}
+        elif name.endswith("diversity"):
+            cost = {system: abs(value[system] - value["real"]) for system in COMPARED}
+        else:
+            cost = {system: value[system] for system in COMPARED}
+        order = sorted(COMPARED, key=cost.get)
+        found = ", ".join(f"{TITLES[system]} {value[system]:.3g}" for system in order)
+        verdict = "the thesis' order" if order == list(COMPARED) else "not the thesis' order"
+        sentences.append(f"{name}: best to worst {found} (real {value['real']:.3g}); {verdict}.")
+    return sentences
+
+
 TABLE = Table(
     "table3",
     "Table 3: quality of synthetic slices (BRATS row)",
@@ -86,6 +109,7 @@ TABLE = Table(
     paper_note="The thesis' numbers are MS-SSIM (to real) and FID of BRATS 2015 at another size "
     "and with another extractor: compare the order, not the values.",
     ledger={"MS-SSIM": SIMILARITY, "FID": FID, "Frechet texture distance": "frechet_texture"},
+    claims=findings,
 )
 TITLES = {row.key: row.title for row in TABLE.rows}
 COMPARED = ("ours", "skrgan_star", "gan_sharp")  # in the order that the thesis found
@@ -121,98 +145,75 @@ def write(run: Run) -> None:
     config, source = run.config, run.source
     reference = _real(source, source.split.test, config)
     sets = {"real": _real(source, source.split.train, config), **synthetic_sets(run)}
-    jobs = {name: (part, reference) for name, part in sets.items()}
-    jobs.update(_crop_jobs(sets, reference, config))
-    weights = run.request.options["inception_weights"]
-    figures = {name: _measured(run, name, jobs[name], weights) for name in jobs}
-    sizes = {name: (len(part), len(other)) for name, (part, other) in jobs.items()}
-    steps = same_length(source, config.steps).steps
-    run.update_metrics({**flat_metrics(figures, sizes), "table3/updates": steps})
-    notes = [*_notes(run), *_warnings(figures["ours"], sizes)]
-    if "ours_tumour" not in jobs:
+    pairs = {name: (part, reference) for name, part in sets.items()}
+    pairs.update(_crop_pairs(sets, reference, config))
+    extractors = _extractors(run.request.options["inception_weights"])
+    table = measured_table(source.prepared.size, extractors)
+    seed = derive_seed(config.seed, "quality")
+    settings = {
+        "seed": seed,
+        "quality": asdict(config.quality),
+        "sizes": {name: [len(part) for part in pair] for name, pair in pairs.items()},
+        "extractors": sorted(extractors),
+    }
+
+    def measure(row: str) -> dict[str, float]:
+        part, other = pairs[row]
+        sizes = {"images": len(part), "held_out": len(other)}
+        found = quality_figures(
+            part.images, other.images, extractors, config.quality, seed, part.subjects
+        )
+        return {**sizes, **by_modality(found)}
+
+    table.measure(run, measure, settings, pairs)
+    run.update_metrics({"table3/updates": same_length(source, config.steps).steps})
+    fewest = min(len(part) for pair in pairs.values() for part in pair)
+    notes = [*_notes(run), *_warnings(extractors, fewest)]
+    if "ours_tumour" not in pairs:
         notes.append(
             "The rows of tumour crops are left out: fewer than 2 slices of a set hold a lesion of "
             "that size; lower --quality.smallest_lesion or raise --samples."
         )
-    measured_table(figures["ours"]).write(run, findings(figures), notes)
+    table.write(run, notes)
     rows = {TITLES[name].split(" (")[0]: _with_lesion(part) for name, part in sets.items()}
     write_png(run.path / "table3.png", strip(rows))
 
 
-def _measured(
-    run: Run, name: str, pair: tuple[Slices, Slices], weights: Optional[Path]
-) -> dict[str, np.ndarray]:
-    """Returns a row's figures, each per modality [4]; they are kept in rows/<name>.json."""
-    config, extractors = run.config.quality, {TEXTURE: texture_features}
-    if weights is not None:
-        extractors["inception"] = functools.partial(inception_features, weights=weights)
-    seed = derive_seed(run.config.seed, "quality")
+def _extractors(weights: Optional[Path]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Returns what turns images into features, by name; `weights` are InceptionV3's, for FID."""
+    if weights is None:
+        return {TEXTURE: texture_features}
+    inception = functools.partial(inception_features, weights=weights)
+    return {TEXTURE: texture_features, "inception": inception}
 
-    def measure() -> dict[str, list[float]]:
-        part, reference = pair
-        found = quality_figures(
-            part.images, reference.images, extractors, config, seed, part.subjects
-        )
-        return {key: values.tolist() for key, values in found.items()}
 
-    settings = {
-        "seed": seed,
-        "quality": asdict(config),
-        "sizes": [len(part) for part in pair],
-        "extractors": sorted(extractors),
+def by_modality(figures: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns the mean and the single values of figures that are given per modality [4]."""
+    means = {name: float(values.mean()) for name, values in figures.items()}
+    parts = {
+        f"{modality}/{name}": float(value)
+        for name, values in figures.items()
+        for modality, value in zip(MODALITIES, values)
     }
-    found = kept(run.path / "rows" / f"{name}.json", lambda: {"figures": measure()}, settings)
-    return {key: np.array(values) for key, values in found["figures"].items()}
+    return {**means, **parts}
 
 
-def flat_metrics(
-    figures: Mapping[str, Mapping[str, np.ndarray]], sizes: Mapping[str, tuple[int, int]]
-) -> dict[str, float]:
-    """Returns keys `table3/<system>/[<modality>/]<figure>` for metrics.json."""
-    metrics = {}
-    for system, values in figures.items():
-        metrics[f"table3/{system}/images"], metrics[f"table3/{system}/held_out"] = sizes[system]
-        for name, per_modality in values.items():
-            metrics[f"table3/{system}/{name}"] = float(per_modality.mean())
-            for modality, value in zip(MODALITIES, per_modality):
-                metrics[f"table3/{system}/{modality}/{name}"] = float(value)
-    return metrics
+def measured_table(size: tuple[int, int], extractors: Iterable[str]) -> Table:
+    """Returns the table with its metrics, whose names depend on what is measured how.
 
-
-def measured_table(names: Sequence[str]) -> Table:
-    """Returns the table with the metrics that were measured."""
+    Args:
+        size: of the slices; MS-SSIM has as many scales as they allow.
+        extractors: names of those of features.
+    """
+    scales = ms_ssim_name(*size)
+    names = [f"{scales}_similarity", f"{scales}_diversity"]
+    names += [f"{kind}_{name}" for name in extractors for kind in ("frechet", "kernel")]
     metrics = [
         Metric("images", "number of slices, or of their crops", whole=True),
         Metric("held_out", "number of those that they are compared with", whole=True),
-        *(Metric(name, DEFINITIONS[_pattern(name)]) for name in names),
+        *(Metric(name, DEFINITIONS[name.replace(scales, "ms_ssim_*")]) for name in names),
     ]
     return replace(TABLE, metrics=metrics)
-
-
-def _pattern(name: str) -> str:
-    return f"ms_ssim_*_{name.rpartition('_')[2]}" if name.startswith("ms_ssim") else name
-
-
-def findings(figures: Mapping[str, Mapping[str, np.ndarray]]) -> list[str]:
-    """Returns a sentence per figure: the order of the three systems and whether the thesis has it.
-
-    "Best" is the highest similarity, the diversity nearest to that of real slices, and the smallest
-    distance.
-    """
-    sentences = []
-    for name in figures["ours"]:
-        value = {system: float(figures[system][name].mean()) for system in (*COMPARED, "real")}
-        if name.endswith("similarity"):
-            cost = {system: -value[system] for system in COMPARED}
-        elif name.endswith("diversity"):
-            cost = {system: abs(value[system] - value["real"]) for system in COMPARED}
-        else:
-            cost = {system: value[system] for system in COMPARED}
-        order = sorted(COMPARED, key=cost.get)
-        found = ", ".join(f"{TITLES[system]} {value[system]:.3g}" for system in order)
-        verdict = "the thesis' order" if order == list(COMPARED) else "not the thesis' order"
-        sentences.append(f"{name}: best to worst {found} (real {value['real']:.3g}); {verdict}.")
-    return sentences
 
 
 def strip(sets: Mapping[str, Slices], examples: int = 2) -> np.ndarray:
@@ -235,7 +236,7 @@ def _real(source: Run, subjects: Sequence[str], config: Table3Config) -> Slices:
     return real_slices(source.prepared, subjects, config.samples, seed)
 
 
-def _crop_jobs(
+def _crop_pairs(
     sets: Mapping[str, Slices], reference: Slices, config: Table3Config
 ) -> dict[str, tuple[Slices, Slices]]:
     """Returns equally many tumour crops of real and own slices, each with held-out ones.
@@ -290,15 +291,15 @@ def _notes(run: Run) -> list[str]:
     ]
 
 
-def _warnings(measured: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
-    fewest = min(min(pair) for pair in sizes.values())
+def _warnings(extractors: Collection[str], fewest: int) -> list[str]:
+    """Returns cautions for sets of which the smallest has `fewest` slices."""
     texts = [
         f"Caution: {fewest} slices are fewer than {width} {extractor} features need; their "
         "Frechet distances rest on singular covariances and are too large."
         for extractor, width in WIDTHS.items()
-        if f"frechet_{extractor}" in measured and is_rank_deficient(fewest, width)
+        if extractor in extractors and is_rank_deficient(fewest, width)
     ]
-    if FID not in measured:
+    if "inception" not in extractors:
         texts.append("FID is absent: it needs `--inception-weights FILE`.")
     return texts
 

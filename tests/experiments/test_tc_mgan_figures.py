@@ -143,7 +143,7 @@ def words_of(alone: float, ours: float, real: float) -> str:
     frame = segmentation.TABLE.frame(metrics)
     differences = frame["dice"] - frame["paper_dice"]
     assert frame["difference_dice"].tolist() == differences.tolist()
-    return " ".join(segmentation.findings(metrics))
+    return " ".join(segmentation.findings(segmentation.TABLE, metrics))
 
 
 def test_table_2_says_whether_the_papers_order_holds():

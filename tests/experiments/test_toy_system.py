@@ -222,8 +222,9 @@ TABLE = Table(
 
 
 def write(run: Run) -> None:
-    run.update_metrics({"toy_table/toy/error": run.source.read_metrics()["toy/error"]})
-    TABLE.write(run, findings=("One row.",), notes=("One run.",))
+    error = run.source.read_metrics()["toy/error"]
+    TABLE.measure(run, lambda row: {"error": error}, settings={})
+    TABLE.write(run, notes=("One run.",))
 
 
 @dataclass(frozen=True)

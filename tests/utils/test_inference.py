@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from utils.inference import infer, kept_images, seeds_of
+from utils.inference import infer, seeds_of
 
 
 @pytest.mark.parametrize(("padded", "sizes"), [(False, [4, 4, 2]), (True, [4, 4, 4])])
@@ -25,15 +25,6 @@ def test_batches_are_joined_to_what_one_call_gives(padded, sizes):
     np.testing.assert_array_equal(outputs["y"], arrays["y"])
     few = infer(function, {key: rows[:3] for key, rows in arrays.items()}, 4, padded)
     assert few["y"].tolist() == [0, 1, 2] and seen[-1] == (4 if padded else 3)
-
-
-def test_images_are_rendered_once_and_whole(tmp_path):
-    path, images = tmp_path / "sets" / "a.npz", np.ones((2, 3, 3, 4), np.float32)
-    with pytest.raises(ZeroDivisionError):
-        kept_images(path, lambda: 1 / 0)
-    assert not path.exists()
-    np.testing.assert_array_equal(kept_images(path, lambda: images), images)
-    np.testing.assert_array_equal(kept_images(path, lambda: 1 / 0), images)
 
 
 def test_every_row_has_seeds_of_its_own():

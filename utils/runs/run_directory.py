@@ -85,7 +85,13 @@ class RunDirectory:
         """Returns the flat metrics so far."""
         return read_json(self.metrics) if self.metrics.exists() else {}
 
-    def update_metrics(self, values: Mapping[str, float]) -> None:
-        """Adds flat keys such as `segmentation/real/T1/dice_wt` to metrics.json."""
-        merged = {**self.read_metrics(), **{key: float(value) for key, value in values.items()}}
+    def update_metrics(self, values: Mapping[str, float], instead_of: str = "") -> None:
+        """Adds flat keys such as `segmentation/real/T1/dice_wt` to metrics.json.
+
+        Earlier keys that begin with `instead_of` go, if it is given.
+        """
+        earlier = self.read_metrics()
+        if instead_of:
+            earlier = {k: v for k, v in earlier.items() if not k.startswith(instead_of)}
+        merged = {**earlier, **{key: float(value) for key, value in values.items()}}
         write_json(self.metrics, dict(sorted(merged.items())))

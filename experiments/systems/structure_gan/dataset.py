@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import asdict
@@ -22,10 +21,9 @@ from models.structure_gan.synthesis import Synthesis
 from utils.metrics.segmentation import dice
 from utils.runs.files import read_json, write_text
 from utils.seeding import derive_seed
-from utils.training.checkpoints import checkpoint_index
 
 MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
-NETWORKS = ("structure", "segmentation", "synthesis")
+DRAWN_WITH = ("structure", "segmentation", "synthesis")
 
 
 def build_dataset(run: Run) -> None:
@@ -53,7 +51,7 @@ def begin_set(run: Run, directory: Path, config: SyntheticConfig) -> bool:
         "settings": settings,
         "seed": run.config.seed,
         "precision": tf.keras.mixed_precision.global_policy().name,
-        "networks": {stage: _fingerprint(run.checkpoints(stage)) for stage in NETWORKS},
+        "networks": {stage: run.weights_hash(stage) for stage in DRAWN_WITH},
     }
     text, file, folder = json.dumps(made_with), directory / MADE_WITH, sample_folder(directory)
     if file.exists() and file.read_text(encoding="utf-8") == text:
@@ -62,10 +60,6 @@ def begin_set(run: Run, directory: Path, config: SyntheticConfig) -> bool:
         return False
     write_text(file, text)
     return True
-
-
-def _fingerprint(checkpoints: Path) -> str:
-    return hashlib.sha256(checkpoint_index(checkpoints)).hexdigest()
 
 
 def draw_set(run: Run, directory: Path, config: SyntheticConfig, shard: Shard = WHOLE) -> None:

@@ -80,13 +80,14 @@ def find_labels(find: Callable[[dict], dict], images: np.ndarray, batch_size: in
 
 
 def segmentation_figures(
-    dataset: DataSet, found: np.ndarray, label: np.ndarray, prefix: str
+    dataset: DataSet, found: np.ndarray, label: np.ndarray, prefix: str = ""
 ) -> dict[str, float]:
     """Returns `segmentation_metrics` of labels [N,H,W,M] against [N,H,W], and their means.
 
-    Keys are `<prefix>/<modality>/<figure>` and `<prefix>/<figure>`; figures that do not exist, such
-    as the Dice of a class that never occurs, are left out.
+    Keys are `[<prefix>/]<modality>/<figure>` and `[<prefix>/]<figure>`; figures that do not exist,
+    such as the Dice of a class that never occurs, are left out.
     """
+    place = f"{prefix}/" if prefix else ""
     per_modality = [
         segmentation_metrics(
             found[..., i], label, dataset.num_classes, dataset.classes, dataset.regions
@@ -94,12 +95,12 @@ def segmentation_figures(
         for i in range(len(dataset.channels))
     ]
     figures = {
-        f"{prefix}/{modality}/{key}": value
+        f"{place}{modality}/{key}": value
         for modality, values in zip(dataset.channels, per_modality)
         for key, value in values.items()
     }
     for key in per_modality[0]:
-        figures[f"{prefix}/{key}"] = float(np.mean([values[key] for values in per_modality]))
+        figures[f"{place}{key}"] = float(np.mean([values[key] for values in per_modality]))
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 

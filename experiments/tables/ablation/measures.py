@@ -117,11 +117,11 @@ class Judge:
             warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
             overlap = overlap_figures(self.source, slices, "all")["all/overlap"]
         found = find_labels(self.find, slices.images, self.source.config.evaluation.batch_size)
-        scores = segmentation_figures(self.source.prepared.dataset, found, slices.label, "all")
+        scores = segmentation_figures(self.source.prepared.dataset, found, slices.label)
         crossing = np.count_nonzero(lesion & (slices.outside > 0))
         return {
             "overlap": overlap,
-            "dice_wt": scores.get("all/dice_wt", np.nan),
+            "dice_wt": scores.get("dice_wt", np.nan),
             "outside_share": float(outside_share(slices.images, slices.outside).mean()),
             "lesion_outside": crossing / max(1, np.count_nonzero(lesion)),
         }

@@ -16,7 +16,7 @@ from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.sources import Finished
-from experiments.engine.table import Row, Table, kept
+from experiments.engine.table import Row, Table
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.ablation.arms import (
     LETTERS,
@@ -104,12 +104,36 @@ def _rows() -> tuple[Row, ...]:
     return (*rows, *(Row(f"{order}/{REAL}", "real slices") for order in ORDERS))
 
 
+def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
+    """Returns a sentence per claim of the thesis on the arms that were measured, and the orders."""
+    texts = []
+    better = {metric.key: metric for metric in METRICS}
+    for order, claims in CLAIMS.items():
+        for before, after, what, name in claims:
+            old, new = (table.value(figures, f"{order}/{x}", name) for x in (before, after))
+            if table.measured(figures, f"{order}/{before}", f"{order}/{after}"):
+                verdict = "better" if (new - old) * better[name].better > 0 else "not better"
+                texts.append(
+                    f"{order} {before} to {after} ({what}): {better[name].title} {old:.3f} to "
+                    f"{new:.3f}, {verdict}."
+                )
+        for metric in METRICS:
+            values = {x: table.value(figures, f"{order}/{x}", metric.key) for x in LETTERS}
+            values = {letter: value for letter, value in values.items() if np.isfinite(value)}
+            ranked = sorted(values, key=lambda x, v=values, m=metric: v[x] * -m.better)
+            if len(ranked) > 1:
+                numbers = ", ".join(f"{letter} {values[letter]:.3f}" for letter in ranked)
+                texts.append(f"{order}, {metric.title}, best to worst: {numbers}.")
+    return texts
+
+
 TABLE = Table(
     "table1",
     "Table 1: ablation of the main system",
     rows=_rows(),
     metrics=METRICS,
     ledger={metric.key: metric.key for metric in METRICS},
+    claims=findings,
 )
 Pairs = Sequence[tuple[str, Arm]]  # order, arm
 
@@ -145,34 +169,29 @@ def table_arms(run: Run) -> list[tuple[str, Arm]]:
 def write(run: Run) -> None:
     """Measures the arms and writes table1.{csv,md,png}, figure12_<order>.png and metrics."""
     arms, matched, judge = table_arms(run), judged_slices(run), Judge(run)
-    settings, figures, sets = asdict(run.config), {}, {}
-    real = kept(run.path / "rows" / "real.json", judge.real, settings)
-    for order, arm in arms:
-        slices = arm_slices(run, order, arm, matched)
-        file = run.path / "rows" / f"{first_twin(order, arm)}.json"
-        found = dict(kept(file, lambda slices=slices: judge.figures(slices), settings))
-        if not arm.sees_label:
-            found["lesion_outside"] = np.nan
-        figures[f"{order}/{arm.letter}"], figures[f"{order}/{REAL}"] = found, real
-        sets.setdefault(order, []).append((arm, slices))
-    run.update_metrics(
-        {
-            f"table1/{row}/{metric.key}": values[metric.key]
-            for row, values in figures.items()
-            for metric in METRICS
-            if np.isfinite(values[metric.key])
-        }
-    )
+    sets = {f"{order}/{arm.letter}": arm_slices(run, order, arm, matched) for order, arm in arms}
+    orders = list(dict.fromkeys(order for order, _ in arms))
+    sees_label = {f"{order}/{arm.letter}": arm.sees_label for order, arm in arms}
+    files = {f"{order}/{arm.letter}": first_twin(order, arm) for order, arm in arms}
+    real = {f"{order}/{REAL}": REAL for order in orders}
+
+    def measure(row: str) -> dict[str, float]:
+        if row in real:
+            return judge.real()
+        figures = judge.figures(sets[row])
+        return figures if sees_label[row] else {**figures, "lesion_outside": np.nan}
+
+    TABLE.measure(run, measure, asdict(run.config), [*sets, *real], {**files, **real}.get)
     sections = [
         text
-        for order in sets
+        for order in orders
         for text in (f"## Arms in {ORDER_TITLES[order]}", markdown_table(settings_frame(order)))
     ]
-    measured = run.read_metrics()
-    TABLE.write(run, findings(measured), _notes(run, matched, arms), sections, **_options(arms))
-    save_figure(chart(measured, list(sets), run.data_note), run.path / "table1.png")
+    TABLE.write(run, _notes(run, matched, arms), sections, **_options(arms))
+    save_figure(chart(run.read_metrics(), orders, run.data_note), run.path / "table1.png")
     examples = striking(matched, any_labels(run, matched), run.config.examples)
-    for order, rows in sets.items():
+    for order in orders:
+        rows = [(arm, sets[f"{name}/{arm.letter}"]) for name, arm in arms if name == order]
         write_png(run.path / f"figure12_{order}.png", strip(rows, matched, examples))
 
 
@@ -202,29 +221,6 @@ def settings_frame(order: str) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).replace({True: "yes", False: "no"})
-
-
-def findings(figures: Mapping[str, float]) -> list[str]:
-    """Returns a sentence per claim of the thesis on the arms that were measured, and the orders."""
-    texts = []
-    better = {metric.key: metric for metric in METRICS}
-    for order, claims in CLAIMS.items():
-        for before, after, what, name in claims:
-            old, new = (TABLE.value(figures, f"{order}/{x}", name) for x in (before, after))
-            if TABLE.measured(figures, f"{order}/{before}", f"{order}/{after}"):
-                verdict = "better" if (new - old) * better[name].better > 0 else "not better"
-                texts.append(
-                    f"{order} {before} to {after} ({what}): {better[name].title} {old:.3f} to "
-                    f"{new:.3f}, {verdict}."
-                )
-        for metric in METRICS:
-            values = {x: TABLE.value(figures, f"{order}/{x}", metric.key) for x in LETTERS}
-            values = {letter: value for letter, value in values.items() if np.isfinite(value)}
-            ranked = sorted(values, key=lambda x, v=values, m=metric: v[x] * -m.better)
-            if len(ranked) > 1:
-                numbers = ", ".join(f"{letter} {values[letter]:.3f}" for letter in ranked)
-                texts.append(f"{order}, {metric.title}, best to worst: {numbers}.")
-    return texts
 
 
 def chart(figures: Mapping[str, float], orders: Sequence[str], note: str) -> Figure:

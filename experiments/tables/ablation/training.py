@@ -21,8 +21,9 @@ from experiments.tables.ablation.arms import (
     first_twin,
     pretraining_twin,
 )
-from utils.inference import infer, kept_images, seeds_of
+from utils.inference import infer, seeds_of
 from utils.runs.files import replacing
+from utils.runs.results import kept
 from utils.seeding import derive_seed
 from utils.training.distribute import wait_for_all_workers
 
@@ -83,10 +84,10 @@ def arm_slices(run: Run, order: str, arm: Arm, matched: Slices) -> Slices:
     The label is the set's, or for an arm without mask filter any label (`any_labels`).
     """
     label = matched.label if arm.match else any_labels(run, matched)
-    size = run.source.config.dataset.batch_size
+    size, own = run.source.config.dataset.batch_size, arm_run(run, order, arm, writes=False)
 
-    def render() -> np.ndarray:
-        system = arm_run(run, order, arm).trained("synthesis")
+    def render() -> dict[str, np.ndarray]:
+        system = own.trained("synthesis")
         batch = {
             "random_structure": matched.structure[..., None].astype(np.float32),
             "random_outside": matched.outside[..., None].astype(np.float32),
@@ -94,10 +95,15 @@ def arm_slices(run: Run, order: str, arm: Arm, matched: Slices) -> Slices:
             "seed": seeds_of(len(label), run.config.seed, "arms"),
         }
         synthesize = tf.function(system.synthesize, autograph=False)
-        return infer(synthesize, batch, size, padded=True)["images"]
+        return {"images": infer(synthesize, batch, size, padded=True)["images"]}
 
     path = run.path / "sets" / f"{first_twin(order, arm)}.npz"
-    return replace(matched, images=kept_images(path, render), label=label)
+    settings = {
+        "weights": own.weights_hash("synthesis"),
+        "seed": run.config.seed,
+        "samples": len(label),
+    }
+    return replace(matched, images=kept(path, render, settings)["images"], label=label)
 
 
 def any_labels(run: Run, matched: Slices) -> np.ndarray:

@@ -13,7 +13,7 @@ from data.brats.names import LABEL_NAMES, NUM_CLASSES, REGIONS
 from data.slice_sets import Slices
 from experiments.tables.mixing.rows import Mixture
 from utils.metrics.segmentation import segmentation_metrics
-from utils.runs.files import read_json
+from utils.runs.results import read_kept
 
 # Name in Table 5 -> name in `utils.metrics`.
 SCORES = {"dice": "legacy_dice", "mse": "legacy_mse", "dice_wt": "dice_wt"}
@@ -50,15 +50,16 @@ def _figures(found: np.ndarray, label: np.ndarray) -> dict[str, float]:
     return {key: value for key, value in means.items() if np.isfinite(value)}
 
 
-def read_results(folder: Path, rows: Sequence[Mixture]) -> pd.DataFrame:
+def read_results(folder: Path, rows: Sequence[Mixture], settings: Any) -> pd.DataFrame:
     """Returns finished results, one line per row, repeat and held-out patient.
 
-    Columns: no, repeat, patient, slices, dice, mse, dice_wt.
+    Columns: no, repeat, patient, slices, dice, mse, dice_wt. Results that were made with other
+    `settings` are left out.
     """
     lines = []
     for row in rows:
         for path in sorted(folder.glob(f"{row.name}_seed_*.json")):
-            result = read_json(path)
+            result = read_kept(path, settings) or {"patients": {}}
             for patient, values in result["patients"].items():
                 head = {"no": row.no, "repeat": result["repeat"], "patient": patient}
                 lines.append({**head, **values})

@@ -20,7 +20,7 @@ from experiments.tables.mixing.chart import draw_table5
 from experiments.tables.mixing.claims import claims_text
 from experiments.tables.mixing.rows import ROWS, Mixture, choose_rows
 from experiments.tables.mixing.scores import SCORES, read_results
-from experiments.tables.mixing.training import train_rows
+from experiments.tables.mixing.training import settings_of, train_rows
 from utils.errors import UserError
 from utils.runs.files import write_text
 from utils.training.trainer import check_batch_size
@@ -81,11 +81,12 @@ def write(run: Run) -> None:
 
     Raises UserError if no row has one.
     """
-    config, results = run.config, read_results(run.path / "rows", ROWS)
+    config = run.config
+    results = read_results(run.path / "rows", ROWS, settings_of(config))
     if results.empty:
         raise UserError(f"No row of {run.path} is finished; run it with --stages rows,table")
     summary = summarise(results)
-    run.update_metrics(flat_metrics(summary))
+    run.update_metrics(flat_metrics(summary), "table5/row_")
     claims = claims_text(results, config.resamples, config.seed)
     done = [row.no for row in ROWS if (results["no"] == row.no).any()]
     options = {
@@ -93,7 +94,7 @@ def write(run: Run) -> None:
         "seeds": results["repeat"].nunique(),
     }
     sections = ("## The thesis' claims", claims)
-    TABLE.write(run, ("See the claims above.",), [_conditions(run, results)], sections, **options)
+    TABLE.write(run, [_conditions(run, results)], sections, **options)
     write_text(run.path / "claims.md", f"# The claims of Table 5\n\n{claims}")
     draw_table5(summary, run.path / "table5.png", run.data_note)
 

@@ -6,25 +6,32 @@ import functools
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from data.pipeline import RecordFile, number_of_slices, subject_files
-from data.slice_sets import real_slices
-from data.synthetic_sets.mixing import Phase, Sources, kept, mixed_batches, subset_ranks
+from data.slice_sets import Slices, real_slices
+from data.synthetic_sets.mixing import (
+    Phase,
+    Sources,
+    mixed_batches,
+    number_kept,
+    subset_ranks,
+)
 from data.synthetic_sets.records import record_files
+from experiments.configs.table5 import Table5Config
 from experiments.engine.experiment import Training
 from experiments.engine.run import Run
-from experiments.engine.table import kept as kept_result
 from experiments.tables.mixing.rows import Mixture
 from experiments.tables.mixing.scores import score
 from experiments.tables.mixing.synthetic import draw_selected
 from models.structure_gan.segmentation import Segmentation
 from utils.inference import compiled, infer
+from utils.runs.results import kept, read_kept
 from utils.seeding import derive_seed
 from utils.training.checkpoints import Checkpoints, newest_checkpoint
 from utils.training.distribute import wait_for_all_workers
@@ -36,7 +43,7 @@ def train_rows(run: Run, rows: Sequence[Mixture], seeds: int) -> None:
     bench = Bench.of(run, synthetic_files(run, rows))
     for repeat in range(seeds):
         for number, row in enumerate(rows, start=1):
-            if not result_path(run, row, repeat).exists():
+            if row_result(run, row, repeat) is None:
                 print(
                     f"row {row.no} ({number} of {len(rows)}, repeat {repeat + 1} of {seeds}): "
                     f"{row.describe()}",
@@ -61,9 +68,23 @@ def synthetic_files(run: Run, rows: Sequence[Mixture]) -> list[RecordFile]:
     return record_files(run.synthetic, needed, subject) if needed else []
 
 
+def row_result(run: Run, row: Mixture, repeat: int) -> Optional[dict[str, Any]]:
+    """Returns a finished row's result in one repeat, None if it is not finished.
+
+    One that was trained with other settings is not: rows compare with their like alone.
+    """
+    return read_kept(result_path(run, row, repeat), settings_of(run.config))
+
+
 def result_path(run: Run, row: Mixture, repeat: int) -> Path:
-    """Returns where a row's result is kept; the file exists only when the row is finished."""
+    """Returns where a row's result in one repeat is kept."""
     return run.path / "rows" / f"{_stage(row, repeat)}.json"
+
+
+def settings_of(config: Table5Config) -> dict[str, Any]:
+    """Returns the settings that a row's result depends on."""
+    others = ("max_draws", "evaluation_batch_size", "resamples")
+    return {key: value for key, value in asdict(config).items() if key not in others}
 
 
 def _stage(row: Mixture, repeat: int) -> str:
@@ -82,6 +103,7 @@ class Bench:
         run: of the table.
         real, synthetic: files of the slices.
         system: the segmenter.
+        test: slices of the held-out patients.
         steps: its compiled inner loop.
         find: its compiled `synthesize`.
     """
@@ -90,6 +112,7 @@ class Bench:
     real: Sequence[RecordFile]
     synthetic: Sequence[RecordFile]
     system: Segmentation
+    test: Slices
     steps: CompiledSteps
     find: Any
 
@@ -99,7 +122,8 @@ class Bench:
         system = _build(run, 0)
         real = subject_files(run.prepared, run.split.train)
         steps = CompiledSteps(system, run.strategy)
-        return cls(run, real, synthetic, system, steps, compiled(system.synthesize))
+        test = real_slices(run.prepared, run.split.test)
+        return cls(run, real, synthetic, system, test, steps, compiled(system.synthesize))
 
     def sources(self, repeat: int) -> Sources:
         """Returns what a repeat's sets are mixed from; each repeat has its own part of the real."""
@@ -129,17 +153,14 @@ class Bench:
             return {
                 "no": row.no,
                 "repeat": repeat,
-                "training_slices": [kept(phase.files) for phase in phases],
+                "training_slices": [number_kept(phase.files) for phase in phases],
                 "presented_slices": [phase.examples for phase in phases],
                 "seconds": round(time.monotonic() - started, 1),  # of the last start
-                **score(self._found, self._test(), np.array(run.prepared.subject_ids)),
+                **score(self._found, self.test, np.array(run.prepared.subject_ids)),
             }
 
         if run.writes:
-            kept_result(result_path(run, row, repeat), result)
-
-    def _test(self):
-        return real_slices(self.run.prepared, self.run.split.test)
+            kept(result_path(run, row, repeat), result, settings_of(run.config))
 
     def _found(self, images: np.ndarray) -> np.ndarray:
         """Returns the labels [N,H,W,K] that the segmenter's K networks find in images [N,H,W,4]."""

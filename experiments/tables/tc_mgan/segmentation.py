@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,22 @@ def _row(key: str, title: str, dice_mean: float, spread: float) -> Row:
     return Row(key, title, paper, f"TC-MGAN Table 2, {title}")
 
 
+def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
+    """Returns in words whether the paper's order holds."""
+    alone, ours, real = (
+        table.value(figures, row, "dice") for row in (ONLY_T2, "tc_mgan", ALL_REAL)
+    )
+    holds = "holds" if alone <= ours <= real else "does not hold"
+    return [
+        f"The order only T2 <= T2 + TC-MGAN <= four real modalities {holds}: {alone:.3f}, "
+        f"{ours:.3f}, {real:.3f}.",
+        f"TC-MGAN closes {(ours - alone) / (real - alone):.0%} of the gap between T2 alone and all "
+        "real modalities (paper: 25%)."
+        if real > alone
+        else "All real modalities are no better than T2 alone: there is no gap to close.",
+    ]
+
+
 # Mean and standard deviation over slices; the names of the paper's rows are inferred.
 TABLE = Table(
     "table2_tc_mgan",
@@ -73,30 +89,34 @@ TABLE = Table(
     paper_note="The paper's numbers are of BraTS 2018, with row names inferred from its text; "
     "differences are ours - paper.",
     ledger={"Dice": "dice", "standard deviation": "dice_std"},
+    claims=findings,
 )
 TITLE = {row.key: row.title for row in TABLE.rows}
 
 
 def write(run: Run) -> None:
     """Writes table2_tc_mgan.{csv,md,png} and the keys `table2_tc_mgan/...` of metrics.json."""
-    for row in TITLE:
-        if not TABLE.measured(run.read_metrics(), row):
-            scores = score_row(run, row)
-            values = {"dice": scores.mean(), "dice_std": scores.std(), "slices": len(scores)}
-            run.update_metrics({f"table2_tc_mgan/{row}/{k}": v for k, v in values.items()})
-        shutil.rmtree(run.path / "translated" / row, ignore_errors=True)  # gigabytes
-    figures = run.read_metrics()
-    TABLE.write(run, findings(figures), ("One training of each U-Net, on one device.",))
-    chart = bar_panels(*TABLE.bars(figures, "rows"), note=f"this run: {run.data_note}")
+
+    def measure(row: str) -> dict[str, float]:
+        scores = score_row(run, row)
+        shutil.rmtree(_folder(run, row), ignore_errors=True)  # gigabytes
+        return {"dice": scores.mean(), "dice_std": scores.std(), "slices": len(scores)}
+
+    TABLE.measure(run, measure, asdict(run.config))
+    TABLE.write(run, ("One training of each U-Net, on one device.",))
+    bars = TABLE.bars(run.read_metrics(), "rows")
+    chart = bar_panels(*bars, note=f"this run: {run.data_note}")
     save_figure(chart, run.path / "table2_tc_mgan.png")
+
+
+def _folder(run: Run, row: str) -> Path:
+    return run.path / "translated" / row
 
 
 def score_row(run: Run, row: str) -> np.ndarray:
     """Trains a row's U-Net and returns its Dice of each held-out slice [N]."""
     if row in run.sources:
-        run = run.changed(
-            prepared=translated_slices(run.sources[row], run.path / "translated" / row)
-        )
+        run = run.changed(prepared=translated_slices(run.sources[row], _folder(run, row)))
     with run.strategy.scope():
         tf.keras.utils.set_random_seed(_seed(run))
         system = Segmenter(run.config.unet, "source" if row == ONLY_T2 else "four_channel")
@@ -159,22 +179,6 @@ def _write(path: Path, slices: Slices, translated: np.ndarray) -> None:
             rows = zip(images, slices.label.astype(np.uint8), slices.subjects, slices.index)
             for image, label, subject, index in rows:
                 writer.write(serialize_record(image, label, (subject, index)))
-
-
-def findings(figures: Mapping[str, float]) -> list[str]:
-    """Returns in words whether the paper's order holds."""
-    alone, ours, real = (
-        TABLE.value(figures, row, "dice") for row in (ONLY_T2, "tc_mgan", ALL_REAL)
-    )
-    holds = "holds" if alone <= ours <= real else "does not hold"
-    return [
-        f"The order only T2 <= T2 + TC-MGAN <= four real modalities {holds}: {alone:.3f}, "
-        f"{ours:.3f}, {real:.3f}.",
-        f"TC-MGAN closes {(ours - alone) / (real - alone):.0%} of the gap between T2 alone and all "
-        "real modalities (paper: 25%)."
-        if real > alone
-        else "All real modalities are no better than T2 alone: there is no gap to close.",
-    ]
 
 
 def check(request: Request, strategy: tf.distribute.Strategy) -> None:

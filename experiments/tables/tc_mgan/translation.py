@@ -48,6 +48,21 @@ def _paper(variant: str) -> dict[str, float]:
     }
 
 
+def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
+    """Returns the variants' order by each figure's mean over modalities, and the paper's."""
+    orders = []
+    for metric in table.metrics:
+        means = {row.title: table.value(figures, row.key, metric.key) for row in table.rows}
+        orders.append(f"`{metric.key}`, mean over modalities: {_ranking(means)}.")
+    paper = {TITLES[variant]: np.mean(psnr) for variant, (psnr, _) in PAPER.items()}
+    return [*orders, f"The paper's order by mean PSNR: {_ranking(paper)}."]
+
+
+def _ranking(values: Mapping[str, float]) -> str:
+    ranked = pd.Series(values).sort_values(ascending=False)
+    return " > ".join(f"{name} {value:.3f}" for name, value in ranked.items())
+
+
 TABLE = Table(
     "table1_tc_mgan",
     "TC-MGAN, Table 1: T2 translated by the four variants",
@@ -89,36 +104,21 @@ TABLE = Table(
         for modality in TARGETS
         for word, metric in zip(("PSNR", "SSIM"), PRINTED)
     },
+    claims=findings,
 )
 
 
 def write(run: Run) -> None:
     """Writes table1_tc_mgan.{csv,md,png} and the keys `table1_tc_mgan/...` of metrics.json."""
-    run.update_metrics(
-        {
-            f"table1_tc_mgan/{variant}/{key.split('/', 1)[1]}": value
-            for variant, source in run.sources.items()
-            for key, value in source.read_metrics().items()
-            if key.startswith("translation/")
-        }
-    )
-    TABLE.write(run, findings(run.read_metrics()), ("One run of each variant.",))
+
+    def measure(variant: str) -> dict[str, float]:
+        figures = run.sources[variant].read_metrics().items()
+        start = "translation/"
+        return {key[len(start) :]: value for key, value in figures if key.startswith(start)}
+
+    TABLE.measure(run, measure, {})
+    TABLE.write(run, ("One run of each variant.",))
     write_png(run.path / "table1_tc_mgan.png", strip(run))
-
-
-def findings(figures: Mapping[str, float]) -> list[str]:
-    """Returns the variants' order by each figure's mean over modalities, and the paper's."""
-    orders = []
-    for metric in TABLE.metrics:
-        means = {row.title: TABLE.value(figures, row.key, metric.key) for row in TABLE.rows}
-        orders.append(f"`{metric.key}`, mean over modalities: {_ranking(means)}.")
-    paper = {TITLES[variant]: np.mean(psnr) for variant, (psnr, _) in PAPER.items()}
-    return [*orders, f"The paper's order by mean PSNR: {_ranking(paper)}."]
-
-
-def _ranking(values: Mapping[str, float]) -> str:
-    ranked = pd.Series(values).sort_values(ascending=False)
-    return " > ".join(f"{name} {value:.3f}" for name, value in ranked.items())
 
 
 def strip(run: Run) -> np.ndarray:

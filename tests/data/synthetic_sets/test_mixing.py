@@ -9,7 +9,14 @@ import tensorflow as tf
 from data.brats.dataset import BRATS
 from data.pipeline import RecordFile
 from data.shards import serialize_record
-from data.synthetic_sets.mixing import Phase, Sources, kept, mixed_batches, pool, subset_ranks
+from data.synthetic_sets.mixing import (
+    Phase,
+    Sources,
+    mixed_batches,
+    number_kept,
+    pool,
+    subset_ranks,
+)
 from utils.errors import UserError
 
 SIZE = (16, 16)
@@ -85,7 +92,7 @@ def test_an_unknown_rule_is_refused():
 )
 def test_a_pass_holds_every_slice_of_the_mixture_once(sources, amounts, sizes):
     files = pool(sources, **amounts)
-    assert kept(files) == sum(sizes)
+    assert number_kept(files) == sum(sizes)
     order = seen([Phase(files, 0)], sum(sizes) // 4)
     real = [pair for pair in order if pair[0] != SYNTHETIC]
     synthetic = sorted(number for subject, number in order if subject == SYNTHETIC)

@@ -173,7 +173,7 @@ def test_a_seed_may_change_where_it_makes_no_data(begun, tmp_path):
 def test_the_data_of_a_tables_main_run_may_move(begun, tmp_path):
     begin(begun, "tiny", AUDIT_PRIVACY.presets["tiny"], run=str(tmp_path / "main"))
     moved = resume(begun, f"--data={tmp_path}", script=AUDIT_PRIVACY)
-    assert (moved.data, moved.source) == (tmp_path, tmp_path / "main")
+    assert (moved.data, moved.run) == (tmp_path, tmp_path / "main")
 
 
 def test_a_stop_before_the_change_is_recorded_needs_the_same_command(begun, capsys):
@@ -256,5 +256,5 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
     stricter = replace(TINY, dataset=replace(TINY.dataset, min_dice=0.9))
     assert not build(stricter) and build(stricter)
     assert not build(stricter, seed=1)
-    monkeypatch.setattr(dataset, "checkpoint_index", lambda folder: b"7")
+    monkeypatch.setattr(Run, "weights_hash", lambda run, stage: "7")
     assert not build(stricter, seed=1)

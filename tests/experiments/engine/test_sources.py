@@ -65,7 +65,7 @@ def run(experiment: Experiment, *words) -> int:
 def test_a_named_run_gives_preset_data_and_split(tiny_run, tmp_path):
     words = ("--run", tiny_run, "--out", tmp_path / "out", "--rows", "1,3", "--no-more", 2)
     request = read(*words)
-    assert (request.preset, request.source) == ("tiny", tiny_run)
+    assert (request.preset, request.run) == ("tiny", tiny_run)
     assert request.options == {"rows": "1,3", "no_more": 2}
     assert request.command.endswith("--resume --rows 1,3 --no-more 2")
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
@@ -74,6 +74,19 @@ def test_a_named_run_gives_preset_data_and_split(tiny_run, tmp_path):
     assert table.split.train and table.source.config.phantom_subjects == 2
     assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
     assert not (tmp_path / "out").exists()
+
+
+def test_a_script_without_the_usual_presets_has_its_first(tiny_run, tmp_path, capsys):
+    table = replace(TABLE, presets={"one": CONFIG, "two": CONFIG})
+    for words in ((), ("--data", tmp_path), ("--run", tiny_run)):
+        made = run_of(table, *words)
+        assert made.request.preset == "one" and "--preset one" in command(made)
+    with pytest.raises(SystemExit):
+        main(table, ["--preset", "demo"])
+    assert main(table, ["--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "invalid choice: 'demo'" in error
+    assert "train_brats.py has no preset one to make a main run with; name a finished" in error
 
 
 def test_an_unfinished_run_is_refused(tiny_run, tmp_path):

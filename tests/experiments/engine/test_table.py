@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.engine.table import Metric, Row, Table, kept
+from experiments.engine.table import Metric, Row, Table
+from utils.errors import UserError
 from utils.reporting.tables import markdown_table
 from utils.runs.files import read_json
+from utils.runs.run_directory import RunDirectory
 
 TABLE = Table(
     "t",
@@ -88,18 +90,38 @@ def test_bars_are_grouped_by_parts_or_by_rows():
     np.testing.assert_equal(series, {"this run": [0.75, 0.25], "paper": [0.5, np.nan]})
 
 
-def test_a_result_is_measured_once_and_again_with_other_settings(tmp_path):
-    path, count = tmp_path / "rows" / "a.json", iter(range(9))
+def test_rows_are_measured_once_and_again_with_other_settings(tmp_path):
+    run, measured = RunDirectory(tmp_path), []
+    run.update_metrics({"t/a/old": 1.0, "t/ab/n": 9.0, "other": 2.0})
 
-    def measure() -> dict:
-        return {"count": next(count)}
+    def measure(row: str) -> dict[str, float]:
+        measured.append(row)
+        if row == "c":
+            raise KeyboardInterrupt
+        return {"n": len(measured), "T1/dice": np.float32(0.5), "dice": np.nan}
 
-    assert [kept(path, measure), kept(path, measure)] == [{"count": 0}] * 2
-    found = [kept(path, measure, settings) for settings in ({"x": 1}, {"x": 1}, {"x": 2})]
-    assert [one["count"] for one in found] == [1, 1, 2]
-    with pytest.raises(ZeroDivisionError):
-        kept(path, lambda: {"count": 1 / 0}, {"x": 3})
-    assert read_json(path) == {"settings": {"x": 2}, "count": 2}
-    with pytest.raises(ZeroDivisionError):
-        kept(tmp_path / "rows" / "b.json", lambda: 1 / 0)
-    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+    for settings, expected in (({"x": 1}, "abc"), ({"x": 1}, "c"), ({"x": 2}, "abc")):
+        measured.clear()
+        with pytest.raises(KeyboardInterrupt):
+            TABLE.measure(run, measure, settings)
+        assert "".join(measured) == expected
+    assert read_json(tmp_path / "rows" / "a.json") == {
+        "settings": {"x": 2},
+        "n": 1.0,
+        "T1/dice": 0.5,
+    }
+    others = {"t/ab/n": 9.0, "other": 2.0}
+    rows = {"t/a/n": 1, "t/a/T1/dice": 0.5, "t/b/n": 2, "t/b/T1/dice": 0.5}
+    assert run.read_metrics() == {**others, **rows}
+    measured.clear()
+    TABLE.measure(run, measure, {"x": 2}, ["a", "b"], {"a": "same", "b": "same"}.get)
+    assert measured == ["a"] and run.read_metrics()["t/b/n"] == 1
+
+
+def test_a_table_without_any_figure_is_refused_in_a_sentence(tmp_path):
+    nothing = {"t/a/other": 1.0, "t/a/dice": np.nan}
+    for show in (TABLE.frame, TABLE.bars):
+        with pytest.raises(UserError, match="A table: no row has a figure yet; run the stages"):
+            show(nothing)
+    panels, _ = TABLE.bars({"t/a/n": 8.0})  # what nothing was measured of has no panel
+    assert panels == {}

@@ -11,10 +11,10 @@ from data.slice_sets import Slices
 from experiments.configs.table3 import TINY
 from experiments.tables.quality import (
     TITLES,
-    _crop_jobs,
+    _crop_pairs,
     _warnings,
+    by_modality,
     findings,
-    flat_metrics,
     measured_table,
     strip,
 )
@@ -32,11 +32,15 @@ VALUES = {  # similarity, diversity, distance
     "ours_tumour": (0.5, 0.70, 4.0),
 }
 NAMES = ("ms_ssim_3_similarity", "ms_ssim_3_diversity", "frechet_texture")
+SIZE = (44, 44)  # pixels, which allow three scales
 FIGURES = {
-    system: {name: v + np.array([-0.1, 0.1, 0, 0]) for name, v in zip(NAMES, values)}
-    for system, values in VALUES.items()
+    f"table3/{system}/{key}": value
+    for i, (system, values) in enumerate(VALUES.items())
+    for key, value in {
+        **{"images": 100 + i, "held_out": 50},
+        **by_modality({n: v + np.array([-0.1, 0.1, 0, 0]) for n, v in zip(NAMES, values)}),
+    }.items()
 }
-SIZES = {system: (100 + i, 50) for i, system in enumerate(VALUES)}
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -44,7 +48,8 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_the_order_is_told_whatever_it_is():
-    similarity, diversity, distance = findings(FIGURES)
+    table = measured_table(SIZE, ["texture"])
+    similarity, diversity, distance, _ = findings(table, FIGURES)
     assert "Ours 0.4, SkrGAN* 0.3, GAN# 0.2 (real 0.5); the thesis' order" in similarity
     # Nearest to the real 0.40, not the smallest.
     assert "SkrGAN* 0.45, Ours 0.5, GAN# 0.1 (real 0.4); not the thesis' order" in diversity
@@ -52,8 +57,8 @@ def test_the_order_is_told_whatever_it_is():
 
 
 def test_the_table_has_means_modalities_and_the_thesis():
-    table = measured_table(FIGURES["ours"])
-    frame = table.frame(flat_metrics(FIGURES, SIZES))
+    table = measured_table(SIZE, ["texture"])
+    frame = table.frame(FIGURES)
     assert len(frame) == len(TITLES) * 5
     ours = frame[frame["title"] == "Ours"]
     assert list(ours["part"]) == ["", "T1", "T2", "T1c", "Flair"]
@@ -62,16 +67,24 @@ def test_the_table_has_means_modalities_and_the_thesis():
     assert list(printed)[0] == 0.727 and printed.isna().sum() == 4
     text = markdown_table(table.printed(frame[frame["part"] == ""]))
     assert "| GAN# | 103 | 50 | 0.200 | 0.561 | -0.361 | 0.100 | 9.000 |" in text
-    assert [text.split("`")[1] for text in table.definitions()] == ["images", "held_out", *NAMES]
-    assert table.frame(flat_metrics({"ours": FIGURES["ours"]}, SIZES))["row"].nunique() == 1
-    with_fid = measured_table(["frechet_inception"])
-    fid = flat_metrics({"ours": {"frechet_inception": np.full(4, 30.0)}}, SIZES)
-    assert with_fid.frame(fid)["paper_frechet_inception"][0] == 22.27
+    assert [text.split("`")[1] for text in table.definitions()] == [
+        "images",
+        "held_out",
+        *NAMES,
+        "kernel_texture",
+    ]
+    ours = {key: value for key, value in FIGURES.items() if key.startswith("table3/ours/")}
+    assert table.frame(ours)["row"].nunique() == 1
+    with_fid = measured_table(SIZE, ["texture", "inception"])
+    assert (
+        with_fid.frame({"table3/ours/frechet_inception": 30.0})["paper_frechet_inception"][0]
+        == 22.27
+    )
 
 
 def test_too_few_slices_are_told_for_each_extractor():
     def text(count: int, *extractors: str) -> str:
-        return " ".join(_warnings([f"frechet_{x}" for x in extractors], {"ours": (99, count)}))
+        return " ".join(_warnings(extractors, min(99, count)))
 
     assert (
         text(98, "texture")
@@ -80,10 +93,10 @@ def test_too_few_slices_are_told_for_each_extractor():
     )
     assert "Caution: 19 slices are fewer than 19" not in text(20, "texture")
     assert "singular" in text(19, "texture")
-    few = " ".join(_warnings(["frechet_inception"], {"ours": (2048, 2049)}))
+    few = " ".join(_warnings(["inception"], 2048))
     caution = "fewer than 2048 inception features need"
     assert caution in few and "texture features need" not in few and "FID is absent" not in few
-    assert not _warnings(["frechet_inception"], {"ours": (2049, 2049)})
+    assert not _warnings(["inception"], 2049)
     assert caution not in text(99, "texture")
 
 
@@ -92,24 +105,16 @@ def test_crops_are_equally_many_and_left_out_where_there_are_none():
     label = np.zeros((4, 11, 11), int)
     images = noise(4, 11, 11, 4)
     without = Slices(images, label)
-    assert not _crop_jobs({"real": without, "ours": without}, without, config)
+    assert not _crop_pairs({"real": without, "ours": without}, without, config)
     label = label.copy()
     label[:3, 2:5, 2:5] = 1
     real, ours = Slices(images, label, subjects=np.arange(4)), Slices(images[1:], label[1:])
-    jobs = _crop_jobs({"real": real, "ours": ours}, real, config)
+    jobs = _crop_pairs({"real": real, "ours": ours}, real, config)
     assert {name: tuple(map(len, pair)) for name, pair in jobs.items()} == {
         "real_tumour": (2, 2),
         "ours_tumour": (2, 2),
     }
     assert jobs["real_tumour"][0].subjects.tolist() == [0, 1]
-
-
-def test_metrics_have_a_key_per_system_and_modality():
-    metrics = flat_metrics(FIGURES, SIZES)
-    assert metrics["table3/gan_sharp/images"] == 103
-    assert metrics["table3/ours/frechet_texture"] == pytest.approx(3)
-    assert metrics["table3/ours/T2/frechet_texture"] == pytest.approx(3.1)
-    assert len(metrics) == len(VALUES) * (2 + len(NAMES) * 5)
 
 
 def test_the_strip_shows_every_system_and_modality():

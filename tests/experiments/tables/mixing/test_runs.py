@@ -8,11 +8,12 @@ import shutil
 import pandas as pd
 import pytest
 
+from experiments.configs.table5 import TINY
 from experiments.engine.cli import main
 from experiments.tables.mixing import training
 from experiments.tables.mixing.rows import choose_rows
 from experiments.tables.mixing.table import TABLE5
-from experiments.tables.mixing.training import Bench, result_path, train_rows
+from experiments.tables.mixing.training import Bench, result_path, settings_of, train_rows
 from utils.runs.files import write_json
 from utils.runs.run_directory import RunDirectory
 from utils.training.signals import Interrupted
@@ -58,7 +59,8 @@ def test_only_the_worker_that_writes_removes_a_rows_checkpoint(tmp_path, monkeyp
     rows = choose_rows("1")
     for writes in (False, True):
         run = RunDirectory(tmp_path, writes)
-        write_json(result_path(run, rows[0], 0), {})
+        run.config = TINY
+        write_json(result_path(run, rows[0], 0), {"settings": settings_of(TINY)})
         folder = run.checkpoints("row_01_seed_0")
         folder.mkdir(parents=True, exist_ok=True)
         train_rows(run, rows, 1)

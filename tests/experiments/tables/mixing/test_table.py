@@ -13,7 +13,7 @@ import pytest
 from data.pipeline import RecordFile
 from data.slice_sets import Slices
 from data.synthetic_sets.building import SyntheticConfig
-from data.synthetic_sets.mixing import Sources, kept, subset_ranks
+from data.synthetic_sets.mixing import Sources, number_kept, subset_ranks
 from experiments.configs.table5 import PRESETS, THESIS
 from experiments.tables.mixing import synthetic as synthetic_module
 from experiments.tables.mixing.chart import FAMILIES, draw_table5
@@ -66,10 +66,10 @@ def test_every_row_presents_equally_many_slices():
         phases = row.phases(sources, 8000)
         assert sum(phase.examples for phase in phases) == 8000
         amounts = 200 * (row.real + row.synthetic + row.enhanced)
-        assert sum(kept(phase.files) for phase in phases) == round(amounts)
+        assert sum(number_kept(phase.files) for phase in phases) == round(amounts)
     switch = {no: BY_NO[no].phases(sources, 8000)[0].examples for no in ("6", "8", "24", "25")}
     assert switch == {"6": 7200, "8": 7200, "24": 4000, "25": 4000}
-    assert kept(BY_NO["24"].phases(sources, 10)[0].files) == 200
+    assert number_kept(BY_NO["24"].phases(sources, 10)[0].files) == 200
     assert str(BY_NO["25"].phases(sources, 10)[0].files[0].path) == "s0"
 
 
@@ -123,8 +123,9 @@ def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
     assert scored["patients"]["b"] == {"slices": 1, "dice": 1.0, "mse": 0.0, "dice_wt": None}
     assert scored["figures"]["dice_wt"] == pytest.approx(0.75)
     path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 1)
-    write_json(path, {"no": "7", "repeat": 1, **scored})
-    frame = read_results(path.parent, ROWS)
+    write_json(path, {"settings": {"x": 1}, "no": "7", "repeat": 1, **scored})
+    assert read_results(path.parent, ROWS, {"x": 2}).empty  # of another training
+    frame = read_results(path.parent, ROWS, {"x": 1})
     assert frame["repeat"].tolist() == [1, 1] and frame["no"].tolist() == ["7", "7"]
     assert summarise(frame)["dice"].tolist() == pytest.approx([(0.75 * 2 + 1) / 3], abs=1e-5)
     assert summarise(frame)["dice_wt"].tolist() == [0.75]  # of the patient that has one
