@@ -36,13 +36,13 @@ class Baseline(GANSystem):
             # 1. Each G_i makes its modality, of noise (GAN#) or of the inverted map (SkrGAN*).
             generated = self.synthesize(batch)["images"]
             # 2. Each D_i against its G_i (least squares), and the error to the real slice.
-            terms_g, terms_d, accuracy = self._terms(batch["images"], generated)
+            terms_g, terms_d, accuracy = self.terms(batch["images"], generated)
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
         # 3. All networks at once, from one forward pass.
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
-    def _terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms, Terms]:
-        """Terms of G, terms of D, accuracies of D for real and generated images [B,H,W,4]."""
+    def terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms, Terms]:
+        """Returns terms of G and D, and accuracies of D, for real and generated images [B,H,W,4]."""
         c, scores = self.config, []
         for i, modality in enumerate(MODALITIES):
             pair = tf.concat([images[..., i : i + 1], generated[..., i : i + 1]], axis=0)

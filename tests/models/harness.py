@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from data.brats.dataset import BRATS
-from experiments.engine.plan import step_memory
+from data.brats.slices import SliceConfig
+from experiments.engine import plan
+from experiments.engine.experiment import Experiment, Training
+from experiments.engine.request import Request
 from models.system import GANSystem
 from tests.devices import mirrored_strategy
 from tests.models.toys import assert_all_move, assert_step_equals, descend, random_batch, values
 from utils.training.checkpoints import Checkpoints
+from utils.training.trainer import Schedule
 
-LONG = ("two_devices", "resuming", "mixed_precision", "memory")
+LONG = ("two_devices", "resuming", "mixed_precision", "dry_run")
 
 
 class SystemTests:
@@ -157,15 +164,52 @@ class SystemTests:
         assert np.all(np.isfinite(weights(system))) and np.any(weights(system) != before)
         return system
 
-    def test_memory(self):
-        """The estimate has weights, also of guides, moments and the optimisers' settings."""
-        system = self._built()
-        memory = step_memory(system, BRATS, 1, self.size)
+    def test_dry_run(self, capsys, monkeypatch):
+        """It prints networks, their optimisers, and memory: weights, also of guides, and moments."""
+        estimated = []
+
+        def estimate(*arguments) -> plan.Memory:
+            estimated.append((arguments[0], plan_memory(*arguments)))
+            return estimated[-1][1]
+
+        plan_memory = plan.step_memory
+        monkeypatch.setattr(plan, "step_memory", estimate)
+        plan.print_plan(*self._request(), replicas=1)
+        ((system, memory),) = estimated
+        text = capsys.readouterr().out
+        mib = [f"{size / 2**20:,.0f}" for size in (sum(memory), memory.kept)]
+        assert re.search(rf"\n  system +3 steps of batch 1  {mib[0]} MiB, {mib[1]} of it", text)
+        group_of = {net: group for group, nets in system.groups.items() for net in nets}
+        for name, network in system.networks.items():
+            count = sum(v.shape.num_elements() for v in network.trainable_variables)
+            words = rf"\n{re.escape(name)} +{count:,} +{type(system).__name__} "
+            assert re.search(words + group_of.get(name, ""), text)
         kept = variables_of([*system.networks.values(), *self.guides(system)])
         kept += [v for group in system.groups for v in 2 * system.variables(group)]
         settings = memory.kept - 4 * sum(v.shape.num_elements() for v in kept)
         assert 0 <= settings < 100 * len(system.groups)
         assert memory.step > 4 * np.prod(self.size)
+
+    def _request(self) -> tuple[Experiment, Request]:
+        """An experiment of one stage, which trains the system, and a request for it."""
+        stage = Training(
+            "system",
+            build=lambda run: self._built(),
+            batches=lambda run, training: None,
+            schedule=lambda run, name: Schedule(steps=3, batch_size=1),
+        )
+        config = Settings()
+        data = replace(BRATS, size=lambda slicing: self.size)
+        experiment = Experiment("train.py", "", {"tiny": config}, (stage,), data=data)
+        return experiment, Request(Path("out"), config, "tiny", stages=("system",))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a plan reads of a configuration."""
+
+    slicing: SliceConfig = SliceConfig()
+    seed: int = 0
 
 
 def _slow(test):

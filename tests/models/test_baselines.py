@@ -68,7 +68,7 @@ def test_a_discriminator_judges_its_own_modality_alone():
     gradients = []
     for real in (images, changed):
         with tf.GradientTape() as tape:
-            loss = tf.add_n(list(system._terms(real, generated)[1].values()))
+            loss = tf.add_n(list(system.terms(real, generated)[1].values()))
         gradients.append(tape.gradient(loss, kernels))
     same = [np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(*gradients)]
     assert same == [True, True, False, True]

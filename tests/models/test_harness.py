@@ -58,13 +58,16 @@ def meddle(self, tape, losses):
         ("two_devices", "loss", staticmethod(tf.reduce_sum)),
         ("resuming", "loss", lambda self, x: self.updates * tf.reduce_mean(x)),
         ("mixed_precision", "loss", lambda self, x: tf.cast(tf.reduce_mean(x), tf.bfloat16)),
-        ("memory", "loss", lambda self, x: tf.reduce_mean(x) + tf.reduce_sum(self.unknown)),
+        ("dry_run", "loss", lambda self, x: tf.reduce_mean(x) + tf.reduce_sum(self.unknown)),
     ],
 )
-def test_a_defect_is_found(test, name, defect, tmp_path):
+def test_a_defect_is_found(test, name, defect, tmp_path, capsys, monkeypatch):
     case = TestSound()
     case.kind = type("Defective", (Sound,), {name: defect})
-    arguments = {"networks": [case.kind()], "step": [case.kind()], "resuming": [tmp_path]}
+    arguments = {
+        **{"networks": [case.kind()], "step": [case.kind()]},
+        **{"resuming": [tmp_path], "dry_run": [capsys, monkeypatch]},
+    }
     with pytest.raises(AssertionError):
         getattr(case, f"test_{test}")(*arguments.get(test, []))
 

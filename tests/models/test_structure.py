@@ -96,7 +96,7 @@ class TestStructureGAN(SystemTests):
     groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
     parameters = {"E_s": 126_992, "G_s": 136_598, "G_m": 17_446, "D_z": 42_369, "D_s": 6_849}
     rate, split_rate = 0.1, 1e-4
-    slow = ("resuming", "memory")
+    slow = ("resuming", "dry_run")
     build, batch, reference = map(staticmethod, (tiny_structure, small_batch, reference_terms))
 
     @pytest.mark.slow

@@ -98,7 +98,7 @@ class TestTCMGANbw(TestTCMGAN):
 
     variant, in_turn, groups = "tc_mgan_bw", ("D", "G", "S"), {**TestTCMGAN.groups, "S": ["S"]}
     parameters = {**TestTCMGAN.parameters, "S": 6_393}
-    split_rate, slow = None, ("memory",)
+    split_rate, slow = None, ("dry_run",)
 
 
 class TestMGAN(TestTCMGAN):
