@@ -222,8 +222,7 @@ TABLE = Table(
 
 
 def write(run: Run) -> None:
-    error = run.source.read_metrics()["toy/error"]
-    TABLE.measure(run, lambda row: {"error": error}, settings={})
+    TABLE.measure(run, lambda row: {"error": run.source.read_metrics()["toy/error"]}, settings={})
     TABLE.write(run, notes=("One run.",))
 
 
