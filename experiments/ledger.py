@@ -1,9 +1,11 @@
-"""Write experiments/ledger.md: what the papers print beside what finished runs measured.
+"""Write the tables of docs/results.md: what the papers print beside what finished runs measured.
 
     python experiments/ledger.py RUN [RUN ...]       # run directories of table scripts
     python experiments/ledger.py                     # only adds rows for new experiments
 
 A row is replaced by the last run given that holds one of its numbers; the others stay as they are.
+The rows are kept in a CSV file beside the page. Of the page only what stands between the two marks
+is written.
 """
 
 from __future__ import annotations
@@ -31,29 +33,21 @@ from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
 from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
 from utils.config import flatten
 from utils.errors import UserError
-from utils.reporting.tables import MISSING, markdown_table
+from utils.reporting.tables import MISSING, bullets, markdown_table, page, write_table
 from utils.runs.environment import REPOSITORY
 from utils.runs.exits import exit_code
-from utils.runs.files import read_json, write_text
+from utils.runs.files import read_json
 from utils.runs.names import plain_name
 
-LEDGER = REPOSITORY / "experiments" / "ledger.md"
+PAGE = REPOSITORY / "docs" / "results.md"
 COLUMNS = (
     *("experiment", "paper", "command", "data", "seeds", "time"),
     *("paper value", "our value", "commit"),
 )
 NOT_RUN = "not run"
 SMALL = 1e-3  # numbers below are written with an exponent
-INTRODUCTION = """# Ledger: the papers' numbers beside ours
-
-Written by `python experiments/ledger.py RUN ...` from the runs' files; do not edit by hand.
-
-The phantom is a demonstration object made from MNI152 templates, not medical data: numbers on it
-say whether the pipeline works and nothing about BRATS 2015 (the thesis) or BraTS 2018 (TC-MGAN), on
-which the papers' numbers stand. RUN is a finished main run (a command of the thesis without --run
-makes one), DIR the folder of the data, PATH a file or folder that the command reads. A + behind a
-commit stands for changes that were not committed.
-"""
+BEGIN = "<!-- Written by `python experiments/ledger.py RUN ...` from here on: do not edit. -->"
+END = "<!-- Written by the command up to here. -->"
 
 
 EXPERIMENTS = (TABLE1, TABLE3, TABLE4, TABLE5, TABLE1_TC_MGAN, TABLE2_TC_MGAN)
@@ -118,7 +112,7 @@ def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
     git, data = run.environment["git"], run.data(experiment)
     return {
         **empty_line(line),
-        "command": f"`{_command(line, run)}`",
+        "command": _command(line, run),
         "data": names.get(data) or f"real ({plain_name(Path(data).name)})",
         "seeds": _seeds(prefix, run),
         "time": _time(run.metrics.get(f"{experiment.prefix}/seconds")),
@@ -175,22 +169,20 @@ def _time(seconds: Optional[float]) -> str:
     return MISSING if seconds is None else f"{max(seconds / 60, 0.1):.1f} min (whole table)"
 
 
-def read_ledger(path: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """Returns the lines of a ledger by experiment and paper row; none if there is no file.
+def read_rows(path: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """Returns the ledger's rows by experiment and the paper's row; none if there is no file.
 
-    Raises UserError for a file that is no ledger, or one with other columns.
+    Raises UserError for a file with other columns.
     """
     if not path.exists():
         return {}
-    lines = [x for x in path.read_text(encoding="utf-8").splitlines() if x.startswith("| ")]
-    cells = [line.strip("|").split(" | ") for line in lines]
-    table = [[cell.strip() for cell in row] for row in cells]
-    if not table or tuple(table[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in table):
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != COLUMNS:
         raise UserError(
-            f"{path} must be a ledger, with a table of the columns {', '.join(COLUMNS)}; give "
+            f"{path} must be the ledger's table, with the columns {', '.join(COLUMNS)}; give "
             "another --out, or delete the file and write it anew from all runs"
         )
-    return {(row[0], row[1]): dict(zip(COLUMNS, row)) for row in table[2:]}
+    return {(row["experiment"], row["paper"]): row for row in frame.to_dict("records")}
 
 
 def merge(old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[FinishedRun]) -> list[dict]:
@@ -204,18 +196,50 @@ def merge(old: Mapping[tuple[str, str], dict[str, str]], runs: Sequence[Finished
     return lines
 
 
-def update(path: Path, folders: Sequence[Path]) -> list[dict]:
-    """Rewrites a ledger file with the numbers of run directories; returns its lines.
+def tables(lines: Sequence[Mapping[str, str]]) -> str:
+    """Returns the ledger for people: per experiment a table, and how it was made, as Markdown."""
+    parts = []
+    for experiment in EXPERIMENTS:
+        own = [line for line in lines if line["experiment"] == experiment.prefix]
+        parts += [f"### {experiment.table.title}", experiment.table.paper_note]
+        columns = {"row": "paper", "paper": "paper value", "here": "our value"}
+        rows = [{title: line[key] for title, key in columns.items()} for line in own]
+        parts += [markdown_table(pd.DataFrame(rows)), bullets(_origins(own))]
+    return page(filter(None, parts))
 
-    Raises UserError for a folder that holds no number of any table.
+
+def _origins(lines: Sequence[Mapping[str, str]]) -> list[str]:
+    """Returns a sentence for every run behind some rows of one table."""
+    runs: dict[tuple[str, ...], list[str]] = {}
+    for line in (line for line in lines if line["our value"] != NOT_RUN):
+        run = tuple(line[name] for name in ("data", "seeds", "time", "commit"))
+        runs.setdefault(run, []).append(line["command"])
+    if not runs:
+        return ["Not run at this size."]
+    return [
+        f"Data: {data}; seeds: {seeds}; {time}; commit {commit}. Command of its first row, the "
+        f"others likewise: `{commands[0]}`"
+        for (data, seeds, time, commit), commands in runs.items()
+    ]
+
+
+def update(path: Path, folders: Sequence[Path]) -> list[dict]:
+    """Brings the numbers of run directories to a page and its CSV file; returns the rows.
+
+    Raises UserError for a folder that holds no number of any table, or a page without the marks.
     """
     runs = [read_run(folder) for folder in folders]
     for folder, run in zip(folders, runs):
         if not any(ledger_line(row, run) for row in ROWS):
             raise UserError(f"{folder} holds no number of a table; give runs of table scripts")
-    lines = merge(read_ledger(path), runs)
-    table = markdown_table(pd.DataFrame(lines, columns=COLUMNS))
-    write_text(path, f"{INTRODUCTION}\n{table}")
+    text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise UserError(f"{path} must hold the lines {BEGIN!r} and {END!r}; give another --out")
+    lines = merge(read_rows(path.with_suffix(".csv")), runs)
+    frame = pd.DataFrame(lines, columns=COLUMNS)
+    write_table(path, frame, f"{before}{BEGIN}\n\n{tables(lines)}\n{END}{after}")
     return lines
 
 
@@ -225,7 +249,7 @@ def main(argv: Sequence[str]) -> int:
         prog="python experiments/ledger.py", description=__doc__.split("\n")[0]
     )
     parser.add_argument("runs", nargs="*", type=Path, help="run directories of table scripts")
-    parser.add_argument("--out", type=Path, default=LEDGER, help="default: experiments/ledger.md")
+    parser.add_argument("--out", type=Path, default=PAGE, help="default: docs/results.md")
     options = parser.parse_args(argv)
 
     def work() -> None:

@@ -14,7 +14,10 @@ from utils.runs.environment import REPOSITORY
 
 PAGES = {
     page: page.read_text(encoding="utf-8")
-    for page in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+    for page in (
+        *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")),
+        *sorted((REPOSITORY / "docs").glob("*.md")),
+    )
 }
 TEXT = "\n\n".join(PAGES.values())
 CODE = re.findall(r"`([^`\n]+)`", TEXT)
@@ -67,4 +70,4 @@ def test_modules_exist(name):
 
 def test_servers_are_for_private_networks():
     """TensorBoard binds to localhost unless told otherwise; workers' ports have no password."""
-    assert "a private network only" in TEXT and "bind_all" not in TEXT
+    assert "in a private network only" in TEXT and "bind_all" not in TEXT

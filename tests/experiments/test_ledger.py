@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import ledger
-from experiments.ledger import COLUMNS, NOT_RUN, ROWS, main, read_ledger, update
+from experiments.ledger import BEGIN, COLUMNS, END, NOT_RUN, PAGE, ROWS, main, read_rows, update
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
 from utils.runs.files import read_json, write_json
@@ -17,6 +16,12 @@ SEVENTH = ("table5", "thesis Table 5, 7: 10 % real + 200 % synthetic, synthetic 
 OURS = ("table3", "thesis Table 3, BRATS MRI, Ours")
 MGAN = ("table1_tc_mgan", "TC-MGAN Table 1, MGAN (SSIM with data range 2)")
 PLACES = [(experiment.prefix, row.place) for experiment, row in ROWS]
+
+
+def rows_of(page: Path) -> dict:
+    return read_rows(page.with_suffix(".csv"))
+
+
 ONLY_T2 = ("table2_tc_mgan", "TC-MGAN Table 2, only T2")
 
 
@@ -45,7 +50,7 @@ def test_every_table_script_has_a_row_and_every_row_a_script():
 
 def test_the_papers_numbers_stand_there_without_a_run(tmp_path):
     update(tmp_path / "ledger.md", [])
-    lines = read_ledger(tmp_path / "ledger.md")
+    lines = rows_of(tmp_path / "ledger.md")
     assert list(lines) == PLACES
     assert {line["our value"] for line in lines.values()} == {NOT_RUN}
     assert lines[FIRST]["paper value"] == "MSE 0.026, Dice 0.915"
@@ -65,12 +70,11 @@ def test_a_run_fills_its_rows_and_leaves_the_others(tmp_path):
     metrics = {f"table5/row_01/{name}": value for name, value in (("dice", 0.5), ("mse", 0.25))}
     first = write_run(tmp_path / "a", {**metrics, "table5/row_01/seeds": 2, "table5/seconds": 90})
     update(path, [first])
-    line = read_ledger(path)[FIRST]
+    line = rows_of(path)[FIRST]
     assert line == {
         "experiment": "table5",
         "paper": FIRST[1],
-        "command": "`python experiments/table5_mixing.py --preset demo --rows 1 --seeds 2 "
-        "--seed=3`",
+        "command": "python experiments/table5_mixing.py --preset demo --rows 1 --seeds 2 --seed=3",
         "data": "phantom",
         "seeds": "2 (from 3)",
         "time": "1.5 min (whole table)",
@@ -80,7 +84,7 @@ def test_a_run_fills_its_rows_and_leaves_the_others(tmp_path):
     }
     second = {"table5/row_07/dice": 0.75, "table3/ours/ms_ssim_4_similarity": 0.5}
     update(path, [write_run(tmp_path / "b", second, data="/x/BRATS2015", modified=True)])
-    lines = read_ledger(path)
+    lines = rows_of(path)
     assert lines[FIRST] == line
     assert lines[SEVENTH]["our value"] == "Dice 0.750"
     assert (
@@ -100,9 +104,9 @@ def test_the_last_run_wins(tmp_path):
     ]
     update(tmp_path / "ledger.md", folders[:2])
     row = ("table4", "thesis Table 4, real")
-    assert read_ledger(tmp_path / "ledger.md")[row]["our value"] == "Dice 0.500"
+    assert rows_of(tmp_path / "ledger.md")[row]["our value"] == "Dice 0.500"
     update(tmp_path / "ledger.md", folders)
-    assert read_ledger(tmp_path / "ledger.md")[row]["our value"] == "Dice 1.23e+04"
+    assert rows_of(tmp_path / "ledger.md")[row]["our value"] == "Dice 1.23e+04"
 
 
 def test_the_main_run_tells_the_data(tmp_path):
@@ -114,7 +118,7 @@ def test_the_main_run_tells_the_data(tmp_path):
     row = ("table4", "thesis Table 4, real")
     for folder, data in ((named, "real (real)"), (lost, "unknown (the main run is gone)")):
         update(tmp_path / "ledger.md", [folder])
-        line = read_ledger(tmp_path / "ledger.md")[row]
+        line = rows_of(tmp_path / "ledger.md")[row]
         assert (line["data"], line["seeds"]) == (data, "1")
         assert " --preset demo --run RUN" in line["command"]
         assert ("--batch_size=2 --data DIR" in line["command"]) == (folder == named)
@@ -138,14 +142,14 @@ def test_a_table_without_a_main_run_tells_its_own_data_and_nested_seed(tmp_path)
         folders[1] / "config.json", {**read_json(folders[1] / "config.json"), "data": "/x/B"}
     )
     update(tmp_path / "ledger.md", folders)
-    lines = read_ledger(tmp_path / "ledger.md")
+    lines = rows_of(tmp_path / "ledger.md")
     one, two = lines[MGAN], lines[ONLY_T2]
     assert (one["our value"], one["data"]) == ("Flair SSIM 0.500, T1 PSNR 20.00", "phantom")
     command = "python experiments/table1_tc_mgan.py --preset demo --seed=3"
-    assert (one["command"], one["seeds"]) == (f"`{command}`", "1 (from 3)")
+    assert (one["command"], one["seeds"]) == (command, "1 (from 3)")
     assert (two["our value"], two["data"]) == ("Dice 0.250", "real (B)")
     words = "--preset demo --variants PATH --training.seed=4 --data DIR"
-    assert two["command"] == f"`python experiments/table2_tc_mgan.py {words}`"
+    assert two["command"] == f"python experiments/table2_tc_mgan.py {words}"
     assert two["seeds"] == "1 (from 4)"
 
 
@@ -161,15 +165,28 @@ def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert f"{len(ROWS)} rows, {len(ROWS)} not run" in capsys.readouterr().out
 
 
-def test_another_table_in_the_file_is_refused(tmp_path):
-    for text in ("| a | b |\n| --- | --- |\n| 1 | 2 |\n", "My thesis\n"):
-        (tmp_path / "ledger.md").write_text(text)
-        with pytest.raises(UserError, match="must be a ledger, with a table of the columns exp"):
-            update(tmp_path / "ledger.md", [])
-        assert (tmp_path / "ledger.md").read_text() == text
+def test_another_page_or_table_is_refused(tmp_path):
+    page, rows = tmp_path / "ledger.md", tmp_path / "ledger.csv"
+    for file, text in ((page, f"My thesis\n{BEGIN}\n"), (rows, "a,b\n1,2\n")):
+        file.write_text(text)
+        with pytest.raises(UserError, match=f"{file.name} must"):
+            update(page, [])
+        assert file.read_text() == text and len(list(tmp_path.iterdir())) == 1
+        file.unlink()
+
+
+def test_what_stands_around_the_tables_stays(tmp_path):
+    page = tmp_path / "ledger.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    update(page, [write_run(tmp_path / "a", {"table4/real/legacy_dice": 0.25})])
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n") and text.endswith(f"{END}\nafter\n")
+    assert "\nold\n" not in text and "| thesis Table 4, real | MSE 0.026, Dice 0.915 |" in text
+    assert "Data: phantom; seeds: 1 (from 3); -; commit 01234567. Command of its first" in text
+    assert "Not run at this size." in text  # the other tables
 
 
 def test_the_ledger_of_the_repository_is_complete():
-    lines = read_ledger(ledger.LEDGER)
+    lines = rows_of(PAGE)
     assert list(lines) == PLACES
     assert all(tuple(line) == COLUMNS for line in lines.values())
