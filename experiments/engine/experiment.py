@@ -103,7 +103,7 @@ class Training:
         name: of its folders, log lines and seeds, and on the command line.
         build: makes the system with its initial weights, under the run's strategy.
         batches: from (run, this stage) to the function that makes the batches, see `Run.pipeline`.
-        draw: sample pictures by name, from `system.synthesize` and fixed examples.
+        draw: sample pictures by name, from `system.synthesize`, fixed examples, and the data set.
         keys: of a batch that the system reads; default: all that slices with a label and maps have.
         learning_rate: the option that sets it, such as "structure.learning_rate".
         batch_size: the option that sets it, such as "schedule.structure.batch_size".

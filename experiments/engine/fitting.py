@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 PICTURE_EXAMPLES = 6
 
 Synthesize = Callable[[dict], dict]
-Draw = Callable[[Synthesize, dict], dict[str, np.ndarray]]
+Pictures = dict[str, np.ndarray]  # uint8 [H,W,3] by name
+Draw = Callable[[Synthesize, dict, DataSet], Pictures]
 Batches = Callable[[int], Iterable[dict[str, tf.Tensor]]]
 
 
@@ -55,7 +56,8 @@ def fit(
         outputs = synthesize(examples())
         pair = system.compared(outputs, examples())
         figures = {} if pair is None else collapse_figures(*pair)
-        return Samples(training.draw(lambda _: outputs, examples()), figures)
+        pictures = training.draw(lambda _: outputs, examples(), run.prepared.dataset)
+        return Samples(pictures, figures)
 
     def batches(step: int) -> Iterable[dict[str, tf.Tensor]]:
         dataset = distributed(run.strategy, schedule.batch_size, make, first_step=step)

@@ -8,10 +8,10 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from data.brats.names import MODALITIES
+from data.contract import DataSet
 from data.pipeline import number_of_slices
 from experiments.engine.experiment import Training
-from experiments.engine.fitting import Synthesize
+from experiments.engine.fitting import Pictures, Synthesize
 from experiments.engine.run import Run
 from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
@@ -41,10 +41,10 @@ def _batches(run: Run, training: Training) -> Callable:
     return run.pipeline(training, maps=run.source.config.maps)
 
 
-def _draw(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def _draw(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     images = synthesize(examples)["images"].numpy()
-    rows = [plain_row(images[..., i]) for i in range(len(MODALITIES))]
-    return {"samples": grid(rows, titles=MODALITIES)}
+    rows = [plain_row(images[..., i]) for i in range(len(dataset.channels))]
+    return {"samples": grid(rows, titles=dataset.channels)}
 
 
 def check_baselines(run: Run) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from data.brats.names import MODALITIES
 from data.slice_sets import Slices
 from data.synthetic_sets.building import Draft, MapSampler, random_maps
 from experiments.configs.figures import DIVERSITY, SAMPLES, WALK
@@ -157,7 +156,8 @@ def draw_samples(run: Run) -> None:
             "out"
         )
     chosen = np.sort(np.random.default_rng(config.seed).permutation(numbers)[: config.samples])
-    write_png(run.path / "figure16.png", sample_sheet(synthetic(source).choose(chosen)))
+    slices = synthetic(source).choose(chosen)
+    write_png(run.path / "figure16.png", sample_sheet(slices, source.prepared.dataset.channels))
     kept = "kept by the lesion filter" if config.selected else "unfiltered"
     _finish(
         run,
@@ -170,15 +170,15 @@ def draw_samples(run: Run) -> None:
     )
 
 
-def sample_sheet(slices: Slices) -> np.ndarray:
-    """Returns rows of masks (organ white), maps, labels and four modalities: uint8 [H,W,3]."""
+def sample_sheet(slices: Slices, channels: Sequence[str]) -> np.ndarray:
+    """Returns rows of masks (organ white), maps, labels and channels: uint8 [H,W,3]."""
     rows = [
         plain_row(1 - slices.outside),
         plain_row(slices.structure),
         label_row(slices.label),
-        *(plain_row(slices.images[..., i]) for i in range(len(MODALITIES))),
+        *(plain_row(slices.images[..., i]) for i in range(len(channels))),
     ]
-    return grid(rows, titles=("mask", "map", "label", *MODALITIES))
+    return grid(rows, titles=("mask", "map", "label", *channels))
 
 
 FIGURE14 = Experiment(

@@ -42,7 +42,7 @@ class Baseline(GANSystem):
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms, Terms]:
-        """Returns terms of G and D, and accuracies of D, for real and generated images [B,H,W,4]."""
+        """Returns terms of G and D, and accuracies of D, for real and made images [B,H,W,4]."""
         c, scores = self.config, []
         for i, modality in enumerate(MODALITIES):
             pair = tf.concat([images[..., i : i + 1], generated[..., i : i + 1]], axis=0)

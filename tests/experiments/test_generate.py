@@ -52,6 +52,7 @@ def halves(tiny_run, tmp_path_factory) -> list[Path]:
     return folders
 
 
+@pytest.mark.slow
 def test_two_shards_in_one_folder_are_the_set_of_one_process(run, tiny_run, halves, tmp_path, own):
     out = shutil.copytree(halves[0], tmp_path / "set")
     assert len(content(out)) == 4 * 2 + 1  # and made_with.json
@@ -59,6 +60,7 @@ def test_two_shards_in_one_folder_are_the_set_of_one_process(run, tiny_run, halv
     assert content(out) == own
 
 
+@pytest.mark.slow
 def test_folders_copied_together_are_finished_without_drawing(
     run, tiny_run, halves, tmp_path, own, monkeypatch, capsys
 ):

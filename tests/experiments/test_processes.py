@@ -80,12 +80,14 @@ def words_of(command: str) -> list[str]:
     return words
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_continue(stopped):
     assert stopped.code == 130 and "Traceback" not in stopped.error
     assert f"interrupted (segmentation at step {stopped.step} of {STEPS})" in stopped.error
     assert stopped.step < STEPS and stopped.saved
 
 
+@pytest.mark.slow
 def test_the_printed_command_completes_the_run(stopped):
     assert stopped.resumed == 0
     steps = [row["step"] for row in history(stopped.out, "segmentation")]

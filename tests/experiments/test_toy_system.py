@@ -159,7 +159,7 @@ def build_gan(run: Run) -> ToyGAN:
     return ToyGAN(run.config.toy, BRATS.size(run.config.slicing), T)
 
 
-def draw_samples(synthesize, examples):
+def draw_samples(synthesize, examples, dataset):
     pair = examples["images"], synthesize(examples)["images"]
     rows = [plain_row(images.numpy()[..., 0]) for images in pair]
     return {"slices": grid(rows, titles=("real", "made"))}

@@ -165,7 +165,7 @@ class SystemTests:
         return system
 
     def test_dry_run(self, capsys, monkeypatch):
-        """It prints networks, their optimisers, and memory: weights, also of guides, and moments."""
+        """It prints networks, optimisers and memory: weights, also of guides, and moments."""
         estimated = []
 
         def estimate(*arguments) -> plan.Memory:

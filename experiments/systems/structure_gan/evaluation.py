@@ -82,25 +82,27 @@ def find_labels(find: Callable[[dict], dict], images: np.ndarray, batch_size: in
 def segmentation_figures(
     dataset: DataSet, found: np.ndarray, label: np.ndarray, prefix: str = ""
 ) -> dict[str, float]:
-    """Returns `segmentation_metrics` of labels [N,H,W,M] against [N,H,W], and their means.
+    """Returns `segmentation_metrics` of labels [N,H,W,K] against [N,H,W], and their means.
 
-    Keys are `[<prefix>/]<modality>/<figure>` and `[<prefix>/]<figure>`; figures that do not exist,
-    such as the Dice of a class that never occurs, are left out.
+    Keys are `[<prefix>/]<figure>` and, of one network per modality, also
+    `[<prefix>/]<modality>/<figure>`; figures that do not exist, such as the Dice of a class that
+    never occurs, are left out.
     """
     place = f"{prefix}/" if prefix else ""
-    per_modality = [
+    per_network = [
         segmentation_metrics(
             found[..., i], label, dataset.num_classes, dataset.classes, dataset.regions
         )
-        for i in range(len(dataset.channels))
+        for i in range(found.shape[-1])
     ]
+    names = dataset.channels if len(per_network) == len(dataset.channels) else ()
     figures = {
         f"{place}{modality}/{key}": value
-        for modality, values in zip(dataset.channels, per_modality)
+        for modality, values in zip(names, per_network)
         for key, value in values.items()
     }
-    for key in per_modality[0]:
-        figures[f"{place}{key}"] = float(np.mean([values[key] for values in per_modality]))
+    for key in per_network[0]:
+        figures[f"{place}{key}"] = float(np.mean([values[key] for values in per_network]))
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from data.brats.names import MODALITIES
-from experiments.engine.fitting import Synthesize
+from data.contract import DataSet
+from experiments.engine.fitting import Pictures, Synthesize
 from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
 
 
-def draw_structure(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_structure(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """Extracted maps, their reconstructions, random maps, their masks."""
     outputs = synthesize(examples)
     maps = (examples["structure"], outputs["reconstructed"], outputs["structure"])
@@ -17,27 +17,27 @@ def draw_structure(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarr
     return {"maps": grid(rows, titles=("extracted", "decoded", "random", "outside"))}
 
 
-def draw_segmentation(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_segmentation(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """The true label, and the label that each modality's segmenter finds."""
     found = synthesize(examples)["labels"].numpy()
     rows = [label_row(examples["label"].numpy()[..., 0])]
-    rows += [label_row(found[..., i]) for i in range(len(MODALITIES))]
-    return {"labels": grid(rows, titles=("label", *MODALITIES))}
+    rows += [label_row(found[..., i]) for i in range(len(dataset.channels))]
+    return {"labels": grid(rows, titles=("label", *dataset.channels))}
 
 
-def draw_registration(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_registration(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """One example: row i holds modality i and its translations to the three others."""
     translations = synthesize(examples)["translations"].numpy()[0, ..., 0]  # [12,H,W]
     images = np.moveaxis(examples["images"].numpy()[0], -1, 0)
-    others = len(MODALITIES) - 1
+    others = len(dataset.channels) - 1
     rows = [
         plain_row(np.concatenate([images[i : i + 1], translations[i * others : (i + 1) * others]]))
-        for i in range(len(MODALITIES))
+        for i in range(len(dataset.channels))
     ]
-    return {"translations": grid(rows, titles=MODALITIES)}
+    return {"translations": grid(rows, titles=dataset.channels)}
 
 
-def draw_pretraining(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_pretraining(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """Real slices above their reconstructions from structure map and label."""
     label = examples["label"].numpy()[..., 0]
     rebuilt = synthesize(examples)["images"].numpy()
@@ -46,14 +46,14 @@ def draw_pretraining(synthesize: Synthesize, examples: dict) -> dict[str, np.nda
         slice_rows(examples["images"].numpy(), label), slice_rows(rebuilt, label)
     ):
         rows += [real, fake]
-    titles = [title for m in MODALITIES for title in (f"{m} real", f"{m} rebuilt")]
+    titles = [title for m in dataset.channels for title in (f"{m} real", f"{m} rebuilt")]
     return {"reconstructions": grid(rows, titles=("map", *titles))}
 
 
-def draw_synthesis(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_synthesis(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """Random maps, the four generated modalities with the label's outline, and the label."""
     label = examples["random_label"].numpy()[..., 0]
     images = synthesize(examples)["images"].numpy()
     rows = [plain_row(examples["random_structure"].numpy()[..., 0])]
     rows += slice_rows(images, label) + [label_row(label)]
-    return {"samples": grid(rows, titles=("map", *MODALITIES, "label"))}
+    return {"samples": grid(rows, titles=("map", *dataset.channels, "label"))}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from data.brats.names import LABEL_NAMES, MODALITIES
+from data.contract import DataSet
 from data.slice_sets import Slices
 from experiments.configs.privacy import AuditConfig
 from experiments.engine.report import add_trainings
@@ -36,8 +38,9 @@ def write_report(run: Run) -> None:
         f"Data: {run.data_note}. Real: held-out patients. Synthetic: the unfiltered set.",
     )
     report.add_table(summary_table(metrics), "Means over modalities")
-    report.add_table(segmentation_table(metrics), "Dice of the segmenters G_l, per modality")
-    _add_pictures(report, held_out(run), synthetic(run))
+    table = segmentation_table(metrics, run.prepared.dataset)
+    report.add_table(table, "Dice of the segmenters G_l, per modality")
+    _add_pictures(report, held_out(run), synthetic(run), run.prepared.dataset.channels)
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
     manifest = read_json(run.synthetic / "manifest.json")
     report.add_key_values(
@@ -54,13 +57,13 @@ def write_report(run: Run) -> None:
     report.write(run.report)
 
 
-def _add_pictures(report: Report, real: Slices, fake: Slices) -> None:
+def _add_pictures(report: Report, real: Slices, fake: Slices, channels: Sequence[str]) -> None:
     legend = "blue oedema, green non-enhancing, magenta enhancing, yellow necrosis"
     report.add_section("Samples", f"Outlines show the lesion label: {legend}.")
     rng = np.random.default_rng(0)
     with_lesion = np.flatnonzero(real.label.any(axis=(1, 2)))
     chosen = np.sort(rng.permutation(with_lesion)[:COLUMNS])
-    titles = [f"{m} {kind}" for m in MODALITIES for kind in ("real", "synthetic")]
+    titles = [f"{m} {kind}" for m in channels for kind in ("real", "synthetic")]
     rows: list[list[np.ndarray]] = []
     count = min(len(chosen), len(fake.images))
     real_rows = slice_rows(real.images[chosen[:count]], real.label[chosen[:count]])
@@ -69,7 +72,7 @@ def _add_pictures(report: Report, real: Slices, fake: Slices) -> None:
         rows += pair
     report.add_picture("Real above synthetic", "Columns are slices.", grid(rows, titles=titles))
     more = slice_rows(fake.images[:24:3], fake.label[:24:3])
-    report.add_picture("More synthetic samples", "", grid(more, titles=MODALITIES))
+    report.add_picture("More synthetic samples", "", grid(more, titles=channels))
     maps = {
         "extracted map": real.structure[chosen[:count]],
         "generated map": fake.structure[:count],
@@ -124,15 +127,15 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame(table).T.round(4)
 
 
-def segmentation_table(metrics: dict[str, float]) -> pd.DataFrame:
+def segmentation_table(metrics: dict[str, float], dataset: DataSet) -> pd.DataFrame:
     """Returns Dice per class and modality, real beside synthetic."""
-    columns = ["dice_wt", *(f"dice_{name}" for name in LABEL_NAMES[1:])]
+    columns = ["dice_wt", *(f"dice_{name}" for name in dataset.classes[1:])]
     rows = {
         f"{modality} {kind}": {
             column: metrics.get(f"segmentation/{kind}/{modality}/{column}", np.nan)
             for column in columns
         }
-        for modality in MODALITIES
+        for modality in dataset.channels
         for kind in ("real", "synthetic")
     }
     return pd.DataFrame(rows).T.round(3)

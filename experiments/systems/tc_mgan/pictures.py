@@ -7,19 +7,20 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from experiments.engine.fitting import Synthesize
+from data.contract import DataSet
+from experiments.engine.fitting import Pictures, Synthesize
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
 from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
 
 
-def draw_lesions(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_lesions(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """The label, and the probability of tumour that S finds in a random target modality."""
     found = synthesize(examples)["probabilities"].numpy()[..., 0]
     rows = [label_row(examples["label"].numpy()[..., 0]), plain_row(found)]
     return {"lesions": grid(rows, titles=("label", "tumour found"))}
 
 
-def draw_translations(synthesize: Synthesize, examples: dict) -> dict[str, np.ndarray]:
+def draw_translations(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """T2, and each target modality real above translated, lesion outlined."""
     return {"translations": translation_grid({"from T2": synthesize}, examples)}
 

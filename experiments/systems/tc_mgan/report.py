@@ -30,7 +30,8 @@ def write_translation_report(run: Run) -> None:
     )
     report.add_table(translation_table(run.read_metrics()), "Translated against real")
     examples = lesion_slices(run, COLUMNS)
-    (picture,) = draw_translations(run.trained("gan").synthesize, examples).values()
+    synthesize, dataset = run.trained("gan").synthesize, run.prepared.dataset
+    (picture,) = draw_translations(synthesize, examples, dataset).values()
     report.add_picture(
         "Held-out slices",
         "Columns are slices; outlines show the lesion label, which the generator does not see.",

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.brats.names import LABEL_NAMES, NUM_CLASSES, REGIONS
+from data.contract import DataSet
 from data.slice_sets import Slices
+from experiments.systems.structure_gan.evaluation import segmentation_figures
 from experiments.tables.mixing.rows import Mixture
-from utils.metrics.segmentation import segmentation_metrics
 from utils.runs.results import read_kept
 
 # Name in Table 5 -> name in `utils.metrics`.
@@ -20,7 +20,10 @@ SCORES = {"dice": "legacy_dice", "mse": "legacy_mse", "dice_wt": "dice_wt"}
 
 
 def score(
-    find: Callable[[np.ndarray], np.ndarray], test: Slices, patients: np.ndarray
+    find: Callable[[np.ndarray], np.ndarray],
+    test: Slices,
+    patients: np.ndarray,
+    dataset: DataSet,
 ) -> dict[str, Any]:
     """Returns `figures` of all test slices and `patients`, each one's number of slices and scores.
 
@@ -28,26 +31,18 @@ def score(
     slice of a patient defines is None.
 
     Args:
-        find: from images [N,H,W,4] to labels [N,H,W,K] of the segmenter's K networks.
+        find: from images [N,H,W,M] to labels [N,H,W,K] of the segmenter's K networks.
         test: the slices, with label and subjects.
         patients: names by the numbers of `test.subjects`.
+        dataset: what the labels are.
     """
     found, names, scores = find(test.images), patients[test.subjects], {}
     for name in np.unique(names):
         chosen = names == name
-        figures = _figures(found[chosen], test.label[chosen])
+        figures = segmentation_figures(dataset, found[chosen], test.label[chosen])
         values = {key: figures.get(metric) for key, metric in SCORES.items()}
         scores[str(name)] = {"slices": int(chosen.sum()), **values}
-    return {"figures": _figures(found, test.label), "patients": scores}
-
-
-def _figures(found: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    each = [
-        segmentation_metrics(found[..., i], label, NUM_CLASSES, LABEL_NAMES, REGIONS)
-        for i in range(found.shape[-1])
-    ]
-    means = {key: float(np.mean([figures[key] for figures in each])) for key in each[0]}
-    return {key: value for key, value in means.items() if np.isfinite(value)}
+    return {"figures": segmentation_figures(dataset, found, test.label), "patients": scores}
 
 
 def read_results(folder: Path, rows: Sequence[Mixture], settings: Any) -> pd.DataFrame:

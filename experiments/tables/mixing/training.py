@@ -149,6 +149,8 @@ class Bench:
         self._reset(repeat)
         training.perform(run, self.system, self.steps)
 
+        patients = np.array(run.prepared.subject_ids)
+
         def result() -> dict[str, Any]:
             return {
                 "no": row.no,
@@ -156,7 +158,7 @@ class Bench:
                 "training_slices": [number_kept(phase.files) for phase in phases],
                 "presented_slices": [phase.examples for phase in phases],
                 "seconds": round(time.monotonic() - started, 1),  # of the last start
-                **score(self._found, self.test, np.array(run.prepared.subject_ids)),
+                **score(self._found, self.test, patients, run.prepared.dataset),
             }
 
         if run.writes:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.brats.names import MODALITIES
 from experiments.systems.structure_gan import dataset, stages
 from experiments.systems.structure_gan.dataset import lesion_scorer
@@ -153,6 +154,6 @@ def test_tables_set_real_beside_synthetic():
     assert summary.loc["whole-tumour Dice (higher is better)"].tolist() == [0.8123, 0.75]
     share = summary.loc["share of intensity outside the mask (lower is better)"]
     assert np.isnan(share["real"]) and share["synthetic"] == 0.01
-    table = segmentation_table(metrics)
+    table = segmentation_table(metrics, BRATS)
     assert table.shape == (8, 5) and table.loc["T1c real", "dice_enhancing"] == 0.61
     assert table.notna().to_numpy().sum() == 1

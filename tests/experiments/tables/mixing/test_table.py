@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.brats.dataset import BRATS
 from data.pipeline import RecordFile
 from data.slice_sets import Slices
 from data.synthetic_sets.building import SyntheticConfig
@@ -116,7 +117,7 @@ def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
     found = np.repeat(label[..., None], 2, -1)
     found[0, ..., 1] = 0  # one network misses the first slice
     test = Slices(np.zeros((3, 4, 4, 4)), label, subjects=np.array([1, 1, 0]))
-    scored = score(lambda images: found, test, np.array(["b", "a"]))
+    scored = score(lambda images: found, test, np.array(["b", "a"]), BRATS)
     assert scored["patients"]["a"]["slices"] == 2
     assert scored["patients"]["a"]["dice"] == pytest.approx((1 + 1 + 1 + 0) / 4, abs=1e-5)
     assert scored["patients"]["a"]["mse"] == pytest.approx(8 / 16 / 4)
