@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import runpy
+import shlex
+import sys
 from collections import Counter
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from utils.runs.environment import REPOSITORY
+from utils.runs.files import write_json
 
 PAGES = {
     page: page.read_text(encoding="utf-8")
@@ -71,3 +77,51 @@ def test_modules_exist(name):
 def test_servers_are_for_private_networks():
     """TensorBoard binds to localhost unless told otherwise; workers' ports have no password."""
     assert "in a private network only" in TEXT and "bind_all" not in TEXT
+
+
+class Parsed(BaseException):
+    """Ends a script when it has read its command line."""
+
+
+def commands() -> list[str]:
+    """The words behind `python` of every command of the pages that calls a script."""
+    text = re.sub(r"\s*\\\n\s*", " ", TEXT)
+    found = re.findall(r"python (experiments/\w+\.py[^`\n]*)", text)
+    ends = r"\s+#|'|\s+\(|;|\s+\|"
+    found = [re.split(ends, words)[0].strip().rstrip(".,:") for words in found]
+    return sorted({words for words in found if Path(words.split()[0]).name not in MADE_UP})
+
+
+@pytest.mark.parametrize("words", commands())
+def test_every_command_is_understood(words, tmp_path, monkeypatch, capsys):
+    names = {"...", "<system>", "<name>"}
+    argv = [word for word in shlex.split(words) if word not in names]
+    for folder in ("RUN", "RUN_OF_A_TABLE"):
+        start = {"preset": "demo", "data": None, "precision": "float32", "config": {}}
+        write_json(tmp_path / folder / "config.json", start)
+    (tmp_path / "experiments").symlink_to(REPOSITORY / "experiments")
+
+    def parsed(parse):
+        def read(self, *arguments, **options):
+            parse(self, *arguments, **options)
+            raise Parsed
+
+        return read
+
+    for parser in (ArgumentParser, argparse.ArgumentParser):
+        monkeypatch.setattr(parser, "parse_args", parsed(parser.parse_args))
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(REPOSITORY / "experiments"))
+    with pytest.raises(Parsed):
+        runpy.run_path(str(REPOSITORY / argv[0]), run_name="__main__")
+
+
+def test_the_front_door_is_short():
+    """A picture above the fold, a command at once, and few words."""
+    text = PAGES[REPOSITORY / "README.md"]
+    lines = text.splitlines()
+    assert len(lines) <= 110 and len(text.split()) <= 1000
+    assert next(i for i, line in enumerate(lines, 1) if line.startswith("![")) <= 25
+    assert next(i for i, line in enumerate(lines, 1) if line.startswith("make ")) <= 15
+    assert all(f"(docs/{page.name})" in text for page in PAGES if page.parent.name == "docs")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import re
 import sys
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from utils.errors import UserError
 
@@ -26,8 +27,54 @@ _UNKNOWN = (
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
+class _HelpAll(argparse.Action):
+    """`--help-all`: the help with the options that `--help` leaves out."""
+
+    def __call__(self, parser, *others) -> NoReturn:
+        parser.rare = frozenset()
+        parser.print_help()
+        parser.exit()
+
+
+class _Formatter(DefaultHelpFormatter):
+    """Help lines without Python's names of types, and without defaults that say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = (action.help or "").rstrip("."), action.default
+        silent = default is None or default is False or isinstance(default, tuple)
+        silent = silent or default == argparse.SUPPRESS
+        return text if silent or "default" in text else f"{text} (default: %(default)s)"
+
+
 class Parser(ArgumentParser):
-    """An argument parser that ends a mistake with one sentence and exit code 2."""
+    """An argument parser that ends a mistake with one sentence and exit code 2.
+
+    Attributes:
+        rare: names of the options that `--help` leaves out and `--help-all` shows.
+    """
+
+    rare: Collection[str] = frozenset()
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **{"formatter_class": _Formatter, **options})
+
+    def show_only(self, names: Collection[str]) -> None:
+        """Leaves all options but some, by their names in the parsed values, to `--help-all`."""
+        help_all = "show all options, in groups, and their values as YAML with --dry-run"
+        self.add_argument("--help-all", action=_HelpAll, nargs=0, help=help_all)
+        shown = {"help", "help_all", *names}
+        self.rare = frozenset(action.dest for action in self._actions) - shown
+
+    def format_help(self) -> str:
+        """Returns the help, without the options that are `rare`."""
+        texts = {action: action.help for action in self._actions if action.dest in self.rare}
+        for action in texts:
+            action.help = argparse.SUPPRESS
+        try:
+            return super().format_help()
+        finally:
+            for action, text in texts.items():
+                action.help = text
 
     def error(self, message: str, ex: Optional[Exception] = None) -> NoReturn:
         """Prints the sentence, with the nearest known option for an unknown one."""
@@ -123,6 +170,20 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, dict)
         flat.update(flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value})
     return flat
+
+
+def with_values(config: Any, values: Mapping[str, Any]) -> Any:
+    """Returns a copy of a dataclass instance with other values, by dotted names of fields."""
+    groups: dict[str, dict[str, Any]] = {}
+    own = {}
+    for name, value in values.items():
+        first, _, rest = name.partition(".")
+        if rest:
+            groups.setdefault(first, {})[rest] = value
+        else:
+            own[first] = value
+    nested = {name: with_values(getattr(config, name), part) for name, part in groups.items()}
+    return dataclasses.replace(config, **own, **nested)
 
 
 def from_namespace(kind: type, values: Namespace) -> Any:

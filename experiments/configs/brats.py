@@ -207,3 +207,30 @@ TINY = replace(
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
+
+_UNETS = ("segmentation", "registration", "synthesis")
+# Where the sources differ from each other. The presets follow the thesis, and where it is silent
+# its code; the docstring of models.structure_gan has the choices.
+VARIANTS = {
+    "thesis_text": {  # as the thesis is written, where its code does something else
+        "maps.variant": "thesis",
+        "structure.separate_mask_optimizer": True,
+        "segmentation.loss": "cross_entropy",
+        **{f"{net}.activation": "leaky_relu" for net in _UNETS},
+        **{f"{net}.output_norm": False for net in _UNETS},
+        **{f"{net}.discriminator": "vgg11" for net in ("structure", "registration", "synthesis")},
+        **{f"{net}.adversarial.modality_fake": 1.0 for net in ("registration", "synthesis")},
+    },
+    "released_code": {  # as the code was released, where the preset follows the text
+        "structure.dropout_at_generation": True,
+        "structure.outside_channels": "both",
+        "synthesis.label_input": False,
+        "dataset.min_map_score": 0.55,
+    },
+    "paper": {  # as in the conference paper
+        "maps.variant": "paper",
+        "registration.discriminator_stddev": 0.2,
+        "synthesis.discriminator_stddev": 0.2,
+        "synthesis.outside": 1.5,
+    },
+}

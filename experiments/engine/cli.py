@@ -24,7 +24,16 @@ from experiments.engine.recording import recorded, starting
 from experiments.engine.request import Request
 from experiments.engine.resuming import check_changes, saved_run
 from experiments.engine.run import Run
-from utils.config import Parser, add_config, check_yaml, flatten, from_dict, from_namespace
+from utils.config import (
+    Parser,
+    add_config,
+    check_yaml,
+    field_types,
+    flatten,
+    from_dict,
+    from_namespace,
+    with_values,
+)
 from utils.errors import UserError
 from utils.runs.cluster import naming_lost_workers
 from utils.runs.environment import REPOSITORY
@@ -33,6 +42,7 @@ from utils.runs.files import naming_full_disk
 from utils.training.distribute import cpu_note, is_chief, make_strategy
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+RARE = {"debug", "allow_config_change", "print_config"}  # left to --help-all
 
 
 def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:
@@ -77,7 +87,8 @@ def default_cache() -> Path:
 def parse(argv: Sequence[str], experiment: Experiment) -> Request:
     """Returns the request that a command line describes; mistakes end with exit code 2.
 
-    Precedence, whatever the order: command-line options, then `--config` files, then the preset.
+    Precedence, whatever the order: command-line options, then `--config` files, then the variant,
+    then the preset.
     With `--resume` the run's own config.json is the starting point. What options would change of
     it is refused without `--allow-config-change`, and its data always, of which only the folder may
     have moved. Without `--preset` a script that reads a finished run takes that run's preset.
@@ -85,8 +96,11 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
     argv = _config_files_first(argv)
     first = _first_look(argv)
     preset, config, saved = _beginning(first, experiment)
+    config = with_values(config, experiment.variants.get(first.variant, {}))
     parser = _parser(experiment)
+    own = {action.dest for action in parser._actions} - RARE
     add_config(parser, config)
+    parser.show_only({*own, "config", *_single_fields(config), *experiment.shown})
     parser.set_defaults(
         precision=saved.get("precision", PRECISIONS[0]), skip_bad=bool(saved.get("skip_bad"))
     )
@@ -165,6 +179,7 @@ def _first_look(argv: Sequence[str]) -> argparse.Namespace:
     """Reads the few options that decide which configuration the others change."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
+    parser.add_argument("--variant")
     for name in ("--data", "--out", "--run"):
         parser.add_argument(name, type=Path)
     for name in ("--resume", "--allow-config-change"):
@@ -217,6 +232,8 @@ def _parser(experiment: Experiment) -> Parser:
         add(f"--{option.name}", help=option.help, **(switch if option.type is bool else value))
     add("--data", type=Optional[Path], help="data folder (default: phantom), also one that moved")
     add("--preset", choices=list(experiment.presets), help=_preset_help(experiment))
+    if experiment.variants:
+        add("--variant", choices=list(experiment.variants), help="settings of another source")
     add("--out", type=Optional[Path], help="run directory; default: runs/<script>-<preset>-<time>")
     add("--stages", type=str, default=stages, help="comma-separated, in this order")
     add("--resume", action="store_true", help="continue the run in --out")
@@ -232,6 +249,12 @@ def _parser(experiment: Experiment) -> Parser:
     add("--dry-run", action="store_true", help="print configuration and plan, run nothing")
     add("--debug", action="store_true", help="show tracebacks")
     return parser
+
+
+def _single_fields(config: Any) -> set[str]:
+    """Returns the names of the settings that are in no group."""
+    groups = (name for name, kind in field_types(config).items() if dataclasses.is_dataclass(kind))
+    return set(field_types(config)) - set(groups)
 
 
 def _preset_help(experiment: Experiment) -> str:

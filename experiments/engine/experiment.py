@@ -7,7 +7,7 @@ estimate and the benchmark read it from there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 import tensorflow as tf
@@ -177,6 +177,9 @@ class Experiment:
         script: its path, from the repository on.
         summary: its first line of `--help`.
         presets: configurations by name.
+        variants: settings in which the sources differ from each other, by name: what each changes
+            of a preset, by dotted names of fields.
+        shown: nested settings that `--help` shows, beside those that are in no group.
         stages: in order, `Task`s and `Training`s.
         key: begins its figures' names in metrics.json, such as "figure14", where it has no table.
         data: the data set that it trains on; None for a script that works on finished runs.
@@ -194,6 +197,8 @@ class Experiment:
     summary: str
     presets: Mapping[str, Any]
     stages: tuple[Stage, ...]
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
     key: str = ""
     data: Optional[DataSet] = None
     divide: Optional[Callable[[Sequence[str], Any], Split]] = None

@@ -11,7 +11,7 @@ from data.brats.dataset import BRATS
 from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
 from data.synthetic_sets.building import random_maps
-from experiments.configs.brats import PRESETS, TRAININGS
+from experiments.configs.brats import PRESETS, TRAININGS, VARIANTS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -178,6 +178,8 @@ TRAIN_BRATS = Experiment(
             always=True,
         ),
     ),
+    variants=VARIANTS,
+    shown=("slicing.label_scheme", "dataset.samples"),
     data=BRATS,
     check=check_sizes,
 )
