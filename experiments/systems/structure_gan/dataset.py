@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -67,20 +68,26 @@ def draw_set(run: Run, directory: Path, config: SyntheticConfig, shard: Shard = 
 
     Sample k depends on the run's seed and on k alone, so that a larger set begins with a smaller.
     """
+    seed = derive_seed(run.config.seed, "dataset")
+    set_drawer(run)(directory, config=config, seed=seed, shard=shard)
+
+
+def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
+    """Returns `build_synthetic_set` with a run's systems, which are loaded and compiled once.
+
+    Directory, settings, seed and shard are left open; the settings have the run's batch size.
+    """
     # The set is for publication: not even the name of the data's folder belongs in it.
     phantom = run.prepared.dataset.phantom_note
     note = phantom if run.data_note == phantom else "slices of the folder that --data named"
     system = run.trained("synthesis")
-    build_synthetic_set(
-        directory,
+    return functools.partial(
+        build_synthetic_set,
         decode=map_decoder(run),
-        render=image_renderer(system, config.batch_size),
+        render=image_renderer(system, run.config.dataset.batch_size),
         labels=lesion_labels(run.prepared, run.split.train),
-        config=config,
-        seed=derive_seed(run.config.seed, "dataset"),
         score=lesion_scorer(system.segmenters),
         notes={"training data": note, "modalities": " ".join(run.prepared.dataset.channels)},
-        shard=shard,
     )
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -14,13 +13,12 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from experiments.configs.brats import DEMO, PRESETS, TINY, VARIANTS
+from experiments.configs.brats import DEMO, PRESETS, TINY
 from experiments.engine import cli
 from experiments.engine.cli import default_cache, main, parse
 from experiments.engine.recording import record_start
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from tests.experiments.conftest import SCRIPT, train
-from utils.config import differences, with_values
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
 from utils.runs.exits import exit_code
@@ -346,69 +344,3 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
     steps = TINY.schedule.structure.steps
     lines = re.findall(r"^  (\w+) +(\d+) steps of batch \d+  \d+ MiB, \d+ of it", text, re.M)
     assert lines == [("structure", str(steps))]
-
-
-def test_help_works_anywhere_beside_other_packages_of_the_same_names(tmp_path):
-    for name in ("utils", "data", "models"):
-        (tmp_path / "other" / name).mkdir(parents=True)
-        (tmp_path / "other" / name / "__init__.py").write_text("raise ImportError('wrong one')\n")
-    result = subprocess.run(
-        [sys.executable, str(REPOSITORY / SCRIPT), "--help-all"],
-        cwd=tmp_path / "other",
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "other"), "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    helps = helps_of(result.stdout)
-    names = {words.split()[0] for words in helps}
-    assert {"--data", "--stages", "--seed", "--synthesis.adversarial.real"} <= names
-    assert [words for words, text in helps.items() if text.startswith("(")] == []
-
-
-def helps_of(text: str) -> dict[str, str]:
-    """The help of each option; one without a text of its own shows its default alone."""
-    blocks = re.findall(r"^  -.*(?:\n {10,}.*)*", text, re.MULTILINE)
-    return dict(re.split(r"\s{2,}|(?<=[A-Z\]}])\n", block.strip(), maxsplit=1) for block in blocks)
-
-
-def test_help_shows_what_people_use_and_help_all_the_rest(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    texts = []
-    for word in ("--help", "--help-all"):
-        with pytest.raises(SystemExit):
-            parse([word], TRAIN_BRATS)
-        texts.append(capsys.readouterr().out)
-    few, many = ([words.split()[0].rstrip(",") for words in helps_of(text)] for text in texts)
-    assert len(few) <= 24 and len(many) > 150 and set(few) < set(many)
-    assert {"--data", "--variant", "--seed", "--slicing.label_scheme", "--help-all"} <= set(few)
-    assert not {"--debug", "--synthesis.width"} & set(few) and "Loss weights" not in texts[0]
-    assert "(default: 0)" in texts[0]
-    assert "(type:" not in texts[1] and "default: null" not in texts[1]
-
-
-def test_a_variant_changes_the_preset_and_gives_way_to_files_and_options(tmp_path, capsys):
-    def config(*words: str):
-        return parse(["--out", str(tmp_path / "out"), *words], TRAIN_BRATS).config
-
-    variant = ("--variant", "released_code")
-    assert not config(*variant).synthesis.label_input
-    assert config(*variant).structure.outside_channels == "both"
-    assert config(*variant, "--preset", "tiny").structure.width == TINY.structure.width
-    file = tmp_path / "mine.yaml"
-    file.write_text("synthesis:\n  label_input: true\n")
-    assert config("--config", str(file), *variant).synthesis.label_input
-    assert config("--synthesis.label_input", "true", *variant).synthesis.label_input
-    with pytest.raises(SystemExit):
-        config("--variant", "other")
-    assert "invalid choice: 'other'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("preset", ["demo", "thesis"])
-def test_every_variant_differs_from_every_preset_in_all_that_it_names(variant, preset):
-    changed = with_values(PRESETS[preset], VARIANTS[variant])
-    names = {change.partition(":")[0] for change in differences(PRESETS[preset], changed)}
-    already = {"demo": {name for name in VARIANTS[variant] if name.endswith("output_norm")}}
-    assert names | already.get(preset, set()) == set(VARIANTS[variant])

@@ -1,0 +1,108 @@
+"""Finished runs for notebooks and other programs.
+
+    from experiments.notebook import open_run
+
+    run = open_run("RUN")
+    batch = run.synthesize(samples=8, seed=1)
+    batch["images"]  # float32 [8,H,W,4] in [0,1], in the order of run.channels
+
+Import it before TensorFlow. Nothing is written to a run.
+"""
+
+from __future__ import annotations
+
+import experiments._start
+
+import functools
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import tensorflow as tf
+
+from data.slice_sets import stored_slices
+from experiments.engine.cli import default_cache
+from experiments.engine.resuming import saved_run
+from experiments.engine.run import Run
+from experiments.systems.structure_gan.dataset import set_drawer
+from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
+from utils.errors import UserError
+
+
+def open_run(
+    path: Union[str, Path],
+    data: Union[None, str, Path] = None,
+    cache: Union[None, str, Path] = None,
+) -> SynthesisRun:
+    """Returns a finished run of `train_brats.py`.
+
+    Its arithmetic (float32 or mixed) becomes that of Keras in this process.
+
+    Args:
+        path: the run directory.
+        data: where the run's data has moved to, if it has moved.
+        cache: folder of phantom and prepared slices; default: that of the scripts.
+
+    Raises:
+        UserError: the folder holds no run, or one that is not trained to its end.
+    """
+    path = Path(path)
+    tf.keras.mixed_precision.set_global_policy(saved_run(path, "open_run needs")["precision"])
+    run = Run.open_finished(
+        TRAIN_BRATS,
+        path,
+        tf.distribute.get_strategy(),
+        Path(cache or default_cache()),
+        Path(data).resolve() if data else None,
+        NETWORKS,
+    )
+    return SynthesisRun(run)
+
+
+class SynthesisRun:
+    """A trained main system.
+
+    Attributes:
+        run: the run behind it.
+        channels: names of the images' channels, in order.
+        classes: names of the label's values, from 0 on.
+        metrics: the run's figures by name, see docs/running.md.
+    """
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.channels = run.prepared.dataset.channels
+        self.classes = run.prepared.dataset.classes
+        self.metrics: Mapping[str, float] = run.read_metrics()
+
+    def synthesize(self, samples: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
+        """Returns new samples, as the stage `dataset` draws them; the first call compiles.
+
+        Sample k depends on seed and k alone.
+
+        Args:
+            samples: number N of samples, 1 or more.
+            seed: of maps, labels and noise.
+
+        Returns:
+            images float32 [N,H,W,M] in [0,1]; label int32 [N,H,W]; structure and outside uint8
+            [N,H,W], 0/1: the lines that the images follow, and what lies outside the organ.
+
+        Raises:
+            UserError: `samples` is less than 1.
+        """
+        if samples < 1:
+            raise UserError(f"samples is {samples}; give 1 or more")
+        config = replace(self.run.config.dataset, samples=samples)
+        with tempfile.TemporaryDirectory() as folder:
+            self._draw(Path(folder), config=config, seed=seed)
+            drawn = stored_slices(Path(folder))
+        names = ("images", "label", "structure", "outside")
+        return {name: getattr(drawn, name) for name in names}
+
+    @functools.cached_property
+    def _draw(self) -> Any:
+        return set_drawer(self.run)
