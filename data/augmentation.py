@@ -15,7 +15,7 @@ from utils.seeding import fold_in
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training slices move, drawn anew for every slice in every pass; 0 is not at all.
+    """Random geometric augmentation of training slices, drawn anew in every pass; 0 = off.
 
     Args:
         mirror: swap left and right in half of the slices.
@@ -40,7 +40,7 @@ UNMOVED = Augmentation()
 def augmented(
     images: tf.Tensor, label: Optional[tf.Tensor], seed: tf.Tensor, how: Augmentation
 ) -> list[tf.Tensor]:
-    """Returns images [H,W,M] and, if any, label [H,W,1], moved alike; what enters from beyond is 0.
+    """Returns images [H,W,M] and, if any, label [H,W,1], transformed alike; what enters is 0.
 
     `seed` [2] int32 decides about all motions. Images are interpolated, labels are not.
     """

@@ -72,7 +72,7 @@ def training_batches(
         seed: of order and randomness.
         batch_size: examples per step over all replicas.
         first_step: where to start.
-        augmentation: how images and label are moved before maps are cut.
+        augmentation: of images and label, before maps are cut.
         repeats: how many more times each pass shows the slices with a class, by its name.
         unpaired: add independently shuffled channels.
         random_maps: add generated maps with fitting labels.

@@ -1,6 +1,6 @@
 """Thesis Fig. 16: synthetic samples: mask, structure map, lesion label and four modalities.
 
-    python experiments/figure16_samples.py --run RUN         # RUN: a finished main run
+    python experiments/figure16_samples.py --run RUN         # RUN: a finished run of train_brats.py
 
 Writes figure16.png and figure16.md. Source: Yili Qu, master thesis, 5.7.3.
 """

@@ -65,7 +65,7 @@ class FinishedRun:
         metrics: metrics.json.
         start: config.json.
         environment: environment.json.
-        main_data: the main run's data folder, None for the phantom, "" if unknown.
+        main_data: the trained run's data folder, None for the phantom, "" if unknown.
     """
 
     metrics: Mapping[str, float]
@@ -74,7 +74,7 @@ class FinishedRun:
     main_data: Optional[str]
 
     def data(self, experiment: Experiment) -> Optional[str]:
-        """Returns like `main_data` the folder behind a script, which may need no main run."""
+        """Returns like `main_data` the folder behind a script, which may need no trained run."""
         return self.main_data if experiment.reads_run else self.start["data"]
 
 
@@ -92,7 +92,7 @@ def read_run(path: Path) -> FinishedRun:
 
 
 def _main_data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
-    """The data of the main run behind a run, which may have been deleted since."""
+    """The data of the trained run behind a run, which may have been deleted since."""
     main = Path(start["run"]) if start.get("run") else path / "main"
     if start["data"] is not None:
         return start["data"]
@@ -108,7 +108,7 @@ def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
     ]
     if all(value is None for _, value in found):
         return None
-    names = {None: "phantom", "": "unknown (the main run is gone)"}
+    names = {None: "phantom", "": "unknown (the trained run is gone)"}
     git, data = run.environment["git"], run.data(experiment)
     return {
         **empty_line(line),

@@ -1,6 +1,6 @@
 """Thesis Table 3 on BRATS: image quality of the main system, SkrGAN* and GAN#.
 
-    python experiments/table3_quality.py --run RUN           # RUN: a finished main run
+    python experiments/table3_quality.py --run RUN           # RUN: a finished run of train_brats.py
     python experiments/table3_quality.py                     # makes one on the built-in phantom
     python experiments/table3_quality.py --run RUN --inception-weights FILE    # with FID
 

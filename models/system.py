@@ -21,9 +21,9 @@ class GANSystem(abc.ABC):
         networks: every network of the system by its name in the paper.
         optimizers: one optimiser per loss group ("G", "D").
         groups: for each optimiser the names of the networks that it updates.
-        watched: the accuracies among the terms that must not stay near 1: the generator would learn
-            nothing from a discriminator that knows every generated image. A critic with gradient
-            penalty, which is right of nearly all pairs in good trainings, is not watched.
+        monitored: the accuracies among the terms that must not stay near 1: the generator learns
+            nothing from a discriminator that recognises every generated image. Not for a critic
+            with gradient penalty, which is right about nearly all pairs in good trainings.
 
     Args:
         networks, groups: as above.
@@ -32,7 +32,7 @@ class GANSystem(abc.ABC):
         beta_1: Adam's, of all optimisers.
     """
 
-    watched: tuple[str, ...] = ()
+    monitored: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -80,11 +80,11 @@ class GANSystem(abc.ABC):
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the system's outputs for a batch, without randomness beyond `batch["seed"]`."""
 
-    def compared(
+    def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
     ) -> Optional[tuple[tf.Tensor, tf.Tensor]]:
-        """Returns what of `synthesize`'s outputs would be alike after a collapse, and its like.
+        """Returns (generated, real) images for monitoring mode collapse, or None.
 
-        Both are [B,H,W,M] in [0,1], the second from data. None for a system that labels images.
+        Both are [B,H,W,M] in [0,1]. None for a system that labels images.
         """
         return None

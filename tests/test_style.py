@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,35 @@ def test_tests_are_in_proportion_to_the_source():
     source, tests = (sum(map(line_count, files.values())) for files in (SOURCE, TESTS))
     ratio = tests / source
     assert 0.6 <= ratio <= 1.0, f"{tests} test lines / {source} source lines = {ratio:.2f}"
+
+
+# Words of our own that the field has other words for, and the field's.
+OLD_WORDS = {
+    r"\barms?\b": "ablation variants",
+    r"\bmain runs?\b": "trained run",
+    r"\bplain form\b": "reference implementation",
+    r"\bsieved\b": "filtered",
+    r"\bunmoved\b": "without augmentation",
+    r"(?<!\")\benhanced\b(?!\")": "augmented",
+    r"\brecompute\b(?!d| the| activations)": "gradient checkpointing",
+    r"(?<!label-)\bindex Dice\b": "label-index Dice",
+    r"\bwatched\b": "monitored",
+    r"\bmanieth\b": "every n-th",
+}
+
+
+@pytest.mark.parametrize("word", OLD_WORDS)
+def test_the_fields_own_terms_are_used(word):
+    pages = (*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"))
+    texts = {**SOURCE, **{page: page.read_text(encoding="utf-8") for page in pages}}
+    texts = {path: text for path, text in texts.items() if Path(path).name != "CHANGELOG.md"}
+    found = [
+        f"{path}:{number}: {line.strip()}"
+        for path, text in texts.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.search(word, line) and not re.search(r'"arms"\)|RENAMED', line)
+    ]
+    assert found == [], f"say {OLD_WORDS[word]}"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed")

@@ -67,7 +67,7 @@ class SyntheticConfig:
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
         min_dice: samples on which the segmenters' whole-tumour Dice is less are marked as not
-            selected; 0 = off. The paper has 0.95, of the index Dice.
+            selected; 0 = off. The paper has 0.95, of the label-index Dice.
     """
 
     samples: int = 2000

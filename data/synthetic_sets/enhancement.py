@@ -1,4 +1,4 @@
-"""Enhanced slices: real ones after one or two random operations (the thesis' rows 18-23).
+"""Augmented slices: real ones after one or two random operations (the thesis' rows 18-23).
 
 Source: the data enhancement of the thesis' released code, six operations drawn uniformly, with the
 same parameters for the modalities and the label. That code passes (H, W) where its imaging

@@ -1,4 +1,4 @@
-"""Training sets mixed from real, synthetic and enhanced slices, for the thesis' Table 5.
+"""Training sets mixed from real, synthetic and augmented slices, for the thesis' Table 5.
 
 All amounts are multiples of the number N of real training slices. A smaller part is contained in a
 larger one: 10 % of the real slices lie in 20 %, half of the synthetic ones in all of them.
@@ -76,11 +76,11 @@ def subset_ranks(counts: Sequence[int], rule: str, seed: int) -> list[np.ndarray
 
 
 def pool(
-    sources: Sources, real: float = 0, synthetic: float = 0, enhanced: float = 0
+    sources: Sources, real: float = 0, synthetic: float = 0, augmented: float = 0
 ) -> list[RecordFile]:
     """Returns the files of a mixture with the amounts given, in multiples of N.
 
-    The tag of an enhanced slice is the number of its copy, from 1; that of every other slice is 0.
+    The tag of an augmented slice is the number of its copy, from 1; that of every other slice is 0.
 
     Raises:
         UserError: more than 1 of real slices, more synthetic slices than there are, or nothing.
@@ -96,13 +96,13 @@ def pool(
             f"A mixture of {real:g} real and {synthetic:g} synthetic needs at most {size} real and "
             f"{wanted} more synthetic slices than there are; draw more or mix less"
         )
-    for copy in range(1, int(np.ceil(enhanced)) + 1):
-        files += _prefix(sources, min(1, enhanced - copy + 1), copy)
+    for copy in range(1, int(np.ceil(augmented)) + 1):
+        files += _prefix(sources, min(1, augmented - copy + 1), copy)
     files = [file for file in files if file.keep.any()]
     if not files:
         raise UserError(
-            f"A mixture of {real:g} real, {synthetic:g} synthetic and {enhanced:g} enhanced times "
-            f"{size} slices holds no slice; use more patients or larger amounts"
+            f"A mixture of {real:g} real, {synthetic:g} synthetic and {augmented:g} augmented "
+            f"times {size} slices holds no slice; use more patients or larger amounts"
         )
     return files
 
@@ -126,15 +126,15 @@ def mixed_batches(
 ) -> tf.data.Dataset:
     """Returns an endless data set of batches `images`, `label` and `source` (see `data.contract`).
 
-    The batch of a step is a function of the arguments. An enhanced slice is one of its copy's
-    number and its source, so every pass sees the same enhanced set, as if it were stored.
+    The batch of a step is a function of the arguments. An augmented slice is one of its copy's
+    number and its source, so every pass sees the same augmented set, as if it were stored.
 
     Args:
         phases: one after the other; the last one goes on for ever.
         dataset: what the slices are of, with a label.
         size: (H, W) of the slices, pixels.
         seed: of the order.
-        enhancement_seed: of the enhanced copies.
+        enhancement_seed: of the augmented copies.
         batch_size: examples per step over all replicas.
         first_step: where to start.
         shard: as in `data.pipeline.training_batches`.
@@ -142,7 +142,7 @@ def mixed_batches(
     first = first_step * batch_size
     base_seed = np.array([derive_seed(enhancement_seed, part) for part in "ab"], np.int32)
 
-    enhanced = any(file.tag for phase in phases for file in phase.files)
+    augmented = any(file.tag for phase in phases for file in phase.files)
 
     def copy_seed(copy: tf.Tensor, example: dict[str, tf.Tensor]) -> tf.Tensor:
         subject, axial = tf.unstack(example["source"])
@@ -151,7 +151,7 @@ def mixed_batches(
     def decode(element: dict) -> dict[str, tf.Tensor]:
         record, copy = element["record"]
         example = parse_record(record, dataset, size)
-        if not enhanced:
+        if not augmented:
             return example
         images, label = tf.cond(
             copy > 0,

@@ -28,9 +28,9 @@ class WalkConfig:
     Args:
         seed: of the four corner codes and the code in the centre.
         side: maps per row and per column, an odd number.
-        edge_stride: along the border a step takes over every so manieth coordinate of the next
-            corner.
-        centre_stride: towards the centre a step takes over every so manieth coordinate of its code.
+        edge_stride: each step along the border replaces every `edge_stride`-th latent coordinate by
+            the next corner's.
+        centre_stride: the same towards the centre, with the centre's coordinates.
     """
 
     seed: int = 0
@@ -50,7 +50,7 @@ class SamplesConfig:
 
     Args:
         seed: of the choice.
-        samples: columns; the main run's synthetic set may have fewer.
+        samples: columns; the trained run's synthetic set may have fewer.
         selected: only samples that the lesion filter kept.
     """
 

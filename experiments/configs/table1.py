@@ -1,4 +1,4 @@
-"""Configuration of Table 1: how long its arms are trained and on how many maps they are judged."""
+"""Configuration of Table 1: how long its variants are trained, and on how many maps measured."""
 
 from dataclasses import dataclass, replace
 
@@ -7,19 +7,19 @@ from utils.errors import NOT_NEGATIVE, at_least, check_fields
 
 @dataclass(frozen=True)
 class Table1Config:
-    """Everything that determines the table besides the main run; written to config.json.
+    """Everything that determines the table besides the trained run; written to config.json.
 
     Args:
-        seed: of weights, order and noise of all arms, and of pairs and unmatched labels; with the
-            main run's seed and lengths, F and pre-trainings like its own are taken from it.
-        samples: maps and labels of the main run's synthetic set on which all arms are judged, at
-            most.
+        seed: of weights, order and noise of all variants, and of pairs and unmatched labels; with
+            the trained run's seed and lengths, F and pre-trainings like its own are taken from it.
+        samples: maps and labels of the trained run's synthetic set on which all variants are
+            judged, at most.
         pairs: random pairs of a synthetic and a real slice for MS-SSIM.
         examples: maps in the strip of pictures.
-        pretraining_steps: updates of each pre-training; 0 = those of the main run.
-        steps: adversarial updates of each arm; 0 = those of the main run.
-        noise_learning_rate: of G and D of arm A where the others are pre-trained; 0 = those of the
-            others.
+        pretraining_steps: updates of each pre-training; 0 = those of the trained run.
+        steps: adversarial updates of each variant; 0 = those of the trained run.
+        noise_learning_rate: of G and D of variant A where the others are pre-trained; 0 = those of
+            the others.
     """
 
     seed: int = 0

@@ -9,12 +9,12 @@ from utils.metrics.quality import QualityConfig
 
 @dataclass(frozen=True)
 class Table3Config:
-    """Everything that determines the table besides the main run; written to config.json.
+    """Everything that determines the table besides the trained run; written to config.json.
 
     Args:
         seed: of the baselines' weights, data order and noise, of pairs and subsets.
-        samples: synthetic slices per system; the main run's set is extended if it has fewer.
-        steps: updates of each baseline; 0 = as many as the main run's generator got.
+        samples: synthetic slices per system; the trained run's set is extended if it has fewer.
+        steps: updates of each baseline; 0 = as many as the trained run's generator got.
         skrgan_star: SkrGAN*.
         gan_sharp: GAN#.
         quality: measurements.

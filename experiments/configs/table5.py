@@ -12,7 +12,7 @@ from utils.training.trainer import Schedule
 
 @dataclass(frozen=True)
 class Table5Config:
-    """Everything that determines a row's result beside the main run and the row itself.
+    """Everything that determines a row's result beside the trained run and the row itself.
 
     Args:
         seed: of initial weights, orders, parts of the real data, and bootstrap.
@@ -43,7 +43,7 @@ class Table5Config:
 
 THESIS = Table5Config()
 
-# The main run's segmenter: width and learning rate for minutes on a CPU.
+# The trained run's segmenter: width and learning rate for minutes on a CPU.
 DEMO = replace(
     THESIS,
     evaluation_batch_size=40,

@@ -225,7 +225,11 @@ def _parser(experiment: Experiment) -> Parser:
     )
     add = parser.add_argument
     if experiment.reads_run:
-        add("--run", type=Optional[Path], help="finished main run; default: made in OUT/main")
+        add(
+            "--run",
+            type=Optional[Path],
+            help="finished run of the system; default: made in OUT/main",
+        )
     for option in experiment.options:
         value = {"type": option.type, "default": option.default}
         switch = {"action": "store_true"}

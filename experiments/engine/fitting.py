@@ -54,7 +54,7 @@ def fit(
 
     def samples() -> Samples:
         outputs = synthesize(examples())
-        pair = system.compared(outputs, examples())
+        pair = system.collapse_pair(outputs, examples())
         figures = {} if pair is None else collapse_figures(*pair)
         pictures = training.draw(lambda _: outputs, examples(), run.prepared.dataset)
         return Samples(pictures, figures)

@@ -49,8 +49,8 @@ class Finished:
         try:
             run.works_on({"main": self._source(run)})
             others = (
-                f"another main run than {run.source.path}, with an earlier state of it, or under "
-                "an earlier version"
+                f"another trained run than {run.source.path}, with an earlier state of it, or "
+                "under an earlier version"
             )
             refuse_other(run, run.source.fingerprint(), others, "--run")
             self.check(run)
@@ -72,8 +72,8 @@ class Finished:
             config = self.experiment.presets.get(request.preset)
             if config is None:
                 raise UserError(
-                    f"{self.experiment.script} has no preset {request.preset} to make a main run "
-                    "with; name a finished one with --run"
+                    f"{self.experiment.script} has no preset {request.preset} to make a trained "
+                    "run with; name a finished one with --run"
                 )
             make(self.experiment, replace(request, out=path, config=config), run.strategy)
         return Run.open_finished(

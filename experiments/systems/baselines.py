@@ -1,4 +1,4 @@
-"""GAN# and SkrGAN*: trainings on the slices of a finished main run."""
+"""GAN# and SkrGAN*: trainings on the slices of a finished run of train_brats.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from utils.training.trainer import Schedule, check_batch_size
 
 
 def baseline(name: str) -> Training:
-    """Returns a baseline's training, as long as that of the main run's generator.
+    """Returns a baseline's training, as long as that of the trained run's generator.
 
     Its settings stand in the group `name` of the configuration, which has `steps` and `seed`.
     """
@@ -77,7 +77,7 @@ def baseline_images(run: Run, training: Training, maps: np.ndarray) -> np.ndarra
 
 
 def generator_phases(source: Run) -> list[Schedule]:
-    """Returns the trainings that a main run's generator went through, with their numbers of steps.
+    """Returns the trainings of a run's generator, with their numbers of steps.
 
     These are the pre-training, if there was one, and the adversarial steps.
     """
@@ -88,7 +88,7 @@ def generator_phases(source: Run) -> list[Schedule]:
 
 
 def same_length(source: Run, steps: int = 0) -> Schedule:
-    """Returns the schedule of as many updates as a main run's generator got, or of `steps`.
+    """Returns the schedule of as many updates as a trained run's generator got, or of `steps`.
 
     Batches and intervals are those of the generator's longest phase.
     """

@@ -45,7 +45,7 @@ def draw_diversity(run: Run) -> None:
     )
     real = held_out(source).structure
     real = real[np.linspace(0, len(real) - 1, min(count, len(real))).astype(int)]
-    sets = {"as_drawn": first, "sieved": filtered, "extracted": real}
+    sets = {"as_drawn": first, "filtered": filtered, "extracted": real}
     overlaps = {name: mean_overlap(maps) for name, maps in sets.items()}
     replaced = int((first != filtered).any(axis=(1, 2)).sum())
     write_png(run.path / "figure14.png", map_sheet(first, filtered, config.side))
@@ -152,8 +152,8 @@ def draw_samples(run: Run) -> None:
     numbers = np.flatnonzero(table["selected"]) if config.selected else np.arange(len(table))
     if not len(numbers):
         raise UserError(
-            "The main run's lesion filter kept no sample, but --selected asks for those; leave it "
-            "out"
+            "The trained run's lesion filter kept no sample, but --selected asks for those; leave "
+            "it out"
         )
     chosen = np.sort(np.random.default_rng(config.seed).permutation(numbers)[: config.samples])
     slices = synthetic(source).choose(chosen)
@@ -162,7 +162,7 @@ def draw_samples(run: Run) -> None:
     _finish(
         run,
         "Figure 16: synthetic samples",
-        f"Columns are samples {', '.join(map(str, chosen))} of the main run's set, drawn at "
+        f"Columns are samples {', '.join(map(str, chosen))} of the trained run's set, drawn at "
         f"random, {kept}. Labels: yellow necrosis, blue oedema, green non-enhancing, magenta "
         "enhancing.",
         [],

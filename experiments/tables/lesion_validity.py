@@ -100,7 +100,7 @@ TABLE = Table(
 
 @dataclass(frozen=True)
 class Table4Config:
-    """What the table needs besides the main run.
+    """What the table needs besides the trained run.
 
     Args:
         batch_size: slices per forward pass.
@@ -116,7 +116,7 @@ def write(run: Run) -> None:
     """Writes table4.{csv,md,png} and the keys `table4/...` of metrics.json."""
     TABLE.measure(run, measuring(run.source, run.config.batch_size), {})
     notes = (
-        f"Seed of the main run {run.source.config.seed}; one run.",
+        f"Seed of the trained run {run.source.config.seed}; one run.",
         "Each figure is the mean over the four segmenters, one per modality. It depends on no "
         "pixel spacing.",
     )

@@ -80,7 +80,8 @@ def audit_text(metrics: Mapping[str, float], run: Run) -> str:
     notes = (
         f"Data: {source.data_note}; {len(source.split.train)} training and "
         f"{len(source.split.test)} held-out patients.",
-        f"Command: `{command(run, overwrite=False)}`; seed of the main run {source.config.seed}.",
+        f"Command: `{command(run, overwrite=False)}`; seed of the trained run "
+        f"{source.config.seed}.",
         "`quarantine.csv` lists the samples above the limit for `export_nnunet.py --exclude`; "
         "nothing in the run was moved. `audit.csv` gives the nearest training slice of every "
         "sample: the patient's position in the list `train` of splits.json, and the axial slice.",

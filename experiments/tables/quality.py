@@ -129,7 +129,7 @@ def synthetic_sets(run: Run) -> dict[str, Slices]:
 def own_set(run: Run) -> Slices:
     """Returns the main system's first `samples` slices.
 
-    A main run with fewer is not touched: its systems draw a larger set into OUT/synthetic, which
+    A trained run with fewer is not touched: its systems draw a larger set into OUT/synthetic, which
     begins with the same samples.
     """
     source, samples = run.source, run.config.samples
@@ -274,8 +274,8 @@ def _notes(run: Run) -> list[str]:
     )
     baselines = same_length(source, config.steps)
     return [
-        f"Seed {config.seed}, that of the main run {source.config.seed}; one run of each system; "
-        f"slices of {'x'.join(map(str, source.prepared.size))} pixels.",
+        f"Seed {config.seed}, that of the trained run {source.config.seed}; one run of each "
+        f"system; slices of {'x'.join(map(str, source.prepared.size))} pixels.",
         f"Training: the generator of Ours {own}; of SkrGAN* and GAN# {baselines.steps} updates "
         f"with batches of {baselines.batch_size}. Ours also has guides (translator, segmenters) "
         "that were trained before.",

@@ -16,7 +16,7 @@ MODALITIES = "xyzw"  # T1, T2, T1c, Flair in the released code
 class Baseline(GANSystem):
     """G_x..G_w against D_x..D_w, one pair per modality; none of them knows of the others."""
 
-    watched = tuple(f"accuracy/D_{modality}" for modality in MODALITIES)
+    monitored = tuple(f"accuracy/D_{modality}" for modality in MODALITIES)
 
     def __init__(self, config: BaselineConfig):
         self.config = config
@@ -78,6 +78,8 @@ class Baseline(GANSystem):
             images.append(self.networks[f"G_{modality}"](fed))
         return {"images": tf.concat(images, axis=-1)}
 
-    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns generated slices [B,H,W,4] and those of the batch."""
         return outputs["images"], batch["images"]

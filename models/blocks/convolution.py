@@ -245,19 +245,19 @@ def run_units(
     skips: Optional[Mapping[str, tf.Tensor]] = None,
     condition: Optional[tf.Tensor] = None,
     training: bool = False,
-    recompute: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Returns the last output and all skips: those given and those that the rows keep.
 
-    With `recompute` only what the units give is kept for the gradient; what is inside of them is
-    computed again (Chen et al., "Training deep nets with sublinear memory cost", 2016).
+    With `gradient_checkpointing` only what the units give is kept for the gradient; what is inside
+    of them is computed again (Chen et al., "Training deep nets with sublinear memory cost", 2016).
     """
     skips = dict(skips or {})
     for unit in units:
         inputs = (x, skips[unit.row.join]) if unit.row.join else (x,)
         run = functools.partial(unit, condition=condition, training=training)
         # The first call makes the variables, which a recomputed function must not.
-        x = (tf.recompute_grad(run) if recompute and unit.built else run)(*inputs)
+        x = (tf.recompute_grad(run) if gradient_checkpointing and unit.built else run)(*inputs)
         if unit.row.keep:
             skips[unit.row.keep] = x
     return x, skips

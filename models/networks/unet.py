@@ -75,7 +75,8 @@ class UNetSpec:
         output_norm: instance norm in front of the sigmoid; without it `output_scale` is unused and
             `output_offset` is the initial bias.
         output_activation: sigmoid (outputs independent of each other), or logits (no function).
-        recompute: compute what is inside the units again for the gradient, see `run_units`.
+        gradient_checkpointing: recompute the units' activations in the backward pass, see
+            `run_units`.
     """
 
     width: int
@@ -88,7 +89,7 @@ class UNetSpec:
     activation: str = "capped_relu"
     output_norm: bool = True
     output_activation: str = "sigmoid"
-    recompute: bool = False
+    gradient_checkpointing: bool = False
 
 
 def check_sides(
@@ -142,7 +143,9 @@ class UNet(tf.keras.Model):
     def encode(self, image: tf.Tensor) -> Codes:
         """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""
         check_sides(f"The input of {self.name}", image.shape[1:3])
-        return run_units(self.encoder, image, recompute=self.spec.recompute)
+        return run_units(
+            self.encoder, image, gradient_checkpointing=self.spec.gradient_checkpointing
+        )
 
     def decode(self, codes: Codes, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
         """Maps codes of B samples to images [B*k,H,W,outputs].
@@ -155,7 +158,13 @@ class UNet(tf.keras.Model):
             x = tf.repeat(x, tf.shape(condition)[0] // tf.shape(x)[0], axis=0)
             if self.norm_conditions is None:
                 x = tf.concat([x, tile_condition(condition, x)], axis=-1)
-        x, _ = run_units(self.decoder, x, skips, condition, recompute=self.spec.recompute)
+        x, _ = run_units(
+            self.decoder,
+            x,
+            skips,
+            condition,
+            gradient_checkpointing=self.spec.gradient_checkpointing,
+        )
         return self.output_unit(x, condition=condition)
 
     def call(self, image: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:

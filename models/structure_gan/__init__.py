@@ -17,7 +17,7 @@ Paper -> code
 | eq. 6-11 (structure maps and masks) | `structure.StructureGAN` |
 | eq. 12 (noise fusion) | `synthesis.fuse_noise` |
 | eq. 13-17 (images, lesion, registration) | `synthesis.Synthesis` |
-| Table 1 (inputs of the ablation's arms) | `synthesis.generator_input` |
+| Table 1 (inputs of the ablation's variants) | `synthesis.generator_input` |
 | eq. 18 (self-supervised pre-training) | `synthesis.Pretraining` |
 | eq. 19-21 (modality translator) | `registration.Registration` |
 | eq. 22 (lesion segmenters) | `segmentation.Segmentation` |
@@ -67,7 +67,7 @@ Known deviations
 
 * In training, 8 labels are tried for a random map; if none fits, the sample has no lesion (the code
   redraws for ever). The set builder tries 100 and then draws another map.
-* Samples are selected by whole-tumour Dice >= 0.95 (the paper: index Dice > 0.95).
+* Samples are selected by whole-tumour Dice >= 0.95 (the paper: label-index Dice > 0.95).
 * Options of the sources that are not offered: leaky ReLU and bare outputs in the structure stage,
   input dropout outside of it, initial spread 0.2 for E_s, G_s, D_z and D_s, a soft-max class head,
   jointly trained segmenters, adversarial steps of G on extracted maps or registered modalities,

@@ -218,8 +218,8 @@ class RegistrationConfig(UNetGANConfig):
         output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D_t: patch or vgg11.
         discriminator_stddev: spread of D_t's initial kernels; 0.2 in the paper.
-        recompute: compute what is inside G_t's layers again for the gradient instead of keeping it:
-            less memory for large slices, more time, the same numbers.
+        gradient_checkpointing: recompute activations inside G_t's layers in the backward pass: less
+            memory for large slices, more time, the same gradients.
         registered: train on registered modalities of one slice; off draws the four independently.
         adversarial: weights of the adversarial and class terms.
         cycle: squared error of i -> j -> i (eq. 19), each of 12.
@@ -229,7 +229,7 @@ class RegistrationConfig(UNetGANConfig):
     """
 
     condition: str = "concat"
-    recompute: bool = False
+    gradient_checkpointing: bool = False
     registered: bool = False
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     cycle: float = 20.0
@@ -280,8 +280,8 @@ class SynthesisConfig(UNetGANConfig):
         output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D: patch or vgg11.
         discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
-        recompute: compute what is inside G's layers again for the gradient instead of keeping it:
-            less memory for large slices, more time, the same numbers.
+        gradient_checkpointing: recompute activations inside G's layers in the backward pass: less
+            memory for large slices, more time, the same gradients.
         label_input: feed the label to G; off is the released code's label-free generator.
         label_scale: factor of the one-hot label; 0.18 in one release.
         label_offset: constant added to it.
@@ -304,7 +304,7 @@ class SynthesisConfig(UNetGANConfig):
 
     discriminator_width: int = 64
     condition: str = "concat"
-    recompute: bool = False
+    gradient_checkpointing: bool = False
     label_input: bool = True
     label_scale: float = 1.0
     label_offset: float = 0.1

@@ -24,7 +24,7 @@ from models.system import Batch, GANSystem, Terms
 class Registration(GANSystem):
     """Conditional cycle-consistent translator between the four modalities."""
 
-    watched = ("accuracy/D_t",)
+    monitored = ("accuracy/D_t",)
 
     def __init__(self, config: RegistrationConfig):
         self.config = config
@@ -78,7 +78,9 @@ class Registration(GANSystem):
         """Returns `translations` [B,12,H,W,1] of the batch's images."""
         return {"translations": self.translations(batch["images"])}
 
-    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the translations [B,H,W,12] and the batch's slices of the same modalities."""
         translations = tf.transpose(outputs["translations"][..., 0], [0, 2, 3, 1])
         return translations, tf.gather(batch["images"], TARGET, axis=-1)

@@ -31,7 +31,7 @@ def to_binary(probabilities: tf.Tensor) -> tf.Tensor:
 class StructureGAN(GANSystem):
     """VAE-GAN E_s, G_s, D_z, D_s and the mask generator G_m, trained together.
 
-    D_s knows the soft maps of G_s from one-hot ones sooner or later: its accuracy is not watched.
+    D_s knows the soft maps of G_s from one-hot ones sooner or later: its accuracy is not monitored.
     """
 
     def __init__(self, config: StructureConfig):
@@ -207,6 +207,8 @@ class StructureGAN(GANSystem):
         decoded = resize_nearest_tf1(to_binary(s_r), size)
         return {**self.random_maps(batch["seed"], size), "reconstructed": decoded}
 
-    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns random and extracted structure maps [B,H,W,1]."""
         return outputs["structure"], batch["structure"]

@@ -120,7 +120,9 @@ class Pretraining(GANSystem):
             "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
         }
 
-    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns G's slices [B,H,W,4] and those of the batch, which it rebuilds."""
         return outputs["images"], batch["images"]
 
@@ -134,7 +136,7 @@ class Synthesis(GANSystem):
         segmenters: trained system whose G_l are used for the lesions; never updated here.
     """
 
-    watched = ("accuracy/D",)
+    monitored = ("accuracy/D",)
 
     def __init__(self, config: SynthesisConfig, translator: Registration, segmenters: Segmentation):
         self.config = config
@@ -218,6 +220,8 @@ class Synthesis(GANSystem):
             "images": generate(self.networks["G"], self.config, *maps, batch["seed"]),
         }
 
-    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns G's slices [B,H,W,4] and those of the batch, of other maps and labels."""
         return outputs["images"], batch["images"]

@@ -187,6 +187,8 @@ class TCMGAN(GANSystem):
             fakes.append(self._generate(models[index % len(models)], x, c))
         return {"images": to_unit(tf.concat(fakes, axis=-1))}
 
-    def compared(self, outputs: dict[str, tf.Tensor], batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns translated slices [B,H,W,3] and the batch's of the same modalities."""
         return outputs["images"], tf.gather(batch["images"], TARGET_CHANNELS, axis=-1)

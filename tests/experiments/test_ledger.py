@@ -26,7 +26,7 @@ ONLY_T2 = ("table2_tc_mgan", "TC-MGAN Table 2, only T2")
 
 
 def write_run(folder: Path, metrics: dict, data=None, modified=False, **start) -> Path:
-    """A run directory of a table script, with the main run that it made."""
+    """A run directory of a table script, with the trained run that it made."""
     write_json(folder / "metrics.json", metrics)
     config = {"preset": "demo", "data": None, "config": {"seed": 3}, **start}
     write_json(folder / "config.json", config)
@@ -116,7 +116,7 @@ def test_the_main_run_tells_the_data(tmp_path):
     named = write_run(tmp_path / "a", values, run=str(main_run), config={"batch_size": 2})
     lost = write_run(tmp_path / "b", values, run=str(tmp_path / "gone"), config={})
     row = ("table4", "thesis Table 4, real")
-    for folder, data in ((named, "real (real)"), (lost, "unknown (the main run is gone)")):
+    for folder, data in ((named, "real (real)"), (lost, "unknown (the trained run is gone)")):
         update(tmp_path / "ledger.md", [folder])
         line = rows_of(tmp_path / "ledger.md")[row]
         assert (line["data"], line["seeds"]) == (data, "1")
@@ -137,7 +137,7 @@ def test_a_table_without_a_main_run_tells_its_own_data_and_nested_seed(tmp_path)
         ),
     ]
     for folder in folders:
-        (folder / "main" / "config.json").unlink()  # such a table has no main run
+        (folder / "main" / "config.json").unlink()  # such a table has no trained run
     write_json(
         folders[1] / "config.json", {**read_json(folders[1] / "config.json"), "data": "/x/B"}
     )

@@ -68,18 +68,18 @@ def test_each_system_reports_its_discriminators(make, name, real):
     judges = {k for k in system.networks if k.startswith("D")}
     assert set(found) == {f"accuracy/{judge}" for judge in judges}
     assert all(0 <= value <= 1 for value in found.values())
-    assert set(system.watched) in ({}.keys(), found.keys())
+    assert set(system.monitored) in ({}.keys(), found.keys())
 
 
 def test_samples_are_compared_with_what_they_are_to_be_like():
     batch, images = random_batch(), tf.zeros([2, 4, 4, 4])
     for kind in (Pretraining, Synthesis, Baseline):
-        found, real = kind.compared(None, {"images": images}, batch)
+        found, real = kind.collapse_pair(None, {"images": images}, batch)
         assert found is images and real is batch["images"]
-    assert Segmentation.compared(None, {"labels": images}, batch) is None
-    maps = StructureGAN.compared(None, {"structure": images}, batch)
+    assert Segmentation.collapse_pair(None, {"labels": images}, batch) is None
+    maps = StructureGAN.collapse_pair(None, {"structure": images}, batch)
     assert maps[0] is images and maps[1] is batch["structure"]
-    found, real = TCMGAN.compared(None, {"images": images}, batch)
+    found, real = TCMGAN.collapse_pair(None, {"images": images}, batch)
     assert found is images
     np.testing.assert_array_equal(real, batch["images"].numpy()[..., [3, 2, 0]])  # Flair, T1c, T1
 
@@ -88,5 +88,7 @@ def test_translations_are_compared_with_the_modality_that_they_show():
     images = random_batch()["images"]
     shown = [image for _, image in permutations(np.moveaxis(images.numpy(), -1, 0), 2)]
     translations = tf.constant(np.stack(shown, axis=1)[..., None])
-    found, real = Registration.compared(None, {"translations": translations}, {"images": images})
+    found, real = Registration.collapse_pair(
+        None, {"translations": translations}, {"images": images}
+    )
     np.testing.assert_array_equal(found, real)

@@ -235,7 +235,7 @@ def test_unknown_condition_is_refused():
 
 def test_recomputing_changes_memory_and_no_number():
     options = {"conditions": 4, "condition": "conditional_instance_norm"}
-    keeping, recomputing = small(**options), small(**options, recompute=True)
+    keeping, recomputing = small(**options), small(**options, gradient_checkpointing=True)
     recomputing.set_weights(keeping.get_weights())
     image, code = random_image(2, 64, 64, 1), tf.one_hot([2, 3], 4)
 

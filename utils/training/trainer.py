@@ -287,7 +287,7 @@ class Trainer:
         for name, value in {**means, "time/step_seconds": seconds}.items():
             tf.summary.scalar(f"{self.stage}/{name}", value, step)
         if self.run.writes:
-            self._alarms.see({name: means[name] for name in self.system.watched})
+            self._alarms.see({name: means[name] for name in self.system.monitored})
             row = {"stage": self.stage, "step": step, "seconds_per_step": seconds, **means}
             self.run.append_history(row)
 

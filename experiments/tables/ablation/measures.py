@@ -1,4 +1,4 @@
-"""What Table 1's arms are judged by: one figure per claim of the thesis (Fig. 13)."""
+"""What Table 1's variants are judged by: one figure per claim of the thesis (Fig. 13)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ METRICS = (
 
 
 class Judge:
-    """Measures sets of slices next to a main run's held-out patients, always with the same pairs.
+    """Measures sets of slices next to a run's held-out patients, always with the same pairs.
 
     Args:
         run: of the table, with numbers of slices and pairs, and the seed.

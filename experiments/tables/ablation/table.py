@@ -18,22 +18,22 @@ from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.engine.table import Row, Table
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
-from experiments.tables.ablation.arms import (
-    LETTERS,
-    NOISE,
-    ORDERS,
-    Arm,
-    arm_config,
-    arm_run_config,
-    first_twin,
-)
 from experiments.tables.ablation.measures import METRICS, Judge
 from experiments.tables.ablation.training import (
     any_labels,
-    arm_finished,
-    arm_slices,
     judged_slices,
-    train_arm,
+    train_variant,
+    variant_finished,
+    variant_slices,
+)
+from experiments.tables.ablation.variants import (
+    LETTERS,
+    NOISE,
+    ORDERS,
+    Variant,
+    first_twin,
+    variant_config,
+    variant_run_config,
 )
 from models.structure_gan.config import SynthesisConfig
 from utils.errors import UserError
@@ -64,25 +64,25 @@ CLAIMS = {
         ("E", "F", "label inside the mask", "lesion_outside"),
     ),
 }
-# Where the arms are not those of the thesis or its code, on purpose.
+# Where the variants are not those of the thesis or its code, on purpose.
 DEVIATIONS = {
     "both": (
         "A to F differ in nothing but the table's columns: where the released code pre-trains B to "
-        "E without its background term, it stays on here, as do the main run's other additions.",
+        "E without its background term, it stays on here, as do the trained run's other additions.",
     ),
     "thesis": (
         "The thesis' table ticks L_les for B; the code of that order has no lesion loss before F, "
         "which is followed.",
-        "The code's arms of the thesis' order weigh D's real, D's fake and G's loss with 100, 70 "
-        "and 70, their class terms with 100, and have a learning rate of 1e-4 and a label scale of "
-        "0.18; here these are the main run's.",
+        "The code's variants of the thesis' order weigh D's real, D's fake and G's loss with 100, "
+        "70 and 70, their class terms with 100, and have a learning rate of 1e-4 and a label "
+        "scale of 0.18; here these are the trained run's.",
     ),
     "released": (
         "The code's own order uses no label input at all; here E and F are the main system's. Its "
         "E takes the label of the slice that the map is from; here any label.",
         "The code's A of its own order weighs D's real, D's fake and G's loss with 100, 70 and 70 "
-        "and has four separate generators; here the weights are the main run's and the generator "
-        "is one, conditioned like the others.",
+        "and has four separate generators; here the weights are the trained run's and the "
+        "generator is one, conditioned like the others.",
     ),
 }
 SCALE = 2  # pixels of the strip per pixel of a slice
@@ -92,20 +92,20 @@ def _rows() -> tuple[Row, ...]:
     places = {"thesis": "", "released": " of the code's order"}
     rows = [
         Row(
-            f"{order}/{arm.letter}",
-            f"{order} {arm.letter}: {arm.description}",
-            place=f"thesis Table 1, {arm.letter}{places[order]}",
-            options={"order": order, "arms": arm.letter},
+            f"{order}/{variant.letter}",
+            f"{order} {variant.letter}: {variant.description}",
+            place=f"thesis Table 1, {variant.letter}{places[order]}",
+            options={"order": order, "rows": variant.letter},
             remark="bars without numbers (Fig. 13)",
         )
-        for order, arms in ORDERS.items()
-        for arm in arms
+        for order, variants in ORDERS.items()
+        for variant in variants
     ]
     return (*rows, *(Row(f"{order}/{REAL}", "real slices") for order in ORDERS))
 
 
 def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
-    """Returns a sentence per claim of the thesis on the arms that were measured, and the orders."""
+    """Returns a sentence per claim of the thesis on the measured variants, and the orders."""
     texts = []
     better = {metric.key: metric for metric in METRICS}
     for order, claims in CLAIMS.items():
@@ -135,44 +135,52 @@ TABLE = Table(
     ledger={metric.key: metric.key for metric in METRICS},
     claims=findings,
 )
-Pairs = Sequence[tuple[str, Arm]]  # order, arm
+Pairs = Sequence[tuple[str, Variant]]  # order, variant
 
 
-def chosen_arms(request: Request) -> list[tuple[str, Arm]]:
-    """Returns pairs (order, arm) for the options `--order` and `--arms`; UserError for others."""
-    order, letters = request.options["order"], request.options["arms"]
+def chosen_variants(request: Request) -> list[tuple[str, Variant]]:
+    """Returns pairs (order, variant) for `--order` and `--rows`; UserError for others."""
+    order, letters = request.options["order"], request.options["rows"]
     if order not in (*ORDERS, BOTH):
         raise UserError(f"--order is {order!r}; choose from {', '.join((*ORDERS, BOTH))}")
     wanted = LETTERS if letters == "all" else [word.strip() for word in letters.split(",")]
     unknown = [letter for letter in wanted if letter not in LETTERS]
     if unknown:
-        raise UserError(f"--arms is {letters!r}; choose from {', '.join(LETTERS)}, or all")
+        raise UserError(f"--rows is {letters!r}; choose from {', '.join(LETTERS)}, or all")
     orders = ORDERS if order == BOTH else {order: ORDERS[order]}
-    return [(name, arm) for name, arms in orders.items() for arm in arms if arm.letter in wanted]
+    return [
+        (name, variant)
+        for name, variants in orders.items()
+        for variant in variants
+        if variant.letter in wanted
+    ]
 
 
 def train(run: Run) -> None:
-    """Trains the chosen arms that are not trained yet."""
-    for order, arm in chosen_arms(run.request):
-        train_arm(run, order, arm)
+    """Trains the chosen variants that are not trained yet."""
+    for order, variant in chosen_variants(run.request):
+        train_variant(run, order, variant)
 
 
-def table_arms(run: Run) -> list[tuple[str, Arm]]:
-    """Returns the chosen arms and all that are finished of their orders and of earlier tables."""
-    earlier, chosen = run.read_metrics(), chosen_arms(run.request)
+def table_variants(run: Run) -> list[tuple[str, Variant]]:
+    """Returns the chosen variants, and the finished ones of their orders and earlier tables."""
+    earlier, chosen = run.read_metrics(), chosen_variants(run.request)
     orders = {order for order, _ in chosen}
     orders |= {x for x in ORDERS if any(key.startswith(f"table1/{x}/") for key in earlier)}
-    pairs = [(order, arm) for order in ORDERS if order in orders for arm in ORDERS[order]]
-    return [pair for pair in pairs if pair in chosen or arm_finished(run, *pair)]
+    pairs = [(order, variant) for order in ORDERS if order in orders for variant in ORDERS[order]]
+    return [pair for pair in pairs if pair in chosen or variant_finished(run, *pair)]
 
 
 def write(run: Run) -> None:
-    """Measures the arms and writes table1.{csv,md,png}, figure12_<order>.png and metrics."""
-    arms, matched, judge = table_arms(run), judged_slices(run), Judge(run)
-    sets = {f"{order}/{arm.letter}": arm_slices(run, order, arm, matched) for order, arm in arms}
-    orders = list(dict.fromkeys(order for order, _ in arms))
-    sees_label = {f"{order}/{arm.letter}": arm.sees_label for order, arm in arms}
-    files = {f"{order}/{arm.letter}": first_twin(order, arm) for order, arm in arms}
+    """Measures the variants and writes table1.{csv,md,png}, figure12_<order>.png and metrics."""
+    variants, matched, judge = table_variants(run), judged_slices(run), Judge(run)
+    sets = {
+        f"{order}/{variant.letter}": variant_slices(run, order, variant, matched)
+        for order, variant in variants
+    }
+    orders = list(dict.fromkeys(order for order, _ in variants))
+    sees_label = {f"{order}/{variant.letter}": variant.sees_label for order, variant in variants}
+    files = {f"{order}/{variant.letter}": first_twin(order, variant) for order, variant in variants}
     real = {f"{order}/{REAL}": REAL for order in orders}
 
     def measure(row: str) -> dict[str, float]:
@@ -185,38 +193,42 @@ def write(run: Run) -> None:
     sections = [
         text
         for order in orders
-        for text in (f"## Arms in {ORDER_TITLES[order]}", markdown_table(settings_frame(order)))
+        for text in (f"## Variants in {ORDER_TITLES[order]}", markdown_table(settings_frame(order)))
     ]
-    TABLE.write(run, _notes(run, matched, arms), sections, **_options(arms))
+    TABLE.write(run, _notes(run, matched, variants), sections, **_options(variants))
     save_figure(chart(run.read_metrics(), orders, run.data_note), run.path / "table1.png")
     examples = striking(matched, any_labels(run, matched), run.config.examples)
     for order in orders:
-        rows = [(arm, sets[f"{name}/{arm.letter}"]) for name, arm in arms if name == order]
+        rows = [
+            (variant, sets[f"{name}/{variant.letter}"])
+            for name, variant in variants
+            if name == order
+        ]
         write_png(run.path / f"figure12_{order}.png", strip(rows, matched, examples))
 
 
-def _options(arms: Pairs) -> dict[str, str]:
-    """Returns the options that give these arms, however many starts it took."""
-    orders, letters = ({pair[0] for pair in arms}, {arm.letter for _, arm in arms})
+def _options(variants: Pairs) -> dict[str, str]:
+    """Returns the options that give these variants, however many starts it took."""
+    orders, letters = ({pair[0] for pair in variants}, {variant.letter for _, variant in variants})
     chosen = "all" if letters == set(LETTERS) else ",".join(sorted(letters))
-    return {"order": BOTH if len(orders) > 1 else min(orders), "arms": chosen}
+    return {"order": BOTH if len(orders) > 1 else min(orders), "rows": chosen}
 
 
 def settings_frame(order: str) -> pd.DataFrame:
-    """Returns Table 1 of an order, read from its arms: what each of them has."""
+    """Returns Table 1 of an order, read from its variants: what each of them has."""
     rows = []
-    for arm in ORDERS[order]:
-        config = arm_config(arm, SynthesisConfig())
+    for variant in ORDERS[order]:
+        config = variant_config(variant, SynthesisConfig())
         rows.append(
             {
-                "arm": arm.letter,
-                "structure map": arm.reads_map,
-                "label inside mask": arm.sees_label and arm.match,
-                "noise fusion": arm.reads_map and config.noise != (0.0, 0.0),
+                "variant": variant.letter,
+                "structure map": variant.reads_map,
+                "label inside mask": variant.sees_label and variant.match,
+                "noise fusion": variant.reads_map and config.noise != (0.0, 0.0),
                 "L_reg": config.registration > 0,
                 "L_les": config.lesion > 0,
                 "label input": {"concat": "beside", "weighted": "weighted sum"}[config.fusion]
-                if arm.sees_label
+                if variant.sees_label
                 else "none",
             }
         )
@@ -224,7 +236,7 @@ def settings_frame(order: str) -> pd.DataFrame:
 
 
 def chart(figures: Mapping[str, float], orders: Sequence[str], note: str) -> Figure:
-    """Draws one panel per figure (Fig. 13): bars are arms, a series per order."""
+    """Draws one panel per figure (Fig. 13): bars are variants, a series per order."""
     letters = [x for x in LETTERS if any(TABLE.measured(figures, f"{o}/{x}") for o in orders)]
     panels = {
         f"{metric.title}\n{'higher' if metric.better > 0 else 'lower'} is better": {
@@ -240,30 +252,30 @@ def chart(figures: Mapping[str, float], orders: Sequence[str], note: str) -> Fig
 
 
 def strip(
-    rows: Sequence[tuple[Arm, Slices]], matched: Slices, examples: Sequence[int]
+    rows: Sequence[tuple[Variant, Slices]], matched: Slices, examples: Sequence[int]
 ) -> np.ndarray:
-    """Returns Fig. 12 as uint8 [H,W,3]: a row per arm, per example what G saw and four modalities.
+    """Returns Fig. 12 as uint8 [H,W,3]: a row per variant, per example G's input and output.
 
-    An arm without map shows an empty cell, one that sees no label no outline.
+    An variant without map shows an empty cell, one that sees no label no outline.
 
     Args:
-        rows: arms with their slices.
+        rows: variants with their slices.
         matched: with the maps.
         examples: numbers of the slices.
     """
     pictures = []
-    for arm, slices in rows:
+    for variant, slices in rows:
         row = []
         for k in examples:
-            label = slices.label[k] * arm.sees_label
-            row.append(enlarge(to_uint8(matched.structure[k] * arm.reads_map), SCALE))
+            label = slices.label[k] * variant.sees_label
+            row.append(enlarge(to_uint8(matched.structure[k] * variant.reads_map), SCALE))
             row += [
                 draw_contour(slices.images[k, ..., i], label, scale=SCALE)
                 for i in range(len(MODALITIES))
             ]
         pictures.append(row)
     headers = ("map", *MODALITIES) * len(examples)
-    return grid(pictures, titles=[arm.letter for arm, _ in rows], headers=headers)
+    return grid(pictures, titles=[variant.letter for variant, _ in rows], headers=headers)
 
 
 def striking(matched: Slices, others: np.ndarray, count: int) -> list[int]:
@@ -277,28 +289,35 @@ def striking(matched: Slices, others: np.ndarray, count: int) -> list[int]:
     return np.argsort(-(inside + 1.0) * (crossing + 1.0), kind="stable")[:count].tolist()
 
 
-def _notes(run: Run, matched: Slices, arms: Pairs) -> list[str]:
+def _notes(run: Run, matched: Slices, variants: Pairs) -> list[str]:
     source, table = run.source, run.config
     config, noise = (
-        arm_run_config(arm, source.config, table) for arm in (ORDERS["thesis"][-1], NOISE)
+        variant_run_config(variant, source.config, table)
+        for variant in (ORDERS["thesis"][-1], NOISE)
     )
     phases = "no pre-training"
     if config.pretrain:
         pretraining = config.schedule.pretraining
         phases = f"{_length(pretraining)} of pre-training with batches of {pretraining.batch_size}"
     return [
-        f"Seed {table.seed}; one training per arm, so small differences are noise.",
-        f"Training of each arm: {phases}, {_length(config.schedule.synthesis)} of adversarial "
+        f"Seed {table.seed}; one training per variant, so small differences are noise.",
+        f"Training of each variant: {phases}, {_length(config.schedule.synthesis)} of adversarial "
         f"training with batches of {config.schedule.synthesis.batch_size}. A has no pre-training, "
         f"as in the released code, but {_length(noise.schedule.synthesis)} of adversarial training "
         f"at the learning rate {noise.synthesis.learning_rate:g}.",
-        "With the main run's seed and lengths, F is the main run's own generator, and arms whose "
-        "generator reads the same input share their pre-training.",
-        f"All arms were judged on the same {len(matched)} generated maps, unfiltered by lesion; "
-        "arms without mask filter with labels that were drawn without looking at the mask. Arms "
-        "that see no label are scored against labels they never saw, A also against masks.",
+        "With the trained run's seed and lengths, F is the trained run's own generator. Variants "
+        "whose generator reads the same input share their pre-training.",
+        f"All variants were measured on the same {len(matched)} generated maps, unfiltered by "
+        "lesion; those without mask filter with labels that were drawn without looking at the "
+        "mask. Variants that see no label are scored against labels they never saw, A also against "
+        "masks.",
         *(DEVIATIONS["both"]),
-        *(text for x in ORDERS if any(x == order for order, _ in arms) for text in DEVIATIONS[x]),
+        *(
+            text
+            for x in ORDERS
+            if any(x == order for order, _ in variants)
+            for text in DEVIATIONS[x]
+        ),
         "MS-SSIM and Frechet distance of real slices compare training with held-out patients: what "
         "a perfect set would reach.",
     ]
@@ -309,9 +328,9 @@ def _length(schedule: Schedule) -> str:
 
 
 def outline(request: Request) -> str:
-    """Returns the stages and arms of a dry run."""
-    arms = ", ".join(f"{order} {arm.letter}" for order, arm in chosen_arms(request))
-    return f"stages: {' -> '.join(request.stages)}\narms: {arms}"
+    """Returns the stages and variants of a dry run."""
+    variants = ", ".join(f"{order} {variant.letter}" for order, variant in chosen_variants(request))
+    return f"stages: {' -> '.join(request.stages)}\narms: {variants}"
 
 
 TABLE1 = Experiment(
@@ -320,11 +339,11 @@ TABLE1 = Experiment(
     PRESETS,
     stages=(Task("train", train, alone=False), Task("table", write)),
     sources=Finished(TRAIN_BRATS),
-    check=lambda request, strategy: chosen_arms(request),
+    check=lambda request, strategy: chosen_variants(request),
     outline=outline,
     options=(
         Option("order", str, "thesis", "thesis, released or both"),
-        Option("arms", str, "all", "letters such as A,F, or all"),
+        Option("rows", str, "all", "letters such as A,F, or all"),
     ),
     table=TABLE,
 )

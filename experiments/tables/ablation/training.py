@@ -1,4 +1,4 @@
-"""Training and rendering of Table 1's arms on the networks, maps and labels of a main run."""
+"""Training and rendering of Table 1's variants on a run's networks, maps and labels."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from data.slice_sets import Slices, stored_slices
 from data.synthetic_sets.building import BestMap, Draft, LabelSampler
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.stages import TRAIN_BRATS, synthesis_batches
-from experiments.tables.ablation.arms import (
+from experiments.tables.ablation.variants import (
     COMPLETE,
-    Arm,
-    arm_run_config,
+    Variant,
     first_twin,
     pretraining_twin,
+    variant_run_config,
 )
 from utils.inference import infer, seeds_of
 from utils.runs.files import replacing
@@ -30,27 +30,27 @@ from utils.training.distribute import wait_for_all_workers
 MAPS = "random_maps.npz"
 
 
-def arm_run(run: Run, order: str, arm: Arm, writes: bool = True) -> Run:
-    """Returns the run of one arm: its own generator and discriminator, all else borrowed.
+def variant_run(run: Run, order: str, variant: Variant, writes: bool = True) -> Run:
+    """Returns the run of one variant: its own generator and discriminator, all else borrowed.
 
     Without `writes` no folder is made for it.
 
     Args:
         run: of the table.
-        order: name of the order that the arm stands in.
-        arm: the arm.
-        writes: whether this process may write to the arm's run.
+        order: name of the order that the variant stands in.
+        variant: the variant.
+        writes: whether this process may write to the variant's run.
     """
     source, table = run.source, run.config
-    config = arm_run_config(arm, source.config, table)
-    folder, name = run.path / "arms", first_twin(order, arm)
+    config = variant_run_config(variant, source.config, table)
+    folder, name = run.path / "variants", first_twin(order, variant)
     request = replace(source.request, out=folder / name, config=config)
     own = Run(TRAIN_BRATS, request, source.strategy, writes and run.writes)
     borrowed = {
         stage: source.checkpoints(stage) for stage in ("structure", "segmentation", "registration")
     }
-    as_main = arm_run_config(COMPLETE, source.config, table) == source.config
-    twin = pretraining_twin(arm)
+    as_main = variant_run_config(COMPLETE, source.config, table) == source.config
+    twin = pretraining_twin(variant)
     if as_main and twin == pretraining_twin(COMPLETE):
         borrowed["pretraining"] = source.checkpoints("pretraining")
     else:
@@ -60,31 +60,31 @@ def arm_run(run: Run, order: str, arm: Arm, writes: bool = True) -> Run:
     return own.on_data_of(source).changed(borrowed=borrowed)
 
 
-def arm_finished(run: Run, order: str, arm: Arm) -> bool:
-    """Returns whether an arm has been trained to its end."""
-    return arm_run(run, order, arm, writes=False).finished("synthesis")
+def variant_finished(run: Run, order: str, variant: Variant) -> bool:
+    """Returns whether an variant has been trained to its end."""
+    return variant_run(run, order, variant, writes=False).finished("synthesis")
 
 
-def train_arm(run: Run, order: str, arm: Arm) -> None:
-    """Brings an arm to the end of its schedule, from wherever its checkpoints stand."""
-    own = arm_run(run, order, arm)
+def train_variant(run: Run, order: str, variant: Variant) -> None:
+    """Brings an variant to the end of its schedule, from wherever its checkpoints stand."""
+    own = variant_run(run, order, variant)
     maps = own.checkpoints("synthesis") / MAPS
-    if run.writes and not maps.exists():  # all arms train on the main run's maps
+    if run.writes and not maps.exists():  # all variants train on the trained run's maps
         with replacing(maps) as temporary:
             shutil.copyfile(run.source.checkpoints("synthesis") / MAPS, temporary)
     wait_for_all_workers(run.strategy)
     TRAIN_BRATS.stage("pretraining").perform(own)
     synthesis = TRAIN_BRATS.stage("synthesis")
-    replace(synthesis, batches=partial(synthesis_batches, match=arm.match)).perform(own)
+    replace(synthesis, batches=partial(synthesis_batches, match=variant.match)).perform(own)
 
 
-def arm_slices(run: Run, order: str, arm: Arm, matched: Slices) -> Slices:
-    """Returns an arm's slices for the maps of a set; they are rendered once and kept.
+def variant_slices(run: Run, order: str, variant: Variant, matched: Slices) -> Slices:
+    """Returns an variant's slices for the maps of a set; they are rendered once and kept.
 
-    The label is the set's, or for an arm without mask filter any label (`any_labels`).
+    The label is the set's, or for an variant without mask filter any label (`any_labels`).
     """
-    label = matched.label if arm.match else any_labels(run, matched)
-    size, own = run.source.config.dataset.batch_size, arm_run(run, order, arm, writes=False)
+    label = matched.label if variant.match else any_labels(run, matched)
+    size, own = run.source.config.dataset.batch_size, variant_run(run, order, variant, writes=False)
 
     def render() -> dict[str, np.ndarray]:
         system = own.trained("synthesis")
@@ -97,7 +97,7 @@ def arm_slices(run: Run, order: str, arm: Arm, matched: Slices) -> Slices:
         synthesize = tf.function(system.synthesize, autograph=False)
         return {"images": infer(synthesize, batch, size, padded=True)["images"]}
 
-    path = run.path / "sets" / f"{first_twin(order, arm)}.npz"
+    path = run.path / "sets" / f"{first_twin(order, variant)}.npz"
     settings = {
         "weights": own.weights_hash("synthesis"),
         "seed": run.config.seed,
@@ -107,7 +107,7 @@ def arm_slices(run: Run, order: str, arm: Arm, matched: Slices) -> Slices:
 
 
 def any_labels(run: Run, matched: Slices) -> np.ndarray:
-    """Returns one label per slice as the main run draws them, wherever they lie: [N,H,W]."""
+    """Returns one label per slice as the trained run draws them, wherever they lie: [N,H,W]."""
     labels = lesion_labels(run.prepared, run.split.train)
     seed = derive_seed(run.config.seed, "any labels")
     sampler = LabelSampler(labels, run.source.config.dataset, seed)
@@ -117,5 +117,5 @@ def any_labels(run: Run, matched: Slices) -> np.ndarray:
 
 
 def judged_slices(run: Run) -> Slices:
-    """Returns the first samples of the main run's synthetic set: maps that no arm trained on."""
+    """Returns the first samples of the run's synthetic set: maps that no variant trained on."""
     return stored_slices(run.source.synthetic, run.config.samples)

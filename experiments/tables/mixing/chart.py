@@ -29,7 +29,7 @@ class Family(NamedTuple):
 FAMILIES = (
     Family("synthetic added to real", tuple("1 12 13 14 15 16 17".split()), OKABE_ITO[0], "o", "-"),
     Family(
-        "enhanced added to real",
+        "augmented added to real",
         tuple("1 18 19 20 21 22 23".split()),
         OKABE_ITO[1],
         "s",
@@ -88,7 +88,7 @@ def draw_table5(table: pd.DataFrame, path: Path, data_note: str) -> None:
 
 def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], title: str) -> None:
     rows = table.set_index("no")
-    extra = rows["synthetic"] + rows["enhanced"]
+    extra = rows["synthetic"] + rows["augmented"]
     share = 100 * extra / (rows["real"] + extra)
     for family in FAMILIES:
         names = [no for no in family.rows if no in rows.index and pd.notna(rows.loc[no, score])]
@@ -118,7 +118,7 @@ def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], t
             fontsize=8,
         )
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel("share of synthetic (or enhanced) slices in the training set, %")
-    axes.set_ylabel("index Dice on real held-out slices (1 = perfect)")
+    axes.set_xlabel("share of synthetic (or augmented) slices in the training set, %")
+    axes.set_ylabel("label-index Dice on real held-out slices (1 = perfect)")
     axes.set_xlim(-4, 104)
     axes.grid(alpha=0.3)

@@ -53,10 +53,10 @@ CLAIMS = (
     ),
     Claim(
         "e",
-        "Synthetic data helps more than as much enhanced data.",
+        "Synthetic data helps more than as much augmented data.",
         [
             Contrast(
-                "synthetic added - enhanced added",
+                "synthetic added - augmented added",
                 [(str(no), str(no + 6)) for no in range(12, 18)],
                 1,
             )
@@ -68,8 +68,8 @@ CLAIMS = (
 def claims_text(results: pd.DataFrame, resamples: int, seed: int) -> str:
     """Returns the five claims with this run's answers and how they were found, as Markdown."""
     lines = [
-        "Differences of index Dice on real held-out patients: paired by patient, averaged over the "
-        "repeats that both rows have; 95 % interval by bootstrap over patients, "
+        "Differences of label-index Dice on real held-out patients: paired by patient, averaged "
+        "over the repeats that both rows have; 95 % interval by bootstrap over patients, "
         f"{resamples} resamples. An interval and repeats wholly on the claimed side of 0 support a "
         "claim, an interval wholly on the other side does not, anything else leaves it undecided. "
         "The interval covers the choice of patients, not the chance in training.",

@@ -17,7 +17,7 @@ class Mixture:
 
     Attributes:
         no: number in the thesis; c10 and c20 are the controls.
-        real, synthetic, enhanced: amounts, in multiples of the real training set.
+        real, synthetic, augmented: amounts, in multiples of the real training set.
         mode: random, synthetic first, real first, or "-" for a single source.
         thesis_mse, thesis_dice: what the thesis prints (BRATS 2015), None for the controls.
         first_share: share of the training that the first source of a "first" mode gets.
@@ -26,7 +26,7 @@ class Mixture:
     no: str
     real: float
     synthetic: float
-    enhanced: float
+    augmented: float
     mode: str
     thesis_mse: Optional[float] = None
     thesis_dice: Optional[float] = None
@@ -39,20 +39,20 @@ class Mixture:
 
     @property
     def added(self) -> float:
-        """Share of synthetic and enhanced slices in the training set, 0..1."""
-        extra = self.synthetic + self.enhanced
+        """Share of synthetic and augmented slices in the training set, 0..1."""
+        extra = self.synthetic + self.augmented
         return extra / (self.real + extra)
 
     def describe(self) -> str:
         """Names the mixture, such as "10 % real + 200 % synthetic, synthetic first"."""
-        parts = (("real", self.real), ("synthetic", self.synthetic), ("enhanced", self.enhanced))
+        parts = (("real", self.real), ("synthetic", self.synthetic), ("augmented", self.augmented))
         mixture = " + ".join(f"{100 * amount:g} % {name}" for name, amount in parts if amount)
         return mixture if self.mode == "-" else f"{mixture}, {self.mode}"
 
     def phases(self, sources: Sources, examples: int) -> list[Phase]:
         """Returns the stretches of a training that presents so many examples in all."""
         if self.mode not in (SYNTHETIC_FIRST, REAL_FIRST):
-            return [Phase(pool(sources, self.real, self.synthetic, self.enhanced), examples)]
+            return [Phase(pool(sources, self.real, self.synthetic, self.augmented), examples)]
         pools = [pool(sources, real=self.real), pool(sources, synthetic=self.synthetic)]
         first, second = pools if self.mode == REAL_FIRST else reversed(pools)
         start = round(self.first_share * examples)

@@ -1,4 +1,4 @@
-"""The synthetic slices of Table 5: drawn with the main run's systems, stored as records."""
+"""The synthetic slices of Table 5: drawn with the trained run's systems, stored as records."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from utils.runs.files import read_json
 
 
 def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> None:
-    """Draws synthetic samples until `needed` of them pass the main run's selection.
+    """Draws synthetic samples until `needed` of them pass the trained run's selection.
 
     Samples that are already there stay, so the set may grow from one start to the next.
 
     Args:
-        source: the main run.
+        source: the trained run.
         directory: where the set is kept.
         needed: number of selected samples.
         max_draws: samples drawn at most, as a multiple of `needed`.
@@ -37,9 +37,9 @@ def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> 
         if total >= limit:
             raise UserError(
                 f"The chosen rows need {needed} synthetic slices, but only {selected} of {total} "
-                f"drawn ones reach the main run's dataset.min_dice of "
+                f"drawn ones reach the trained run's dataset.min_dice of "
                 f"{source.config.dataset.min_dice:g}; choose rows with less synthetic data, raise "
-                "--max_draws or train the main run longer"
+                "--max_draws or train that run longer"
             )
         total = min(limit, math.ceil(1.1 * total * needed / max(selected, 1)))
 

@@ -42,7 +42,7 @@ def _row(mixture: Mixture) -> Row:
 
 TABLE = Table(
     "table5",
-    "Table 5: real, synthetic and enhanced training data",
+    "Table 5: real, synthetic and augmented training data",
     rows=tuple(map(_row, ROWS)),
     metrics=(
         Metric(
@@ -109,7 +109,7 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     for row in (row for row in ROWS if (results["no"] == row.no).any()):
         repeats = results[results["no"] == row.no].groupby("repeat")
         line = {
-            name: getattr(row, name) for name in ("no", "real", "synthetic", "enhanced", "mode")
+            name: getattr(row, name) for name in ("no", "real", "synthetic", "augmented", "mode")
         }
         line["seeds"] = len(repeats)
         for key in SCORES:
@@ -175,7 +175,7 @@ def outline(request: Request) -> str:
 
 TABLE5 = Experiment(
     "experiments/table5_mixing.py",
-    "Table 5: train segmenters on mixtures of real, synthetic and enhanced slices, test on real "
+    "Table 5: train segmenters on mixtures of real, synthetic and augmented slices, test on real "
     "ones.",
     PRESETS,
     stages=(Task("rows", train, alone=False), Task("table", write)),

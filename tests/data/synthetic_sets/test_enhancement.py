@@ -1,4 +1,4 @@
-"""Enhanced slices: images and label move together, values stay."""
+"""Augmented slices: images and label move together, values stay."""
 
 from __future__ import annotations
 

@@ -85,9 +85,9 @@ def test_an_unknown_rule_is_refused():
         ({"real": 1}, (20, 0, 0)),
         ({"real": 0.1, "synthetic": 2}, (2, 40, 0)),
         ({"real": 0.2, "synthetic": 0.8}, (4, 16, 0)),
-        ({"real": 1, "enhanced": 0.5}, (20, 0, 10)),
-        ({"real": 1, "enhanced": 3}, (20, 0, 60)),
-        ({"enhanced": 1.2}, (0, 0, 24)),
+        ({"real": 1, "augmented": 0.5}, (20, 0, 10)),
+        ({"real": 1, "augmented": 3}, (20, 0, 60)),
+        ({"augmented": 1.2}, (0, 0, 24)),
     ],
 )
 def test_a_pass_holds_every_slice_of_the_mixture_once(sources, amounts, sizes):
@@ -101,7 +101,7 @@ def test_a_pass_holds_every_slice_of_the_mixture_once(sources, amounts, sizes):
     if whole:
         assert len(real) == sizes[0] + sizes[2] and synthetic == list(range(sizes[1]))
         copies = max(real.count(pair) for pair in set(real)) if real else 0
-        assert copies == int(sizes[0] > 0) + int(np.ceil(amounts.get("enhanced", 0)))
+        assert copies == int(sizes[0] > 0) + int(np.ceil(amounts.get("augmented", 0)))
 
 
 def test_mixtures_that_cannot_be_made_are_refused(sources):
@@ -128,7 +128,7 @@ def test_the_second_phase_starts_at_its_step(sources):
 def test_starting_later_equals_skipping(sources):
     phases = [
         Phase(pool(sources, synthetic=0.5), 14),  # the phases meet inside a batch
-        Phase(pool(sources, real=0.5, enhanced=1.5), 0),
+        Phase(pool(sources, real=0.5, augmented=1.5), 0),
     ]
     whole = batches(phases, 9)
     for first in (3, 7):
@@ -141,7 +141,7 @@ def test_starting_later_equals_skipping(sources):
 def test_an_enhanced_copy_is_the_same_in_every_pass(sources):
     """And differs from its source and, unless both are plain flips, from the next copy."""
     versions: dict = {}
-    for batch in batches([Phase(pool(sources, real=1, enhanced=2), 0)], 45):
+    for batch in batches([Phase(pool(sources, real=1, augmented=2), 0)], 45):
         for source, image in zip(batch["source"].tolist(), batch["images"]):
             versions.setdefault(tuple(source), []).append(image.tobytes())
     assert len(versions) == 20

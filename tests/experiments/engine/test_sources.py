@@ -1,4 +1,4 @@
-"""The main run behind a table or figure: named, made, or refused."""
+"""The trained run behind a table or figure: named, made, or refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def main_run(work=lambda run: (run.path / "weights").touch(), **others) -> Exper
 
 
 def run(experiment: Experiment, *words) -> int:
-    """Make a table of main runs of an experiment; return its exit code."""
+    """Make a table of trained runs of an experiment; return its exit code."""
     table = replace(TABLE, sources=Finished(experiment))
     return main(table, [str(word) for word in words])
 
@@ -86,7 +86,7 @@ def test_a_script_without_the_usual_presets_has_its_first(tiny_run, tmp_path, ca
     assert main(table, ["--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert "invalid choice: 'demo'" in error
-    assert "train_brats.py has no preset one to make a main run with; name a finished" in error
+    assert "train_brats.py has no preset one to make a trained run with; name a finished" in error
 
 
 def test_an_unfinished_run_is_refused(tiny_run, tmp_path):
@@ -140,7 +140,7 @@ def test_another_main_run_is_refused_and_a_moved_one_continues(tmp_path, capsys)
     resume = ("--resume", "--out", out)
     assert run(main_run(), "--run", finished("one", 0), "--out", out) == 0
     assert run(main_run(), *resume, "--run", finished("other", 1)) == 2
-    assert "began with another main run than" in capsys.readouterr().err
+    assert "began with another trained run than" in capsys.readouterr().err
     moved = (tmp_path / "one").rename(tmp_path / "moved")
     assert run(main_run(), *resume, "--run", moved) == 0
     assert read_json(out / "config.json")["run"] == str(moved)
@@ -166,5 +166,5 @@ def test_a_printed_command_repeats_the_run(tmp_path):
         "--skrgan_star.initializer=glorot_uniform --gan_sharp.learning_rate=1e-05"
     )
     assert read(*text.split()[2:], script=TABLE3).config == table3.config
-    table1 = run_of(TABLE1, "--arms=A,B", "--seed=3")
-    assert command(table1, arms="all").endswith("--preset demo --seed=3")
+    table1 = run_of(TABLE1, "--rows=A,B", "--seed=3")
+    assert command(table1, rows="all").endswith("--preset demo --seed=3")

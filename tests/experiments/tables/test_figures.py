@@ -30,7 +30,7 @@ def test_figure_14_shows_draws_beside_sieved_maps(tiny_run, tmp_path):
     out = tmp_path / "out"
     assert run(FIGURE14, "--run", tiny_run, "--out", out) == 0
     metrics = read_json(out / "metrics.json")
-    for name in ("as_drawn", "sieved", "extracted"):
+    for name in ("as_drawn", "filtered", "extracted"):
         assert 0 <= metrics[f"figure14/{name}/overlap"] <= 1
     assert 0 <= metrics["figure14/after_retries"] <= metrics["figure14/replaced"] + 9
     height, width = picture(out / "figure14.png").shape[:2]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.slice_sets import Slices
 from experiments.systems.baselines import baseline_images
 from experiments.tables.ablation import training
-from experiments.tables.ablation.arms import COMPLETE
+from experiments.tables.ablation.variants import COMPLETE
 from experiments.tables.quality import GAN_SHARP
 
 SIZE = (2, 3, 3)
@@ -28,7 +28,7 @@ class Stub(SimpleNamespace):
         return str(self.checkpoint)
 
 
-@pytest.mark.parametrize("which", ["baseline", "arm"])
+@pytest.mark.parametrize("which", ["baseline", "variant"])
 def test_other_weights_give_other_pictures(tmp_path, monkeypatch, which):
     source = SimpleNamespace(
         config=SimpleNamespace(dataset=SimpleNamespace(batch_size=2)),
@@ -36,12 +36,12 @@ def test_other_weights_give_other_pictures(tmp_path, monkeypatch, which):
     run = Stub(path=tmp_path, source=source, config=SimpleNamespace(seed=0), checkpoint=1)
     maps = np.zeros(SIZE, np.uint8)
     matched = Slices(np.zeros((*SIZE, 4)), maps, structure=maps, outside=maps)
-    monkeypatch.setattr(training, "arm_run", lambda run, *_, **__: run)
+    monkeypatch.setattr(training, "variant_run", lambda run, *_, **__: run)
 
     def images() -> np.ndarray:
         if which == "baseline":
             return baseline_images(run, GAN_SHARP, maps)
-        return training.arm_slices(run, "thesis", COMPLETE, matched).images
+        return training.variant_slices(run, "thesis", COMPLETE, matched).images
 
     assert images().mean() == 1
     run.trained = lambda stage: 1 / 0  # with the same weights nothing is rendered

@@ -50,15 +50,15 @@ def test_old_and_new_are_never_side_by_side(tmp_path, old, monkeypatch):
     """Looks at the folder after each change, which a power loss may make the last."""
     seen = []
 
-    def watched(function):
+    def monitored(function):
         def call(*arguments, **options):
             function(*arguments, **options)
             seen.append(content(tmp_path))
 
         return call
 
-    monkeypatch.setattr(outputs.os, "replace", watched(os.replace))
-    monkeypatch.setattr(outputs.Path, "unlink", watched(outputs.Path.unlink))
+    monkeypatch.setattr(outputs.os, "replace", monitored(os.replace))
+    monkeypatch.setattr(outputs.Path, "unlink", monitored(outputs.Path.unlink))
     with replacing_files(tmp_path, NAMES) as folder:
         write_new(folder)
     states = [tuple(found[name] for name in NAMES if name in found) for found in seen[:6]]

@@ -89,7 +89,7 @@ def test_the_state_before_training_raises_no_alarm(tmp_path, capsys):
 class Judged(Toy):
     """Has two discriminators that are always right; one of them may be."""
 
-    watched = ("accuracy/D",)
+    monitored = ("accuracy/D",)
 
     def train_step(self, batch):
         accuracies = dict.fromkeys(("accuracy/D", "accuracy/critic"), tf.constant(1.0))

@@ -23,10 +23,10 @@ def picture(path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def ablation(tiny_run, tmp_path_factory):
-    """Arm B, trained; and F, which with the main run's lengths is its own generator."""
+    """Variant B, trained; and F, which with the trained run's lengths is its own generator."""
     out = tmp_path_factory.mktemp("table1") / "out"
     lengths = ("--pretraining_steps", 0, "--steps", 0)
-    assert table1("--run", tiny_run, "--out", out, "--arms", "B,F", *lengths) == 0
+    assert table1("--run", tiny_run, "--out", out, "--rows", "B,F", *lengths) == 0
     return out
 
 
@@ -37,7 +37,7 @@ def test_the_ablation_writes_table_chart_strip_and_metrics(ablation, tiny_run):
     assert list(table)[3:] == [metric.key for metric in METRICS]
     text = (ablation / "table1.md").read_text()
     assert "phantom" in text and "Seed 0;" in text
-    words = "--arms B,F --pretraining_steps=0 --steps=0"
+    words = "--rows B,F --pretraining_steps=0 --steps=0"
     assert f"--preset tiny --run RUN {words}`" in text
     assert "20 updates of pre-training" in text and "10 of" not in text
     metrics = read_json(ablation / "metrics.json")
@@ -56,9 +56,12 @@ def test_the_ablation_writes_table_chart_strip_and_metrics(ablation, tiny_run):
 
 @pytest.mark.slow
 def test_the_complete_arm_is_the_main_run(ablation, tiny_run):
-    assert sorted(path.name for path in (ablation / "arms").iterdir()) == ["thesis_B", "thesis_F"]
-    assert not (ablation / "arms" / "thesis_F" / "checkpoints").exists()
-    trained = ablation / "arms" / "thesis_B" / "checkpoints"
+    assert sorted(path.name for path in (ablation / "variants").iterdir()) == [
+        "thesis_B",
+        "thesis_F",
+    ]
+    assert not (ablation / "variants" / "thesis_F" / "checkpoints").exists()
+    trained = ablation / "variants" / "thesis_B" / "checkpoints"
     assert sorted(path.name for path in trained.iterdir()) == ["pretraining", "synthesis"]
     metrics = read_json(ablation / "metrics.json")
     main_run = read_json(tiny_run / "metrics.json")
@@ -71,12 +74,12 @@ def test_a_second_start_trains_nothing(ablation):
     kept = [*ablation.rglob("ckpt-*"), *ablation.rglob("metrics.jsonl")]
     before = {path: path.read_bytes() for path in kept}
     seconds = read_json(ablation / "metrics.json")["table1/seconds"]
-    words = ("--resume", "--arms", "B,F", "--stages", "train")
+    words = ("--resume", "--rows", "B,F", "--stages", "train")
     assert table1("--out", ablation, *words) == 0
     assert {path: path.read_bytes() for path in kept} == before
     assert read_json(ablation / "metrics.json")["table1/seconds"] > seconds
 
 
 def test_a_wrong_arm_is_told_before_anything_starts(tiny_run, tmp_path, capsys):
-    assert table1("--run", tiny_run, "--out", tmp_path / "out", "--arms", "G") == 2
-    assert "--arms is 'G'" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert table1("--run", tiny_run, "--out", tmp_path / "out", "--rows", "G") == 2
+    assert "--rows is 'G'" in capsys.readouterr().err and not (tmp_path / "out").exists()

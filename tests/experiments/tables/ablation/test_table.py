@@ -13,7 +13,6 @@ from data.slice_sets import Slices
 from experiments.engine.request import Request
 from experiments.tables.ablation import measures
 from experiments.tables.ablation import table as ablation
-from experiments.tables.ablation.arms import LETTERS, ORDERS
 from experiments.tables.ablation.measures import METRICS, Judge
 from experiments.tables.ablation.table import (
     CLAIMS,
@@ -25,13 +24,14 @@ from experiments.tables.ablation.table import (
     striking,
     strip,
 )
+from experiments.tables.ablation.variants import LETTERS, ORDERS
 from utils.reporting.tables import markdown_table
 
 NAMES = [metric.key for metric in METRICS]
 
 
 def figures(**orders) -> dict:
-    """Every figure of arm k is (k + 1) / 10 in the order given, of real slices 1."""
+    """Every figure of variant k is (k + 1) / 10 in the order given, of real slices 1."""
     return {
         f"table1/{order}/{row}/{name}": value
         for order, letters in orders.items()
@@ -57,7 +57,7 @@ def test_claims_follow_the_orders():
         assert order in ORDERS
 
 
-def test_findings_say_what_got_better_and_rank_the_arms():
+def test_findings_say_what_got_better_and_rank_the_variants():
     found = findings(TABLE, figures(thesis="ABCDEF"))
     claims = found[: len(CLAIMS["thesis"])]
     assert [text.endswith(", better.") for text in claims] == [False, False, False, True, True]
@@ -79,7 +79,7 @@ def test_figures_that_do_not_exist_are_left_out_of_the_ranking():
     assert rank.endswith("best to worst: E 0.200, F 0.300.")
 
 
-def test_the_settings_are_those_of_the_arms():
+def test_the_settings_are_those_of_the_variants():
     text = markdown_table(settings_frame("thesis"))
     assert "| A | no | no | no | no | no | none |" in text
     assert "| F | yes | yes | yes | yes | yes | beside |" in text
@@ -102,13 +102,15 @@ def test_the_chart_has_a_panel_per_figure_with_all_bars(orders):
 
 def test_the_table_gathers_what_is_finished(monkeypatch):
     trained = {("thesis", "B"), ("released", "A"), ("thesis", "F"), ("released", "F")}
-    monkeypatch.setattr(ablation, "arm_finished", lambda _, x, arm: (x, arm.letter) in trained)
+    monkeypatch.setattr(
+        ablation, "variant_finished", lambda _, x, variant: (x, variant.letter) in trained
+    )
     earlier: dict[str, float] = {}
 
-    def gathered(order: str, arms: str) -> list[str]:
-        request = Request(Path("out"), None, options={"order": order, "arms": arms})
+    def gathered(order: str, variants: str) -> list[str]:
+        request = Request(Path("out"), None, options={"order": order, "rows": variants})
         run = SimpleNamespace(request=request, read_metrics=lambda: earlier)
-        return [f"{order} {arm.letter}" for order, arm in ablation.table_arms(run)]
+        return [f"{order} {variant.letter}" for order, variant in ablation.table_variants(run)]
 
     assert gathered("thesis", "C") == ["thesis B", "thesis C", "thesis F"]
     assert gathered("released", "B") == ["released A", "released B", "released F"]
@@ -147,8 +149,8 @@ def test_the_strip_has_a_row_per_arm_and_five_columns_per_example():
     label, outside = np.zeros((2, 2, 8, 6), int)
     label[1, 2:5, 2:5] = 4
     matched = slices(label, outside)  # with maps of 1
-    arms = ORDERS["thesis"][0], ORDERS["thesis"][-1]  # the first sees neither map nor label
-    sheet = strip([(arm, matched) for arm in arms], matched, [1])
+    variants = ORDERS["thesis"][0], ORDERS["thesis"][-1]  # the first sees neither map nor label
+    sheet = strip([(variant, matched) for variant in variants], matched, [1])
     rows, columns = sheet.shape[0] - 2 * 16 - 2, sheet.shape[1] - 5 * 12 - 4 * 2
     assert rows > 0 < columns  # headers and titles
     first, second = sheet[rows : rows + 16, columns:], sheet[rows + 18 :, columns:]

@@ -46,7 +46,7 @@ def test_the_rows_are_those_of_the_thesis():
     }
     for no, expected in printed_rows.items():
         row = BY_NO[no]
-        amounts = (row.real, row.synthetic, row.enhanced)
+        amounts = (row.real, row.synthetic, row.augmented)
         assert (*amounts, row.mode, row.thesis_mse, row.thesis_dice) == expected
     assert BY_NO["7"].describe() == "10 % real + 200 % synthetic, synthetic first"
 
@@ -66,7 +66,7 @@ def test_every_row_presents_equally_many_slices():
     for row in ROWS:
         phases = row.phases(sources, 8000)
         assert sum(phase.examples for phase in phases) == 8000
-        amounts = 200 * (row.real + row.synthetic + row.enhanced)
+        amounts = 200 * (row.real + row.synthetic + row.augmented)
         assert sum(number_kept(phase.files) for phase in phases) == round(amounts)
     switch = {no: BY_NO[no].phases(sources, 8000)[0].examples for no in ("6", "8", "24", "25")}
     assert switch == {"6": 7200, "8": 7200, "24": 4000, "25": 4000}
@@ -82,7 +82,7 @@ def test_the_thesis_trains_a_hundred_passes_over_the_real_data():
 
 
 def draw(monkeypatch, directory, share: float, log: list) -> SimpleNamespace:
-    """A main run whose every 1/share-th sample is selected."""
+    """A trained run whose every 1/share-th sample is selected."""
 
     def draw_set(context, folder, config):
         log.append(config.samples)

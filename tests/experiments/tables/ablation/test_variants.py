@@ -1,4 +1,4 @@
-"""The arms of Table 1: what they leave out, how long they train, what they share."""
+"""The variants of Table 1: what they leave out, how long they train, what they share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from experiments.configs.brats import DEMO, THESIS
 from experiments.configs.table1 import Table1Config
 from experiments.engine.request import Request
-from experiments.tables.ablation.arms import (
+from experiments.tables.ablation.table import chosen_variants, settings_frame
+from experiments.tables.ablation.variants import (
     ORDERS,
-    arm_config,
-    arm_run_config,
     first_twin,
     pretraining_twin,
+    variant_config,
+    variant_run_config,
 )
-from experiments.tables.ablation.table import chosen_arms, settings_frame
 from utils.errors import UserError
 
 NO_GUIDES = {"registration", "consistency", "lesion"}
-# Fields in which each arm differs from F, and whether its labels lie inside the mask.
+# Fields in which each variant differs from F, and whether its labels lie inside the mask.
 DIFFERENCES = {
     "thesis": {
         "A": ({"fusion", "reconstruction", "outside", *NO_GUIDES}, True),
@@ -42,25 +42,25 @@ DIFFERENCES = {
 }
 
 
-def chosen(order: str, arms: str) -> list:
-    return chosen_arms(Request(Path("out"), None, options={"order": order, "arms": arms}))
+def chosen(order: str, variants: str) -> list:
+    return chosen_variants(Request(Path("out"), None, options={"order": order, "rows": variants}))
 
 
-def arm(order: str, letter: str):
-    return next(arm for arm in ORDERS[order] if arm.letter == letter)
+def variant(order: str, letter: str):
+    return next(variant for variant in ORDERS[order] if variant.letter == letter)
 
 
 @pytest.mark.parametrize("order", list(ORDERS))
 def test_arms_differ_from_the_complete_system_in_their_fields_only(order):
     complete, found = asdict(DEMO.synthesis), {}
     for one in ORDERS[order]:
-        values = asdict(arm_config(one, DEMO.synthesis))
+        values = asdict(variant_config(one, DEMO.synthesis))
         found[one.letter] = ({k for k in values if values[k] != complete[k]}, one.match)
     assert found == DIFFERENCES[order]
 
 
 def test_the_thesis_order_is_table_1_but_for_one_cell():
-    table = settings_frame("thesis").set_index("arm")
+    table = settings_frame("thesis").set_index("variant")
     columns = ["structure map", "label inside mask", "noise fusion", "L_reg", "L_les"]
     ticks = {letter: "".join(table.loc[letter, columns].str[0]) for letter in table.index}
     assert ticks.pop("B") == "ynnnn"  # Table 1 has ynnny, the code of that order no lesion loss
@@ -69,9 +69,9 @@ def test_the_thesis_order_is_table_1_but_for_one_cell():
 
 def test_arms_train_as_the_main_run_with_equal_numbers_of_updates():
     table = Table1Config(pretraining_steps=7, steps=3, noise_learning_rate=0.5)
-    for order, arms in ORDERS.items():
-        for one in arms:
-            config = arm_run_config(one, DEMO, table)
+    for order, variants in ORDERS.items():
+        for one in variants:
+            config = variant_run_config(one, DEMO, table)
             phases = config.schedule.pretraining.steps * config.pretrain
             assert phases + config.schedule.synthesis.steps == 10
             assert config.pretrain == (one.letter != "A"), order
@@ -84,19 +84,23 @@ def test_arms_train_as_the_main_run_with_equal_numbers_of_updates():
 
 def test_without_pretraining_or_steps_the_main_runs_lengths_hold():
     for one in ORDERS["thesis"]:
-        config = arm_run_config(one, THESIS, Table1Config(seed=5))
+        config = variant_run_config(one, THESIS, Table1Config(seed=5))
         assert (config.schedule, config.pretrain, config.seed) == (THESIS.schedule, False, 5)
-    noise = arm_run_config(arm("thesis", "A"), replace(THESIS, pretrain=True), Table1Config())
+    noise = variant_run_config(
+        variant("thesis", "A"), replace(THESIS, pretrain=True), Table1Config()
+    )
     assert (noise.schedule.synthesis.steps, noise.schedule.synthesis.epochs) == (0, 400)
-    complete = arm_run_config(arm("thesis", "F"), DEMO, Table1Config())
-    assert complete == DEMO  # so that F is the main run's own generator
+    complete = variant_run_config(variant("thesis", "F"), DEMO, Table1Config())
+    assert complete == DEMO  # so that F is the trained run's own generator
 
 
 def test_equal_arms_and_equal_inputs_are_trained_once():
-    twins = {(o, a.letter): first_twin(o, a) for o, arms in ORDERS.items() for a in arms}
+    twins = {(o, a.letter): first_twin(o, a) for o, variants in ORDERS.items() for a in variants}
     own = {key: f"{key[0]}_{key[1]}" for key in twins}
     assert twins == {**own, ("released", "A"): "thesis_A", ("released", "F"): "thesis_F"}
-    shared = {(o, a.letter): pretraining_twin(a) for o, arms in ORDERS.items() for a in arms[1:]}
+    shared = {
+        (o, a.letter): pretraining_twin(a) for o, variants in ORDERS.items() for a in variants[1:]
+    }
     assert shared == {
         **dict.fromkeys([("thesis", "B"), ("thesis", "C")], "thesis_B"),
         **dict.fromkeys([("thesis", letter) for letter in "DEF"], "thesis_D"),
@@ -112,5 +116,5 @@ def test_arms_are_chosen_by_order_and_letter():
     assert len(chosen("released", "all")) == 6
     with pytest.raises(UserError, match="--order is 'x'; choose from thesis, released, both"):
         chosen("x", "all")
-    with pytest.raises(UserError, match="--arms is 'A,G'; choose from A, B, C, D, E, F, or all"):
+    with pytest.raises(UserError, match="--rows is 'A,G'; choose from A, B, C, D, E, F, or all"):
         chosen("thesis", "A,G")

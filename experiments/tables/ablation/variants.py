@@ -1,4 +1,4 @@
-"""The arms of Table 1 as data: what each leaves out of the complete system F, in two orders."""
+"""The variants of Table 1 as data: what each leaves out of the complete system F, in two orders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEIGHTED = {"fusion": "weighted"}
 
 
 @dataclass(frozen=True)
-class Arm:
+class Variant:
     """One row of Table 1.
 
     Attributes:
@@ -44,7 +44,7 @@ class Arm:
 
 
 # Neither a map nor a real slice belongs to a noise image: terms that compare with these are off.
-NOISE = Arm(
+NOISE = Variant(
     "A",
     "noise image instead of structure map and label",
     {
@@ -56,63 +56,64 @@ NOISE = Arm(
     },
     reads_map=False,
 )
-COMPLETE = Arm("F", "complete system")
+COMPLETE = Variant("F", "complete system")
 
 # The thesis ticks the lesion loss for B; the code of this order has none there (nor in C, D, E), so
 # the two disagree about one cell. The code is followed, or B to C would change two things at once.
 THESIS = (
     NOISE,
-    Arm(
+    Variant(
         "B",
         "structure map, any label, 0.8 map + 0.2 label",
         {**WEIGHTED, **NO_NOISE, **NO_REGISTRATION, **NO_LESION},
         match=False,
     ),
-    Arm(
+    Variant(
         "C",
         "+ label inside the mask",
         {**WEIGHTED, **NO_NOISE, **NO_REGISTRATION, **NO_LESION},
     ),
-    Arm("D", "+ noise fusion, label beside the map", {**NO_REGISTRATION, **NO_LESION}),
-    Arm("E", "+ registration loss", NO_LESION),
+    Variant("D", "+ noise fusion, label beside the map", {**NO_REGISTRATION, **NO_LESION}),
+    Variant("E", "+ registration loss", NO_LESION),
     replace(COMPLETE, description="+ lesion loss (complete)"),
 )
-# In this order the code's G sees no label in any arm; here E and F are those of the main system.
+# In this order the code's G sees no label in any variant; here E and F are those of the main
+# system.
 RELEASED = (
     NOISE,
-    Arm(
+    Variant(
         "B",
         "structure map, no label",
         {**NO_LABEL, **NO_NOISE, **NO_REGISTRATION, **NO_LESION},
     ),
-    Arm("C", "+ noise fusion", {**NO_LABEL, **NO_REGISTRATION, **NO_LESION}),
-    Arm("D", "+ registration loss", {**NO_LABEL, **NO_LESION}),
-    Arm("E", "+ any label and lesion loss", match=False),
+    Variant("C", "+ noise fusion", {**NO_LABEL, **NO_REGISTRATION, **NO_LESION}),
+    Variant("D", "+ registration loss", {**NO_LABEL, **NO_LESION}),
+    Variant("E", "+ any label and lesion loss", match=False),
     replace(COMPLETE, description="+ label inside the mask (complete)"),
 )
 ORDERS = {"thesis": THESIS, "released": RELEASED}
-LETTERS = tuple(arm.letter for arm in THESIS)
+LETTERS = tuple(variant.letter for variant in THESIS)
 
 
-def arm_config(arm: Arm, config: SynthesisConfig) -> SynthesisConfig:
-    """Returns an arm's settings, given those of the complete system."""
-    return replace(config, **arm.changes)
+def variant_config(variant: Variant, config: SynthesisConfig) -> SynthesisConfig:
+    """Returns an variant's settings, given those of the complete system."""
+    return replace(config, **variant.changes)
 
 
-def arm_run_config(arm: Arm, config: BratsConfig, table: Table1Config) -> BratsConfig:
-    """Returns the configuration that trains an arm, given the main run's.
+def variant_run_config(variant: Variant, config: BratsConfig, table: Table1Config) -> BratsConfig:
+    """Returns the configuration that trains an variant, given the trained run's.
 
-    All arms have one seed, so that they start from equal weights where their networks are equal and
-    see the same slices in the same order. The arm without map has no pre-training; its adversarial
-    steps are as many as the other arms' steps of both phases.
+    All variants have one seed, so that they start from equal weights where their networks are
+    equal and see the same slices in the same order. The variant without map has no pre-training;
+    its adversarial steps are as many as the other variants' steps of both phases.
     """
-    schedule, synthesis = config.schedule, arm_config(arm, config.synthesis)
+    schedule, synthesis = config.schedule, variant_config(variant, config.synthesis)
     pretraining = replace(
         schedule.pretraining, steps=table.pretraining_steps or schedule.pretraining.steps
     )
     adversarial = replace(schedule.synthesis, steps=table.steps or schedule.synthesis.steps)
-    pretrain = config.pretrain and arm.reads_map
-    if config.pretrain and not arm.reads_map:
+    pretrain = config.pretrain and variant.reads_map
+    if config.pretrain and not variant.reads_map:
         adversarial = _both_phases(pretraining, adversarial)
         if table.noise_learning_rate:
             rate = table.noise_learning_rate
@@ -133,26 +134,26 @@ def _both_phases(pretraining: Schedule, adversarial: Schedule) -> Schedule:
     return replace(adversarial, epochs=pretraining.epochs + adversarial.epochs)
 
 
-def first_twin(order: str, arm: Arm) -> str:
-    """Returns the name of the first arm over both orders that is trained alike, e.g. thesis_F."""
+def first_twin(order: str, variant: Variant) -> str:
+    """Returns the name of the first variant of both orders that is trained alike: thesis_F."""
     return next(
         f"{name}_{other.letter}"
-        for name, arms in ORDERS.items()
-        for other in arms
-        if (other.changes, other.match) == (arm.changes, arm.match)
+        for name, variants in ORDERS.items()
+        for other in variants
+        if (other.changes, other.match) == (variant.changes, variant.match)
     )
 
 
-def pretraining_twin(arm: Arm) -> str:
-    """Returns the name of the first arm whose G reads the same input: they share pre-training."""
+def pretraining_twin(variant: Variant) -> str:
+    """Returns the name of the first variant with the same input of G: they share pre-training."""
     return next(
         f"{name}_{other.letter}"
-        for name, arms in ORDERS.items()
-        for other in arms
-        if _input(other) == _input(arm)
+        for name, variants in ORDERS.items()
+        for other in variants
+        if _input(other) == _input(variant)
     )
 
 
-def _input(arm: Arm) -> tuple:
-    config = arm_config(arm, SynthesisConfig())
+def _input(variant: Variant) -> tuple:
+    config = variant_config(variant, SynthesisConfig())
     return config.fusion, config.noise, config.label_input
