@@ -103,10 +103,15 @@ def record_start(run: Run, fingerprint: Optional[str] = None) -> None:
         write_json(run.config_file, start)
     devices = {
         "devices": [device.device_type for device in tf.config.list_logical_devices()],
+        "gpus": [_name(device) for device in tf.config.list_physical_devices("GPU")],
         "replicas": run.strategy.num_replicas_in_sync,
         "precision": request.precision,
     }
     write_json(run.environment, {**environment_record(), **devices})
+
+
+def _name(device: Any) -> str:
+    return tf.config.experimental.get_device_details(device).get("device_name", device.name)
 
 
 def _plain(value: Any) -> Any:

@@ -72,7 +72,7 @@ def test_a_second_signal_leaves_a_call_of_many_steps(tmp_path):
         time.sleep(0.1)
     time.sleep(30)  # until it is compiled
     process.send_signal(signal.SIGINT)
-    time.sleep(1)
+    time.sleep(2)
     assert process.poll() is None
     started = time.monotonic()
     process.send_signal(signal.SIGINT)

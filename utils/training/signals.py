@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Optional
 
 INTERRUPTED = 130  # exit code
+# Seconds in which another signal belongs to the same request: `timeout` of GNU coreutils signals
+# the process and then its group, job schedulers the processes of a job one by one.
+SAME_REQUEST = 1.0
 _FIRST = b"\nstopping as soon as the state is saved; a second time stops at once, without saving\n"
 _SECOND = b"\nstopped without saving; --resume continues from the last checkpoint\n"
 
@@ -18,7 +22,9 @@ class Interrupted(Exception):
 
 
 class StopSignal:
-    """Context in which the first SIGINT or SIGTERM only sets `requested`; a second one exits.
+    """Context in which the first SIGINT or SIGTERM only sets `requested`; a later one exits.
+
+    What arrives within a second of the first is the same request.
 
     Python runs signal handlers between compiled calls only, and one call may take minutes. Signals
     are therefore counted by a thread, which the interpreter tells of each as it arrives. Those that
@@ -49,15 +55,17 @@ class StopSignal:
         self.requested = True
 
     def _count(self, reading: int) -> None:
-        count = 0
+        first: Optional[float] = None
         with os.fdopen(reading, "rb", buffering=0) as pipe:
             while number := pipe.read(1):
                 if number[0] not in self.SIGNALS:
                     continue
-                count += 1
                 self.requested = True
-                os.write(2, _FIRST if count == 1 else _SECOND)
-                if count == 2:
+                if first is None:
+                    first = time.monotonic()
+                    os.write(2, _FIRST)
+                elif time.monotonic() - first > SAME_REQUEST:
+                    os.write(2, _SECOND)
                     os._exit(INTERRUPTED)  # the main thread may not be back for minutes
 
     def __exit__(self, *_: object) -> None:

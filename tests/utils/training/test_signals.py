@@ -9,7 +9,7 @@ import time
 import pytest
 
 from utils.runs.environment import REPOSITORY
-from utils.training.signals import INTERRUPTED, StopSignal
+from utils.training.signals import INTERRUPTED, SAME_REQUEST, StopSignal
 
 # Counts how often it comes by; `wait` is what keeps it busy in between.
 LOOP = """
@@ -78,10 +78,20 @@ def test_the_second_signal_stops_at_once(start, second, saving):
     if saving:
         assert process.stdout.readline() == "saved\n"
     assert process.poll() is None
+    time.sleep(SAME_REQUEST)
     process.send_signal(second)
     out, error = process.communicate(timeout=5)
     assert (process.returncode, out) == (INTERRUPTED, "")
     assert "stopped without saving; --resume" in error
+
+
+def test_a_request_that_arrives_twice_is_one(start):
+    """GNU timeout signals the process and its group."""
+    process = start()
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "saved\n") and error.count("stopping as soon") == 1
 
 
 def test_what_a_process_ignores_it_goes_on_ignoring(start):
