@@ -25,7 +25,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from data.synthetic_sets.files import Shard, read_manifest, samples_there
+from data.synthetic_sets.files import Shard, is_complete, read_manifest, samples_there
 from experiments.engine.cli import default_cache
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
@@ -70,7 +70,7 @@ def parse() -> Options:
 
 def parse_shard(text: str) -> Shard:
     """Returns the shard that `--shard` names; UserError if it is none."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
     if not match or int(match[1]) >= int(match[2]):
         raise UserError(f"--shard is {text!r}; give i/n with i from 0 to n-1, such as 0/2 and 1/2")
     return Shard(int(match[1]), int(match[2]))
@@ -119,7 +119,7 @@ def check_size(out: Path, samples: int) -> None:
 def finished(out: Path, samples: int) -> bool:
     """Returns whether a set of this size is complete, with its table and manifest."""
     manifest = read_manifest(out)
-    whole = samples_there(out).issuperset(range(samples))
+    whole = is_complete(out, samples)
     return whole and manifest is not None and manifest["samples"] == samples
 
 

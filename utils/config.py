@@ -24,6 +24,7 @@ _UNKNOWN = (
     r"Group '([\w.-]+)' does not accept option '([\w.-]+)'",
     r"No action for key \"([\w.-]+)\"",
 )
+LARGEST_YAML, DEEPEST_YAML = 1_000_000, 10  # bytes, groups in groups
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
@@ -96,6 +97,8 @@ class Parser(ArgumentParser):
         if isinstance(defaults.get(name), tuple):
             form = f"--{name}={_in_brackets(defaults[name])}"
             return f"{text}; give all values in brackets, such as {form}"
+        if "Exceeds the limit" in text:
+            return f"--{name} has too many digits; give a smaller number"
         kinds = re.findall(r"Expected a <class '(\w+)'>", text)
         expected = [_KINDS[kind] for kind in kinds if kind in _KINDS]
         given = re.search(r"(?:Given|Got) value: (.*)$", text)
@@ -141,15 +144,41 @@ def add_config(parser: ArgumentParser, config: Any) -> None:
             action.metavar = _in_brackets(action.default)
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without aliases, names that stand twice, and endless nesting."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+        if self.check_event(yaml.AliasEvent):
+            raise ValueError(f"*{self.peek_event().anchor} is an alias; write the value itself")
+        self.depth += 1
+        if self.depth > DEEPEST_YAML:
+            raise ValueError(f"its groups lie more than {DEEPEST_YAML} deep")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [key.value for key, _ in node.value]
+        twice = [str(name) for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise ValueError(f"{twice[0]} stands there twice")
+        return super().construct_mapping(node, deep)
+
+
 def check_yaml(path: Path) -> None:
     """Raises UserError unless a `--config` file is YAML with plain values by name.
 
-    Tags that would make objects are refused, as the parser refuses them.
+    Tags that would make objects are refused, as the parser refuses them; so are aliases, which can
+    make a short file a huge one, names that stand twice, and groups deeper than any configuration.
     """
     if not path.is_file():
         raise UserError(f"--config {path} does not exist or is no file; give a YAML file")
+    if path.stat().st_size > LARGEST_YAML:
+        raise UserError(f"--config {path} has more than {LARGEST_YAML} bytes; give a settings file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

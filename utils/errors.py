@@ -46,6 +46,11 @@ def at_least(lowest: int) -> Rule:
     return Rule(f"{lowest} or more", lambda value: value >= lowest)
 
 
+def between(lowest: int, highest: int) -> Rule:
+    """Returns the rule for sizes, of which larger ones are typing errors."""
+    return Rule(f"{lowest} to {highest}", lambda value: lowest <= value <= highest)
+
+
 def one_of(choices: Iterable[str]) -> Rule:
     """Returns the rule for names."""
     choices = tuple(choices)

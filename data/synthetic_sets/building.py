@@ -7,8 +7,9 @@ processes can share the work (`data.synthetic_sets.files`).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
@@ -177,25 +178,37 @@ def random_maps(
     structure and outside are uint8 [count,H,W,1].
     """
     sampler = MapSampler(decode, config, seed)
-    done = _settle([Draft(i) for i in range(count)], sampler.draw, config.batch_size, "Random maps")
+    drafts = _settle(range(count), count, sampler.draw, config.batch_size, "Random maps")
+    done = sorted(drafts, key=lambda draft: draft.number)
     maps = [np.stack([getattr(d.best, name) for d in done]) for name in ("structure", "outside")]
     return (*maps, sum(d.after_retries for d in done))
 
 
 def _settle(
-    drafts: list[Draft], step: Callable[[Sequence[Draft]], list[bool]], size: int, title: str
-) -> list[Draft]:
-    """Repeats `step` on batches of open drafts until all are settled; returns them in order."""
-    open_drafts, settled = list(drafts), []
-    with tqdm(total=len(drafts), desc=title, unit="sample") as bar:
-        while open_drafts:
-            batch = open_drafts[:size]
+    numbers: Iterable[int],
+    total: int,
+    step: Callable[[Sequence[Draft]], list[bool]],
+    size: int,
+    title: str,
+) -> Iterator[Draft]:
+    """Repeats `step` on batches of drafts and yields each when it is settled.
+
+    Only a batch of them is held, whatever the size of the set.
+
+    Args:
+        numbers: of the samples, in the order in which they are begun.
+        total: how many there are.
+        step: tells of every draft of a batch whether it is settled.
+        size: of a batch.
+        title: of the progress bar.
+    """
+    waiting, batch = (Draft(number) for number in numbers), []
+    with tqdm(total=total, desc=title, unit="sample") as bar:
+        while batch := [*batch, *itertools.islice(waiting, size - len(batch))]:
             verdicts = step(batch)
-            settled += [d for d, accepted in zip(batch, verdicts) if accepted]
-            again = [d for d, accepted in zip(batch, verdicts) if not accepted]
-            open_drafts = again + open_drafts[size:]
+            yield from (draft for draft, done in zip(batch, verdicts) if done)
+            batch = [draft for draft, done in zip(batch, verdicts) if not done]
             bar.update(sum(verdicts))
-    return sorted(settled, key=lambda d: d.number)
 
 
 class LabelSampler:
@@ -314,9 +327,11 @@ def build_synthetic_set(
                     renderer.add(draft)
             return ready
 
-        there = samples_there(directory)
-        drafts = [Draft(i) for i in shard.numbers(config.samples) if i not in there]
-        _settle(drafts, step, config.batch_size, "Synthetic set")
+        there, own = samples_there(directory), shard.numbers(config.samples)
+        missing = (number for number in own if number not in there)
+        total = len(own) - sum(number in own for number in there)
+        for _ in _settle(missing, total, step, config.batch_size, "Synthetic set"):
+            pass
         renderer.finish()
     return write_manifest(directory, asdict(config), seed, notes)
 

@@ -115,6 +115,12 @@ def samples_there(directory: Path) -> set[int]:
     return {number for number, files in names.items() if number is not None and files == 2}
 
 
+def is_complete(directory: Path, samples: int) -> bool:
+    """Returns whether all samples of a set of this size are there."""
+    there = samples_there(directory)  # may be far fewer: the range is not made a set of
+    return len(there) >= samples and all(number in there for number in range(samples))
+
+
 def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
     """Writes the files of one or more samples, flushed to the disk together.
 
@@ -168,7 +174,7 @@ def write_manifest(
         Counts of rejections by reason, or None if there are samples still to be drawn.
     """
     numbers = range(settings["samples"])
-    if not samples_there(directory).issuperset(numbers):
+    if not is_complete(directory, len(numbers)):
         return None
     rows = [read_json(row_path(directory, number)) for number in numbers]
     rejected: Counter = Counter()

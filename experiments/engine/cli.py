@@ -93,6 +93,7 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
     it is refused without `--allow-config-change`, and its data always, of which only the folder may
     have moved. Without `--preset` a script that reads a finished run takes that run's preset.
     """
+    _refuse_empty_paths(argv)
     argv = _config_files_first(argv)
     first = _first_look(argv)
     preset, config, saved = _beginning(first, experiment)
@@ -173,6 +174,14 @@ def _config_files_first(argv: Sequence[str]) -> list[str]:
     for file in found.config:
         check_yaml(Path(file))
     return [*(f"--config={file}" for file in found.config), *rest]
+
+
+def _refuse_empty_paths(argv: Sequence[str]) -> None:
+    """Raises UserError for a path that is no text, as of a variable that is not set."""
+    for word, following in zip(argv, [*argv[1:], "-"]):
+        name = word.rstrip("=")
+        if name in ("--out", "--data", "--run", "--cache") and (word != name or not following):
+            raise UserError(f"{name} is empty; give a folder or leave it out")
 
 
 def _first_look(argv: Sequence[str]) -> argparse.Namespace:

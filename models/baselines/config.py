@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from models.networks.settings import UNET_GAN_RULES, UNetGANConfig
-from utils.errors import NOT_NEGATIVE, at_least, check_fields, one_of
+from models.networks.settings import UNET_GAN_RULES, WIDTH, UNetGANConfig
+from utils.errors import NOT_NEGATIVE, check_fields, one_of
 
 GeneratorInput = Literal["noise", "inverted_map"]
 
@@ -47,7 +47,7 @@ class BaselineConfig(UNetGANConfig):
             "--",
             **UNET_GAN_RULES,
             generator_input=one_of(get_args(GeneratorInput)),
-            discriminator_width=at_least(1),
+            discriminator_width=WIDTH,
             **dict.fromkeys(weights, NOT_NEGATIVE),
         )
 

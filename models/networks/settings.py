@@ -8,12 +8,13 @@ from typing import Any, Literal, get_args
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, Discriminator
 from models.networks.unet import UNet, UNetSpec, build_unet
-from utils.errors import FINITE, POSITIVE, at_least, one_of
+from utils.errors import FINITE, POSITIVE, between, one_of
 
 Activation = Literal["capped_relu", "leaky_relu"]
+WIDTH = between(1, 4096)  # channels
 
 UNET_RULES = {
-    "width": at_least(1),
+    "width": WIDTH,
     "initializer": one_of(KERNEL_INITIALIZERS),
     "activation": one_of(get_args(Activation)),
     "learning_rate": POSITIVE,

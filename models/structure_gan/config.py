@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, check_image_size
-from models.networks.settings import UNET_GAN_RULES, UNET_RULES, UNetConfig, UNetGANConfig
+from models.networks.settings import UNET_GAN_RULES, UNET_RULES, WIDTH, UNetConfig, UNetGANConfig
 from models.networks.unet import CONDITIONS, check_sides
 from models.structure_gan.map_networks import base_size
 from utils.errors import (
@@ -23,7 +23,6 @@ from utils.errors import (
     SHARE,
     Rule,
     UserError,
-    at_least,
     check_fields,
     one_of,
 )
@@ -131,7 +130,7 @@ class StructureConfig:
         check_fields(
             self,
             "--structure.",
-            width=Rule("2 or more, G_m has half of it", lambda width: width >= 2),
+            width=Rule("2 to 4096, G_m has half of it", lambda width: 2 <= width <= 4096),
             latent_size=Rule(
                 "a square number from 9 on, such as 4096",
                 lambda size: size >= 9 and math.isqrt(size) ** 2 == size,
@@ -326,7 +325,7 @@ class SynthesisConfig(UNetGANConfig):
             self,
             "--synthesis.",
             **_CONDITIONAL_GAN,
-            discriminator_width=at_least(1),
+            discriminator_width=WIDTH,
             discriminator_learning_rate=POSITIVE,
             label_scale=FINITE,
             label_offset=FINITE,

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from models.networks.settings import WIDTH
 from models.tc_mgan.networks import check_image_size
-from utils.errors import POSITIVE, Rule, UserError, at_least, check_fields, one_of
+from utils.errors import POSITIVE, Rule, UserError, check_fields, one_of
 
 _TRAINING = {
     "learning_rate": POSITIVE,
@@ -54,7 +55,7 @@ class SegmenterConfig:
     beta_1: float = 0.9
 
     def __post_init__(self) -> None:
-        check_fields(self, "--segmenter.", width=at_least(1), **_TRAINING)
+        check_fields(self, "--segmenter.", width=WIDTH, **_TRAINING)
 
 
 EVALUATION = SegmenterConfig(learning_rate=1e-3)
@@ -120,8 +121,8 @@ class TCMGANConfig:
             self,
             "--gan.",
             variant=one_of(VARIANTS),
-            width=at_least(1),
-            critic_width=at_least(1),
+            width=WIDTH,
+            critic_width=WIDTH,
             decay_shares=Rule("shares between 0 and 1 in ascending order", _ascending_shares),
             decay_factors=Rule("numbers above 0", lambda values: all(map(POSITIVE.holds, values))),
             **_TRAINING,

@@ -15,7 +15,7 @@ import tensorflow as tf
 from utils.errors import TrainingError, UserError
 
 JOBS = ("chief", "worker")
-_ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}")
+_ADDRESS = re.compile(r"[\w.-]+:\d{1,5}|\[[\da-fA-F:.]+\]:\d{1,5}", re.ASCII)
 _EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
 _LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
@@ -74,12 +74,16 @@ def _parse(text: str) -> Cluster:
     try:
         content = json.loads(text)
         addresses, task = content["cluster"], content["task"]
-        job, index = task["type"], int(task["index"])
+        job, index = task["type"], task["index"]
         lists = {name: list(each) for name, each in addresses.items() if not isinstance(each, str)}
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON ({error})") from None
+    except RecursionError:
+        raise ValueError("its lists lie too deep") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"it lacks a cluster or a task ({error!r})") from None
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise ValueError(f"the task's index is {index!r}, expected a whole number")
     unknown = [name for name in (*addresses, job) if name not in JOBS]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is none of {', '.join(JOBS)}")

@@ -46,11 +46,19 @@ def ending(after_interrupt: Callable[[], str]) -> Iterator[End]:
     except MISTAKES as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        if isinstance(error, MemoryError):
-            error = f"there is not enough memory ({error}); take smaller batches"
         rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
-        print(printable(f"error: {error}{rest}", kept="\n"), file=sys.stderr)
+        print(printable(f"error: {_sentence(error)}{rest}", kept="\n"), file=sys.stderr)
         end.code = 2 if isinstance(error, UserError) else 1
+
+
+def _sentence(error: BaseException) -> str:
+    """Returns what went wrong, and what to do, where the error itself does not say it."""
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory ({error}); take smaller batches"
+    if isinstance(error, OSError) and error.filename:
+        reason = f"{error.filename} cannot be used ({error.strerror})"
+        return f"{reason}; check the path and its permissions"
+    return str(error)
 
 
 def exit_code(work: Callable[[], None], after_interrupt: Callable[[], str]) -> int:

@@ -41,6 +41,11 @@ def make_strategy(devices: Optional[int] = None) -> tf.distribute.Strategy:
             raise UserError(f"--devices is {devices} but this machine has {len(gpus)} GPU(s)")
         names = [f"/gpu:{i}" for i in range(devices or len(gpus))]
     else:
+        if (devices or 1) > MOST_LOGICAL:
+            raise UserError(
+                f"--devices is {devices}, logical devices that share this machine's CPU; give at "
+                f"most {MOST_LOGICAL}"
+            )
         names = _logical_cpus(devices or 1)
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
@@ -100,6 +105,7 @@ def any_worker(strategy: tf.distribute.Strategy, flag: bool) -> bool:
     return bool(strategy.reduce(tf.distribute.ReduceOp.SUM, flags, axis=None) > 0)
 
 
+MOST_LOGICAL = 64  # a mistyped number of thousands takes minutes and gigabytes before it fails
 _SETTINGS = ("learning_rate", "beta_1")  # that a checkpoint holds
 
 LearningRate = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]

@@ -38,6 +38,11 @@ def complaint(capsys, *words: str) -> str:
         ("", "must hold values by name, such as `seed: 1`, found NoneType"),
         ("a: [1", "must be a YAML file with plain values, but while parsing a flow sequence"),
         ("a: \x00", "must be a YAML file with plain values"),
+        ("a: &x [1]\nb: *x", "*x is an alias; write the value itself"),
+        ("{{a: " * 11 + "1" + "}}" * 11, "its groups lie more than 10 deep"),
+        ("{{a: " * 100_000, "its groups lie more than 10 deep"),
+        ("seed: 1\nseed: 2", "seed stands there twice"),
+        ("structure: {{width: 1, width: 2}}", "width stands there twice"),
         (b"\xff\xfe\x00", "must be a YAML file with plain values"),
     ],
 )
@@ -98,3 +103,29 @@ def test_a_damaged_start_is_told(tmp_path, capsys, content):
     (tmp_path / "config.json").write_bytes(content)
     error = complaint(capsys, "--out", str(tmp_path), "--resume")
     assert f"{tmp_path / 'config.json'} does not describe a run" in error
+
+
+def test_a_huge_file_is_not_read(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("#" * 1_000_001)
+    assert "has more than 1000000 bytes" in complaint(capsys, f"--config={tmp_path / 'a.yaml'}")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--out", ""], "--out is empty; give a folder or leave it out"),
+        (["--data="], "--data is empty; give a folder or leave it out"),
+        (["--seed", "9" * 5000], "--seed has too many digits; give a smaller number"),
+        (["--synthesis.width", "1000000000"], "--synthesis.width is 1000000000; give 1 to 4096"),
+        (["--structure.width", "1"], "--structure.width is 1; give 2 to 4096, G_m has half of it"),
+    ],
+)
+def test_values_that_nobody_means_are_named(capsys, words, sentence):
+    assert sentence in complaint(capsys, "--preset=tiny", *words)
+
+
+def test_a_path_that_the_system_refuses_is_named(tmp_path, capsys):
+    words = ("--preset=tiny", "--out", str(tmp_path / ("a" * 300)))
+    assert exit_code(lambda: parse(words, TRAIN_BRATS) and None, str) == 1
+    error = capsys.readouterr().err
+    assert "aaa/config.json cannot be used (File name too long); check the path and" in error

@@ -24,7 +24,7 @@ def test_no_cluster_without_the_variable(monkeypatch):
 
 def test_a_cluster_and_the_place_in_it(monkeypatch):
     cluster = {"chief": ["a-1.org:2221"], "worker": ["10.0.0.2:2222", "[fe80::1]:2223"]}
-    monkeypatch.setenv("TF_CONFIG", describe(cluster, type="worker", index="1"))
+    monkeypatch.setenv("TF_CONFIG", describe(cluster, type="worker", index=1))
     found = read_cluster()
     assert found == Cluster(cluster, "worker", 1) and found.size == 3
     assert found.name("chief", 0) == "chief 0 (a-1.org:2221)"
@@ -38,7 +38,11 @@ def test_a_cluster_and_the_place_in_it(monkeypatch):
         ("[1]", "it lacks a cluster or a task"),
         (json.dumps({"cluster": TWO, "task": {}}), "a task (KeyError('type'))"),
         (describe(type="worker"), "a task (KeyError('index'))"),
-        (describe(type="worker", index="x"), "it lacks a cluster or a task"),
+        (describe(type="worker", index="0"), "the task's index is '0', expected a whole number"),
+        (describe(type="worker", index=True), "the task's index is True, expected a whole"),
+        (describe({"worker": ["a:1", "b\0:2"]}), "'b\\x00:2' is no host:port"),
+        ("[" * 100_000, "its lists lie too deep"),
+        (f'{{"cluster": {{}}, "task": {{"type": "worker", "index": {"9" * 5000}}}}}', "integer"),
         (describe(type="ps", index=0), "'ps' is none of chief, worker"),
         (describe({**TWO, "evaluator": ["c:1"]}), "'evaluator' is none of chief, worker"),
         (describe(type="worker", index=2), "there is no worker 2, numbers start at 0"),

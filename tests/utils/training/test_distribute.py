@@ -248,6 +248,11 @@ def test_strategies_without_gpu(alone):
         make_strategy(3)
 
 
+def test_a_mistyped_number_of_devices_is_refused_at_once():
+    with pytest.raises(UserError, match="--devices is 1000000, .*; give at most 64"):
+        make_strategy(1_000_000)
+
+
 def test_all_gpus_or_the_first_ones(alone, monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b", "c"])
     monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda found: found)
