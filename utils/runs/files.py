@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +20,7 @@ from typing import Any, Callable, Optional
 
 from utils.errors import DiskFullError
 
+ABANDONED = 24 * 3600.0  # seconds without a change after which nobody works on a hidden folder
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 _HIDDEN = re.compile(r"\.[0-9a-f]{32}-")
 
@@ -80,15 +82,20 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def remove_leftovers(folder: Path, chosen: Callable[[str], bool] = lambda name: True) -> None:
+def remove_leftovers(
+    folder: Path, chosen: Callable[[str], bool] = lambda name: True, older: float = 0
+) -> None:
     """Removes what killed processes left of `hidden`, of the files whose names are `chosen`.
 
-    Nobody else may be writing these files to the folder.
+    Nobody else may be writing these files to the folder, or they must be `older` than so many
+    seconds, in which whoever writes them would have changed them.
     """
     for path in Path(folder).iterdir():
         match = _HIDDEN.match(path.name)
         if match and chosen(path.name[match.end() :]):
-            _remove(path)
+            with suppress(OSError):  # another process was faster
+                if not older or time.time() - path.stat().st_mtime > older:
+                    _remove(path)
 
 
 def sync(path: Path) -> None:
@@ -164,11 +171,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def making_folder(path: Path, needed: Optional[int] = None) -> Iterator[Path]:
     """Yields a new hidden folder beside `path` that becomes it, unless another process was faster.
 
-    Processes that make the same content need not wait for each other. Raises DiskFullError as
-    `hidden` does.
+    Processes that make the same content need not wait for each other. What killed ones left a day
+    ago is removed. Raises DiskFullError as `hidden` does.
     """
     path = Path(path)
     with hidden(path, needed) as temporary:
+        remove_leftovers(path.parent, older=ABANDONED)
         temporary.mkdir()
         yield temporary
         _sync_all(temporary)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from utils.errors import DiskFullError, UserError
 from utils.runs import files
 from utils.runs.files import (
+    ABANDONED,
     append_line,
     making_folder,
     naming_full_disk,
@@ -163,6 +165,17 @@ def test_what_a_killed_process_left_can_be_removed(tmp_path):
     assert len(names(tmp_path)) == 4
     remove_leftovers(tmp_path, "set".__eq__)
     assert names(tmp_path) == [".hidden", "a-b.txt"]
+
+
+def test_a_new_folder_removes_what_was_abandoned_beside_it(tmp_path):
+    ages = {f".{letter * 32}-set": days for letter, days in zip("ab", (0.5, 1.5))}
+    for name, days in ages.items():
+        (tmp_path / name / "deep").mkdir(parents=True)
+        then = time.time() - days * ABANDONED
+        os.utime(tmp_path / name, (then, then))
+    with making_folder(tmp_path / "other"):
+        pass
+    assert names(tmp_path) == [f".{'a' * 32}-set", "other"]
 
 
 def test_lines_are_added_and_flushed(tmp_path, calls):
