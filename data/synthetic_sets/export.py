@@ -20,7 +20,7 @@ from data.brats.slices import SliceConfig, pixel_size
 from data.contract import DataSet, Place
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
-from data.synthetic_sets.files import MANIFEST, read_synthetic_set
+from data.synthetic_sets.files import read_rows, read_synthetic_set
 from data.volumes import SPACING, write_volume
 from utils.errors import UserError
 
@@ -93,9 +93,7 @@ def chosen_samples(
     Raises:
         UserError: no finished set, a list that is not of this set, or nothing left.
     """
-    if not (Path(directory) / MANIFEST).exists():
-        raise UserError(f"{directory} is not a finished synthetic set; run stage dataset")
-    table = pd.read_csv(Path(directory) / "samples.csv")
+    table = read_rows(directory)
     keep = table["selected"].to_numpy(bool) if selected else np.full(len(table), True)
     if exclude is not None:
         keep &= ~table["sample"].isin(_listed(exclude, table)).to_numpy()

@@ -17,7 +17,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,7 @@ import pandas as pd
 from utils.errors import UserError
 from utils.runs.files import (
     as_json,
+    damaged,
     read_json,
     remove_leftovers,
     replacing_all,
@@ -32,8 +32,11 @@ from utils.runs.files import (
     write_text,
 )
 from utils.runs.locking import locked
+from utils.runs.reading import read_arrays, read_table
 
 MANIFEST = "manifest.json"
+ARRAYS = {"images": np.float32, **dict.fromkeys(("label", "structure", "outside"), np.uint8)}
+COLUMNS = {"sample": int, "file": str, "seed": str, "dice": float, "selected": bool}
 Sample = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]  # its row and its arrays, by name
 _SAMPLE = re.compile(r"synthetic_(\d{6,})\.(?:npz|json)")
 _LOCK = re.compile(r"lock-(\d+)-of-(\d+)\.json")
@@ -200,9 +203,43 @@ def write_manifest(
 
 
 def read_manifest(directory: Path) -> Optional[dict[str, Any]]:
-    """Returns manifest.json of a finished set, or None if there is none."""
+    """Returns manifest.json of a finished set, or None if there is none.
+
+    Raises UserError for a file that holds no manifest.
+    """
     path = Path(directory) / MANIFEST
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    manifest = read_json(path, dict)
+    counts = [manifest.get(name) for name in ("samples", "selected")]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        raise damaged(path, f"its numbers of samples and selected ones are {counts}")
+    if not isinstance(manifest.get("rejected"), dict):
+        raise damaged(path, "it does not count what was rejected")
+    return manifest
+
+
+def read_rows(directory: Path) -> pd.DataFrame:
+    """Returns samples.csv of a finished set, a row per sample in order.
+
+    Raises UserError for a set that is not finished, or a table that is not its own.
+    """
+    manifest = finished_manifest(directory)
+    path = Path(directory) / "samples.csv"
+    table = read_table(path, COLUMNS)
+    if table["sample"].tolist() != list(range(manifest["samples"])):
+        raise damaged(path, f"its {len(table)} rows are not samples 0 to {manifest['samples'] - 1}")
+    return table
+
+
+def finished_manifest(directory: Path) -> dict[str, Any]:
+    """Returns the manifest of a finished set; UserError if it is not finished."""
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise UserError(
+            f"{directory} is not a finished synthetic set (no {MANIFEST}); run stage dataset"
+        )
+    return manifest
 
 
 def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
@@ -212,22 +249,16 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
 
     Raises UserError if the set is not complete or a sample is damaged.
     """
-    manifest = read_manifest(directory)
-    if manifest is None:
-        raise UserError(
-            f"{directory} is not a finished synthetic set (no {MANIFEST}); run stage dataset"
-        )
-    for number in range(manifest["samples"]):
+    for number in range(finished_manifest(directory)["samples"]):
         yield read_sample(array_path(directory, number))
 
 
 def read_sample(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of one sample; UserError for a file that holds anything else."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, AttributeError, TypeError, BadZipFile) as error:
-        raise UserError(
-            f"The sample {path} is damaged or holds something else than arrays; make the set again "
-            "in a new folder, or put back the file that was there."
-        ) from error
+    arrays = read_arrays(path)
+    size = arrays["images"].shape[:2] if "images" in arrays else ()
+    for name, kind in ARRAYS.items():
+        array = arrays.get(name, np.empty(0))
+        if array.dtype != kind or array.shape[:2] != size or array.ndim != 2 + (name == "images"):
+            raise damaged(path, f"{name} is missing or of another size or type")
+    return arrays

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data.pipeline import RecordFile
 from data.shards import serialize_record
-from data.synthetic_sets.files import read_sample
+from data.synthetic_sets.files import read_rows, read_sample
 from utils.runs.files import replacing
 
 SHARD = 50  # slices per file, as many as a patient has
@@ -18,7 +18,7 @@ SHARD = 50  # slices per file, as many as a patient has
 
 def selected_samples(directory: Path) -> pd.DataFrame:
     """Returns the rows of samples.csv that are marked as selected, in order."""
-    table = pd.read_csv(directory / "samples.csv")
+    table = read_rows(directory)
     return table[table["selected"]]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from data.slice_sets import Slices
 from data.synthetic_sets.building import Draft, MapSampler, random_maps
+from data.synthetic_sets.files import read_rows
 from experiments.configs.figures import DIVERSITY, SAMPLES, WALK
 from experiments.engine.experiment import Experiment, Task
 from experiments.engine.recording import command
@@ -148,7 +148,7 @@ def neighbour_overlap(maps: np.ndarray) -> float:
 def draw_samples(run: Run) -> None:
     """Fig. 16: synthetic samples: mask, structure map, lesion label and four modalities."""
     config, source = run.config, run.source
-    table = pd.read_csv(source.synthetic / "samples.csv")
+    table = read_rows(source.synthetic)
     numbers = np.flatnonzero(table["selected"]) if config.selected else np.arange(len(table))
     if not len(numbers):
         raise UserError(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Optional
 
-import pandas as pd
 import tensorflow as tf
 
+from data.synthetic_sets.files import read_rows
 from experiments.configs.privacy import AUDIT
 from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.recording import command
@@ -64,7 +64,7 @@ def audit(run: Run) -> None:
 def write_audit(folder: Path, audit: Audit, text: str, run: Run) -> None:
     """Writes `FILES`: what the audit found on every sample, and `text` as audit.md."""
     source = run.source
-    samples = pd.read_csv(source.synthetic / "samples.csv")
+    samples = read_rows(source.synthetic)
     patients = [source.prepared.subject_ids.index(name) for name in source.split.train]
     frame = audit_frame(audit, samples, patients)
     write_table(folder / "audit", frame, text)

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from data.brats.names import MODALITIES
 from data.slice_sets import Slices, real_slices, stored_slices
+from data.synthetic_sets.files import finished_manifest
 from experiments.configs.table3 import PRESETS, Table3Config
 from experiments.engine.experiment import Experiment, Option, Task
 from experiments.engine.request import Request
@@ -41,7 +42,6 @@ from utils.metrics.features import (
 from utils.metrics.images import ms_ssim_name
 from utils.metrics.quality import TEXTURE, lesion_crops, quality_figures
 from utils.reporting.pictures import grid, plain_row, write_png
-from utils.runs.files import read_json
 from utils.seeding import derive_seed
 
 SIMILARITY, FID = "ms_ssim_*_similarity", "frechet_inception"
@@ -134,7 +134,7 @@ def own_set(run: Run) -> Slices:
     """
     source, samples = run.source, run.config.samples
     directory = source.synthetic
-    if read_json(directory / "manifest.json")["samples"] < samples:
+    if finished_manifest(directory)["samples"] < samples:
         directory = run.synthetic
         draw_set(source, directory, replace(source.config.dataset, samples=samples))
     return stored_slices(directory, samples)

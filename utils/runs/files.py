@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from utils.errors import DiskFullError
+from utils.errors import DiskFullError, UserError
 
 ABANDONED = 24 * 3600.0  # seconds without a change after which nobody works on a hidden folder
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
@@ -217,6 +217,40 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, as_json(content))
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def check_regular(path: Path) -> None:
+    """Raises UserError for what is no regular file, such as a pipe, whose reading never ends."""
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing or no regular file; put back the file that was there")
+
+
+def read_text(path: Path) -> str:
+    """Returns a UTF-8 text file's content.
+
+    Raises UserError for what is no regular file or no text.
+    """
+    check_regular(path)
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, error) from error
+
+
+def read_json(path: Path, kind: type = object) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises UserError for a file that is damaged, or holds something else than a `kind`.
+    """
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(content, kind):
+        raise damaged(path, f"it holds a {type(content).__name__}, no {kind.__name__}")
+    return content
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """Returns what to raise for a file that cannot be read back, and why."""
+    reason = " ".join(str(why).split())
+    return UserError(f"{path} is damaged ({reason}); put back the file that was there")

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from utils.runs.files import as_json, read_json, replacing, write_json
+from utils.runs.reading import read_arrays
 
 SETTINGS = "settings"
 
@@ -49,9 +50,8 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".json":
-        return read_json(path)
-    with np.load(path, allow_pickle=False) as arrays:
-        content = dict(arrays)
+        return read_json(path, dict)
+    content: dict[str, Any] = read_arrays(path)
     if SETTINGS in content:
         content[SETTINGS] = json.loads(str(content[SETTINGS]))
     return content

@@ -8,12 +8,13 @@ lock.json, while a process writes to the directory (see `utils.runs.locking`)
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
-from utils.runs.files import append_line, read_json, write_json, write_text
+from utils.runs.files import append_line, read_json, read_text, write_json, write_text
 
 
 class RunDirectory:
@@ -59,15 +60,23 @@ class RunDirectory:
         append_line(self.history, json.dumps(row, allow_nan=False))
 
     def read_history(self) -> list[dict[str, Any]]:
-        """Returns the lines of metrics.jsonl; a last line cut off by a crash is left out."""
+        """Returns the lines of metrics.jsonl; a last line cut off by a crash is left out.
+
+        Raises UserError for a line that is something else.
+        """
         if not self.history.exists():
             return []
         rows = []
-        for line in self.history.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(read_text(self.history).splitlines(), 1):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except (json.JSONDecodeError, RecursionError):
                 continue
+            if not _is_row(row):
+                raise UserError(
+                    f"Line {number} of {self.history} is no line of a training's history; remove it"
+                )
+            rows.append(row)
         return rows
 
     def rewind_history(self, stage: str, step: int) -> None:
@@ -79,11 +88,22 @@ class RunDirectory:
 
     def earlier_settings(self) -> list[dict[str, Any]]:
         """Returns preset, precision and configuration before each change after the start."""
-        return read_json(self.config_file).get("earlier", []) if self.config_file.exists() else []
+        if not self.config_file.exists():
+            return []
+        return read_json(self.config_file, dict).get("earlier", [])
 
     def read_metrics(self) -> dict[str, float]:
-        """Returns the flat metrics so far."""
-        return read_json(self.metrics) if self.metrics.exists() else {}
+        """Returns the flat metrics so far; UserError for a file that holds anything else."""
+        if not self.metrics.exists():
+            return {}
+        metrics = read_json(self.metrics, dict)
+        wrong = [name for name, value in metrics.items() if not _is_number(value)]
+        if wrong:
+            raise UserError(
+                f"{self.metrics} holds {wrong[0]}: {metrics[wrong[0]]!r}, expected finite numbers; "
+                "put back the file that was there"
+            )
+        return metrics
 
     def update_metrics(self, values: Mapping[str, float], instead_of: str = "") -> None:
         """Adds flat keys such as `segmentation/real/T1/dice_wt` to metrics.json.
@@ -95,3 +115,15 @@ class RunDirectory:
             earlier = {k: v for k, v in earlier.items() if not k.startswith(instead_of)}
         merged = {**earlier, **{key: float(value) for key, value in values.items()}}
         write_json(self.metrics, dict(sorted(merged.items())))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a line of the history has a stage, a step, and numbers beside them."""
+    if not isinstance(row, dict) or not isinstance(row.get("stage"), str):
+        return False
+    numbers = {name: value for name, value in row.items() if name != "stage"}
+    return "step" in numbers and all(map(_is_number, numbers.values()))

@@ -14,13 +14,13 @@ import tensorflow as tf
 
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
-from data.synthetic_sets.files import MANIFEST, WHOLE, Shard, sample_folder
+from data.synthetic_sets.files import WHOLE, Shard, finished_manifest, sample_folder
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
 from utils.metrics.segmentation import dice
-from utils.runs.files import read_json, write_text
+from utils.runs.files import write_text
 from utils.seeding import derive_seed
 
 MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
@@ -35,7 +35,7 @@ def build_dataset(run: Run) -> None:
         shutil.rmtree(sample_folder(directory))
         begin_set(run, directory, config)
     draw_set(run, directory, config)
-    manifest = read_json(directory / MANIFEST)
+    manifest = finished_manifest(directory)
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
     metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
     run.update_metrics(metrics)

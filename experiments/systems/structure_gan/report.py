@@ -9,6 +9,7 @@ import pandas as pd
 
 from data.contract import DataSet
 from data.slice_sets import Slices
+from data.synthetic_sets.files import finished_manifest
 from experiments.configs.privacy import AuditConfig
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
@@ -24,7 +25,6 @@ from experiments.systems.structure_gan.privacy import (
 from utils.metrics.privacy import audit_metrics
 from utils.reporting.pictures import grid, plain_row, slice_rows
 from utils.reporting.report import Report
-from utils.runs.files import read_json
 
 COLUMNS = 8
 
@@ -42,7 +42,7 @@ def write_report(run: Run) -> None:
     report.add_table(table, "Dice of the segmenters G_l, per modality")
     _add_pictures(report, held_out(run), synthetic(run), run.prepared.dataset.channels)
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
-    manifest = read_json(run.synthetic / "manifest.json")
+    manifest = finished_manifest(run.synthetic)
     report.add_key_values(
         {
             "samples": manifest["samples"],

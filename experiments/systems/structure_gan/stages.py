@@ -27,6 +27,7 @@ from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from utils.runs.files import replacing
+from utils.runs.reading import read_arrays
 from utils.seeding import derive_seed
 from utils.training.distribute import wait_for_all_workers
 from utils.training.trainer import check_batch_sizes
@@ -83,8 +84,7 @@ def generated_maps(run: Run, match: bool = True) -> RandomMaps:
             with replacing(path) as temporary:
                 np.savez_compressed(temporary, structure=structure, outside=outside)
         wait_for_all_workers(run.strategy)
-    with np.load(path, allow_pickle=False) as arrays:
-        maps: dict[str, np.ndarray] = {name: arrays[name] for name in arrays.files}
+    maps = read_arrays(path)
     labels = lesion_labels(run.prepared, run.split.train)
     return RandomMaps(**maps, labels=labels, augment=config.dataset.augment_labels, match=match)
 

@@ -6,11 +6,11 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from data.synthetic_sets.files import read_manifest
 from data.synthetic_sets.records import selected_samples
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import draw_set
 from utils.errors import UserError
-from utils.runs.files import read_json
 
 
 def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> None:
@@ -45,5 +45,5 @@ def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> 
 
 
 def _drawn(directory: Path) -> int:
-    manifest = directory / "manifest.json"
-    return read_json(manifest)["samples"] if manifest.exists() else 0
+    manifest = read_manifest(directory)
+    return manifest["samples"] if manifest else 0

@@ -19,9 +19,10 @@ from data.synthetic_sets.export import (
 )
 from data.synthetic_sets.nnunet import validation_folds, write_nnunet
 from data.volumes import write_volume
+from tests.data.sets import write_set
 from tests.data.trees import TINY, case_files, prepare, tiny_case, write_tree
 from utils.errors import UserError
-from utils.runs.files import read_json, write_json
+from utils.runs.files import read_json
 
 GRID = Grid.of(TINY)
 
@@ -29,19 +30,7 @@ GRID = Grid.of(TINY)
 @pytest.fixture
 def directory(tmp_path):
     """A synthetic set of three samples, of which the last was not selected."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "synthetic"
-    (folder / "samples").mkdir(parents=True)
-    rows = []
-    for number in range(3):
-        name = f"samples/synthetic_{number:06d}.npz"
-        images = rng.random((8, 8, 4), np.float32)
-        np.savez(folder / name, images=images, label=np.full((8, 8), number, np.uint8))
-        row = {"sample": number, "file": name, "seed": f"[{number}, 5]", "dice": 0.1 + number / 7}
-        rows.append({**row, "label_source": 40 + number, "selected": number < 2})
-    pd.DataFrame(rows).to_csv(folder / "samples.csv", index=False)
-    write_json(folder / "manifest.json", {"samples": 3})
-    return folder
+    return write_set(tmp_path / "synthetic", [True, True, False], noise=True)
 
 
 @pytest.fixture

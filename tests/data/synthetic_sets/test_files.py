@@ -8,19 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data.synthetic_sets.files import (
+    ARRAYS,
     WHOLE,
     Background,
     Shard,
     array_path,
     holding,
+    read_rows,
     read_synthetic_set,
     samples_there,
 )
+from tests.data.sets import write_set
 from tests.data.synthetic_sets.test_building import CONFIG, build
 from utils.errors import UserError
+from utils.runs.files import read_json, write_json, write_text
 
 SET = replace(CONFIG, samples=7, batch_size=3)
 LEFTOVER = f".{'0' * 32}-"
@@ -154,5 +159,45 @@ def test_a_sample_that_is_no_archive_of_arrays_is_named(tmp_path, whole, spoil):
     """A pickled object above all, which could run code."""
     path = array_path(tmp_path / "whole", 1)
     spoil(path)
-    with pytest.raises(UserError, match=f"The sample {path} is damaged or holds something else"):
+    with pytest.raises(UserError, match=f"{path} is (damaged|missing)"):
         list(read_synthetic_set(tmp_path / "whole"))
+
+
+def _without_column(folder):
+    table = pd.read_csv(folder / "samples.csv")
+    table.drop(columns="dice").to_csv(folder / "samples.csv", index=False)
+
+
+def _with(**values):
+    def change(folder):
+        manifest = read_json(folder / "manifest.json")
+        write_json(folder / "manifest.json", {**manifest, **values})
+
+    return change
+
+
+def _sample(**arrays):
+    return lambda folder: np.savez(array_path(folder, 1), **arrays)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name"),
+    [
+        (lambda folder: write_text(folder / "manifest.json", "[]"), "manifest.json"),
+        (_with(samples=-1), "manifest.json"),
+        (_with(samples="3"), "manifest.json"),
+        (_with(samples=4), "samples.csv"),
+        (_with(rejected=None), "manifest.json"),
+        (lambda folder: write_text(folder / "samples.csv", ""), "samples.csv"),
+        (lambda folder: write_text(folder / "samples.csv", "sample,dice\n"), "samples.csv"),
+        (_without_column, "samples.csv"),
+        (_sample(images=np.zeros((8, 8, 4), np.float32)), "synthetic_000001.npz"),
+        (_sample(**{name: np.zeros((8, 8, 4), np.float32) for name in ARRAYS}), "000001.npz"),
+    ],
+)
+def test_a_damaged_set_is_named_by_its_file(tmp_path, spoil, name):
+    folder = write_set(tmp_path, [True] * 3)
+    assert len(list(read_synthetic_set(folder))) == len(read_rows(folder)) == 3
+    spoil(folder)
+    with pytest.raises(UserError, match=f"{name} is damaged .*; put back the file that was there"):
+        len(read_rows(folder)), list(read_synthetic_set(folder))

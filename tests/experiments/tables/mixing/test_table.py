@@ -24,10 +24,11 @@ from experiments.tables.mixing.scores import read_results, score
 from experiments.tables.mixing.synthetic import draw_selected
 from experiments.tables.mixing.table import TABLE, flat_metrics, summarise
 from experiments.tables.mixing.training import result_path
+from tests.data.sets import write_set
 from tests.utils.metrics.test_contrasts import results
 from utils.errors import UserError
 from utils.metrics.contrasts import examine, verdict
-from utils.runs.files import write_json, write_text
+from utils.runs.files import write_json
 
 BY_NO = {row.no: row for row in ROWS}
 
@@ -86,14 +87,7 @@ def draw(monkeypatch, directory, share: float, log: list) -> SimpleNamespace:
 
     def draw_set(context, folder, config):
         log.append(config.samples)
-        for i in range(config.samples):
-            images = np.full((8, 8, 4), i / 100, np.float32)
-            np.savez(folder / f"{i}.npz", images=images, label=np.full((8, 8), i % 5, np.uint8))
-        numbers = range(config.samples)
-        table = pd.DataFrame({"sample": numbers, "file": [f"{i}.npz" for i in numbers]})
-        table["selected"] = [i % round(1 / share) == 0 for i in numbers]
-        write_text(folder / "samples.csv", table.to_csv(index=False))
-        write_json(folder / "manifest.json", {"samples": config.samples})
+        write_set(folder, [i % round(1 / share) == 0 for i in range(config.samples)])
 
     directory.mkdir(exist_ok=True)
     monkeypatch.setattr(synthetic_module, "draw_set", draw_set)

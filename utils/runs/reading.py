@@ -1,0 +1,46 @@
+"""Tables and arrays that a run reads back, checked: a damaged file is named in a sentence."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from utils.runs.files import check_regular, damaged, read_text
+
+# What NumPy raises for files that are no archive of arrays.
+UNREADABLE = (OSError, ValueError, AttributeError, TypeError, KeyError, EOFError, BadZipFile)
+
+
+def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    """Returns a CSV file with some columns at least, of these types.
+
+    Raises UserError for a file that is damaged or lacks one of them.
+    """
+    text = read_text(path)
+    try:
+        return pd.read_csv(io.StringIO(text)).astype(dict(columns))
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, error) from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file; UserError for one that is damaged."""
+    check_regular(path)
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        KeyError,
+        EOFError,
+        BadZipFile,
+    ) as error:
+        raise damaged(path, error) from error
