@@ -28,7 +28,6 @@ from tqdm import tqdm
 from data.brats.dataset import BRATS
 from data.pipeline import number_of_slices
 from data.synthetic_sets.export import (
-    MANIFEST,
     SUFFIXES,
     Grid,
     as_volumes,
@@ -37,6 +36,7 @@ from data.synthetic_sets.export import (
     synthetic_cases,
     write_plain,
 )
+from data.synthetic_sets.files import MANIFEST, finished_manifest
 from data.synthetic_sets.nnunet import FOLDS, write_nnunet
 from experiments.configs.brats import BratsConfig
 from experiments.engine.cli import default_cache
@@ -114,7 +114,7 @@ def main() -> None:
     with replacing_folder(options.out.resolve()) as folder:
         table = write_cases(options, folder, directory, samples, Grid.of(config.slicing), source)
         write_text(folder / "manifest.csv", table.convert_dtypes().to_csv(index=False))
-        total = read_json(directory / MANIFEST)["samples"]
+        total = finished_manifest(directory)["samples"]
         write_json(folder / MANIFEST, manifest(options, table, total - len(samples), config))
     print(f"{options.out}: {len(table)} slices\n{advice(options, source)}".rstrip())
 

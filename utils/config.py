@@ -178,7 +178,7 @@ def check_yaml(path: Path) -> None:
     if path.stat().st_size > LARGEST_YAML:
         raise UserError(f"--config {path} has more than {LARGEST_YAML} bytes; give a settings file")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+        content = _PlainLoader(path.read_text(encoding="utf-8")).get_single_data()
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
