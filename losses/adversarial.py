@@ -17,7 +17,7 @@ SAFE = 1e-12
 
 
 def least_squares(scores: tf.Tensor, target: float) -> tf.Tensor:
-    """Returns mean((scores - target)^2) over all elements.
+    """Returns mean((scores - target)^2) over all elements (thesis eq. 8-11, 13-14, 20-21).
 
     Args:
         scores: linear patch scores [B,h,w,1], float32.
@@ -41,6 +41,8 @@ def least_squares_accuracy(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
 
 def critic_accuracy(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
     """Returns the share of pairs whose real image has the higher sum over its score map, 0..1.
+
+    The sum is what the critic of TC-MGAN's eq. 5-7 maximises.
 
     Args:
         real, fake: linear patch scores [B,h,w,1], float32; pair b is row b of both.

@@ -10,6 +10,8 @@ from losses.reconstruction import mean_squared_error
 def class_index_regression(scores: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """Returns mean((scores - index)^2): every patch regresses the class *index*, no soft-max.
 
+    Thesis eq. 13, 14, 20, 21, as its code has them (original code, 1.4).
+
     Args:
         scores: linear patch scores [B,h,w,1], float32.
         index: class of each sample [B], integer.

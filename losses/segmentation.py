@@ -30,7 +30,8 @@ def class_weighted_cross_entropy(
 ) -> tf.Tensor:
     """Returns sum_c weights[c] * mean(one_hot(label)_c * -log softmax(logits)_c).
 
-    The mean runs over all pixels, as above; it is not divided by the sum of the weights.
+    Thesis eq. 15 and 22 with the soft-max of its text. The mean runs over all pixels, as above; it
+    is not divided by the sum of the weights.
 
     Args:
         logits: [B,H,W,K], float32.
@@ -46,7 +47,7 @@ def soft_dice_per_sample(
 ) -> tf.Tensor:
     """Returns the batch's mean of 1 - (2 sum(p m) + smoothing) / (sum(p) + sum(m) + smoothing).
 
-    The sums run over one sample; without lesion and without any probability its loss is 0.
+    The loss of TC-MGAN's segmenters, as its code has it. The sums run over one sample; without lesion and without any probability its loss is 0.
 
     Args:
         probabilities: [B,H,W,1] in [0,1], float32.
