@@ -47,7 +47,8 @@ def soft_dice_per_sample(
 ) -> tf.Tensor:
     """Returns the batch's mean of 1 - (2 sum(p m) + smoothing) / (sum(p) + sum(m) + smoothing).
 
-    The loss of TC-MGAN's segmenters, as its code has it. The sums run over one sample; without lesion and without any probability its loss is 0.
+    The loss of TC-MGAN's segmenters, as its code has it. The sums run over one sample; without
+    lesion and without any probability its loss is 0.
 
     Args:
         probabilities: [B,H,W,1] in [0,1], float32.
