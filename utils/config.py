@@ -57,11 +57,12 @@ class Parser(ArgumentParser):
     rare: Collection[str] = frozenset()
 
     def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **{"formatter_class": _Formatter, **options})
+        own = {"formatter_class": _Formatter, "print_config": None}  # --dry-run prints it
+        super().__init__(*arguments, **{**own, **options})
 
     def show_only(self, names: Collection[str]) -> None:
         """Leaves all options but some, by their names in the parsed values, to `--help-all`."""
-        help_all = "show all options, in groups, and their values as YAML with --dry-run"
+        help_all = "show all options, in groups; --dry-run prints their values as YAML"
         self.add_argument("--help-all", action=_HelpAll, nargs=0, help=help_all)
         shown = {"help", "help_all", *names}
         self.rare = frozenset(action.dest for action in self._actions) - shown

@@ -42,7 +42,7 @@ from utils.runs.files import naming_full_disk
 from utils.training.distribute import cpu_note, is_chief, make_strategy
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-RARE = {"debug", "allow_config_change", "print_config"}  # left to --help-all
+RARE = {"debug", "allow_config_change"}  # left to --help-all
 
 
 def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:

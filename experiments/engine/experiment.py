@@ -7,7 +7,7 @@ estimate and the benchmark read it from there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 import tensorflow as tf
@@ -17,6 +17,7 @@ from data.splits import Split
 from experiments.engine.fitting import Draw, fit
 from experiments.engine.request import Request
 from models.system import GANSystem
+from utils.config import flatten
 from utils.errors import UserError
 from utils.training.checkpoints import saved_step
 from utils.training.trainer import CompiledSteps, Schedule
@@ -130,6 +131,11 @@ class Training:
     schedule: Callable[[Run, str], Schedule] = _scheduled
     always: ClassVar[bool] = False
 
+    @property
+    def options(self) -> tuple[str, str]:
+        """The options that set learning rate and batch size."""
+        return self.learning_rate, self.batch_size
+
     def perform(
         self,
         run: Run,
@@ -208,6 +214,19 @@ class Experiment:
     check: Callable[[Request, tf.distribute.Strategy], None] = _no_check
     outline: Callable[[Request], str] = lambda request: ""
     table: Optional[Table] = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a stage that names what is not there: it would be noticed late."""
+        options = flatten(asdict(next(iter(self.presets.values()))))
+        before: list[str] = []
+        for stage in self.stages:
+            missing = [name for name in stage.needs if name not in before]
+            if missing:
+                raise ValueError(f"{stage.name} needs {missing[0]}, which no stage before it is")
+            before += [stage.name, stage.part_of]
+            for option in getattr(stage, "options", ()):
+                if option.startswith("--") and option[2:] not in options:
+                    raise ValueError(f"{stage.name} names the option {option}, which is no field")
 
     @property
     def config_type(self) -> type:

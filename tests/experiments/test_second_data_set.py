@@ -107,7 +107,7 @@ def test_a_bad_file_is_refused_without_a_script_of_another_data_set(tmp_path, ca
 
 def test_help_knows_nothing_of_brats(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        train(tmp_path / "run", "--help")
+        train(tmp_path / "run", "--help-all")
     out = capsys.readouterr().out
     assert "--slicing.side" in out and "brats" not in out.lower()
 
@@ -129,7 +129,8 @@ def test_the_first_batch_of_the_stand_in_is_checked_for_three_channels(tmp_path,
 
 @pytest.mark.parametrize("words", [(), ("--dry-run",)])
 def test_a_stage_that_reads_a_label_is_refused_before_data_is_read(tmp_path, capsys, words):
-    experiment = replace(PHOTOGRAPHS, stages=(TRAIN_BRATS.stage("segmentation"),))
+    stage = replace(TRAIN_BRATS.stage("segmentation"), learning_rate="rate", batch_size="size")
+    experiment = replace(PHOTOGRAPHS, stages=(stage,))
     cache = ("--cache", str(tmp_path / "cache"))
     assert train(tmp_path / "run", *cache, *words, experiment=experiment) == 2
     assert "photographs has no label, which the networks of stage segmentation need" in (

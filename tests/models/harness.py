@@ -32,7 +32,7 @@ class SystemTests:
     class TestToyGAN(SystemTests):
         groups = {"G": ["G"], "D": ["D"]}
         parameters = {"G": 17_947, "D": 1_234}
-        split_rate = 1e-4
+        split_rate = 0.1
         slow = ("two_devices",)
 
         def build(self):
@@ -49,8 +49,8 @@ class SystemTests:
     rate = 1e3  # of the descent that a step is compared in; weights lose what is far smaller
     precision = 1e-4  # of the gradients' comparison
     in_turn = ()  # groups in the order of their updates, if each sees the new weights of others
-    # Of the descent on two devices: weights move visibly, losses do not run away. None: the system
-    # takes each device's statistics alone.
+    # Of the descent on two devices: weights move by more than 1e-3 in two steps, losses do not run
+    # away; 0.1 is a first guess. None: the system takes each device's statistics alone.
     split_rate = None
     size = (32, 24)  # of the slices, pixels
     slow = ()  # tests too long for every day, such as those of `LONG`, by name without "test_"
@@ -126,7 +126,7 @@ class SystemTests:
             means = {k: strategy.reduce("MEAN", term, axis=None) for k, term in terms.items()}
             assert floats(means) == pytest.approx(floats(expected), rel=1e-4)
         moved, error = weights(one) - start, weights(two) - weights(one)
-        assert np.linalg.norm(moved) > 1e-3
+        assert np.linalg.norm(moved) > 1e-3, "raise split_rate"
         assert np.linalg.norm(error) < 1e-3 * np.linalg.norm(moved)
 
     def test_resuming(self, tmp_path):

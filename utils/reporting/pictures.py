@@ -193,7 +193,15 @@ def _title_margin(titles: Sequence[str], height: int) -> int:
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes a picture uint8 [H,W,3] or [H,W] as a PNG file, whole or not at all."""
+    """Writes a picture uint8 [H,W,3] or [H,W] as a PNG file, whole or not at all.
+
+    Raises ValueError for anything else, such as intensities in [0,1], which would be black.
+    """
+    if picture.dtype != np.uint8 or picture.shape[2:] not in ((), (3,)):
+        raise ValueError(
+            f"A picture must be uint8 [H,W,3] or [H,W], found {picture.dtype} {picture.shape}; "
+            "`grid`, `plain_row` and `to_uint8` make such"
+        )
     content = cv2.imencode(".png", _as_colour(picture)[..., ::-1])[1].tobytes()
     with replacing(path, len(content)) as temporary:
         temporary.write_bytes(content)  # cv2.imwrite would hide a failure

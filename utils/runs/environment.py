@@ -141,7 +141,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def git_state(root: Path = REPOSITORY) -> dict:
-    """Return the commit of the checkout at `root` and whether tracked files differ from it.
+    """Return the commit of the checkout at `root` and whether its code differs from it.
+
+    New Python files differ, too: a system that is being added is not in the commit.
 
     A directory that merely lies inside another repository is not a checkout of this project.
 
@@ -156,7 +158,8 @@ def git_state(root: Path = REPOSITORY) -> dict:
         try:
             commit = _git(root, "rev-parse", "--verify", "HEAD")
             changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-            return {"commit": commit, "modified": bool(changes)}
+            new = _git(root, "ls-files", "--others", "--exclude-standard", "--", "*.py")
+            return {"commit": commit, "modified": bool(changes or new)}
         except (OSError, subprocess.SubprocessError):
             pass
     return {"commit": None, "modified": None}

@@ -27,7 +27,9 @@ from utils.training.faults import NonFiniteError
 from utils.training.signals import Interrupted
 
 STAGES = ("structure", "segmentation", "report")
-SHORT = replace(TRAIN_BRATS, stages=tuple(TRAIN_BRATS.stage(name) for name in STAGES))
+SHORT = replace(
+    TRAIN_BRATS, stages=tuple(replace(TRAIN_BRATS.stage(name), needs=()) for name in STAGES)
+)
 
 
 def read(*words: str):
@@ -108,8 +110,8 @@ def test_bad_usage_exits_with_2(words, sentence, capsys):
         (("--maps.structure_median", "4"), "--maps.structure_median is 4; give an odd number"),
         (("--schedule.structure.log_every", "0"), "--schedule.structure.log_every is 0; give 1"),
         (("--synthesis.adversarial.fake=-1",), "--synthesis.adversarial.fake is -1.0; give 0"),
-        (("--structure.width", "0"), "--structure.width is 0; give 2 or more"),
-        (("--synthesis.width", "0"), "--synthesis.width is 0; give 1 or more"),
+        (("--structure.width", "0"), "--structure.width is 0; give 2 to 4096"),
+        (("--synthesis.width", "0"), "--synthesis.width is 0; give 1 to 4096"),
         (("--synthesis.condition", "x"), "is 'x'; give one of concat, conditional_instance_norm"),
         (("--synthesis.noise=[.6,.5]",), "noise is (0.6, 0.5); give two numbers in asc"),
         (("--registration.registered=false",), "needs --registration.registered true"),

@@ -197,3 +197,17 @@ def test_a_training_writes_its_settings_into_folders_of_its_own_only(
     training = TRAIN_BRATS.stage("segmentation")
     fitting.fit(own, training, SimpleNamespace(synthesize=lambda batch: batch))
     assert (folder / "config.json").exists() != borrowed
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"needs": ("sgmenter",)}, "segmentation needs sgmenter, which no stage before it is"),
+        ({"learning_rate": "--nope.rate"}, "segmentation names the option --nope.rate, which is"),
+        ({"batch_size": "--schedule.nope"}, "segmentation names the option --schedule.nope"),
+    ],
+)
+def test_a_stage_that_names_what_is_not_there_is_noticed_at_once(change, sentence):
+    stage = replace(TRAIN_BRATS.stage("segmentation"), **change)
+    with pytest.raises(ValueError, match=sentence):
+        replace(TRAIN_BRATS, stages=(TRAIN_BRATS.stage("structure"), stage))

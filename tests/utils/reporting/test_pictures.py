@@ -127,3 +127,10 @@ def test_a_written_picture_reads_back(tmp_path, shape):
     expected = picture if picture.ndim == 3 else picture[..., None].repeat(3, -1)
     np.testing.assert_array_equal(found, expected)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("picture", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 1), np.uint8)])
+def test_what_would_be_black_or_colourless_is_refused(tmp_path, picture):
+    with pytest.raises(ValueError, match="must be uint8 .*, found"):
+        write_png(tmp_path / "a.png", picture)
+    assert not list(tmp_path.iterdir())

@@ -178,6 +178,13 @@ def test_the_commit_of_a_clean_checkout_and_a_changed_one(checkout):
     assert git_state(checkout) == {"commit": commit, "modified": True}
 
 
+def test_a_new_file_of_code_is_no_part_of_the_commit(checkout):
+    (checkout / "notes.txt").write_text("")
+    assert git_state(checkout)["modified"] is False
+    (checkout / "new.py").write_text("")
+    assert git_state(checkout)["modified"] is True
+
+
 def test_a_folder_inside_another_repository_and_no_git_give_no_commit(checkout, monkeypatch):
     (checkout / "inner").mkdir()
     assert git_state(checkout / "inner") == {"commit": None, "modified": None}
