@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -51,8 +52,10 @@ def print_plan(experiment: Experiment, request: Request, replicas: int) -> None:
         replicas: devices that share a batch.
     """
     config = request.config
-    print(to_yaml(config))
+    if dataclasses.fields(config):
+        print(to_yaml(config))
     if experiment.sources:
+        print(f"works on: {experiment.sources.describe(request)}")
         print(experiment.outline(request) or f"stages: {' -> '.join(request.stages)}")
         return
     print(f"stages: {' -> '.join(request.stages)}\n")

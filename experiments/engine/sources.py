@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Callable, Union
 
 from data.opening import skip_bad_cases
 from experiments.engine.experiment import Experiment, Option
 from experiments.engine.performing import make
 from experiments.engine.recording import record_start, timed
+from experiments.engine.request import Request
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from utils.config import differences, from_dict
@@ -64,6 +66,15 @@ class Finished:
         if run.writes:
             run.split.save(run.splits)
 
+    def describe(self, request: Request) -> str:
+        """Returns in words which run that is, and whether it is made first."""
+        if request.run is not None:
+            return f"the run {request.run}"
+        return (
+            f"a run of {self.experiment.script} with the preset {request.preset}, which is trained "
+            f"first in {request.out / 'main'} unless it is there"
+        )
+
     def _source(self, run: Run) -> Run:
         """Nothing is written to a run that `--run` names; its data may have moved to `--data`."""
         request = run.request
@@ -114,11 +125,21 @@ class Variants:
                     make(self.experiment, source.request, run.strategy)
         record_start(run, _fingerprint(runs))
 
+    def describe(self, request: Request) -> str:
+        """Returns in words which runs these are, and that they are made where they are missing."""
+        return (
+            f"a run of {self.experiment.script} for each of "
+            f"{', '.join(self.configs(request.config))} in {self._folder(request)}, trained first "
+            "where it is missing"
+        )
+
+    def _folder(self, request: Request) -> Path:
+        return request.options[self.option.field] or request.out / "variants"
+
     def _found(self, run: Run) -> dict[str, Run]:
         """Returns the run of each variant, finished or not; its data is there."""
         request, strategy = run.request, run.strategy
-        folder = request.options[self.option.field] or request.out / "variants"
-        runs = {}
+        folder, runs = self._folder(request), {}
         for name, config in self.configs(run.config).items():
             part = replace(request, out=folder / name, config=config, options={})
             runs[name] = Run(self.experiment, part, strategy, writes=False)

@@ -64,6 +64,7 @@ def test_the_verdict_follows_the_numbers():
 
 def test_a_dry_run_prints_the_plan(tmp_path, capsys):
     assert run("--dry-run", "--out", tmp_path / "out", "--batch_size", "3") == 0
-    assert "batch_size: 3" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "batch_size: 3" in text and f"which is trained first in {tmp_path / 'out/main'}" in text
     assert run("--batch_size", "0", "--out", tmp_path / "out") == 2
     assert "--batch_size is 0; give 1 or more" in capsys.readouterr().err

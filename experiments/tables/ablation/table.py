@@ -256,7 +256,7 @@ def strip(
 ) -> np.ndarray:
     """Returns Fig. 12 as uint8 [H,W,3]: a row per variant, per example G's input and output.
 
-    An variant without map shows an empty cell, one that sees no label no outline.
+    A variant without map shows an empty cell, one that sees no label no outline.
 
     Args:
         rows: variants with their slices.

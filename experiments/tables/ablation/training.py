@@ -61,12 +61,12 @@ def variant_run(run: Run, order: str, variant: Variant, writes: bool = True) -> 
 
 
 def variant_finished(run: Run, order: str, variant: Variant) -> bool:
-    """Returns whether an variant has been trained to its end."""
+    """Returns whether a variant has been trained to its end."""
     return variant_run(run, order, variant, writes=False).finished("synthesis")
 
 
 def train_variant(run: Run, order: str, variant: Variant) -> None:
-    """Brings an variant to the end of its schedule, from wherever its checkpoints stand."""
+    """Brings a variant to the end of its schedule, from wherever its checkpoints stand."""
     own = variant_run(run, order, variant)
     maps = own.checkpoints("synthesis") / MAPS
     if run.writes and not maps.exists():  # all variants train on the trained run's maps
@@ -79,9 +79,9 @@ def train_variant(run: Run, order: str, variant: Variant) -> None:
 
 
 def variant_slices(run: Run, order: str, variant: Variant, matched: Slices) -> Slices:
-    """Returns an variant's slices for the maps of a set; they are rendered once and kept.
+    """Returns a variant's slices for the maps of a set; they are rendered once and kept.
 
-    The label is the set's, or for an variant without mask filter any label (`any_labels`).
+    The label is the set's, or for a variant without mask filter any label (`any_labels`).
     """
     label = matched.label if variant.match else any_labels(run, matched)
     size, own = run.source.config.dataset.batch_size, variant_run(run, order, variant, writes=False)

@@ -96,12 +96,12 @@ LETTERS = tuple(variant.letter for variant in THESIS)
 
 
 def variant_config(variant: Variant, config: SynthesisConfig) -> SynthesisConfig:
-    """Returns an variant's settings, given those of the complete system."""
+    """Returns a variant's settings, given those of the complete system."""
     return replace(config, **variant.changes)
 
 
 def variant_run_config(variant: Variant, config: BratsConfig, table: Table1Config) -> BratsConfig:
-    """Returns the configuration that trains an variant, given the trained run's.
+    """Returns the configuration that trains a variant, given the trained run's.
 
     All variants have one seed, so that they start from equal weights where their networks are
     equal and see the same slices in the same order. The variant without map has no pre-training;
