@@ -36,7 +36,7 @@ from utils.config import (
 )
 from utils.errors import UserError
 from utils.runs.cluster import naming_lost_workers
-from utils.runs.environment import REPOSITORY
+from utils.runs.environment import REPOSITORY, default_cache
 from utils.runs.exits import ending
 from utils.runs.files import naming_full_disk
 from utils.training.distribute import cpu_note, is_chief, make_strategy
@@ -76,12 +76,6 @@ def _greet(run: Run, chief: bool) -> None:
     notes = [f"changed: {change}" for change in run.request.changes if chief]
     for note in filter(None, [*notes, cpu_note() if run.writes else None]):
         print(note)
-
-
-def default_cache() -> Path:
-    """Returns the folder for phantom and prepared slices, outside the repository."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "synthetic-labelled-mri"
 
 
 def parse(argv: Sequence[str], experiment: Experiment) -> Request:

@@ -68,6 +68,12 @@ def _check_python() -> None:
         )
 
 
+def default_cache() -> Path:
+    """Return the folder for phantom and prepared slices, outside the repository."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "synthetic-labelled-mri"
+
+
 def require_supported_versions() -> None:
     """Exit unless Python and the packages that exclude each other have the supported versions.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import traceback
@@ -10,13 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Callable
 
-import tensorflow as tf
-
 from utils.errors import DiskFullError, TrainingError, UserError
 from utils.runs.names import printable
 from utils.training.signals import INTERRUPTED, Interrupted
 
-MISTAKES = (UserError, DiskFullError, TrainingError, tf.errors.OpError, OSError, MemoryError)
+MISTAKES = (UserError, DiskFullError, TrainingError, OSError, MemoryError)
+
+
+def _mistakes() -> tuple[type[BaseException], ...]:
+    """Returns what a script tells in one sentence; those of TensorFlow only where it is used."""
+    tensorflow = sys.modules.get("tensorflow")
+    return MISTAKES if tensorflow is None else (*MISTAKES, tensorflow.errors.OpError)
 
 
 @dataclass
@@ -35,7 +40,7 @@ def ending(after_interrupt: Callable[[], str]) -> Iterator[End]:
     # SIGTERM outside of training behaves like Ctrl-C, also where that is ignored.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Systems are compiled one by one on purpose; TensorFlow takes that for accidental retracing.
-    tf.get_logger().setLevel("ERROR")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     end = End()
     try:
         yield end
@@ -43,7 +48,7 @@ def ending(after_interrupt: Callable[[], str]) -> Iterator[End]:
         where = f" ({stop})" if str(stop) else ""
         print(f"\ninterrupted{where}, {after_interrupt()}", file=sys.stderr)
         end.code = INTERRUPTED
-    except MISTAKES as error:
+    except _mistakes() as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         rest = f"; {after_interrupt()}" if isinstance(error, DiskFullError) else ""
