@@ -23,6 +23,7 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 
+from data.verdicts import Verdict
 from utils.errors import UserError
 
 Config = Any  # a data set's own dataclass: which part of a case is used, and how
@@ -48,7 +49,7 @@ class Place(NamedTuple):
     """Where the voxels of a volume lie in the scanner, its axes in LPS order.
 
     Attributes:
-        origin: centre of the first voxel, (x, y, z) in mm.
+        origin: centre of the voxel from which rows, columns and slices count, (x, y, z) in mm.
         direction: cosines of the axes, row-major 3x3.
     """
 
@@ -74,21 +75,6 @@ class CaseSlices(NamedTuple):
     skipped: int = 0
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the checks found of one case; `problems` are sentences, none for a good case."""
-
-    case: Case
-    problems: tuple[str, ...]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The case's files that the problems name."""
-        return tuple(
-            path for path in self.case.paths if any(str(path) in text for text in self.problems)
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """What the images and labels of a data set are, and how they come from a user's folder.
@@ -102,7 +88,7 @@ class DataSet:
         regions: unions of classes that are scored together, by name.
         map_constants: key of `data.structure_maps.extraction.DATASETS`, how its maps are cut.
         patient_of: from a case's id to the name that all cases of one patient share.
-        find: the cases below a folder.
+        find: the cases below a folder, under a configuration.
         phantom: from cache folder, number of cases and seed to the folder of a built-in stand-in,
             which is made where it is missing.
         phantom_note: what that stand-in is, in words for reports.
@@ -123,7 +109,7 @@ class DataSet:
     regions: Mapping[str, tuple[int, ...]]
     map_constants: str
     patient_of: Callable[[str], str]
-    find: Callable[[Path], Sequence[Case]]
+    find: Callable[[Path, Config], Sequence[Case]]
     phantom: Callable[[Path, int, int], Path]
     phantom_note: str
     settle: Callable[[Sequence[Case], Config], Config]

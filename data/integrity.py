@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Optional
 
 import nibabel
 from nibabel.filebasedimages import ImageFileError
@@ -35,10 +35,11 @@ _BYTES = {
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
 
 
-def check_bytes(path: Path) -> None:
+def check_bytes(path: Path, kept: Optional[list[bytes]] = None) -> None:
     """Decodes a `.mha`, `.nii` or `.nii.gz` and compares it with what its header declares.
 
-    Checksums are verified; nothing larger than a chunk is held. Other suffixes pass unseen.
+    Checksums are verified; nothing larger than a chunk is held, but for what is added to `kept`,
+    the decoded content of a `.nii.gz` in pieces. Other suffixes pass unseen.
 
     Raises:
         UserError: an unreadable header, more voxels than `MAX_VOXELS` or than the file can hold,
@@ -48,7 +49,7 @@ def check_bytes(path: Path) -> None:
     name = path.name.lower()
     try:
         if name.endswith((".nii", ".nii.gz")):
-            _check_nifti(path)
+            _check_nifti(path, kept)
         elif name.endswith(".mha"):
             _check_metaimage(path)
     except UserError:
@@ -63,7 +64,7 @@ def damaged(path: Path, reason: str) -> UserError:
     return UserError(f"The volume {path} is damaged or of another type: {reason}; fetch it again.")
 
 
-def _check_nifti(path: Path) -> None:
+def _check_nifti(path: Path, kept: Optional[list[bytes]]) -> None:
     _refuse_distant_voxels(path)
     voxels = nibabel.load(path).dataobj
     length = voxels.offset + _declared(path, voxels.shape) * voxels.dtype.itemsize
@@ -73,17 +74,14 @@ def _check_nifti(path: Path) -> None:
         return
     _refuse_impossible(path, length, stored)
     with gzip.open(path, "rb") as file:
-        _compare(path, length, _counted(iter(lambda: file.read(_CHUNK), b""), length))
+        _compare(path, length, _counted(iter(lambda: file.read(_CHUNK), b""), length, kept))
 
 
 def _refuse_distant_voxels(path: Path) -> None:
     """Raises UserError if the header's extensions, which nibabel reads whole, are too long."""
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         start = file.read(nibabel.Nifti2Header.sizeof_hdr)
-    second = nibabel.Nifti2Header.sizeof_hdr in (
-        int.from_bytes(start[:4], order) for order in ("little", "big")
-    )
-    kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+    kind = image_class(start).header_class
     if len(start) < kind.sizeof_hdr:
         return  # which nibabel refuses
     offset = float(kind(start[: kind.sizeof_hdr], check=False)["vox_offset"])
@@ -91,6 +89,13 @@ def _refuse_distant_voxels(path: Path) -> None:
         raise damaged(
             path, f"its voxels begin at byte {offset:.0f} where {SURPLUS} is the furthest expected"
         )
+
+
+def image_class(content: bytes) -> type[nibabel.Nifti1Image]:
+    """Returns the class for the content of a NIfTI file, of the first or second version."""
+    sizes = [int.from_bytes(content[:4], order) for order in ("little", "big")]
+    second = nibabel.Nifti2Header.sizeof_hdr in sizes
+    return nibabel.Nifti2Image if second else nibabel.Nifti1Image
 
 
 def _check_metaimage(path: Path) -> None:
@@ -169,11 +174,13 @@ def _refuse_impossible(path: Path, length: int, stored: int) -> None:
         raise damaged(path, f"{reason} many")
 
 
-def _counted(chunks: Iterator[bytes], length: int) -> int:
+def _counted(chunks: Iterator[bytes], length: int, kept: Optional[list[bytes]] = None) -> int:
     """Returns the sum of lengths; stops soon beyond what `_compare` accepts."""
     found = 0
     for chunk in chunks:
         found += len(chunk)
+        if kept is not None:
+            kept.append(chunk)
         if found > length + SURPLUS:
             break
     return found

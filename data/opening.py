@@ -15,12 +15,14 @@ from typing import Any, Callable, Optional
 from data.contract import Case, DataSet
 from data.shards import PreparedSlices, prepare_shards, shards_directory
 from data.splits import Split
+from data.verdicts import Verdict, notes_once
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.names import plain_name, printable
 from utils.runs.run_directory import RunDirectory
 
 NAMED = 3  # bad cases that the refusal names
+NOTES = 8  # on good cases that are printed
 
 Problems = Mapping[str, Sequence[str]]  # by case id, in sentences
 
@@ -67,7 +69,8 @@ def open_slices(
     Returns:
         The slices, the split, what the data is, and the problems of cases that are left out.
 
-    Raises UserError for bad data, and on resume for other cases than those of splits.json.
+    Raises UserError for bad data, for training slices without any lesion where there are labels,
+    and on resume for other cases than those of splits.json.
     """
     cases, skipped, note = _find(run, source)
     ids = [case.id for case in cases]
@@ -79,21 +82,44 @@ def open_slices(
     if source.folder:  # what is wrong with a phantom, preparing its slices tells as well
         check_cases(cases, source)
     prepared = prepare_shards(source.dataset, cases, source.slicing, source.cache)
+    notes = [*note[1:], *_check_lesions(prepared, split, source, run.writes)]
     if run.writes and not run.splits.exists():
         split.save(run.splits)
-    return prepared, split, note, skipped
+    text = f"{note[0]} ({'; '.join(notes)})" if notes else note[0]
+    return prepared, split, text, skipped
 
 
-def _find(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, str]:
-    """Returns the cases that take part, the problems of skipped ones, and what the data is."""
+def _check_lesions(prepared: PreparedSlices, split: Split, source: Source, tell: bool) -> list[str]:
+    """Returns a note for each part of the split without any lesion, and may print the counts.
+
+    Raises UserError if networks would learn from none: they would fail after hours, or learn that
+    there are none.
+    """
+    if not prepared.dataset.has_label:
+        return []
+    counts = dict(zip(prepared.subject_ids, prepared.lesions_per_subject))
+    found = {name: sum(counts[i] for i in ids) for name, ids in asdict(split).items() if ids}
+    if source.folder and tell:
+        print(f"slices with a lesion: {', '.join(f'{n} in {name}' for name, n in found.items())}")
+    if not any(number for name, number in found.items() if name != "test"):
+        raise UserError(
+            f"No training case in {source.folder or 'the phantom'} has a lesion in the slices that "
+            "are used; check the labels and their scheme, add cases with lesions, or choose other "
+            "slices."
+        )
+    return [f"no slice of the part {name} has a lesion" for name in found if not found[name]]
+
+
+def _find(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, list[str]]:
+    """Returns the cases that take part, the problems of skipped ones, and words on the data."""
     dataset = source.dataset
     if source.folder is None:
         tree = dataset.phantom(source.cache, source.phantom_subjects, source.seed)
-        return dataset.find(tree), {}, dataset.phantom_note
+        return dataset.find(tree, source.slicing), {}, [dataset.phantom_note]
     cases, skipped = cases_in_use(run, source)
     total = len(cases) + len(skipped)
-    note = f" ({len(skipped)} of {total} cases left out as bad)" if skipped else ""
-    return cases, skipped, f"{plain_name(source.folder.name)}{note}"
+    left_out = [f"{len(skipped)} of {total} cases left out as bad"] if skipped else []
+    return cases, skipped, [plain_name(source.folder.name), *left_out]
 
 
 def read_skipped(run: RunDirectory) -> dict[str, list[str]]:
@@ -139,7 +165,8 @@ def cases_in_use(run: RunDirectory, source: Source) -> tuple[list[Case], dict[st
     Raises UserError for a folder without cases.
     """
     skipped = read_skipped(run)
-    return [case for case in source.dataset.find(source.folder) if case.id not in skipped], skipped
+    cases = source.dataset.find(source.folder, source.slicing)
+    return [case for case in cases if case.id not in skipped], skipped
 
 
 def check_cases(cases: Sequence[Case], source: Source) -> None:
@@ -160,7 +187,17 @@ def _bad_cases(cases: Sequence[Case], source: Source) -> dict[str, list[str]]:
         if shards_directory(dataset, cases, slicing, cache).exists():
             return {}
     verdicts = dataset.verify(cases, slicing, cache)
+    _print_notes(verdicts, source)
     return {verdict.case.id: list(verdict.problems) for verdict in verdicts if verdict.problems}
+
+
+def _print_notes(verdicts: Sequence[Verdict], source: Source) -> None:
+    """Prints what the preparation decides of some cases, so that nothing happens silently."""
+    notes = notes_once(verdicts)
+    for note in notes[:NOTES]:
+        print(printable(note))
+    if len(notes) > NOTES:
+        print(f"{len(notes) - NOTES} more notes, see {_verify_command(source)}")
 
 
 def _refusal(bad: Problems, total: int, source: Source, remedy: str) -> UserError:

@@ -24,7 +24,7 @@ from data.contract import Case, CaseSlices, Config, DataSet, Place
 from utils.errors import UserError
 from utils.runs.files import making_folder, write_json
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 INDEX = "index.json"
 _SCALE = 65535  # intensities are stored as 16-bit fixed point: rounding moves them by at most 8e-6
 
@@ -39,6 +39,7 @@ class PreparedSlices:
         subject_ids: the cases; the tuples below share their order.
         files: the records of each.
         slices_per_subject: their number.
+        lesions_per_subject: the number of those with a label other than background.
         places: where each case's volumes lie.
         size: (H, W) of a slice in pixels, (D, H, W) of a volume.
     """
@@ -48,6 +49,7 @@ class PreparedSlices:
     subject_ids: tuple[str, ...]
     files: tuple[Path, ...]
     slices_per_subject: tuple[int, ...]
+    lesions_per_subject: tuple[int, ...]
     places: tuple[Place, ...]
     size: tuple[int, ...]
 
@@ -67,6 +69,7 @@ class PreparedSlices:
                 tuple(row["id"] for row in index["subjects"]),
                 tuple(directory / row["file"] for row in index["subjects"]),
                 tuple(row["slices"] for row in index["subjects"]),
+                tuple(row["slices_with_lesion"] for row in index["subjects"]),
                 tuple(Place(*map(tuple, row["place"])) for row in index["subjects"]),
                 tuple(index["size"]),
             )
@@ -185,9 +188,15 @@ def _write_shard(
         "file": path.name,
         "bytes": path.stat().st_size,
         "slices": len(slices.images),
+        "slices_with_lesion": 0 if slices.label is None else int(_any(slices.label).sum()),
         "empty_slices_skipped": slices.skipped,
         "place": slices.place,
     }
+
+
+def _any(label: np.ndarray) -> np.ndarray:
+    """Returns bool [N]: which of the labels [N,(D,)H,W] are not all background."""
+    return label.reshape(len(label), -1).any(axis=1)
 
 
 def _check_slices(dataset: DataSet, case: Case, slices: CaseSlices, size: tuple[int, ...]) -> None:

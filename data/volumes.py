@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 import SimpleITK as sitk
 
+from data.grids import StoredGrid, Volume
 from data.integrity import check_bytes, damaged
+from data.nifti import check_real, read_nifti, write_nifti
 from utils.errors import UserError
 from utils.runs.files import replacing
 
-GEOMETRY_TOLERANCE = 1e-3  # mm for spacing and origin, cosine for the direction
-SPACING = 1.0  # mm between voxels of the BRATS grid
-SPACING_TOLERANCE = 0.01  # mm
+
+def file_of(path: Path) -> Path:
+    """Returns the file of a volume's path, which ends in #k for volume k of a file of several."""
+    return _file_and_channel(Path(path))[0]
 
 
-@dataclass(frozen=True)
-class Volume:
-    """A scan: `array` [D,H,W] and its geometry in ITK's order (x, y, z), that is (W, H, D).
-
-    x runs from the patient's right to the left, y from front to back, z upwards (LPS).
-    `spacing` and `origin` are in mm, `direction` is the row-major 3x3 cosine matrix.
-    """
-
-    array: np.ndarray
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class StoredGrid:
-    """The grid as a file stores it, in the file's own order of axes; see `write_on_grid`.
-
-    `size` counts voxels; `spacing`, `origin` and `direction` are as in `Volume`.
-    """
-
-    size: tuple[int, ...]
-    spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    direction: tuple[float, ...]
+def _file_and_channel(path: Path) -> tuple[Path, Optional[int]]:
+    match = re.fullmatch(r"(.+\.nii(?:\.gz)?)#(\d+)", path.name, re.IGNORECASE)
+    return (path.with_name(match[1]), int(match[2])) if match else (path, None)
 
 
 def read_volume(path: Path) -> Volume:
@@ -75,9 +57,61 @@ def read_any_values(path: Path) -> tuple[Volume, StoredGrid]:
     Raises:
         UserError: as `read_volume`, except for NaN and infinity.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"The volume {path} does not exist or is not a file.")
+    file, channel = _file_and_channel(Path(path))
+    check_name(file)
+    if not file.is_file():
+        raise UserError(f"The volume {file} does not exist or is not a file.")
+    return _read_nifti(file, channel) if _is_nifti(file) else _read_itk(file)
+
+
+def _turned(image: sitk.Image) -> Volume:
+    image = sitk.DICOMOrient(image, "LPS")
+    array = sitk.GetArrayFromImage(image)
+    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def check_name(path: Path) -> None:
+    """Raises UserError for a path that is not UTF-8, on which SimpleITK ends the process."""
+    for part in (*reversed(path.parents), path):
+        try:
+            str(part).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"The name of {part} must be text in UTF-8, found other bytes; rename it."
+            ) from error
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _read_nifti(path: Path, channel: Optional[int]) -> tuple[Volume, StoredGrid]:
+    array, grid = read_nifti(path, channel)
+    geometry = grid.spacing, grid.origin, grid.direction
+    if _axes(grid) == "LPS":
+        return Volume(array, *geometry), grid
+    return _turned(_as_image(array, *geometry)), grid
+
+
+def _axes(grid: StoredGrid) -> str:
+    """Returns the nearest anatomical directions of a file's axes, such as "LPS"."""
+    return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction)
+
+
+def _as_image(
+    array: np.ndarray,
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: Sequence[float],
+) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(tuple(map(float, spacing)))
+    image.SetOrigin(tuple(map(float, origin)))
+    image.SetDirection(tuple(map(float, direction)))
+    return image
+
+
+def _read_itk(path: Path) -> tuple[Volume, StoredGrid]:
     check_bytes(path)
     try:
         image = sitk.ReadImage(str(path))
@@ -89,10 +123,9 @@ def read_any_values(path: Path) -> tuple[Volume, StoredGrid]:
             f"{image.GetSize()} and {image.GetNumberOfComponentsPerPixel()} values; split it into "
             "one file per modality."
         )
-    grid = StoredGrid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    image = sitk.DICOMOrient(image, "LPS")
-    array = sitk.GetArrayFromImage(image)
-    return Volume(array, image.GetSpacing(), image.GetOrigin(), image.GetDirection()), grid
+    check_real(path, sitk.GetArrayViewFromImage(image).dtype)
+    geometry = image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+    return _turned(image), StoredGrid(image.GetSize(), *geometry)
 
 
 def check_finite(path: Path, volume: Volume) -> None:
@@ -101,42 +134,6 @@ def check_finite(path: Path, volume: Volume) -> None:
     if invalid:
         raise UserError(
             f"The volume {path} holds {invalid} NaN or infinite voxels; repair or remove it."
-        )
-
-
-def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
-    """Refuses volumes that do not lie on one voxel grid.
-
-    Raises:
-        UserError: names the first two files that differ, and the property in which they do.
-    """
-    (first_path, first), *others = volumes.items()
-    for path, volume in others:
-        for name in differing_properties(first, volume):
-            raise mismatch(name, first_path, first, path, volume)
-
-
-def differing_properties(first: Volume, second: Volume) -> Iterator[str]:
-    """Yields in which of shape, spacing, origin and direction two volumes differ."""
-    if first.array.shape != second.array.shape:
-        yield "shape"
-    for name in ("spacing", "origin", "direction"):
-        pair = getattr(first, name), getattr(second, name)
-        if not np.allclose(*pair, rtol=0.0, atol=GEOMETRY_TOLERANCE):
-            yield name
-
-
-def check_spacing(path: Path, volume: Volume) -> None:
-    """Refuses a volume whose voxels are not 1 mm wide: slice numbers and crops count voxels.
-
-    Raises:
-        UserError: a spacing that differs from 1 mm by more than 1 %; names the file.
-    """
-    if not np.allclose(volume.spacing, SPACING, rtol=0.0, atol=SPACING_TOLERANCE):
-        found = " x ".join(f"{length:g}" for length in volume.spacing)
-        raise UserError(
-            f"The volume {path} must have a spacing of {SPACING:g} mm along each axis, found "
-            f"{found} mm; resample the files of this case to 1 mm or remove it."
         )
 
 
@@ -162,28 +159,32 @@ def write_volume(
         UserError: the file cannot be written.
         DiskFullError: no room for it.
     """
-    path = Path(path)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(tuple(map(float, spacing)))
-    image.SetOrigin(tuple(map(float, origin)))
-    if direction is not None:
-        image.SetDirection(tuple(map(float, direction)))
+    grid = StoredGrid(array.shape[::-1], spacing, origin, direction or tuple(np.eye(3).ravel()))
+    _write(Path(path), array, grid, compress)
+
+
+def _write(path: Path, array: np.ndarray, grid: StoredGrid, compress: bool = True) -> None:
+    check_name(path)
     try:
         with replacing(path, array.nbytes) as temporary:
-            _write_whole(image, temporary, compress)
+            _write_whole(temporary, array, grid, compress)
     except (OSError, RuntimeError) as error:
         raise UserError(
             f"Cannot write the volume {path}; check its suffix and the folder's rights."
         ) from error
 
 
-def _write_whole(image: sitk.Image, path: Path, compress: bool) -> None:
-    """Writes a volume and reads it back: NIfTI's writer keeps silent about what it cuts off."""
+def _write_whole(path: Path, array: np.ndarray, grid: StoredGrid, compress: bool) -> None:
+    """Writes a volume and reads it back: writers may keep silent about what they cut off."""
     try:
-        sitk.WriteImage(image, str(path), useCompression=compress)
+        if _is_nifti(path):
+            write_nifti(path, array, grid)
+        else:
+            image = _as_image(array, grid.spacing, grid.origin, grid.direction)
+            sitk.WriteImage(image, str(path), useCompression=compress)
         check_bytes(path)
     except (RuntimeError, UserError) as error:
-        path.write_bytes(sitk.GetArrayViewFromImage(image).tobytes())  # tells of a full disk
+        path.write_bytes(array.tobytes())  # tells of a full disk
         raise RuntimeError("the volume was not written whole") from error
 
 
@@ -198,23 +199,11 @@ def write_on_grid(path: Path, array: np.ndarray, grid: StoredGrid) -> None:
     Raises:
         UserError: an array of another size, or a file that cannot be written.
     """
-    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction)
-    image = sitk.DICOMOrient(sitk.GetImageFromArray(array), code)  # an array on its own is LPS
+    # An array on its own is LPS.
+    image = sitk.DICOMOrient(sitk.GetImageFromArray(array), _axes(grid))
     if image.GetSize() != tuple(grid.size):
         raise UserError(
             f"The voxels for {path} must fill a grid of {grid.size}, found {image.GetSize()}; pass "
             "the array that was read, or one of its shape."
         )
-    stored = sitk.GetArrayViewFromImage(image)
-    write_volume(path, stored, grid.spacing, grid.origin, grid.direction)
-
-
-def mismatch(
-    name: str, first_path: Path, first: Volume, second_path: Path, second: Volume
-) -> UserError:
-    """Returns the error for two volumes of a case that differ in the property `name`."""
-    values = [v.array.shape if name == "shape" else getattr(v, name) for v in (first, second)]
-    return UserError(
-        f"The volumes of a case must share one grid, but the {name} of {first_path} is {values[0]} "
-        f"and that of {second_path} is {values[1]}; resample or replace one of them."
-    )
+    _write(Path(path), sitk.GetArrayFromImage(image), grid)

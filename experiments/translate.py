@@ -22,16 +22,18 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from data.brats.namings import kind_of
 from data.brats.slices import SliceConfig
-from data.brats.subjects import find_scans, kind_of
+from data.brats.subjects import find_scans
 from data.brats.translation import predicted_volume, source_slices
-from data.volumes import StoredGrid, check_spacing, read_volume_and_grid, write_on_grid
+from data.grids import StoredGrid, check_spacing
+from data.volumes import read_volume_and_grid, write_on_grid
 from experiments.configs.tc_mgan import TranslationConfig
 from experiments.engine.resuming import saved_run
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
@@ -65,9 +67,9 @@ def main() -> None:
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
-    inputs = find_inputs(options.input)
-    outputs = [output_of(path, options.out, case) for case, path in inputs.items()]
     config = finished_config(options.run)
+    inputs = find_inputs(options.input, config.slicing.layout)
+    outputs = [output_of(path, options.out, case) for case, path in inputs.items()]
     run = RunDirectory(options.run, writes=False)
     translate, network = load_translator(config, run), network_hash(config, run)
     missing = [out for out in outputs if options.overwrite or not already_there(out, network)]
@@ -78,15 +80,17 @@ def main() -> None:
         translate_file(output, network, translate, config.slicing, options.batch_size)
 
 
-def find_inputs(path: Path) -> dict[str, Path]:
+def find_inputs(path: Path, layout: Optional[str]) -> dict[str, Path]:
     """Returns the T2 volumes that `--input` names, by case; of a single file the case is "".
+
+    A folder has published names or, if the run was given one, its layout.
 
     Raises UserError if there is none, or for a file that its name tells is something else.
     """
     if not path.exists():
         raise UserError(f"--input {path} does not exist; give a T2 volume or a folder of cases")
     if not path.is_file():
-        return find_scans(path, "T2", "--input")
+        return find_scans(path, "T2", "--input", layout)
     kind = kind_of(path)
     if kind not in (None, "T2"):
         raise UserError(f"--input {path} is by its name a {kind} volume; give the case's T2 volume")

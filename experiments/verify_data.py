@@ -3,10 +3,12 @@
     python experiments/verify_data.py --data BRATS2015
     python experiments/verify_data.py --data DIR --out verdicts.csv
     python experiments/verify_data.py --data DIR --slicing.label_scheme brats2023
+    python experiments/verify_data.py --data DIR --slicing.layout names.yaml
 
 Every file is decoded and compared with its header; then modalities, grids, voxel values, labels and
-the number of slices are checked, as training with the same --slicing does. The exit code is 2 when
-something is wrong.
+the number of slices are checked, as training with the same --slicing does. Notes tell what happens
+to good cases on their way to slices. The exit code is 2 when something is wrong, or when no case
+has a lesion.
 """
 
 from __future__ import annotations
@@ -16,26 +18,28 @@ import _start
 import csv
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from data.brats.label_schemes import check_scheme, resolve_scheme
+from data.brats.label_schemes import resolve_scheme
 from data.brats.slices import SliceConfig
 from data.brats.subjects import find_cases
 from data.brats.verification import verify_cases
-from data.contract import Verdict
-from experiments.engine.cli import default_cache
+from data.verdicts import Verdict, notes_once
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
 from utils.reporting.tables import spreadsheet_text
+from utils.runs.environment import default_cache
 from utils.runs.exits import exit_code
 from utils.runs.files import write_text
 from utils.runs.names import printable
 from utils.runs.outputs import check_output_file
 
-COLUMNS = ("case", "verdict", "problems", "files")
+COLUMNS = ("case", "verdict", "slices with lesion", "problems", "files", "notes")
+
+NAMED = 5  # cases without lesion that the last line names
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,14 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     add_config(parser, VerificationConfig())
     options = parser.parse_args(argv)
     config = from_namespace(VerificationConfig, options).slicing
-    check_scheme(config.label_scheme)
     if options.out:
         check_output_file("--out", options.out, options.overwrite)
     root = options.data.expanduser().resolve()
-    cases = find_cases(root)
+    cases = find_cases(root, config.layout)
     verdicts = verify_cases(cases, config, options.cache, again=True)
     print(screen_table(verdicts, root), end="")
+    for text in notes_once(verdicts):
+        print(printable(text))
     if options.out:
         write_text(options.out, csv_table(verdicts, root))
         print(f"verdicts: {options.out}")
@@ -76,7 +81,25 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             f"or remove what is bad{others if bad < len(cases) else ''}"
         )
     resolve_scheme(cases, config.label_scheme)  # refuses cases of several releases
-    print(f"All {len(cases)} cases in {root} are good.")
+    _check_lesions(verdicts, root)
+    print(f"All {len(cases)} cases in {printable(str(root))} are good.")
+
+
+def _check_lesions(verdicts: Sequence[Verdict], root: Path) -> None:
+    """Prints how many cases have a lesion where slices are cut; UserError if none has."""
+    empty = [verdict.case.id for verdict in verdicts if not verdict.lesions]
+    if len(empty) == len(verdicts):
+        raise UserError(
+            f"none of the {len(verdicts)} cases in {root} has a lesion in the slices that are "
+            "used, so that nothing can learn from them; check the labels and their scheme, add "
+            "cases with lesions, or choose other --slicing.slices"
+        )
+    if empty:
+        names = f"{', '.join(map(printable, empty[:NAMED]))}{', ...' * (len(empty) > NAMED)}"
+        print(
+            f"{len(empty)} of {len(verdicts)} cases have no lesion in the slices that are used "
+            f"({names}): a part of the split with only such cases cannot be scored on lesions."
+        )
 
 
 def screen_table(verdicts: Sequence[Verdict], root: Path) -> str:
@@ -102,11 +125,20 @@ def csv_table(verdicts: Sequence[Verdict], root: Path) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for verdict in verdicts:
-        problems = "\n".join(printable(_relative(p, root)) for p in verdict.problems)
-        files = "\n".join(printable(_relative(str(path), root)) for path in verdict.files)
-        row = (printable(verdict.case.id), _word(verdict), problems, files)
+        lesions = "" if verdict.lesions is None else str(verdict.lesions)
+        lists = (verdict.problems, map(str, verdict.files), verdict.notes)
+        row = (
+            printable(verdict.case.id),
+            _word(verdict),
+            lesions,
+            *(_cell(x, root) for x in lists),
+        )
         writer.writerow([spreadsheet_text(cell) for cell in row])
     return text.getvalue()
+
+
+def _cell(texts: Iterable[str], root: Path) -> str:
+    return "\n".join(printable(_relative(text, root)) for text in texts)
 
 
 def _word(verdict: Verdict) -> str:

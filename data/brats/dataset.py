@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from data.brats.label_schemes import resolve_scheme
 from data.brats.names import LABEL_NAMES, MODALITIES, REGIONS
+from data.brats.namings import patient_of
 from data.brats.phantom import cached_phantom
-from data.brats.slices import SliceConfig, output_size, prepare_subject, slices_with_signal
-from data.brats.subjects import Case, find_cases, patient_of
+from data.brats.preparation import prepare_subject, slices_with_signal
+from data.brats.slices import SliceConfig, output_size
+from data.brats.subjects import Case, find_cases
 from data.brats.verification import verify_cases
 from data.contract import CaseSlices, DataSet
 
@@ -17,6 +20,11 @@ from data.contract import CaseSlices, DataSet
 def with_scheme(cases: Sequence[Case], config: SliceConfig) -> SliceConfig:
     """Returns the configuration with the label scheme of some cases, see `resolve_scheme`."""
     return replace(config, label_scheme=resolve_scheme(cases, config.label_scheme))
+
+
+def find(folder: Path, config: SliceConfig) -> list[Case]:
+    """Returns the cases below a folder, see `find_cases`."""
+    return find_cases(folder, config.layout)
 
 
 def prepare_case(case: Case, config: SliceConfig) -> CaseSlices:
@@ -53,7 +61,7 @@ BRATS = DataSet(
     regions=REGIONS,
     map_constants="brats2015",
     patient_of=patient_of,
-    find=find_cases,
+    find=find,
     phantom=cached_phantom,
     phantom_note="built-in phantom (a demonstration object made from MNI152 templates, not medical "
     "data)",

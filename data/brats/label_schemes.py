@@ -6,19 +6,29 @@ never guessed from the values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.brats.subjects import Case
+from data.brats.names import LABEL_NAMES
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from data.brats.subjects import Case
+
+OPTION = "--slicing.label_scheme"
+ROUNDING = 1e-2  # by which scale factors and resampling may move whole numbers
+_UNKNOWN = 255
+_AMONG_NAMES = "BraTS-GLI", "BraTS-MET"
 
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """One release scheme: which `subjects.NAMINGS` carry it and what its values become."""
+    """One release scheme: which `namings.NAMINGS` carry it and what its values become."""
 
     name: str
     namings: tuple[str, ...]
@@ -43,66 +53,105 @@ SCHEMES = {
         ),
         LabelScheme(
             "brats2023",
-            ("BraTS-GLI",),
+            (*_AMONG_NAMES, "BraTS-PED", "BraTS-SSA, -MEN, -GoAT"),
             {0: 0, 1: 1, 2: 2, 3: 4},
-            "BraTS 2023 adult glioma: as 2021 with enhancing tumour renumbered to 3",
+            "BraTS 2023: as 2021 with enhancing tumour renumbered to 3",
         ),
         LabelScheme(
             "brats2024",
-            ("BraTS-GLI",),
+            _AMONG_NAMES,
             {0: 0, 1: 1, 2: 2, 3: 4, 4: 0},
             "BraTS 2024/25 post-treatment glioma: as 2023 with the resection cavity as 4",
+        ),
+        LabelScheme(
+            "brats2024ped",
+            ("BraTS-PED",),
+            {0: 0, 1: 4, 2: 3, 3: 1, 4: 2},
+            "BraTS-PEDs 2024/25: enhancing, non-enhancing, cysts (here necrosis), oedema",
         ),
     )
 }
 
 
-def check_scheme(requested: str | None) -> None:
-    """Raises UserError for a name that is not in `SCHEMES`."""
-    if requested is not None and requested not in SCHEMES:
+def as_scheme(meanings: Mapping[int, str]) -> str:
+    """Returns a scheme of one's own, such as "1=necrosis,2=oedema"; names are `LABEL_NAMES`."""
+    return ",".join(f"{value}={name}" for value, name in sorted(meanings.items()))
+
+
+def scheme_values(name: str) -> Mapping[int, int]:
+    """Returns what the values of a scheme become.
+
+    Args:
+        name: a key of `SCHEMES`, or a text of `as_scheme`; 0 is background unless it says else.
+
+    Raises:
+        UserError: neither of them.
+    """
+    if name in SCHEMES:
+        return SCHEMES[name].to_2015
+    pairs = [re.fullmatch(r"\s*(\d{1,2})\s*=\s*([\w-]+)\s*", part) for part in name.split(",")]
+    if not all(pair and pair[2] in LABEL_NAMES for pair in pairs):
         raise UserError(
-            f"Unknown --slicing.label_scheme {requested}: expected one of {', '.join(SCHEMES)}."
+            f"Unknown {OPTION} {name}: expected one of {', '.join(SCHEMES)}, or values with names "
+            f"such as 1=necrosis,2=oedema,4=enhancing (names: {', '.join(LABEL_NAMES)})."
         )
+    return {0: 0, **{int(pair[1]): LABEL_NAMES.index(pair[2]) for pair in pairs}}
+
+
+def check_scheme(requested: str | None) -> None:
+    """Raises UserError for a scheme that `scheme_values` does not know."""
+    if requested is not None:
+        scheme_values(requested)
 
 
 def resolve_scheme(cases: Sequence[Case], requested: str | None) -> str:
-    """Returns the name of the label scheme of `cases`; `requested` decides between shared names.
+    """Returns the name of the label scheme of `cases`; what is requested holds.
 
     Raises:
-        UserError: an unknown scheme, cases of several releases, names shared by two schemes with
-            none requested, or a request that contradicts the names.
+        UserError: an unknown scheme, cases of several releases, or names that two schemes share, or
+            that tell none, with none requested.
     """
     check_scheme(requested)
-    examples = {case.naming: case.id for case in cases}
+    examples = {(case.naming, case.scheme): case.id for case in cases}
     if len(examples) != 1:
-        found = ", ".join(f"{case} ({naming})" for naming, case in sorted(examples.items()))
+        found = ", ".join(f"{case} ({naming})" for (naming, _), case in sorted(examples.items()))
         raise UserError(
             "The cases must be named after one BRATS release because label values differ between "
             f"releases, found {found or 'no case'}; give --data a folder with one release."
         )
-    naming, example = next(iter(examples.items()))
-    possible = [scheme.name for scheme in SCHEMES.values() if naming in scheme.namings]
-    if requested is None and len(possible) > 1:
+    ((naming, own), example), *_ = examples.items()
+    possible = possible_schemes(naming)
+    if requested or own:
+        check_scheme(own or None)
+        return requested or own
+    if len(possible) > 1:
         raise UserError(
             f"Names such as {example} are used by releases with different label values; say which "
-            f"with --slicing.label_scheme {'|'.join(possible)}."
+            f"with {OPTION} {'|'.join(possible)}."
         )
-    if requested is not None and requested not in possible:
+    if not possible:
         raise UserError(
-            f"--slicing.label_scheme {requested} contradicts the {naming} names of the files (case "
-            f"{example}), which use {' or '.join(possible)}; correct or omit the option."
+            f"The names of files such as those of case {example} do not tell what the label values "
+            f"mean; say it with {OPTION} {'|'.join(SCHEMES)}, or with values and names such as "
+            "1=necrosis,2=oedema,4=enhancing."
         )
-    return requested or possible[0]
+    return possible[0]
+
+
+def possible_schemes(naming: str) -> list[str]:
+    """Returns the schemes that files of a `Naming.name` may have, none for unknown names."""
+    return [scheme.name for scheme in SCHEMES.values() if naming in scheme.namings]
 
 
 def to_2015(label: np.ndarray, scheme: str, source: Path) -> np.ndarray:
     """Translates a label volume to the BRATS 2015 values.
 
-    The resection cavity of "brats2024" has no counterpart in 2015 and becomes background.
+    The resection cavity of "brats2024" has no counterpart in 2015 and becomes background. Values
+    that rounding moved by less than `ROUNDING` count as whole numbers.
 
     Args:
         label: [...] values of the release, any numeric type.
-        scheme: a key of `SCHEMES`.
+        scheme: see `scheme_values`.
         source: the file the label came from, for the message.
 
     Returns:
@@ -111,15 +160,56 @@ def to_2015(label: np.ndarray, scheme: str, source: Path) -> np.ndarray:
     Raises:
         UserError: a value outside the scheme, fractions included.
     """
-    mapping = SCHEMES[scheme].to_2015
-    known = np.isin(label, list(mapping))
-    if not known.all():
-        foreign = ", ".join(f"{value:g}" for value in np.unique(label[~known])[:5])
-        raise UserError(
-            f"The label {source} holds the values {foreign} where {scheme} allows only "
-            f"{', '.join(map(str, mapping))}; use the original label file or check "
-            "--slicing.label_scheme."
-        )
-    lookup = np.zeros(max(mapping) + 1, np.uint8)
+    mapping = scheme_values(scheme)
+    lookup = np.full(_UNKNOWN + 1, _UNKNOWN, np.uint8)
     lookup[list(mapping)] = list(mapping.values())
-    return lookup[label.astype(np.uint8)]
+    found = lookup[_whole_numbers(label)]
+    if (found == _UNKNOWN).any():
+        foreign = np.unique(label[found == _UNKNOWN])
+        raise UserError(
+            f"The label {source} holds the values {_listed(foreign)} where {scheme} allows only "
+            f"{', '.join(map(str, mapping))}; use the original label file"
+            f"{_schemes_with(np.unique(label))}."
+        )
+    return found
+
+
+def _whole_numbers(label: np.ndarray) -> np.ndarray:
+    """Returns values [...] as uint8; `_UNKNOWN` where they are not near one of 0..254."""
+    if label.dtype.kind in "iu":
+        inside = label.min() >= 0 and label.max() < _UNKNOWN
+        whole = label if inside else np.where((label < 0) | (label > _UNKNOWN), _UNKNOWN, label)
+        return whole.astype(np.uint8)
+    whole = np.rint(label)
+    near = (np.abs(label - whole) <= ROUNDING) & (whole >= 0) & (whole < _UNKNOWN)
+    return np.where(near, whole, _UNKNOWN).astype(np.uint8)
+
+
+def rounding_note(label: np.ndarray) -> str | None:
+    """Returns that the values of a label [...] are rounded, None for whole numbers."""
+    whole = label.dtype.kind in "iu" or (label == np.rint(label)).all()
+    return None if whole else f"label values up to {ROUNDING} off whole numbers are rounded"
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{value:g}" for value in values[:5])
+
+
+def _schemes_with(values: np.ndarray) -> str:
+    """Returns which schemes know all the values of a label, and what they mean there.
+
+    Fractions come from resampling, which no scheme mends.
+    """
+    whole = _whole_numbers(values).tolist()
+    if _UNKNOWN in whole:
+        return ""
+    found = [
+        f"{name} ({as_scheme({v: LABEL_NAMES[scheme.to_2015[v]] for v in whole if v})})"
+        for name, scheme in SCHEMES.items()
+        if set(whole) <= set(scheme.to_2015)
+    ]
+    known = f" {' or '.join(found)}, or" if found else ""
+    return (
+        f", or say with {OPTION} what they mean:{known} values and names such as "
+        "1=necrosis,2=oedema,4=enhancing"
+    )

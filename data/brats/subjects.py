@@ -1,90 +1,53 @@
-"""Finding the scans of each BRATS case on disk, for the `.mha` and the NIfTI releases.
+"""Finding the scans of each BRATS case on disk: `.mha` and NIfTI releases, and other layouts.
 
-A file is recognised by its name alone, so no naming can shift the pairing of modalities.
+A file is recognised by its name, or by what a layout or dataset.json says, so that no naming can
+shift the pairing of modalities.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.brats.described import DESCRIPTION, described_layout
+from data.brats.layouts import EXAMPLE, Layout, read_layout
+from data.brats.layouts import OPTION as LAYOUT_OPTION
 from data.brats.names import MODALITIES
+from data.brats.namings import KINDS, LABEL, NAMINGS, is_nifti, is_segmentation, recognise
+from data.volumes import file_of
 from utils.errors import UserError
 
-LABEL = "label"
-KINDS = (*MODALITIES, LABEL)
 GRADES = ("HGG", "LGG", "HG", "LG")
-# Group 1 is the patient, what follows it the time point. TCIA numbers count across both grades, so
-# a grade in front of them is dropped; those of BRATS 2013 start again in each grade.
-_SCANS_OF_A_PATIENT = (
-    r"(?:[HL]GG?_)?(brats_tcia_pat\d+)_\d+",
-    r"((?:[HL]GG?_)?brats_2013_pat\d+)_\d+",
-    r"((?:[HL]GG?_)?Brats1[789]_\w+)_\d+",
-    r"((?:[HL]GG?_)?BraTS-GLI-\d{5})-\d{3}",
-)
-
-
-@dataclass(frozen=True)
-class Naming:
-    """How one family of releases names its files.
-
-    `pattern` must match the whole file name, which rules out hidden copies (`._...`). Its group
-    `kind` is a key of `kinds`; its group `case` names the case, where it is absent the patient's
-    folder does.
-    """
-
-    name: str
-    pattern: str
-    kinds: Mapping[str, str]
-    example: str
-
-
-NAMINGS = (
-    Naming(
-        "VSD",
-        r"VSD\.Brain.*\.(?P<kind>MR_T1|MR_T2|MR_T1c|MR_Flair|OT)(\.\d+)?\.mha",
-        {"mr_t1": "T1", "mr_t2": "T2", "mr_t1c": "T1c", "mr_flair": "Flair", "ot": LABEL},
-        "VSD.Brain.XX.O.MR_T1c.<id>.mha",
-    ),
-    Naming(
-        "BraTS 2017-2021",
-        r"(?P<case>Brats(17|18|19|20|2021)_\w+?)_(?P<kind>t1|t2|t1ce|flair|seg)\.nii(\.gz)?",
-        {"t1": "T1", "t2": "T2", "t1ce": "T1c", "flair": "Flair", "seg": LABEL},
-        "BraTS20_Training_001_t1ce.nii.gz",
-    ),
-    Naming(
-        "BraTS-GLI",
-        r"(?P<case>BraTS-GLI-\d{5}-\d{3})-(?P<kind>t1n|t2w|t1c|t2f|seg)\.nii(\.gz)?",
-        {"t1n": "T1", "t2w": "T2", "t1c": "T1c", "t2f": "Flair", "seg": LABEL},
-        "BraTS-GLI-00000-000-t1c.nii.gz",
-    ),
-)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One case: a scan per modality (keys `MODALITIES`), its label and its `Naming.name`."""
+    """One complete case: a scan per modality (keys `MODALITIES`), its label; see `Case`."""
 
     id: str
     images: Mapping[str, Path]
     label: Path
     naming: str
+    scheme: str = ""
 
 
 @dataclass(frozen=True)
 class Case:
     """What lies below a folder of one case, complete or not.
 
-    `files` holds what was found by kind (`MODALITIES`, then `LABEL`), in the order of their paths.
+    `files` holds what was found by kind (`MODALITIES`, then `LABEL`), in the order of their paths;
+    a path may end in #k, see `data.volumes.file_of`. `scheme` is what a dataset.json or layout says
+    of the label's values, "" for names that tell. `notes` are sentences for the user.
     """
 
     id: str
     files: Mapping[str, tuple[Path, ...]]
     naming: str
+    scheme: str = ""
+    notes: tuple[str, ...] = ()
 
     def problems(self) -> list[UserError]:
         """Returns an error for each file that occurs twice, and one for all that are missing."""
@@ -103,7 +66,12 @@ class Case:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All files, in the order of `files`."""
+        """All files, in the order of `files`, each once."""
+        return tuple(dict.fromkeys(map(file_of, self.volumes)))
+
+    @property
+    def volumes(self) -> tuple[Path, ...]:
+        """The paths of all volumes, in the order of `files`."""
         return tuple(path for paths in self.files.values() for path in paths)
 
     def subject(self) -> Subject:
@@ -111,30 +79,24 @@ class Case:
         for problem in self.problems():
             raise problem
         images = {modality: self.files[modality][0] for modality in MODALITIES}
-        return Subject(self.id, images, self.files[LABEL][0], self.naming)
+        return Subject(self.id, images, self.files[LABEL][0], self.naming, self.scheme)
 
 
-def patient_of(case_id: str) -> str:
-    """Returns the name shared by all scans of one patient (the id without its time point)."""
-    for pattern in _SCANS_OF_A_PATIENT:
-        match = re.fullmatch(pattern, case_id, re.IGNORECASE)
-        if match:
-            return match[1]
-    return case_id
-
-
-def find_scans(root: Path, modality: str, option: str = "--data") -> dict[str, Path]:
+def find_scans(
+    root: Path, modality: str, option: str = "--data", layout: str | None = None
+) -> dict[str, Path]:
     """Finds the scans of one modality below `root` by case id, whatever else a case has.
 
     Args:
         root: the folder.
         modality: one of `MODALITIES`.
         option: what named the folder, for messages.
+        layout: see `find_cases`.
 
     Raises:
         UserError: no such folder, nothing recognised, or a case in which the scan occurs twice.
     """
-    cases = find_cases(root, option)
+    cases = find_cases(root, layout, option)
     scans: dict[str, Path] = {}
     for case in cases:
         for path in case.files.get(modality, ()):
@@ -149,20 +111,16 @@ def find_scans(root: Path, modality: str, option: str = "--data") -> dict[str, P
     return scans
 
 
-def kind_of(path: Path) -> str | None:
-    """Returns the modality, or other kind of volume, that a published file name tells, or None."""
-    found = _recognise(path)
-    return found and found[2]
-
-
-def find_cases(root: Path, option: str = "--data") -> list[Case]:
+def find_cases(root: Path, layout: str | None = None, option: str = "--data") -> list[Case]:
     """Finds every case below `root`, complete or not, sorted by id.
 
     The id is the case's name; a name that occurs under two grade folders keeps the grade
-    (`HGG_brats_2013_pat0001_1`). Hidden files and folders are ignored.
+    (`HGG_brats_2013_pat0001_1`). Hidden files and folders are ignored. Without known names a
+    dataset.json tells, see `data.brats.described`.
 
     Args:
         root: the folder.
+        layout: text of `data.brats.layouts.layout_text`, which then holds instead of names.
         option: what named the folder, for messages.
 
     Raises:
@@ -173,33 +131,90 @@ def find_cases(root: Path, option: str = "--data") -> list[Case]:
         raise UserError(
             f"The data folder {root} does not exist or is not a folder; check {option}."
         )
+    files = list(_files(root))
+    if layout is not None:
+        cases = _by_layout(root, files, read_layout(layout), LAYOUT_OPTION)
+        wanted = f"files as {LAYOUT_OPTION} {layout} describes them"
+    else:
+        cases = _by_names(root, files) or _by_description(files)
+        wanted = f"file names such as {', '.join(naming.example for naming in NAMINGS)}"
+    if not cases:
+        raise _nothing(root, files, wanted, option)
+    return sorted(cases, key=lambda case: case.id)
+
+
+def _nothing(root: Path, files: Sequence[Path], wanted: str, option: str) -> UserError:
+    volumes = [path for path in files if is_nifti(path) or path.suffix.lower() == ".mha"]
+    found = f"; found {len(volumes)} others such as {volumes[0]}" if volumes else ""
+    # Only where training data is looked for can a layout be given.
+    other = f", or describe the names in a YAML file for {LAYOUT_OPTION}, such as {EXAMPLE}"
+    return UserError(
+        f"No BRATS case was found in {root} and its subfolders, which were searched for {wanted}, "
+        f"and for {DESCRIPTION} of nnU-Net and the Decathlon{found}; check {option}"
+        f"{other if option == '--data' else ''}."
+    )
+
+
+def _by_names(root: Path, files: Iterable[Path]) -> list[Case]:
+    """Returns the cases of files with published names, one whose label has another name too."""
     cases: dict[tuple[str, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     namings: dict[tuple[str, str], str] = {}
-    for path in _files(root):
-        recognised = _recognise(path)
+    labels: dict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        recognised = recognise(path)
         if recognised is None:
+            if is_segmentation(path):
+                labels[path.parent].append(path)
             continue
         naming, name, kind = recognised
         grade = next((part for part in path.relative_to(root).parts if part in GRADES), "")
         namings[grade, name] = naming.name
         cases[grade, name][kind].append(path)
-    if not cases:
-        examples = ", ".join(naming.example for naming in NAMINGS)
-        raise UserError(
-            f"No BRATS case was found in {root} and its subfolders, which were searched for file "
-            f"names such as {examples}; check {option}."
-        )
     for grade, name in [key for key in cases if key[0]]:
         # A copy outside of the grades' folders is the same case twice, not another one.
         for kind, paths in cases.pop(("", name), {}).items():
             cases[grade, name][kind] += paths
     occurrences = Counter(name for _, name in cases)
     found = []
-    for (grade, name), files in cases.items():
+    for (grade, name), kinds in cases.items():
         case_id = f"{grade}_{name}" if grade and occurrences[name] > 1 else name
-        ordered = {kind: tuple(files[kind]) for kind in KINDS if kind in files}
-        found.append(Case(case_id, ordered, namings[grade, name]))
-    return sorted(found, key=lambda case: case.id)
+        case = Case(case_id, _in_order(kinds), namings[grade, name])
+        found.append(_with_label(case, labels))
+    return found
+
+
+def _with_label(case: Case, labels: Mapping[Path, Sequence[Path]]) -> Case:
+    """Gives a case without label the only other file of its folder that is named like one."""
+    folders = {path.parent for path in case.volumes}
+    others = labels.get(next(iter(folders)), ()) if len(folders) == 1 else ()
+    if LABEL in case.files or len(others) != 1:
+        return case
+    files = {**case.files, LABEL: (others[0],)}
+    note = f"the label is {others[0].name}, by its name the only one in the folder"
+    return replace(case, files=files, notes=(*case.notes, note))
+
+
+def _by_description(files: Iterable[Path]) -> list[Case]:
+    """Returns the cases of the folders that a dataset.json describes."""
+    found, files = [], list(files)
+    for path in files:
+        layout = described_layout(path) if path.name == DESCRIPTION else None
+        if layout is not None:
+            below = [file for file in files if path.parent in file.parents]
+            found += _by_layout(path.parent, below, layout, DESCRIPTION)
+    return found
+
+
+def _by_layout(root: Path, files: Iterable[Path], layout: Layout, naming: str) -> list[Case]:
+    cases: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in files:
+        for name, kind, channel in layout.recognise(path.relative_to(root).as_posix()):
+            cases[name][kind].append(path.with_name(path.name + channel))
+    return [Case(name, _in_order(kinds), naming, layout.scheme) for name, kinds in cases.items()]
+
+
+def _in_order(kinds: Mapping[str, Sequence[Path]]) -> dict[str, tuple[Path, ...]]:
+    return {kind: tuple(kinds[kind]) for kind in KINDS if kind in kinds}
 
 
 def _repeated(case_id: str, kind: str, paths: Sequence[Path]) -> UserError:
@@ -220,17 +235,4 @@ def _files(root: Path) -> Iterator[Path]:
             continue
         visited.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names))
-
-
-def _recognise(path: Path) -> tuple[Naming, str, str] | None:
-    """Returns the naming, the case's name and the kind of a file, or None for any other file."""
-    for naming in NAMINGS:
-        match = re.fullmatch(naming.pattern, path.name, re.IGNORECASE)
-        if match:
-            # Nested VSD releases wrap every scan in a folder of its own.
-            wrapped = path.parent.name.lower().startswith("vsd.brain")
-            folder = path.parent.parent if wrapped else path.parent
-            name = match.groupdict().get("case") or folder.name
-            return naming, name, naming.kinds[match["kind"].lower()]
-    return None
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from data.brats.slices import SLICE_MAXIMUM, SliceConfig, scaled_slices, slices_with_brain
+from data.brats.preparation import slices_with_brain
+from data.brats.scaling import scaled_slices
+from data.brats.slices import SLICE_MAXIMUM, SliceConfig
+from data.brats.windows import put_back, window
 from data.resizing import enlarge
 from utils.errors import UserError
 
-FRAME = 240, 240  # rows and columns of a BRATS volume
 FULL_SCALE = 1000  # what a predicted intensity of 1 is in a written volume
 
 
 def source_slices(
-    volume: np.ndarray, config: SliceConfig, source: Path, frame: tuple[int, int] = FRAME
+    volume: np.ndarray, config: SliceConfig, source: Path
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cuts the input slices of a volume as `slices.prepare_subject` does those of training.
 
@@ -29,21 +31,20 @@ def source_slices(
 
     Args:
         volume: [D,H,W] in LPS order with voxels of 1 mm, background 0, such as the T2.
-        config: crop, size, scaling and brain-pixel rule of the training.
+        config: frame, crop, size, scaling and brain-pixel rule of the training.
         source: the file, for messages.
-        frame: rows and columns of the training volumes.
 
     Returns:
         images: float32 [N,h,w] in [0,1], h x w = `data.brats.slices.output_size(config)`.
         axial: int64 [N], the index of each in the volume, ascending.
 
     Raises:
-        UserError: a volume of other rows and columns than the training's, with voxels other than 0
-            along its border or outside the crop, negative under `slice_maximum`, or without any
-            slice that has enough brain.
+        UserError: a volume that has less than half of the crop's rows or columns, with voxels other
+            than 0 along its border or outside the crop, negative under `slice_maximum`, or without
+            any slice that has enough brain.
     """
     what = f"The volume {source}"
-    _check_frame(what, volume, config, frame)
+    _check_frame(what, volume, config)
     if config.scaling == SLICE_MAXIMUM and volume.min() < 0:
         raise UserError(
             f"{what} must have no voxel below 0, found {volume.min():g}; shift its intensities so "
@@ -59,20 +60,21 @@ def source_slices(
     return scaled_slices({source: volume}, axial, config)[..., 0], axial
 
 
-def _check_frame(
-    what: str, volume: np.ndarray, config: SliceConfig, frame: tuple[int, int]
-) -> None:
-    """Raises UserError unless a volume lies in its frame as the training's, without the skull."""
-    size, ends = volume.shape[1:], (config.rows[1], config.columns[1])
-    if size not in (tuple(frame), ends) or size < ends or size[1] < ends[1]:
+def _check_frame(what: str, volume: np.ndarray, config: SliceConfig) -> None:
+    """Raises UserError unless a volume lies in the frame as the training's, without the skull."""
+    inside, _ = window(volume.shape, config)
+    sizes = [part.stop - part.start for part in inside]
+    needed = [(stop - start + 1) // 2 for start, stop in (config.rows, config.columns)]
+    if any(size < least for size, least in zip(sizes, needed)):
         raise UserError(
-            f"{what} must have {frame[0]} rows and {frame[1]} columns as the training data, found "
-            f"{size[0]} and {size[1]}; resample it to the grid of BraTS."
+            f"{what} must have {needed[0]} rows and {needed[1]} columns or more where the training "
+            f"data has its brain, found {sizes[0]} and {sizes[1]}; resample it to the grid of "
+            "BraTS."
         )
     # A head with its skull or a noisy background reaches the border.
     rows, columns = (
-        (max(start, 1), min(stop, side - 1))
-        for (start, stop), side in zip((config.rows, config.columns), size)
+        (max(part.start, 1), min(part.stop, side - 1))
+        for part, side in zip(inside, volume.shape[1:])
     )
     outside = np.count_nonzero(volume)
     outside -= np.count_nonzero(volume[:, slice(*rows), slice(*columns)])
@@ -103,10 +105,9 @@ def predicted_volume(
     Returns:
         int16 [D,H,W], 0..1000.
     """
-    rows, columns = slice(*config.rows), slice(*config.columns)
     size = config.rows[1] - config.rows[0], config.columns[1] - config.columns[0]
     predicted = np.zeros(volume.shape, np.int16)
     values = np.clip(enlarge(np.clip(images, 0, 1), size), 0, 1) * FULL_SCALE
-    predicted[np.asarray(axial, int), rows, columns] = np.rint(values)
+    put_back(np.rint(values), np.asarray(axial, int), predicted, config)
     predicted[volume == 0] = 0
     return predicted

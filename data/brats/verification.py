@@ -15,30 +15,21 @@ from typing import Any, Callable
 import numpy as np
 from tqdm import tqdm
 
-from data.brats.label_schemes import resolve_scheme, to_2015
+from data.brats.label_schemes import possible_schemes, resolve_scheme, rounding_note, to_2015
 from data.brats.names import MODALITIES
-from data.brats.slices import (
-    SliceConfig,
-    check_crop,
-    chosen_slices,
-    cut,
-    extremes,
-    slices_with_signal,
-)
-from data.brats.subjects import LABEL, Case
-from data.contract import Verdict
-from data.volumes import (
-    Volume,
-    check_finite,
-    check_spacing,
-    differing_properties,
-    mismatch,
-    read_any_values,
-)
+from data.brats.namings import LABEL
+from data.brats.preparation import chosen_slices, slices_with_signal
+from data.brats.scaling import extremes, zero_point
+from data.brats.slices import VOLUME_RANGE, SliceConfig
+from data.brats.subjects import Case
+from data.brats.windows import SIDES, check_crop, cut, frame_note
+from data.grids import Volume, check_spacing, differing_properties, mismatch
+from data.verdicts import Verdict
+from data.volumes import check_finite, read_any_values
 from utils.errors import UserError
-from utils.runs.files import write_text
+from utils.runs.files import read_json, write_json
 
-CHECKS_VERSION = 2  # raise it when a check becomes stricter: older verdicts count no longer
+CHECKS_VERSION = 3  # raise it when a check becomes stricter: older verdicts count no longer
 VERIFIED = "verified"
 
 
@@ -65,52 +56,75 @@ def verify_cases(
         UserError: the cache cannot be written.
     """
     records = {case.id: _record(case, config, Path(cache)) for case in cases}
-    unknown = [c for c in cases if again or not (records[c.id] and records[c.id].exists())]
-    problems = {}
+    known = {} if again else {case.id: _kept(case, records[case.id]) for case in cases}
+    unknown = [case for case in cases if not known.get(case.id)]
     for case in tqdm(unknown, "Checking cases", unit="case", disable=not (progress and unknown)):
-        problems[case.id] = case_problems(case, config)
+        verdict = known[case.id] = case_verdict(case, config)
         try:
-            if records[case.id] and not problems[case.id]:
-                write_text(records[case.id], f"{case.id}\n")
+            if records[case.id] and not verdict.problems:
+                write_json(records[case.id], {"notes": verdict.notes, "lesions": verdict.lesions})
         except OSError as error:
             raise UserError(
                 f"Cannot write verdicts to {cache} ({error.strerror}); choose another --cache."
             ) from error
-    return [Verdict(case, problems.get(case.id, ())) for case in cases]
+    return [known[case.id] for case in cases]
 
 
-def case_problems(case: Case, config: SliceConfig) -> tuple[str, ...]:
-    """Returns a sentence for everything that is wrong with one case.
+def _kept(case: Case, record: Path | None) -> Verdict | None:
+    """Returns the good verdict that a record keeps, None if there is none."""
+    try:
+        content = read_json(record) if record else {}
+        return Verdict(case, (), tuple(content["notes"]), content["lesions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def case_verdict(case: Case, config: SliceConfig) -> Verdict:
+    """Returns everything that is wrong with one case, or what its preparation does.
 
     Each file is checked for damage, other dimensions than three, NaN and infinity, and for values
     that cannot be scaled; all of them for one grid, the spacing and the size of the crop, the label
     for the values of its release. A check whose files cannot be read is left out.
     """
-    findings = _Findings([str(problem) for problem in case.problems()])
-    read = {path: findings.of(read_any_values, path) for path in case.paths}
+    findings = _Findings([str(problem) for problem in case.problems()], list(case.notes))
+    read = {path: findings.of(read_any_values, path) for path in case.volumes}
     volumes = {path: found[0] for path, found in read.items() if found is not None}
     finite = [path for path, v in volumes.items() if findings.passes(check_finite, path, v)]
-    scheme = findings.of(resolve_scheme, [case], config.label_scheme)
-    for path in case.files.get(LABEL, ()):
-        if scheme and path in finite:
-            findings.of(to_2015, volumes[path].array, scheme, path)
+    labels = _check_labels(case, {path: volumes[path] for path in finite}, config, findings)
     images = [path for kind in MODALITIES for path in case.files.get(kind, ())]
     scalable = [
         path
         for path in images
         if path in finite and findings.of(extremes, path, volumes[path].array, config)
     ]
+    lesions = None
     if volumes and _check_grid(case, volumes, config, findings) and scalable == images:
         arrays = {path: volumes[path].array for path in images}
-        _check_slices(f"Case {case.id}", arrays, config, findings)
-    return tuple(findings.sentences)
+        axial = _check_slices(f"Case {case.id}", arrays, config, findings)
+        if len(labels) == 1 and axial is not None:
+            lesions = int(cut(labels[0], axial, config).any(axis=(1, 2)).sum())
+    if not findings.sentences:
+        arrays = {kind: volumes[case.files[kind][0]].array for kind in MODALITIES}
+        findings.notes += _notes(arrays, config)
+    return Verdict(case, tuple(dict.fromkeys(findings.sentences)), tuple(findings.notes), lesions)
+
+
+def _notes(arrays: Mapping[str, np.ndarray], config: SliceConfig) -> list[str]:
+    """Returns what the preparation does to the volumes [D,H,W] of a good case, by modality."""
+    kinds: dict[str, list[str]] = {}
+    for kind, array in arrays.items() if config.scaling == VOLUME_RANGE else ():
+        kinds.setdefault(zero_point(array)[1], []).append(kind)
+    notes = [f"{', '.join(names)}: {note}" for note, names in kinds.items() if note]
+    frame = frame_note(next(iter(arrays.values())).shape, config)
+    return [*notes, frame] if frame else notes
 
 
 class _Findings:
-    """Runs checks and keeps the sentences of those that fail."""
+    """Runs checks and keeps the sentences of those that fail; `notes` are no complaints."""
 
-    def __init__(self, sentences: list[str]):
+    def __init__(self, sentences: list[str], notes: list[str]):
         self.sentences = sentences
+        self.notes = notes
 
     def of(self, check: Callable, *arguments: Any) -> Any:
         """Returns what a check returns, None if it fails."""
@@ -125,6 +139,24 @@ class _Findings:
         before = len(self.sentences)
         self.of(check, *arguments)
         return len(self.sentences) == before
+
+
+def _check_labels(
+    case: Case, volumes: Mapping[Path, Volume], config: SliceConfig, findings: _Findings
+) -> list[np.ndarray]:
+    """Returns the case's labels with the 2015 meaning, those that can be read."""
+    scheme = findings.of(resolve_scheme, [case], config.label_scheme)
+    usual = [case.scheme] if case.scheme else possible_schemes(case.naming)
+    if config.label_scheme and usual and config.label_scheme not in usual:
+        meant = " or ".join(usual)
+        findings.notes.append(f"labels are read as {config.label_scheme}, not as {meant}")
+    found = []
+    for path in case.files.get(LABEL, ()):
+        if scheme and path in volumes:
+            found.append(findings.of(to_2015, volumes[path].array, scheme, path))
+            note = rounding_note(volumes[path].array)
+            findings.notes += [note] if note else []
+    return [label for label in found if label is not None]
 
 
 def _check_grid(
@@ -142,18 +174,20 @@ def _check_grid(
             findings.sentences.append(str(error))
     findings.of(check_spacing, first, volumes[first])
     shape, what = volumes[first].array.shape, f"Case {case.id} ({first})"
-    sides = ("slices", "rows", "columns")
-    fits = [findings.passes(check_crop, what, shape, config, (name,)) for name in sides]
+    fits = [findings.passes(check_crop, what, shape, config, (name,)) for name in SIDES]
     return all(fits) and all("shape" not in names for names in differences[first].values())
 
 
 def _check_slices(
     what: str, arrays: Mapping[Path, np.ndarray], config: SliceConfig, findings: _Findings
-) -> None:
+) -> np.ndarray | None:
+    """Returns the numbers [S] of the slices that are used, None if there are none."""
     axial = findings.of(chosen_slices, what, arrays, config) if arrays else None
-    if axial is not None:
-        frames = np.stack([cut(array, axial, config) for array in arrays.values()], axis=-1)
-        findings.of(slices_with_signal, what, frames, config)
+    if axial is None:
+        return None
+    frames = np.stack([cut(array, axial, config) for array in arrays.values()], axis=-1)
+    kept = findings.of(slices_with_signal, what, frames, config)
+    return None if kept is None else axial[kept]
 
 
 def _record(case: Case, config: SliceConfig, cache: Path) -> Path | None:
@@ -167,5 +201,6 @@ def _record(case: Case, config: SliceConfig, cache: Path) -> Path | None:
     except OSError:  # such as a link to nothing; reading it tells
         return None
     stamps = [[p, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for p, s in status.items()]
-    text = json.dumps([CHECKS_VERSION, asdict(config), case.naming, stamps], sort_keys=True)
+    known = [CHECKS_VERSION, asdict(config), case.naming, case.scheme, stamps]
+    text = json.dumps(known, sort_keys=True)
     return cache / VERIFIED / hashlib.sha256(text.encode("utf-8")).hexdigest()[:32]

@@ -18,10 +18,11 @@ import pandas as pd
 
 from data.brats.slices import SliceConfig, pixel_size
 from data.contract import DataSet, Place
+from data.grids import SPACING
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
 from data.synthetic_sets.files import read_rows, read_synthetic_set
-from data.volumes import SPACING, write_volume
+from data.volumes import write_volume
 from utils.errors import UserError
 
 SUFFIXES = {"nifti": ".nii.gz", "mha": ".mha"}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.contract import CaseSlices, DataSet, Verdict
+from data.contract import CaseSlices, DataSet
+from data.verdicts import Verdict
 from utils.errors import UserError
 
 PICTURES = 4
@@ -39,7 +40,7 @@ class Visit:
         return []
 
 
-def find(root: Path) -> list[Visit]:
+def find(root: Path, config: Window) -> list[Visit]:
     return [Visit(path.stem, path) for path in sorted(Path(root).glob("*-*.npy"))]
 
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -36,15 +37,18 @@ def names(folder: Path) -> list[str]:
 
 @pytest.fixture
 def cutting_writer(monkeypatch):
-    """A writer that loses the end of a file without an error, as ITK's does for NIfTI."""
-    write = sitk.WriteImage
+    """Writers that lose the end of a file without an error."""
 
-    def cut(image, name, useCompression):
-        write(image, name, useCompression=useCompression)
-        content = Path(name).read_bytes()
-        Path(name).write_bytes(content[: len(content) // 2])
+    def cutting(write):
+        def cut(image, name, **options):
+            write(image, name, **options)
+            content = Path(name).read_bytes()
+            Path(name).write_bytes(content[: len(content) // 2])
 
-    monkeypatch.setattr(sitk, "WriteImage", cut)
+        return cut
+
+    monkeypatch.setattr(sitk, "WriteImage", cutting(sitk.WriteImage))
+    monkeypatch.setattr(nibabel, "save", cutting(nibabel.save))
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mha"])
@@ -57,26 +61,31 @@ def test_a_volume_that_was_cut_off_in_silence_does_not_appear(
     with monkeypatch.context() as patch:
         # The writer's own half went through; only plain bytes tell why.
         patch.setattr(sitk, "WriteImage", lambda image, name, useCompression: None)
+        patch.setattr(nibabel, "save", lambda image, name: None)
         patch.setattr(Path, "write_bytes", fill_disk)
         with pytest.raises(DiskFullError, match=f"of {tmp_path} is full: about 240 bytes"):
             write_volume(path, VOLUME)
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_keeps_the_earlier_volume(tmp_path, monkeypatch):
-    path = tmp_path / "a.nii.gz"
+@pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])
+def test_a_full_disk_keeps_the_earlier_volume(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
     write_volume(path, VOLUME)
 
-    def full(image, name, useCompression):
+    def full(image, name, **_):
         Path(name).touch()
+        if suffix == ".nii.gz":
+            fill_disk()
         raise RuntimeError("ITK ERROR: File cannot be written\nReason: No space left on device")
 
     monkeypatch.setattr(sitk, "WriteImage", full)
+    monkeypatch.setattr(nibabel, "save", full)
     monkeypatch.setattr(Path, "write_bytes", fill_disk)
     with pytest.raises(DiskFullError, match=f"of {tmp_path} is full"):
         write_volume(path, VOLUME + 1)
     np.testing.assert_array_equal(read_volume(path).array, VOLUME)
-    assert names(tmp_path) == ["a.nii.gz"]
+    assert names(tmp_path) == [path.name]
 
 
 class FullWriter:
@@ -102,7 +111,7 @@ class FullWriter:
 
 
 def test_a_full_cache_keeps_other_caches_and_says_what_it_needs(tmp_path, monkeypatch):
-    cases = BRATS.find(write_tree(tmp_path / "data", "flat2015", count=2))
+    cases = BRATS.find(write_tree(tmp_path / "data", "flat2015", count=2), TINY)
     cache = tmp_path / "cache"
     other = prepare_shards(BRATS, cases[:1], TINY, cache, progress=False)
     before = names(cache)

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from data import shards
 from data.brats.dataset import BRATS, prepare_case
-from data.brats.slices import SliceConfig, prepare_subject
+from data.brats.preparation import prepare_subject
+from data.brats.slices import SliceConfig
 from data.contract import CaseSlices, DataSet
 from data.shards import PreparedSlices, parse_record, prepare_shards
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
@@ -27,7 +28,7 @@ from utils.runs.environment import REPOSITORY
 
 @pytest.fixture
 def cases(tmp_path):
-    return BRATS.find(write_tree(tmp_path / "data", "flat2015", count=2))
+    return BRATS.find(write_tree(tmp_path / "data", "flat2015", count=2), TINY)
 
 
 def prepare(cases, tmp_path, config: SliceConfig = TINY, dataset: DataSet = BRATS):
@@ -72,7 +73,7 @@ def test_a_moved_data_set_and_a_scheme_by_hand_keep_the_cache(cases, tmp_path):
     first = prepare(cases, tmp_path)
     by_hand = prepare(cases, tmp_path, replace(TINY, label_scheme="brats2015"))
     shutil.move(tmp_path / "data", tmp_path / "moved")
-    moved = prepare(BRATS.find(tmp_path / "moved"), tmp_path)
+    moved = prepare(BRATS.find(tmp_path / "moved", TINY), tmp_path)
     assert by_hand.directory == moved.directory == first.directory
 
 
@@ -96,7 +97,7 @@ def test_slices_without_enough_brain_are_left_out_under_their_own_numbers(tmp_pa
     case.images["Flair"][2, 2:10, 1:9] = 0
     write_case(case_files(tmp_path / "data", "flat2015"), case)
     config = replace(TINY, min_brain_pixels=10)
-    prepared = prepare(BRATS.find(tmp_path / "data"), tmp_path, config)
+    prepared = prepare(BRATS.find(tmp_path / "data", TINY), tmp_path, config)
     assert [record["source"].tolist() for record in read(prepared, 0)] == [[0, 1], [0, 3], [0, 4]]
     index = json.loads((prepared.directory / "index.json").read_text())
     assert index["subjects"][0]["empty_slices_skipped"] == 1
@@ -110,7 +111,7 @@ def prepare_dark(tmp_path, **lit) -> PreparedSlices:
     for name, slices in lit.items():
         case.images[name][slices, 5, 5] = 1
     write_case(case_files(tmp_path / "data", "flat2015"), case)
-    return prepare(BRATS.find(tmp_path / "data"), tmp_path)
+    return prepare(BRATS.find(tmp_path / "data", TINY), tmp_path)
 
 
 def test_empty_slices_are_skipped_and_counted(tmp_path):
@@ -221,7 +222,7 @@ def killed(folder, number, *arguments):
     return write(folder, number, *arguments)
 shards._write_shard = killed
 data, cache = map(Path, sys.argv[1:])
-shards.prepare_shards(BRATS, BRATS.find(data), TINY, cache, progress=False)
+shards.prepare_shards(BRATS, BRATS.find(data, TINY), TINY, cache, progress=False)
 """
 
 

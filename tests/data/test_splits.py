@@ -7,7 +7,7 @@ import random
 import pytest
 
 from data import splits
-from data.brats.subjects import patient_of
+from data.brats.namings import patient_of
 from data.splits import Split, ThreeWaySplit
 from experiments.configs.tc_mgan import SHARES
 from utils.errors import UserError

@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from data.volumes import (
-    Volume,
-    check_same_geometry,
-    check_spacing,
-    read_volume,
-    read_volume_and_grid,
-    write_on_grid,
-    write_volume,
-)
+from data.grids import Volume, check_same_geometry, check_spacing
+from data.volumes import read_volume, read_volume_and_grid, write_on_grid, write_volume
 from utils.errors import UserError
 
 ARRAY = np.random.default_rng(0).integers(0, 900, (6, 12, 10)).astype(np.int16)

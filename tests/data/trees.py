@@ -16,7 +16,7 @@ from data.volumes import write_volume
 
 LAYOUTS = ("nested2015", "flat2015", "brats2013", "brats2020", "brats2023")
 SHAPE = (6, 12, 10)
-TINY = SliceConfig(slices=(1, 5), rows=(2, 10), columns=(1, 9))
+TINY = SliceConfig(slices=(1, 5), rows=(2, 10), columns=(1, 9), frame=SHAPE)
 
 
 @dataclass(frozen=True)
@@ -87,4 +87,4 @@ def find_subjects(root: Path) -> list[Subject]:
 
 def prepare(root: Path, cache: Path, config: SliceConfig = TINY) -> PreparedSlices:
     """Returns the prepared slices of all cases below `root`."""
-    return prepare_shards(BRATS, find_cases(root), config, cache, progress=False)
+    return prepare_shards(BRATS, find_cases(root, config.layout), config, cache, progress=False)

@@ -16,7 +16,8 @@ from experiments.engine.run import Run
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from tests.data.trees import write_tree
 
-SLICING = SliceConfig(slices=(1, 5), rows=(1, 25), columns=(2, 18))
+SHAPE = (6, 26, 20)
+SLICING = SliceConfig(slices=(1, 5), rows=(1, 25), columns=(2, 18), frame=SHAPE)
 CONFIG = replace(PRESET, slicing=SLICING)
 
 
@@ -24,7 +25,7 @@ def run_on(folder: Path, layout: str = "flat2015", config=CONFIG, writes: bool =
     """A run on two tiny cases in one layout, with a run directory and a cache of its own."""
     data = folder / layout
     if not data.exists():
-        write_tree(data, layout, shape=(6, 26, 20))
+        write_tree(data, layout, shape=SHAPE)
     places = {"data": data, "cache": folder / "cache" / layout}
     request = Request(folder / "run" / layout, config, **places)
     return Run(TRAIN_BRATS, request, tf.distribute.get_strategy(), writes).open_data()

@@ -7,20 +7,23 @@ import shlex
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from data.brats.dataset import BRATS
+from data.brats.layouts import EXAMPLE
 from data.opening import read_skipped
 from data.shards import PreparedSlices
 from data.splits import split_subjects
+from data.volumes import write_volume
 from experiments import verify_data
 from experiments.engine.cli import parse
 from experiments.engine.performing import make
 from experiments.engine.recording import command
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
-from tests.data.trees import case_files, write_tree
+from tests.data.trees import SHAPE, case_files, tiny_case, write_case, write_tree
 from tests.experiments.bench import CONFIG, Bench
 from utils.errors import UserError
 from utils.reporting.report import Report
@@ -171,3 +174,79 @@ def test_a_printed_command_keeps_the_word(bench):
 
     assert printed("--skip-bad").endswith("--data DIR --skip-bad")
     assert "--skip-bad" not in printed()
+
+
+def without_lesion(bench: Bench, *names: str) -> None:
+    for name in names:
+        files = case_files(bench.data, "flat2015", int(name[-3]))
+        write_case(files, replace(tiny_case(int(name[-3])), label=np.zeros(SHAPE, np.uint8)))
+
+
+def test_data_without_lesion_is_refused_before_the_first_step(bench, capsys):
+    without_lesion(bench, *NAMES)
+    assert bench.start() == 2 and not bench.runs and not bench.run.path.exists()
+    error = capsys.readouterr().err
+    assert f"No training case in {bench.data} has a lesion in the slices" in error
+    assert "or choose other slices" in error
+    files = case_files(bench.data, "flat2015", 1)
+    write_case(files, tiny_case(1))  # the advice: cases with lesions, or other slices
+    write_case(case_files(bench.data, "flat2015", 2), tiny_case(2))
+    assert bench.start() == 0
+
+
+def test_lesions_are_counted_for_each_part_and_a_part_without_is_told(bench, capsys):
+    assert bench.start() == 0
+    (run,) = bench.runs
+    counts = dict(zip(run.prepared.subject_ids, run.prepared.lesions_per_subject))
+    assert set(counts.values()) == {4}
+    held_out = len(run.split.test)
+    assert f"slices with a lesion: {4 * (6 - held_out)} in train, {4 * held_out} in test" in (
+        capsys.readouterr().out
+    )
+    shutil.rmtree(bench.run.path)
+    without_lesion(bench, *run.split.test)
+    assert bench.start() == 0
+    assert " in train, 0 in test" in capsys.readouterr().out
+    # Reports and tables print the note on the data.
+    assert bench.runs[-1].data_note == "data (no slice of the part test has a lesion)"
+    assert bench.start("--resume") == 0 and bench.runs[-1].data_note == bench.runs[-2].data_note
+
+
+def test_a_run_keeps_its_layout_and_needs_no_file_any_more(bench, capsys):
+    for number in range(1, 7):
+        for kind, path in case_files(bench.data, "flat2015", number).items():
+            path.rename(path.with_name(f"{kind}.mha"))
+    assert bench.start() == 2
+    assert "or describe the names in a YAML file for --slicing.layout, such as {" in (
+        capsys.readouterr().err
+    )
+    file = bench.data.parent / "names.yaml"
+    file.write_text(EXAMPLE.replace(".nii.gz", ".mha"))
+    word = f"--slicing.layout={file}"
+    assert bench.start(word) == 0 and bench.runs[-1].split.train
+    file.unlink()
+    assert bench.start("--resume") == 0
+    first, resumed = bench.runs
+    assert resumed.config == first.config and resumed.split == first.split
+    # The command that a refusal names has the content, too.
+    label = bench.data / "HGG" / first.split.train[0] / "label.mha"
+    label.write_bytes(b"")
+    assert bench.start("--resume") == 2
+    words = shlex.split(capsys.readouterr().err.split("`")[1])
+    with pytest.raises(UserError, match="1 of the 6 cases"):
+        verify_data.main([*words[2:], "--cache", str(bench.data.parent / "cache")])
+
+
+@pytest.mark.parametrize("kind", ["rounded", "bright"])
+def test_what_happens_to_good_cases_is_said_before_training(bench, capsys, kind):
+    files = case_files(bench.data, "flat2015", 1)
+    if kind == "rounded":
+        write_volume(files["label"], tiny_case(1).label * 1.0001)
+        note = "label values up to 0.01 off whole numbers are rounded"
+    else:
+        array = np.zeros(SHAPE, np.int16)
+        array[1:5, 2:10, 2:9] = tiny_case(1).images["T2"][1:5, 2:10, 2:9] - 500
+        write_volume(files["T2"], array)
+        note = "T2: the background is not the minimum, as in z-scored volumes: it becomes 0, the"
+    assert bench.start() == 0
+    assert f"note on case {NAMES[0]}: {note}" in capsys.readouterr().out

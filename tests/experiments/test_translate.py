@@ -141,7 +141,8 @@ REFUSED = {
     "no T2": "has a T2 scan; add it, or name a file instead of the folder",
     "no case": "such as VSD.Brain.XX.O.MR_T1c.<id>.mha, BraTS20_Training_001_t1ce.nii.gz, ",
     "skull": "is not skull-stripped",
-    "grid": "must have 240 rows and 240 columns as the training data, found 256 and 256",
+    "grid": "must have 120 rows and 120 columns or more where the training data has its brain",
+    "aside": "is not skull-stripped or lies elsewhere than the training data",
 }
 
 
@@ -161,7 +162,9 @@ def bad_input(kind: str, small: Path) -> Path:
     elif kind == "skull":
         write_volume(small, np.maximum(brain(), 1))
     elif kind == "grid":
-        write_volume(small, np.pad(brain(), ((0, 0), (0, 16), (0, 16))))
+        write_volume(small, brain()[:, 80:180, 80:180])
+    elif kind == "aside":
+        write_volume(small, np.pad(brain(), ((0, 0), (0, 200), (0, 200))))
     elif kind == "no case":
         return folder
     elif kind == "T1":

@@ -4,18 +4,27 @@ import csv
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from data.brats.layouts import EXAMPLE
 from data.brats.subjects import find_cases
 from data.brats.verification import verify_cases
+from data.volumes import write_volume
 from experiments import verify_data
 from tests.data.defects import DEFECTS
 from tests.data.trees import TINY, case_files, tiny_case, write_case, write_tree
 from utils.runs.environment import REPOSITORY
 from utils.runs.exits import exit_code
 
-CROP = ("--slicing.slices=[1,5]", "--slicing.rows=[2,10]", "--slicing.columns=[1,9]")
+CROP = (
+    "--slicing.slices=[1,5]",
+    "--slicing.rows=[2,10]",
+    "--slicing.columns=[1,9]",
+    "--slicing.frame=[6,12,10]",
+)
 PLANTED = list(DEFECTS)[:10]
 
 
@@ -59,7 +68,7 @@ def test_ten_defects_in_twelve_cases_are_named_and_two_cases_pass(tmp_path):
     assert list(found) == list(rows) == list(names.values())
     for number in (1, 12):
         assert found[names[number]] == ("ok", "")
-        assert list(rows[names[number]].values()) == [names[number], "ok", "", ""]
+        assert list(rows[names[number]].values()) == [names[number], "ok", "4", "", "", ""]
     for number, name in enumerate(PLANTED, start=2):
         verdict, problem = found[names[number]]
         assert verdict == "bad" and re.search(DEFECTS[name].sentence, problem), name
@@ -153,3 +162,102 @@ def test_names_of_cases_cannot_harm_terminal_or_spreadsheet(run, tmp_path):
         names = [row["case"] for row in csv.DictReader(file)]
     assert names[:2] == ["'-1+1", "'=cmd|'!A1"] and "a,b;$(touch x)" in names
     assert "\x1b" not in out.read_text()
+
+
+def test_it_needs_no_tensorflow_and_shows_its_help():
+    """TensorFlow takes seconds to import."""
+    program = "import sys, runpy\nsys.argv = ['verify_data.py', '--help']\ntry:\n    {}\n{}"
+    program = program.format(
+        f"runpy.run_path({str(REPOSITORY / 'experiments/verify_data.py')!r}, run_name='__main__')",
+        "except SystemExit as end:\n    sys.exit(end.code or 'tensorflow' in sys.modules)",
+    )
+    folder = str(REPOSITORY / "experiments")
+    words = [sys.executable, "-c", f"import sys\nsys.path.insert(0, {folder!r})\n{program}"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--slicing.layout" in result.stdout and "--slicing.label_scheme" in result.stdout
+
+
+def without_lesion(root, layout: str, *numbers: int):
+    for number in numbers:
+        files = case_files(root, layout, number)
+        write_case(files, replace(tiny_case(number), label=np.zeros((6, 12, 10), np.uint8)))
+    return root
+
+
+def test_cases_without_lesion_are_counted_and_data_without_any_is_refused(run, tmp_path):
+    root = without_lesion(write_tree(tmp_path / "data", "flat2015", 3), "flat2015", 2)
+    out = tmp_path / "a.csv"
+    code, printed, _ = run("--data", str(root), *CROP, "--out", str(out))
+    assert code == 0 and "1 of 3 cases have no lesion in the slices that are used" in printed
+    with out.open(newline="", encoding="utf-8") as file:
+        assert [row["slices with lesion"] for row in csv.DictReader(file)] == ["4", "0", "4"]
+    without_lesion(root, "flat2015", 1, 3)
+    code, printed, complaint = run("--data", str(root), *CROP)
+    assert code == 2 and list(table(printed).values()) == [("ok", "")] * 3
+    assert "none of the 3 cases" in complaint and "or choose other --slicing.slices" in complaint
+
+
+def test_the_advice_on_slices_without_lesion_is_followed(run, tmp_path):
+    root, label = tmp_path / "data", np.zeros((6, 12, 10), np.uint8)
+    label[5, 4, 4] = 1
+    write_case(case_files(root, "flat2015"), replace(tiny_case(1), label=label))
+    assert run("--data", str(root), *CROP)[0] == 2
+    assert run("--data", str(root), *CROP[1:], "--slicing.slices=[4,6]")[0] == 0
+
+
+def test_what_happens_to_many_cases_is_said_once(run, tmp_path):
+    root = tmp_path / "data"
+    for number in (1, 2):
+        case = tiny_case(number)
+        images = {name: np.zeros((6, 12, 10), np.int16) for name in case.images}
+        for name, array in images.items():
+            array[1:5, 2:10, 2:9] = case.images[name][1:5, 2:10, 2:9] - 500
+        write_case(case_files(root, "brats2020", number), replace(case, images=images))
+        label = case_files(root, "brats2020", number)["label"]
+        write_volume(label, case.label * 1.0001)
+    code, printed, _ = run("--data", str(root), *CROP, "--slicing.label_scheme=brats2015")
+    notes = [line for line in printed.splitlines() if line.startswith("note on 2 cases")]
+    assert code == 0 and len(notes) == 3
+    assert "read as brats2015, not as brats2020" in notes[0]
+    assert "label values up to 0.01 off whole numbers are rounded" in notes[1]
+    assert "T1, T2, T1c, Flair: the background is not the minimum" in notes[2]
+    code, printed, _ = run("--data", str(root), *CROP[:3], "--slicing.frame=[8,14,10]")
+    assert "size (6, 12, 10), not (8, 14, 10): slices 0..3, rows 1..8, columns 1..8 are" in printed
+
+
+def test_a_renumbered_label_is_read_by_the_scheme_that_the_message_names(run, tmp_path):
+    root = tmp_path / "data"
+    for number in (1, 2):
+        files, case = case_files(root, "brats2020", number), tiny_case(number)
+        write_case(files, case)
+        write_volume(files["label"], np.where(case.label == 4, 3, case.label))
+    code, printed, _ = run("--data", str(root), *CROP)
+    assert code == 2 and "holds the values 3 where brats2020 allows only 0, 1, 2, 4" in printed
+    assert "brats2023 (1=necrosis,2=oedema,3=enhancing)" in printed
+    for scheme in ("brats2023", "1=necrosis,2=oedema,3=enhancing"):
+        assert run("--data", str(root), *CROP, f"--slicing.label_scheme={scheme}")[0] == 0
+
+
+def test_a_name_that_is_not_utf_8_is_one_sentence_until_it_is_renamed(run, tmp_path):
+    root = write_tree(tmp_path / "data", "brats2020")
+    folder = case_files(root, "brats2020", 2)["T1"].parent
+    strange = folder.rename(root / "case_M\udcfcller")
+    out = tmp_path / "a.csv"
+    code, printed, _ = run("--data", str(root), *CROP, "--out", str(out))
+    assert code == 2 and printed.count("must be text in UTF-8, found other bytes; rename it") == 1
+    assert "case_M\ufffdller" in out.read_text()
+    strange.rename(folder)
+    assert run("--data", str(root), *CROP)[0] == 0
+
+
+def test_a_layout_reads_other_names(run, tmp_path):
+    root = write_tree(tmp_path / "data", "brats2020")
+    for number in (1, 2):
+        for kind, path in case_files(root, "brats2020", number).items():
+            path.rename(path.with_name(f"{kind}.nii.gz"))
+    code, _, complaint = run("--data", str(root), *CROP)
+    assert code == 2 and "describe the names in a YAML file for --slicing.layout" in complaint
+    (tmp_path / "names.yaml").write_text(EXAMPLE)  # of the message, whose names these are
+    layout = f"--slicing.layout={tmp_path / 'names.yaml'}"
+    assert run("--data", str(root), *CROP, layout)[0] == 0

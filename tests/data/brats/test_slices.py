@@ -9,7 +9,8 @@ import pytest
 
 from data.brats.label_schemes import resolve_scheme
 from data.brats.names import MODALITIES
-from data.brats.slices import SliceConfig, output_size, pixel_size, prepare_subject
+from data.brats.preparation import prepare_subject
+from data.brats.slices import SliceConfig, output_size, pixel_size
 from data.volumes import write_volume
 from tests.data.trees import (
     LAYOUTS,
@@ -54,13 +55,13 @@ def test_every_tree_gives_the_same_slices(tmp_path, layout):
 def test_extremes_outside_the_crop_set_the_scale(tmp_path):
     case = tiny_case()
     for array in case.images.values():
-        array[:] = 100
+        array[:] = 100 + 40 * (np.arange(10) % 2)  # noise all around: nothing is background
         array[2, 5, 5] = 200
     case.images["T2"][0, 0, 0], case.images["T2"][5, 0, 0] = -300, 500
     images, *_ = prepare_subject(one_subject(tmp_path, case), TINY, "brats2015")
     lit = images[1, 3, 4]  # voxel (2, 5, 5) of the volume
     np.testing.assert_allclose(lit, [1.0, 500 / 800, 1.0, 1.0])
-    np.testing.assert_allclose(images[0, 0, 0], [0.0, 400 / 800, 0.0, 0.0])
+    np.testing.assert_allclose(images[0, 0, 1], [0.0, 400 / 800, 0.0, 0.0])
 
 
 def test_the_full_range_of_16_bit_does_not_wrap_and_a_healthy_case_is_allowed(tmp_path):
@@ -111,9 +112,12 @@ def test_a_constant_volume_and_a_foreign_label_outside_the_crop_are_refused(tmp_
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((4, 12, 10), r"has 4 slices but --slicing\.slices ends at 5"),
-        ((6, 9, 10), r"has 9 rows but --slicing\.rows ends at 10"),
-        ((6, 12, 8), r"has 8 columns but --slicing\.columns ends at 9"),
+        (
+            (1, 12, 10),
+            r"has 1 slices, and of --slicing\.slices \(1, 5\) in the middle 6 only 1 lie",
+        ),
+        ((6, 3, 10), r"has 3 rows, and of .* --slicing.frame=\[6,3,10\]"),
+        ((6, 12, 3), r"has 3 columns, and of "),
     ],
 )
 def test_a_volume_smaller_than_the_crop(tmp_path, shape, message):
@@ -153,7 +157,7 @@ def test_voxels_of_another_size_are_refused(tmp_path):
 
 # TC-MGAN's settings for voxels of 1 mm in 240x240x155, and the same idea for the tiny cases.
 PAPER = SliceConfig((0, 155), (0, 240), (0, 240), 1, None, 2000, 128, "slice_maximum")
-SMALL = SliceConfig((0, 6), (1, 11), (0, 10), 1, None, 20, 6, "slice_maximum")
+SMALL = SliceConfig((0, 6), (1, 11), (0, 10), 1, None, 20, 6, "slice_maximum", SHAPE)
 
 
 def brain_case(seed: int = 4) -> Case:
@@ -203,7 +207,9 @@ def test_a_slice_of_zeros_stays_zero_and_negative_voxels_are_refused(tmp_path):
     images, *_ = prepare_subject(one_subject(tmp_path / "zero", case), config, "brats2015")
     assert not images[3, ..., 0].any() and images[3, ..., 1].max() == 1
     case.images["T2"][0, 0, 0] = -5  # outside the crop
-    with pytest.raises(UserError, match=r"MR_T2.*no voxel below 0 for --slicing.scaling .* -5"):
+    with pytest.raises(
+        UserError, match=r"MR_T2.*no voxel below 0 for --slicing.scaling .* -5; shift"
+    ):
         prepare_subject(one_subject(tmp_path / "negative", case), config, "brats2015")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from data.brats.names import MODALITIES
-from data.brats.subjects import find_scans, patient_of
+from data.brats.namings import patient_of
+from data.brats.subjects import find_cases, find_scans
 from tests.data.trees import LAYOUTS, case_files, find_subjects
 from utils.errors import UserError
 
@@ -184,3 +185,48 @@ def test_a_folder_without_the_modality_is_refused(tmp_path):
 )
 def test_the_patient_is_the_id_without_its_time_point(subject, patient):
     assert patient_of(subject) == patient
+
+
+@pytest.mark.parametrize(
+    ("case", "naming", "patient"),
+    [
+        ("BraTS-SSA-00002-000", "BraTS-SSA, -MEN, -GoAT", "BraTS-SSA-00002"),
+        ("BraTS-MEN-00000-001", "BraTS-SSA, -MEN, -GoAT", "BraTS-MEN-00000"),
+        ("BraTS-GoAT-00003", "BraTS-SSA, -MEN, -GoAT", "BraTS-GoAT-00003"),
+        ("BraTS-MET-00004-000", "BraTS-MET", "BraTS-MET-00004"),
+        ("BraTS-PED-00005-100", "BraTS-PED", "BraTS-PED-00005"),
+        ("BraTS-GLI-00006-101", "BraTS-GLI", "BraTS-GLI-00006"),
+        ("BraTS-GLI-00007", "BraTS-GLI", "BraTS-GLI-00007"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_every_family_since_2023_is_recognised(tmp_path, case, naming, patient, suffix):
+    for kind in ("t1n", "t2w", "t1c", "t2f", "seg"):
+        touch(tmp_path / case / f"{case}-{kind}{suffix}")
+    (subject,) = find_subjects(tmp_path)
+    assert (subject.id, subject.naming, patient_of(subject.id)) == (case, naming, patient)
+    assert subject.images["T1c"].name == f"{case}-t1c{suffix}"
+
+
+def test_folders_that_are_named_like_files_tell_case_and_modality(tmp_path):
+    case = "BraTS2021_00001"
+    for kind in ("t1", "t2", "t1ce", "flair", "seg"):
+        inside = "00000057_final_seg.nii" if kind == "seg" else f"00000057_brain_{kind}.nii"
+        touch(tmp_path / case / f"{case}_{kind}.nii" / inside)
+    (subject,) = find_subjects(tmp_path)
+    assert subject.id == case and subject.label.name == "00000057_final_seg.nii"
+    assert subject.images["T1c"].name == "00000057_brain_t1ce.nii"
+
+
+@pytest.mark.parametrize("name", ["W39_1998.09.19_Segm.nii", "x-seg.nii.gz", "a_segmentation.nii"])
+def test_a_label_of_another_name_is_taken_if_it_is_the_only_one_and_said(tmp_path, name):
+    files = touch_case(tmp_path, "brats2020")
+    other = files["label"].rename(files["label"].with_name(name))
+    touch(other.with_name(f"._{name}"), tmp_path / "seg.csv")
+    (case,) = find_cases(tmp_path)
+    assert case.subject().label == other
+    assert case.notes == (f"the label is {name}, by its name the only one in the folder",)
+    touch(other.with_name("another_seg.nii"))
+    (case,) = find_cases(tmp_path)
+    with pytest.raises(UserError, match="has no label file"):
+        case.subject()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +83,9 @@ def test_files_hold_the_arrays_and_their_place(directory, prepared, tmp_path):
     with np.load(directory / "samples" / "synthetic_000001.npz") as arrays:
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image)[0], arrays["images"][..., 1])
     assert image.GetOrigin() == (1, 2, 0) and image.GetSpacing() == (1, 1, 1)
+    header = nibabel.load(tmp_path / "out" / "labels" / "real_0001_003.nii.gz").header
+    assert header["sform_code"] == header["qform_code"] == 1
+    np.testing.assert_allclose(header.get_sform(), header.get_qform())
     label = sitk.ReadImage(str(tmp_path / "out" / "labels" / "real_0001_003.nii.gz"))
     assert label.GetPixelIDValue() == sitk.sitkUInt8 and label.GetOrigin() == (1, 2, 3)
     expected = tiny_case(2).label[3, 2:10, 1:9]

@@ -1,0 +1,184 @@
+"""Intensities of volumes on their way to slices in [0,1]: background, limits, size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+from scipy import ndimage
+from skimage.measure import block_reduce
+
+from data.brats.names import NUM_CLASSES
+from data.brats.slices import SLICE_MAXIMUM, VOLUME_RANGE, SliceConfig
+from data.brats.windows import cut
+from data.resizing import area_resize, area_resize_label
+from utils.errors import UserError
+
+_MOST = (0.5, 99.5)  # percentiles between which the voxels that matter lie
+_LEAST_CONTRAST = 0.04  # of a volume's range
+_NEAR = 1e-4  # of a volume's range: what resampling leaves of a constant
+_FEW = 0.05  # of a brain, below its background: what interpolation overshoots
+_DARKEST = 0.2  # of a brain that is not scaled from its background: above the thresholds of masks
+BRIGHT = "the background is not the minimum, as in z-scored volumes: it becomes 0, the brain "
+BRIGHT += f"{_DARKEST} to 1"
+OVERSHOT = "a few voxels below the background become 0 as it does"
+
+
+def background(array: np.ndarray) -> Optional[float]:
+    """Returns the value of what lies around the head, None where there is no such value.
+
+    That is the value that more than half of the outermost voxels of a volume [D,H,W] have, but for
+    rounding: skull-stripped volumes have one, scans with noise around the head have not.
+    """
+    low, high = float(array.min()), float(array.max())
+    faces = [array.take(end, axis).ravel() for axis in range(array.ndim) for end in (0, -1)]
+    outer = np.concatenate(faces)
+    if _mostly(outer, low, high - low):  # nearly always, and faster than sorting
+        return low
+    middle = float(np.partition(outer, outer.size // 2)[outer.size // 2])
+    return middle if _mostly(outer, middle, high - low) else None
+
+
+def _mostly(values: np.ndarray, value: float, span: float) -> bool:
+    return 2 * np.count_nonzero(_near(values, value, span)) > values.size
+
+
+def _near(values: np.ndarray, value: float, span: float) -> np.ndarray:
+    """Returns bool [...]: which values are `value` but for rounding within a range of `span`."""
+    return np.abs(values.astype(np.float64) - value) <= _NEAR * span
+
+
+def bright_value(array: np.ndarray) -> Optional[float]:
+    """Returns the background of a volume if it is not the minimum, as in z-scored volumes."""
+    value, low = background(array), float(array.min())
+    dark = value is None or value - low <= _NEAR * (float(array.max()) - low)
+    return None if dark else value
+
+
+def zero_point(array: np.ndarray) -> tuple[float, str]:
+    """Returns the value of a volume [D,H,W] that becomes 0, and a note if it is not the minimum.
+
+    Where more than a few voxels of the brain lie below its background, that is not the dark end of
+    a scale: the brain's minimum becomes `_DARKEST` then, so that masks include it.
+    """
+    value, low, high = bright_value(array), float(array.min()), float(array.max())
+    if value is None:
+        return low, ""
+    brain = ~_near(array, value, high - low)
+    if np.count_nonzero(brain & (array < value)) <= _FEW * np.count_nonzero(brain):
+        return value, OVERSHOT
+    return low - (high - low) * _DARKEST / (1 - _DARKEST), BRIGHT
+
+
+def bright_background(array: np.ndarray) -> Optional[np.ndarray]:
+    """Returns bool [D,H,W], where `bright_value` is the background; None where there is none.
+
+    Some of a z-scored brain has that value: background is what is connected to the border.
+    """
+    value = bright_value(array)
+    if value is None:
+        return None
+    near = _near(array, value, float(array.max()) - float(array.min()))
+    parts, _ = ndimage.label(np.pad(near, 1, constant_values=True))
+    return (parts == 1)[1:-1, 1:-1, 1:-1]  # the first part is that of the padding
+
+
+def scaled_slices(
+    volumes: Mapping[Path, np.ndarray], axial: np.ndarray, config: SliceConfig
+) -> np.ndarray:
+    """Cuts slices of some volumes, shrinks and scales them.
+
+    With `volume_range` the scaled values are averaged; a background that is not the minimum, as in
+    z-scored volumes, becomes 0 before (`zero_point`). With `slice_maximum` (TC-MGAN's
+    released code) the file's values are averaged, rounded to whole numbers by `resize`, and divided
+    by the largest one of the slice; where all are zero, zeros stay.
+
+    Args:
+        volumes: up to four arrays [D,H,W] by file.
+        axial: [S], the slices.
+        config: crop, size and scaling.
+
+    Returns:
+        float32 [S,h,w,M] in [0,1], h x w = `output_size(config)`.
+
+    Raises:
+        UserError: a volume that `extremes` refuses; names the file.
+    """
+    limits = [extremes(path, array, config) for path, array in volumes.items()]
+    if config.scaling == SLICE_MAXIMUM:
+        frames = [cut(array, axial, config) for array in volumes.values()]
+        stack = _shrunk(np.stack(frames, axis=-1), config).astype(np.float64)
+        highest = stack.max(axis=(1, 2), keepdims=True)
+        scaled = np.divide(stack, highest, out=np.zeros_like(stack), where=highest > 0)
+        return scaled.astype(np.float32)
+    # Extremes of the whole volume, so that the slices of a case keep comparable intensities.
+    pairs = zip(volumes.values(), limits)
+    return _shrunk(
+        np.stack([_scaled(v, axial, config, high) for v, (_, high) in pairs], -1), config
+    )
+
+
+def _scaled(array: np.ndarray, axial: np.ndarray, config: SliceConfig, high: float) -> np.ndarray:
+    """Returns crops [S,rows,columns] float32 in [0,1], in which the background is 0."""
+    low, note = zero_point(array)
+    frame = np.maximum(cut(array, axial, config, low).astype(np.float64), low)
+    scaled = ((frame - low) / (high - low)).astype(np.float32)
+    if note == BRIGHT:
+        scaled[cut(bright_background(array), axial, config, True)] = 0
+    return scaled
+
+
+def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[float, float]:
+    """Returns minimum and maximum of a volume; UserError, naming its file, if it cannot be scaled.
+
+    That is a constant volume, one that a few voxels leave without contrast, such as one of 1e30, or
+    under `slice_maximum` one with values below 0 or another background than 0. Nothing is clipped.
+    """
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        raise UserError(
+            f"The volume {source} is constant (every voxel is {low:g}) and cannot be scaled; "
+            "replace the file or remove the case."
+        )
+    # Not interpolated, which would draw outliers in. Of a volume that is empty but for a few voxels
+    # these are the signal.
+    inner = [float(v) for v in np.percentile(array, _MOST, method="nearest")]
+    if 0 < inner[1] - inner[0] < _LEAST_CONTRAST * (high - low):
+        raise UserError(
+            f"The volume {source} ranges from {low:g} to {high:g}, of which "
+            f"{_MOST[1] - _MOST[0]:g} % of its voxels use less than {_LEAST_CONTRAST:.0%} "
+            f"({inner[0]:g} to {inner[1]:g}): scaled, they would have no contrast; clip the few "
+            "others or remove the case."
+        )
+    if config.scaling != SLICE_MAXIMUM:
+        return low, high
+    lowest = low if low < 0 else background(array)
+    if lowest:
+        raise UserError(
+            f"The volume {source} must have a background of 0 and no voxel below 0 for "
+            f"--slicing.scaling {SLICE_MAXIMUM}, found {lowest:g}; shift its intensities or choose "
+            f"--slicing.scaling {VOLUME_RANGE}."
+        )
+    return low, high
+
+
+def _shrunk(stack: np.ndarray, config: SliceConfig) -> np.ndarray:
+    """Brings crops [S,H,W,M] to the output size."""
+    if config.resize is not None:
+        return area_resize(stack, config.resize)
+    if config.downsample == 1:
+        return stack
+    return block_reduce(stack, (1, config.downsample, config.downsample, 1), np.mean)
+
+
+def shrunk_label(label: np.ndarray, config: SliceConfig) -> np.ndarray:
+    """Brings labels [S,H,W] to the output size."""
+    if config.resize is not None:
+        return area_resize_label(label, config.resize)
+    if config.downsample == 1:
+        return label
+    block = (1, config.downsample, config.downsample)
+    votes = [block_reduce(label == value, block, np.sum) for value in range(NUM_CLASSES)]
+    return np.argmax(votes, axis=0).astype(np.uint8)

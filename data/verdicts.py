@@ -1,0 +1,49 @@
+"""What the checks of a data set found of its cases, and how notes on many cases are said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from data.contract import Case
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the checks found of one case.
+
+    Attributes:
+        case: the case.
+        problems: sentences, none for a good case.
+        notes: what the preparation of a good case decides or changes, in words that many cases
+            can share.
+        lesions: how many of its slices have a label other than background; None = not known.
+    """
+
+    case: Case
+    problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    lesions: Optional[int] = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The case's files that the problems name."""
+        return tuple(
+            path for path in self.case.paths if any(str(path) in text for text in self.problems)
+        )
+
+
+def notes_once(verdicts: Iterable[Verdict]) -> list[str]:
+    """Returns each different note of some cases once, with their number and the first one's id."""
+    cases: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for note in verdict.notes:
+            cases.setdefault(note, []).append(verdict.case.id)
+    return [f"note on {_counted(ids)}: {note}" for note, ids in cases.items()]
+
+
+def _counted(ids: Sequence[str]) -> str:
+    return f"case {ids[0]}" if len(ids) == 1 else f"{len(ids)} cases ({ids[0]}, ...)"
