@@ -33,6 +33,7 @@ import re
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Optional
@@ -64,6 +65,7 @@ from utils.training.trainer import check_batch_size
 
 REPEATS, QUICK_REPEATS = 20, 3
 LEAST = {"devices": 1, "batch_size": 1, "repeats": 1, "width": 2}
+DATA_OPTIONS = {"label_scheme": "what label values mean", "layout": "YAML file of unknown names"}
 # Columns of the table on screen, which leaves out what is the same in all rows.
 COLUMNS = (
     "stage",
@@ -98,6 +100,8 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
     add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
     add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
     add("--data", type=Optional[Path], help="BRATS folder; default: a built-in phantom")
+    for name, text in DATA_OPTIONS.items():
+        add(f"--slicing.{name}", type=Optional[str], help=f"of --data, {text}")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
     add("--repeats", type=Optional[int], help=f"times that each is measured; default: {REPEATS}")
     quick = f"{QUICK_REPEATS} repeats without the reference: less than a minute a stage of the demo"
@@ -122,6 +126,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     """Measures the chosen stages, prints the table and writes the file."""
     options = parse(argv)
     stages, config = chosen_stages(options.stage), chosen_config(options)
+    given = {name: options[f"slicing.{name}"] for name in DATA_OPTIONS}
+    config = replace(config, slicing=replace(config.slicing, **given))
     if options.json:
         check_output_file("--json", options.json, options.overwrite)
     strategy = make_strategy(options.devices)

@@ -109,14 +109,23 @@ def test_the_longest_operation_has_the_largest_share():
 def rows(tmp_path_factory):
     """The rows of a short run of one tiny stage on two cases, and the folder of the file."""
     folder = tmp_path_factory.mktemp("benchmark")
-    data = write_tree(folder / "data", "flat2015", shape=(90, 232, 204))
+    data = write_tree(folder / "data", "brats2023", shape=(90, 232, 204))
     words = ("--preset", "tiny", "--stage", "pretraining", "--data", data)
+    words += ("--slicing.label_scheme", "brats2023")
     words += ("--size", "32x24", "--width", 2, "--batch_size", 1, "--cache", folder / "cache")
     file = folder / "speed.json"
     assert run(*words, "--repeats", 2, "--profile", "--json", file) == 0
     long = json.loads(file.read_text())
     assert run(*words, "--quick", "--json", file, "--overwrite") == 0
     return long, json.loads(file.read_text()), file
+
+
+def test_a_layout_that_cannot_be_read_is_told_at_once(tmp_path, capsys):
+    words = ("--data", tmp_path, "--slicing.layout", tmp_path / "none.yaml")
+    assert run(*words) == 2
+    assert f"--slicing.layout {tmp_path / 'none.yaml'} must be a YAML file" in (
+        capsys.readouterr().err
+    )
 
 
 def test_figures_fit_each_other(rows):
