@@ -27,6 +27,8 @@ from utils.reporting.charts import bar_panels, save_figure
 
 def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
     """Returns what the numbers say about the thesis' claim, in words."""
+    if table.value(figures, table.rows[0].key, "images_with_lesion") == 0:
+        return ["No held-out slice has a lesion: nothing can be said about the thesis' claim."]
     paper = [row.paper.get("legacy_dice") for row in table.rows]
     sentences = []
     for metric in ("legacy_dice", "dice_wt"):

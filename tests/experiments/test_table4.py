@@ -62,6 +62,11 @@ def test_the_verdict_follows_the_numbers():
     assert "at least as well" in verdict(0.0, 0.1, 0.0)  # segmenters that find nothing in real ones
 
 
+def test_nothing_is_claimed_without_a_lesion_to_find():
+    (sentence,) = findings(TABLE, {"table4/real/images_with_lesion": 0.0})
+    assert sentence.startswith("No held-out slice has a lesion: nothing can be said")
+
+
 def test_a_dry_run_prints_the_plan(tmp_path, capsys):
     assert run("--dry-run", "--out", tmp_path / "out", "--batch_size", "3") == 0
     text = capsys.readouterr().out

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data.brats.names import MODALITIES
+from data.slice_sets import Slices
+from experiments.systems.structure_gan.report import _add_pictures, no_lesions
+from utils.reporting.report import Report
+
+
+def slices(lesion: bool) -> Slices:
+    rng = np.random.default_rng(0)
+    label = np.full((3, 16, 16), 0, np.uint8)
+    label[1, 4:9, 4:9] = lesion
+    maps = rng.integers(0, 2, (3, 16, 16))
+    return Slices(rng.random((3, 16, 16, 4), np.float32), label, maps, maps)
+
+
+@pytest.mark.parametrize("lesion", [True, False])
+def test_held_out_slices_are_drawn_with_or_without_lesion(tmp_path, lesion):
+    report = Report("<report>")
+    _add_pictures(report, slices(lesion), slices(True), MODALITIES)
+    report.write(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count("<img") == 3
+
+
+def test_the_page_says_that_no_held_out_slice_has_a_lesion():
+    key = "segmentation/real/images_with_lesion"
+    assert "No held-out slice has a lesion" in no_lesions({key: 0.0})
+    assert no_lesions({key: 3.0}) == no_lesions({}) == ""
