@@ -6,6 +6,9 @@
     batch = run.synthesize(samples=8, seed=1)
     batch["images"]  # float32 [8,H,W,4] in [0,1], in the order of run.channels
 
+    translator = open_translator("RUN")  # of train_tc_mgan.py
+    volumes = translator.volumes(translator.read("CASE_T2.nii.gz"))
+
 Import it before TensorFlow. Nothing is written to a run.
 """
 
@@ -29,6 +32,7 @@ from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import set_drawer
 from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
+from experiments.systems.tc_mgan.translating import Translator
 from utils.errors import UserError
 
 
@@ -60,6 +64,15 @@ def open_run(
         NETWORKS,
     )
     return SynthesisRun(run)
+
+
+def open_translator(path: Union[str, Path]) -> Translator:
+    """Returns the generator of a finished run of `train_tc_mgan.py`; its data is not needed.
+
+    Raises:
+        UserError: the folder holds no such run, or one that is not finished.
+    """
+    return Translator(Path(path))
 
 
 class SynthesisRun:

@@ -16,42 +16,28 @@ from __future__ import annotations
 import _start
 
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
-import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from data.brats.namings import kind_of
-from data.brats.slices import SliceConfig
 from data.brats.subjects import find_scans
-from data.brats.translation import predicted_volume, source_slices
-from data.grids import StoredGrid, check_spacing
-from data.volumes import read_volume_and_grid, write_on_grid
-from experiments.configs.tc_mgan import TranslationConfig
-from experiments.engine.resuming import saved_run
-from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
-from models.tc_mgan.gan import TCMGAN
-from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
-from utils.config import Parser, from_dict
+from data.volumes import write_on_grid
+from experiments.systems.tc_mgan.translating import Translator
+from models.tc_mgan.modalities import TARGETS
+from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
-from utils.runs.names import printable
 from utils.runs.outputs import check_output_folder, replacing_files
-from utils.runs.run_directory import RunDirectory
-from utils.training.checkpoints import checkpoint_index, load_networks
 
 SUFFIXES = (".nii.gz", ".nii", ".mha")
 LONGEST_NAME = 215  # bytes; file systems take 255, and until it is written a file has 34 more
 NOTICE = "Volumes made by a neural network; not for diagnosis."
-Translate = Callable[[tf.Tensor], tf.Tensor]  # T2 slices [B,h,w] -> the targets [B,h,w,3]
 
 
 def main() -> None:
@@ -67,17 +53,15 @@ def main() -> None:
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
-    config = finished_config(options.run)
-    inputs = find_inputs(options.input, config.slicing.layout)
+    translator = Translator(options.run)
+    inputs = find_inputs(options.input, translator.slicing.layout)
     outputs = [output_of(path, options.out, case) for case, path in inputs.items()]
-    run = RunDirectory(options.run, writes=False)
-    translate, network = load_translator(config, run), network_hash(config, run)
-    missing = [out for out in outputs if options.overwrite or not already_there(out, network)]
-    bar = tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2)
-    for output in bar:
-        read_slices(output.source, config.slicing)
+    there = [not options.overwrite and already_there(out, translator.network) for out in outputs]
+    missing = [output for output, exists in zip(outputs, there) if not exists]
+    for output in tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2):
+        translator.read(output.source)
     for output in missing:
-        translate_file(output, network, translate, config.slicing, options.batch_size)
+        translate_file(output, translator, options.batch_size)
 
 
 def find_inputs(path: Path, layout: Optional[str]) -> dict[str, Path]:
@@ -167,88 +151,19 @@ def origin(source: Path, network: str) -> dict[str, str]:
     return {"notice": NOTICE, "input": digest.hexdigest(), "network": network}
 
 
-def network_hash(config: TranslationConfig, run: RunDirectory) -> str:
-    """Returns a hash of a run's generator and of how slices are cut for it."""
-    digest = hashlib.sha256(json.dumps(asdict(config.slicing)).encode())
-    digest.update(checkpoint_index(run.checkpoints("gan")))
-    return digest.hexdigest()
-
-
-def finished_config(path: Path) -> TranslationConfig:
-    """Returns the configuration of a finished run; UserError if `--run` names anything else."""
-    saved = saved_run(path, "--run needs")
-    try:
-        config = from_dict(TranslationConfig, saved["config"])
-    except UserError as error:
-        raise UserError(f"--run {path} is no run of {TRAIN_TC_MGAN.script}: {error}") from error
-    if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
-        raise UserError(
-            f"The run {path} is not finished; continue it with python {TRAIN_TC_MGAN.script} "
-            f"--out {path} --resume"
-        )
-    return config
-
-
-def load_translator(config: TranslationConfig, run: RunDirectory) -> Translate:
-    """Returns the compiled generator of a run; UserError if its checkpoint is gone."""
-    # What S did is in the generator's weights: the generator alone is that of the variant mgan.
-    variant = "mgan" if config.variant.labelled else "pix2pix"
-    system = TCMGAN(replace(config.gan, variant=variant), None, total_steps=1)
-    load_networks(system, run.checkpoints("gan"))
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def translate(slices: tf.Tensor) -> tf.Tensor:
-        images = tf.repeat(slices[..., None], NUM_MODALITIES, axis=-1)  # only T2 is read
-        return system.synthesize({"images": images})["images"]
-
-    return translate
-
-
-class Source(NamedTuple):
-    """A T2 volume and its slices.
-
-    Attributes:
-        slices: float32 [N,h,w] in [0,1], see `source_slices`.
-        axial: int64 [N], the index of each in the volume.
-        array: [D,H,W], the volume.
-        grid: of its file.
-    """
-
-    slices: np.ndarray
-    axial: np.ndarray
-    array: np.ndarray
-    grid: StoredGrid
-
-
-def read_slices(path: Path, slicing: SliceConfig) -> Source:
-    """Reads a T2 volume and cuts its slices.
-
-    Raises UserError for a volume that is damaged, not on the 1 mm grid, with its skull, or that
-    holds no brain.
-    """
-    volume, grid = read_volume_and_grid(path)
-    check_spacing(path, volume)
-    return Source(*source_slices(volume.array, slicing, path), volume.array, grid)
-
-
-def translate_file(
-    output: Output, network: str, translate: Translate, slicing: SliceConfig, batch_size: int
-) -> None:
+def translate_file(output: Output, translator: Translator, batch_size: int) -> None:
     """Reads one T2 volume and writes its translations; they get their names when all are written.
 
-    What has these names is replaced. Raises UserError as `read_slices`, or for a file that cannot
-    be written.
+    What has these names is replaced. Raises UserError as `Translator.read`, or for a file that
+    cannot be written.
     """
-    slices, axial, array, grid = read_slices(output.source, slicing)
-    starts = range(0, len(slices), batch_size)
-    bar = tqdm(starts, desc=printable(output.source.name), unit="batch")
-    images = np.concatenate([translate(tf.constant(slices[i : i + batch_size])) for i in bar])
+    source = translator.read(output.source)
+    volumes = translator.volumes(source, batch_size)
     # The record comes first: whatever stands beside it is of this making.
     with replacing_files(output.folder, (output.record, *output.names.values())) as folder:
-        write_json(folder / output.record, origin(output.source, network))
-        for i, name in enumerate(output.names.values()):
-            volume = predicted_volume(images[..., i], axial, array, slicing)
-            write_on_grid(folder / name, volume, grid)
+        write_json(folder / output.record, origin(output.source, translator.network))
+        for modality, name in output.names.items():
+            write_on_grid(folder / name, volumes[modality], source.grid)
     for name in output.names.values():
         print(output.folder / name)
 

@@ -10,7 +10,6 @@ from utils.config import differences, from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
 
-RENAMED = {"recompute": "gradient_checkpointing"}  # fields of runs that exist, by their former name
 # Fields, or groups of them, that decide which slices of which patients a run is made of.
 DATA_FIELDS = {"slicing", "phantom_subjects", "test_fraction"}
 
@@ -25,20 +24,12 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
     try:
         saved = read_json(out / "config.json")
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
-        start["config"] = _renamed(start["config"])
         later = ("run", "fingerprint", "skip_bad", "earlier")
         return {**start, **{name: saved.get(name) for name in later}}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
         ) from error
-
-
-def _renamed(config: Any) -> Any:
-    """Returns a configuration with the present names of fields that runs may hold by another."""
-    if not isinstance(config, Mapping):
-        return config
-    return {RENAMED.get(name, name): _renamed(value) for name, value in config.items()}
 
 
 def check_changes(

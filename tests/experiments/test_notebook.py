@@ -10,22 +10,37 @@ import numpy as np
 import pytest
 
 from data.slice_sets import stored_slices
+from experiments.engine.cli import default_cache
 from experiments.notebook import open_run
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
 from utils.seeding import derive_seed
 
+PAGE = (REPOSITORY / "docs" / "python.md").read_text()
+SYNTHESIS, TRANSLATION = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
-def test_the_docs_example_runs_anywhere(tiny_run, tmp_path):
-    page = (REPOSITORY / "docs" / "python.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(example.splitlines()) <= 30
-    example = example.replace('"RUN"', repr(str(tiny_run)))
+
+def run_example(text: str, run, folder) -> str:
+    """What it prints in a fresh interpreter that starts in an empty folder."""
+    text = text.replace('"RUN"', repr(str(run)))
     result = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", text], cwd=folder, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert "('T1', 'T2', 'T1c', 'Flair')" in result.stdout and not list(tmp_path.iterdir())
+    return result.stdout
+
+
+def test_the_docs_example_runs_anywhere(tiny_run, tmp_path):
+    assert len(SYNTHESIS.splitlines()) <= 30
+    assert "('T1', 'T2', 'T1c', 'Flair')" in run_example(SYNTHESIS, tiny_run, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_docs_translation_runs_anywhere(tiny_variants, tmp_path):
+    volume = next(default_cache().rglob("phantom*/**/*T2*.mha"))
+    example = TRANSLATION.replace('"CASE_T2.nii.gz"', repr(str(volume)))
+    text = run_example(example, tiny_variants / "variants" / "mgan", tmp_path)
+    assert text.startswith("(155, 240, 240) {'Flair': ") and not list(tmp_path.iterdir())
 
 
 def test_samples_are_those_of_the_stage_and_nothing_is_written(tiny_run):

@@ -179,7 +179,7 @@ TRAIN_BRATS = Experiment(
         ),
     ),
     variants=VARIANTS,
-    shown=("slicing.label_scheme", "dataset.samples"),
+    shown=("slicing.label_scheme", "slicing.layout", "dataset.samples"),
     data=BRATS,
     check=check_sizes,
 )
