@@ -1,4 +1,4 @@
-"""Whether the bytes of a volume's file are whole, told before an image reader sees them.
+"""Checks that the bytes of a volume's file are complete, before an image reader sees them.
 
 ITK loads truncated NIfTI files and corrupted compressed MetaImages without an error, so that stale
 memory can appear as voxels, and both readers allocate whatever a header asks for.

@@ -1,4 +1,4 @@
-"""Checks of a whole data set that tell everything that is wrong with each case.
+"""Checks a whole data set and reports everything that is wrong with each case.
 
 The checks are those that the preparation of slices makes, which ends at the first problem.
 """

@@ -29,7 +29,7 @@ def perform(run: Run) -> None:
     if request.dry_run:
         print_plan(experiment, request, run.strategy.num_replicas_in_sync)
         return
-    if not request.resume:  # told before slices are cut, or a trained run is made
+    if not request.resume:  # an error before slices are cut, or a trained run is made
         experiment.check_needs(request.stages, lambda stage: bool(stage.skip(run.config)))
     if experiment.sources:
         experiment.sources.open(run)

@@ -217,7 +217,7 @@ class ConvUnit(tf.keras.layers.Layer):
 
 
 def _kind(row: Row) -> type[tf.keras.layers.Conv2D]:
-    """Returns the row's layer; ValueError where a faster one would not do what the row tells."""
+    """Returns the row's layer; ValueError where a faster one would not do what the row says."""
     if row.resample == "transposed":
         return tf.keras.layers.Conv2DTranspose
     if row.resample != "up" and not row.join:
@@ -235,7 +235,7 @@ def plain_unit(row: Row, width: int, initializer: tf.keras.initializers.Initiali
 
 
 def table_unit(row: Row, width: int, initializer: tf.keras.initializers.Initializer) -> ConvUnit:
-    """Returns a unit with the norm that its row tells."""
+    """Returns a unit with the norm that its row names."""
     return ConvUnit(row, width, initializer, NORMS[row.norm]())
 
 

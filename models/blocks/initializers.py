@@ -3,7 +3,7 @@
 Source of the former: original code, section 1.2 of the fact sheet.
 
 `mean_filter` starts a convolution as a box filter: every weight is 1 / (k*k*F) up to a tiny noise.
-The noise (1e-6) is all that tells a layer's filters apart, so kernels have to be made in float32.
+Only the noise (1e-6) makes a layer's filters differ, so kernels have to be made in float32.
 F is the channel count that the released code assumes for a layer, which ignores labels and
 conditions; `mean_filter_exact` takes the channels that the layer has.
 """

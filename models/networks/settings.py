@@ -30,7 +30,7 @@ UNET_GAN_RULES = {
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """U-Nets that are trained; a subclass tells the fields by the names of its networks."""
+    """U-Nets that are trained; a subclass documents the fields with its networks' names."""
 
     width: int = 64
     initializer: str = "mean_filter"

@@ -64,7 +64,7 @@ class Registration(GANSystem):
             terms_g["G/cycle"] = config.cycle * count * cycle
             consistency = pairwise_consistency(x_cr)
             terms_g["G/consistency"] = config.consistency * NUM_MODALITIES * consistency
-            # 4. Registered slices tell what a translation should be; off in the thesis.
+            # 4. Supervised error on registered slices; off in the thesis.
             if config.supervised:
                 targets = tf.gather(from_rows(x, NUM_MODALITIES), TARGET, axis=1)
                 error = mean_squared_error(from_rows(x_t, count), targets)

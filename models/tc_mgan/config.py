@@ -18,22 +18,22 @@ _TRAINING = {
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells one system of the paper from another.
+    """How the systems of the paper differ.
 
     Attributes:
-        labelled: one generator for all targets, told by a label, against a critic with class head;
-            otherwise a pair of its own for each target.
+        conditional: a single generator and critic (with auxiliary classifier) for all targets,
+            conditioned on a one-hot modality code; otherwise one pair per target.
         tumour: whether the segmenter S guides the generator.
         trains_segmenter: whether S learns along; otherwise it is fixed.
     """
 
-    labelled: bool = True
+    conditional: bool = True
     tumour: bool = True
     trains_segmenter: bool = False
 
 
 VARIANTS = {
-    "pix2pix": Variant(labelled=False, tumour=False),
+    "pix2pix": Variant(conditional=False, tumour=False),
     "mgan": Variant(tumour=False),
     "tc_mgan": Variant(),
     "tc_mgan_bw": Variant(trains_segmenter=True),
@@ -42,7 +42,7 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """The segmenter S, or one of the U-Nets that judge synthetic images.
+    """The segmenter S, or one of the U-Nets that evaluate synthetic images.
 
     Args:
         width: base width, channels.

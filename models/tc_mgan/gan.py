@@ -74,10 +74,10 @@ class TCMGAN(GANSystem):
     def __init__(self, config: TCMGANConfig, segmenter: Optional[Segmenter], total_steps: int):
         self.config = config
         self.variant = VARIANTS[config.variant]
-        self.labels = NUM_TARGETS * self.variant.labelled
-        # Name of each model behind G and D, with its target; None is told by the label.
+        self.labels = NUM_TARGETS * self.variant.conditional
+        # Name of each model behind G and D, with its target; None: the modality code says.
         self.models: dict[str, Optional[int]] = {"": None}
-        if not self.variant.labelled:
+        if not self.variant.conditional:
             self.models = {f"_{name}": index for index, name in enumerate(TARGETS)}
         networks: dict[str, tf.keras.Model] = {}
         for model in self.models:

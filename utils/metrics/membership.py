@@ -1,4 +1,4 @@
-"""Can the training cases be told from others by their scores? An AUC with a control, by patient."""
+"""Membership inference from scores: the AUC of training cases against others, with a control."""
 
 from __future__ import annotations
 

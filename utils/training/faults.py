@@ -1,4 +1,4 @@
-"""What stops a training: told in one sentence, and written down with what explains it."""
+"""Faults that stop a training: one sentence for the user, a record of the causes in the run."""
 
 from __future__ import annotations
 

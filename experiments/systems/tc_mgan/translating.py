@@ -63,7 +63,7 @@ class Translator:
     def __init__(self, path: Path):
         run, config = RunDirectory(path, writes=False), _finished_config(path)
         # What S did is in the generator's weights: the generator alone is that of the variant mgan.
-        variant = "mgan" if config.variant.labelled else "pix2pix"
+        variant = "mgan" if config.variant.conditional else "pix2pix"
         self._system = TCMGAN(replace(config.gan, variant=variant), None, total_steps=1)
         load_networks(self._system, run.checkpoints("gan"))
         self._translate = tf.function(self._of_batch, autograph=False, reduce_retracing=True)
