@@ -42,7 +42,8 @@ def copied(folder: Path) -> Path:
 
 def failed(copy: Path, tests: Sequence[str]) -> set[str]:
     """Returns those of some tests of which a case fails in a copy of the repository."""
-    command = [sys.executable, "-m", "pytest", *OPTIONS, *tests]
+    first = ("-x",) if len(tests) == 1 else ()  # one case that fails is enough
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *first, *tests]
     words = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}  # equal sizes and times mislead Python
     done = subprocess.run(
         command, cwd=copy, env=words, capture_output=True, text=True, timeout=MOST_SECONDS

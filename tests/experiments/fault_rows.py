@@ -104,6 +104,7 @@ ELSEWHERE = {
         "test_safety.py::test_no_source_runs_what_it_reads",
         "test_safety.py::test_the_search_finds_it",
         "data/synthetic_sets/test_files.py::test_a_sample_that_is_no_archive_of_arrays_is_named",
+        "data/synthetic_sets/test_files.py::test_a_pickled_object_in_a_sample_is_not_run",
     ],
     57: [
         "experiments/engine/test_hostile_settings.py::test_a_file_that_is_no_plain_yaml_is_named",
