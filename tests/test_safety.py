@@ -18,6 +18,7 @@ ANYWHERE = {
     *("yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "yaml.Loader"),
     *("shutil.unpack_archive", "pd.read_pickle", "tf.saved_model.load", "np.fromregex"),
 }
+SHORT = {"numpy": "np", "pandas": "pd", "tensorflow": "tf"}
 ENDINGS = {"load_model", "model_from_json", "model_from_config", "enable_unsafe_deserialization"}
 
 
@@ -44,28 +45,45 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def aliases(tree: ast.AST) -> dict[str, str]:
+    """What names of a text stand for that imports give it."""
+    found = {}
+    for node in ast.walk(tree):
+        module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            if alias.asname or module:
+                found[alias.asname or alias.name] = f"{module}{alias.name}"
+    return found
+
+
+def in_full(name: str, known: dict[str, str]) -> str:
+    """`np.load` of get, if `known` has it as numpy.load."""
+    first, dot, rest = name.partition(".")
+    first, second, others = f"{known.get(first, first)}{dot}{rest}".partition(".")
+    return f"{SHORT.get(first, first)}{second}{others}"
+
+
 def forbidden(name: str) -> bool:
-    return name in ANYWHERE or name.rpartition(".")[2] in ENDINGS
+    return in_full(name, {}) in ANYWHERE or name.rpartition(".")[2] in ENDINGS
 
 
 def unsafe(text: str) -> list[str]:
     """Everything in a source text that could run, unpack or build what a file says."""
     tree = ast.parse(text)
+    known = aliases(tree)
     found = [
         name
         for name in imports(tree)
         if (name.split(".")[0] in MODULES and name not in HARMLESS) or forbidden(name)
     ]
     for node in ast.walk(tree):
-        name = dotted(node)
-        if forbidden(name):
+        name = in_full(dotted(node), known)
+        if forbidden(name) or name in BUILTINS:
             found.append(name)
         if not isinstance(node, ast.Call):
             continue
-        name = dotted(node.func)
-        if name in BUILTINS:
-            found.append(name)
-        if name in ("np.load", "numpy.load") and keywords(node).get("allow_pickle") is not False:
+        name = in_full(dotted(node.func), known)
+        if name == "np.load" and keywords(node).get("allow_pickle") is not False:
             found.append(f"{name} without allow_pickle=False")
         if keywords(node).get("shell") not in (None, False):
             found.append(f"{name} with shell")
@@ -100,6 +118,10 @@ def test_no_source_runs_what_it_reads():
         *("np.load(path)", "np.load(path, allow_pickle=True)", "np.load(path, None, wanted)"),
         *("np.save(path, array, allow_pickle=True)", "pd.read_pickle(path)"),
         *("tf.keras.models.load_model(path)", "from keras.models import load_model"),
+        "from keras.models import load_model as read",
+        *("import numpy as n\nn.load(path)", "from numpy import load as get\nget(path)"),
+        *("import pandas\npandas.read_pickle(path)", "from tensorflow.saved_model import load"),
+        *("import keras as k\nk.models.load_model(path)", "read = eval\nread(text)"),
         *("shutil.unpack_archive(path)", "tf.saved_model.load(path)", "__import__(name)"),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data import integrity
 from data.integrity import MAX_VOXELS, SURPLUS, check_bytes
 from data.volumes import read_volume, write_volume
 from utils.errors import UserError
@@ -161,6 +162,24 @@ def test_a_file_that_expands_far_beyond_its_header_is_refused(tmp_path, suffix):
         path.write_bytes(gzip.compress(gzip.decompress(written(path).read_bytes()) + bomb))
     with pytest.raises(UserError, match="promises [0-9]+ bytes and it holds many more"):
         check_bytes(path)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz"])
+def test_reading_stops_soon_beyond_what_the_header_promises(tmp_path, suffix, monkeypatch):
+    path, read = tmp_path / f"a{suffix}", []
+    bomb = bytes(40 * SURPLUS)
+    if suffix == ".mha":
+        compressed(path, zlib.compress(ARRAY.tobytes() + bomb))
+    else:
+        path.write_bytes(gzip.compress(gzip.decompress(written(path).read_bytes()) + bomb))
+    compare = integrity._compare
+    monkeypatch.setattr(
+        integrity, "_compare", lambda path, *sizes: read.append(sizes) or compare(path, *sizes)
+    )
+    with pytest.raises(UserError, match="holds many more"):
+        check_bytes(path)
+    ((promised, found),) = read
+    assert found <= promised + 2 * SURPLUS
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nii"])

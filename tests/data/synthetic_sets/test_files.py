@@ -154,6 +154,24 @@ def _single(path: Path) -> None:
         np.save(file, np.zeros(3))
 
 
+class _Touching:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickled_object_in_a_sample_is_not_run(tmp_path, whole):
+    path, canary = array_path(tmp_path / "whole", 1), tmp_path / "canary"
+    np.savez(path, images=np.array([_Touching(canary)], dtype=object))
+    with pytest.raises(UserError, match=f"{path} is damaged"):
+        list(read_synthetic_set(tmp_path / "whole"))
+    assert not canary.exists()
+
+
 @pytest.mark.parametrize("spoil", [_hollow, _cut, _flip, _single, Path.unlink])
 def test_a_sample_that_is_no_archive_of_arrays_is_named(tmp_path, whole, spoil):
     """A pickled object above all, which could run code."""
