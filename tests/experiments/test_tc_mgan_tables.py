@@ -283,7 +283,7 @@ def test_bad_cases_are_left_out_of_every_variant(tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:-100])
     words = [f"--data={data}", f"--out={tmp_path / 'out'}", f"--cache={tmp_path / 'cache'}"]
     words += ["--preset=tiny", "--slicing.min_brain_pixels=0", "--slicing.slices=[1,5]"]
-    words += ["--slicing.rows=[0,32]", "--slicing.columns=[0,32]"]
+    words += ["--slicing.rows=[0,32]", "--slicing.columns=[0,32]", "--slicing.frame=[6,34,32]"]
     with pytest.raises(UserError, match="1 of the 4 cases in .* cannot be trained on"):
         opened(*words)
     assert not (tmp_path / "out").exists()

@@ -246,7 +246,7 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
     def build(config=TINY, seed=0):
         found = sample.exists()
         request = Request(tmp_path, replace(config, seed=seed))
-        with pytest.raises(FileNotFoundError):  # there is no manifest
+        with pytest.raises(UserError, match="no manifest.json"):
             dataset.build_dataset(Run(TRAIN_BRATS, request, tf.distribute.get_strategy()))
         return found and "drawn anew" not in capsys.readouterr().out
 

@@ -46,6 +46,7 @@ def test_the_decoder_hands_out_maps_masks_and_scores():
 def test_counts_of_the_set_become_metrics(run, tmp_path, monkeypatch):
     def draw(run, directory, config):
         counts = {"rejected": {"no organ": 3}, "accepted_after_retries": 2}
+        counts.update(samples=1, selected=0)
         write_json(directory / "manifest.json", counts)
 
     monkeypatch.setattr(dataset, "draw_set", draw)
