@@ -52,7 +52,8 @@ from experiments.benchmarking.stages import (
     with_batches,
 )
 from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
-from experiments.engine.cli import PRECISIONS, default_cache
+from experiments.engine.cli import default_cache
+from experiments.engine.resuming import PRECISIONS
 from utils.config import Parser
 from utils.errors import UserError
 from utils.reporting.tables import markdown_table

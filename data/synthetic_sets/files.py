@@ -249,8 +249,14 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
 
     Raises UserError if the set is not complete or a sample is damaged.
     """
+    size = None
     for number in range(finished_manifest(directory)["samples"]):
-        yield read_sample(array_path(directory, number))
+        sample = read_sample(array_path(directory, number))
+        size = size or sample["images"].shape
+        if sample["images"].shape != size:
+            found = sample["images"].shape
+            raise damaged(array_path(directory, number), f"it is {found}, the others are {size}")
+        yield sample
 
 
 def read_sample(path: Path) -> dict[str, np.ndarray]:

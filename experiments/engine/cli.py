@@ -22,7 +22,7 @@ from experiments.engine.experiment import Experiment
 from experiments.engine.performing import perform
 from experiments.engine.recording import recorded, starting
 from experiments.engine.request import Request
-from experiments.engine.resuming import check_changes, saved_run
+from experiments.engine.resuming import PRECISIONS, check_changes, saved_run
 from experiments.engine.run import Run
 from utils.config import (
     Parser,
@@ -41,7 +41,6 @@ from utils.runs.exits import ending
 from utils.runs.files import naming_full_disk
 from utils.training.distribute import cpu_note, is_chief, make_strategy
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 RARE = {"debug", "allow_config_change"}  # left to --help-all
 
 

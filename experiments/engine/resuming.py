@@ -13,6 +13,15 @@ from utils.runs.files import read_json
 # Fields, or groups of them, that decide which slices of which patients a run is made of.
 DATA_FIELDS = {"slicing", "phantom_subjects", "test_fraction"}
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+LATER = ("run", "fingerprint", "skip_bad", "earlier")  # what config.json gets later, if at all
+TEXT, NONE = (str, type(None)), type(None)
+KINDS = {
+    **{"preset": str, "precision": str, "config": dict},
+    **{"data": TEXT, "run": TEXT, "fingerprint": TEXT},
+    **{"skip_bad": (bool, NONE), "earlier": (list, NONE)},
+}
+
 
 def saved_run(out: Optional[Path], needs: str) -> dict:
     """Returns what a run directory's config.json says of its start; UserError if it has none.
@@ -22,10 +31,15 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
     if out is None or not (out / "config.json").exists():
         raise UserError(f"{needs} a run directory; {out} holds no config.json")
     try:
-        saved = read_json(out / "config.json")
+        saved = read_json(out / "config.json", dict)
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
-        later = ("run", "fingerprint", "skip_bad", "earlier")
-        return {**start, **{name: saved.get(name) for name in later}}
+        start.update({name: saved.get(name) for name in LATER})
+        for name, kinds in KINDS.items():
+            if not isinstance(start[name], kinds):
+                raise TypeError(f"{name} is {start[name]!r}")
+        if start["precision"] not in PRECISIONS:
+            raise ValueError(f"precision is {start['precision']!r}")
+        return start
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"

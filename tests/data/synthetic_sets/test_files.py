@@ -194,6 +194,9 @@ def _with(**values):
     return change
 
 
+SIZES = {**dict.fromkeys(("label", "structure", "outside"), (3, 2)), "images": (3, 2, 4)}
+
+
 def _sample(**arrays):
     return lambda folder: np.savez(array_path(folder, 1), **arrays)
 
@@ -211,6 +214,7 @@ def _sample(**arrays):
         (_without_column, "samples.csv"),
         (_sample(images=np.zeros((8, 8, 4), np.float32)), "synthetic_000001.npz"),
         (_sample(**{name: np.zeros((8, 8, 4), np.float32) for name in ARRAYS}), "000001.npz"),
+        (_sample(**{name: np.zeros(SIZES[name], kind) for name, kind in ARRAYS.items()}), "01.npz"),
     ],
 )
 def test_a_damaged_set_is_named_by_its_file(tmp_path, spoil, name):

@@ -17,6 +17,7 @@ from experiments.engine.cli import main, parse
 from experiments.engine.experiment import Experiment
 from experiments.engine.recording import command, record_start
 from experiments.engine.request import Request
+from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from experiments.systems.structure_gan import dataset
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
@@ -258,3 +259,25 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
     assert not build(stricter, seed=1)
     monkeypatch.setattr(Run, "weights_hash", lambda run, stage: "7")
     assert not build(stricter, seed=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"preset": 7},
+        {"data": [1]},
+        {"precision": 3},
+        {"precision": "float8"},
+        {"config": 3},
+        {"earlier": 3},
+        {"skip_bad": "x"},
+        {"run": 1},
+    ],
+)
+def test_a_config_of_other_types_is_refused_in_a_sentence(tmp_path, change):
+    start = {"preset": "tiny", "data": None, "precision": "float32", "config": {}}
+    write_json(tmp_path / "config.json", start)
+    assert saved_run(tmp_path, "--run needs")["preset"] == "tiny"
+    write_json(tmp_path / "config.json", {**start, **change})
+    with pytest.raises(UserError, match="config.json does not describe a run .*; start a new"):
+        saved_run(tmp_path, "--run needs")
