@@ -28,6 +28,8 @@ setup(
         "pandas>=1.5.3",
         "matplotlib>=3.7",
         "nilearn>=0.10",
+        # Reads NIfTI; nilearn brings it, and this is the oldest release that was tested.
+        "nibabel>=5.3.3",
         "tqdm>=4.64",
         "jsonargparse[signatures]>=4.27,<5",
         "PyYAML>=6.0.1",

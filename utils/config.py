@@ -243,7 +243,8 @@ def from_dict(kind: type, values: Mapping[str, Any], group: str = "") -> Any:
         if names:
             raise UserError(
                 f"{problem} configuration field {', '.join(sorted(names))} of {kind.__name__}; "
-                f"expected {', '.join(types)}"
+                f"expected {', '.join(types)}; a run of another version has to be made anew, or "
+                "goes on with the commit in its environment.json"
             )
     arguments = {}
     for name, value in values.items():
