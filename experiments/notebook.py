@@ -76,7 +76,7 @@ def open_translator(path: Union[str, Path]) -> Translator:
 
 
 class SynthesisRun:
-    """A trained main system.
+    """A finished run of the main system.
 
     Attributes:
         run: the run behind it.

@@ -44,7 +44,7 @@ class Memory(NamedTuple):
 
 
 def print_plan(experiment: Experiment, request: Request, replicas: int) -> None:
-    """Prints configuration, stages, and of trainings the networks, length and memory.
+    """Prints configuration and stages, and each training's networks, length and memory.
 
     Args:
         experiment: the script.

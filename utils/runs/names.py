@@ -7,7 +7,7 @@ _MARKUP = frozenset("<>&\"'`*[]|\\$~#{}")
 
 
 def printable(text: str, kept: str = "") -> str:
-    """Returns a text in which U+FFFD stands for what a terminal would obey, but not for `kept`."""
+    """Returns a text with control characters replaced by U+FFFD, except those in `kept`."""
     return "".join(x if x.isprintable() or x in kept else "\ufffd" for x in text)
 
 

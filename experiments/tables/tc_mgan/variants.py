@@ -33,7 +33,7 @@ def variant_configs(training: TranslationConfig) -> Mapping[str, TranslationConf
 
 
 def check_variant(option: str, training: TranslationConfig) -> None:
-    """Raises UserError if `option` chose a variant, which a table of all four would not heed."""
+    """Raises UserError if `option` chose a variant, which a table of all four ignores."""
     if training.gan.variant != TCMGANConfig().variant:
         raise UserError(
             f"--{option} is {training.gan.variant}, but this table has a row for every variant; "
