@@ -67,7 +67,7 @@ class Checkpoints:
         return self._previous
 
     def _lacks_scale(self, checkpoint: str) -> bool:
-        """Returns whether the system lacks nothing of a checkpoint but mixed_float16's loss scale."""
+        """Returns whether a checkpoint has nothing more than the system but a loss scale."""
         scaling = tf.keras.mixed_precision.LossScaleOptimizer
         if any(isinstance(optimizer, scaling) for optimizer in self.state.optimizers.values()):
             return False
