@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, Discriminator
 from models.networks.unet import UNet, UNetSpec, build_unet
 from utils.errors import FINITE, POSITIVE, between, one_of
 
-Activation = Literal["capped_relu", "leaky_relu"]
+ACTIVATIONS = ("capped_relu", "leaky_relu")
 WIDTH = between(1, 4096)  # channels
 
 UNET_RULES = {
     "width": WIDTH,
     "initializer": one_of(KERNEL_INITIALIZERS),
-    "activation": one_of(get_args(Activation)),
+    "activation": one_of(ACTIVATIONS),
     "learning_rate": POSITIVE,
 }
 UNET_GAN_RULES = {
@@ -34,7 +34,7 @@ class UNetConfig:
 
     width: int = 64
     initializer: str = "mean_filter"
-    activation: Activation = "capped_relu"
+    activation: str = "capped_relu"
     output_norm: bool = True
     learning_rate: float = 1e-5
 

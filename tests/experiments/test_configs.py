@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
+from typing import get_type_hints
 
 import pytest
 
@@ -8,7 +9,7 @@ from data.brats.slices import output_size
 from experiments.configs.brats import DEMO, PRESETS, THESIS, TINY, BratsConfig, Schedules
 from experiments.configs.table3 import Table3Config
 from experiments.configs.tc_mgan import Table2Config
-from utils.config import Parser, add_config, from_dict, from_namespace, to_yaml
+from utils.config import Parser, add_config, field_types, from_dict, from_namespace, to_yaml
 from utils.errors import UserError
 from utils.training.trainer import Schedule
 
@@ -96,3 +97,16 @@ def test_a_refused_value_is_told_by_its_whole_option(config, option, value):
     group[name] = value
     with pytest.raises(UserError, match=f"^--{option} "):
         from_dict(type(config), values)
+
+
+def parts(kind: type) -> list[type]:
+    """A configuration's class and those of its groups."""
+    groups = [part for part in field_types(kind).values() if is_dataclass(part)]
+    return [kind, *(part for group in groups for part in parts(group))]
+
+
+@pytest.mark.parametrize("kind", [BratsConfig, Table3Config, Table2Config])
+def test_inherited_fields_have_types_that_the_subclass_knows(kind):
+    """The oldest jsonargparse looks names up in the module of the subclass alone."""
+    for part in parts(kind):
+        assert set(get_type_hints(part.__init__)) > set(field_types(part))
