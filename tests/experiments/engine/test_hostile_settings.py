@@ -65,7 +65,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path, capsys):
         ("sede: 3", "unknown option --sede; did you mean --seed?"),
         ("structure:\n  widht: 3", "--structure.widht; did you mean --structure.width?"),
         ("strcture:\n  width: 3", "--strcture.width; did you mean --structure.width?"),
-        ("structure:\n  class_path: os.system", "unknown option --structure.class_path"),
+        ("structure:\n  class_path: os.system", "class_path"),
         ("seed: hello", "--seed is 'hello'; give a whole number"),
         ("seed: {a: 1}", "seed"),
     ],
