@@ -34,7 +34,7 @@ class Augmentation:
         check_fields(self, "--augmentation.", rotation=NOT_NEGATIVE, zoom=share, shift=share)
 
 
-UNMOVED = Augmentation()
+NO_AUGMENTATION = Augmentation()
 
 
 def augmented(

@@ -14,7 +14,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from data.augmentation import UNMOVED, Augmentation, augmented
+from data.augmentation import NO_AUGMENTATION, Augmentation, augmented
 from data.shards import PreparedSlices, parse_record
 from data.structure_maps.cutting import MapConfig, cut_maps
 from data.structure_maps.labels import augment_label, choose_fitting_label
@@ -52,7 +52,7 @@ def training_batches(
     *,
     batch_size: int,
     first_step: int = 0,
-    augmentation: Augmentation = UNMOVED,
+    augmentation: Augmentation = NO_AUGMENTATION,
     repeats: Optional[Mapping[str, int]] = None,
     unpaired: bool = False,
     random_maps: Optional[RandomMaps] = None,
@@ -85,7 +85,7 @@ def training_batches(
     dataset, subject_ids = prepared.dataset, list(subject_ids)
     if maps is not None:
         maps.check(dataset)
-    if augmentation != UNMOVED:
+    if augmentation != NO_AUGMENTATION:
         dataset.check_slices("Slices are moved")
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
     for name, times in (repeats or {}).items():

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 
-from data.augmentation import UNMOVED, Augmentation
+from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
 from data.structure_maps.cutting import MapConfig
@@ -87,7 +87,7 @@ class BratsConfig:
     seed: int = 0
     phantom_subjects: int = 20
     test_fraction: float = 0.1
-    augmentation: Augmentation = UNMOVED
+    augmentation: Augmentation = NO_AUGMENTATION
     pretrain: bool = False
     random_maps: int = 2000
     slicing: SliceConfig = field(default_factory=SliceConfig)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields, replace
 
-from data.augmentation import UNMOVED, Augmentation
+from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.slices import SLICE_MAXIMUM, SliceConfig, output_size
 from experiments.configs.schedules import short_schedule
 from models.tc_mgan.config import EVALUATION, VARIANTS, SegmenterConfig, TCMGANConfig, Variant
@@ -56,7 +56,7 @@ class TranslationConfig:
         min_brain_pixels=2000,
         scaling=SLICE_MAXIMUM,
     )
-    augmentation: Augmentation = UNMOVED
+    augmentation: Augmentation = NO_AUGMENTATION
     enhancing_repeats: int = 0
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     gan: TCMGANConfig = field(default_factory=TCMGANConfig)

@@ -46,6 +46,19 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
         ) from error
 
 
+def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:
+    """Returns the configuration of the run that `--run` names, and what else `saved_run` tells.
+
+    Raises UserError for a folder without a run, or with one of another script than `script`, whose
+    configurations are of `kind`.
+    """
+    saved = saved_run(path, "--run needs")
+    try:
+        return from_dict(kind, saved["config"]), saved
+    except UserError as error:
+        raise UserError(f"--run {path} is no run of {script}: {error}") from error
+
+
 def check_changes(
     options: Any, saved: Mapping[str, Any], config: Any, reads_run: bool
 ) -> tuple[str, ...]:

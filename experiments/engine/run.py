@@ -20,9 +20,8 @@ from data.shards import PreparedSlices
 from data.splits import Split, split_subjects
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
-from experiments.engine.resuming import saved_run
+from experiments.engine.resuming import run_config
 from models.system import GANSystem
-from utils.config import from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
@@ -260,16 +259,12 @@ class Run(RunDirectory):
 
         Raises UserError if the folder holds no such run, or one that has not finished them.
         """
-        saved = saved_run(path, "--run needs")
+        config, saved = run_config(path, experiment.config_type, experiment.script)
         data = data or (Path(saved["data"]) if saved["data"] else None)
         if data is not None and not data.is_dir():
             raise UserError(
                 f"The run {path} was made with {data}, which is gone; name it with --data"
             )
-        try:
-            config = from_dict(experiment.config_type, saved["config"])
-        except UserError as error:
-            raise UserError(f"--run {path} is no run of {experiment.script}: {error}") from error
         request = Request(path, config, saved["preset"], data, cache=cache)
         run = cls(experiment, request, strategy, writes=False)
         experiment.check(request, strategy)

@@ -6,6 +6,7 @@ ledger are made from there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -110,13 +111,14 @@ class Table:
             rows: keys of the rows; default: all.
             file: from a row's key to its file's name; rows of one name have the same figures.
         """
+
+        def finite(row: str) -> dict[str, float]:
+            figures = {key: float(value) for key, value in measure(row).items()}
+            return {key: value for key, value in figures.items() if np.isfinite(value)}
+
         for row in [row.key for row in self.rows] if rows is None else rows:
-
-            def finite(row: str = row) -> dict[str, float]:
-                figures = {key: float(value) for key, value in measure(row).items()}
-                return {key: value for key, value in figures.items() if np.isfinite(value)}
-
-            found = kept(run.path / "rows" / f"{file(row)}.json", finite, settings)
+            path = run.path / "rows" / f"{file(row)}.json"
+            found = kept(path, functools.partial(finite, row), settings)
             place = f"{self.key}/{row}/"
             run.update_metrics({f"{place}{key}": v for key, v in found.items()}, place)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.augmentation import UNMOVED, Augmentation
+from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.structure_maps.cutting import MapConfig
 from experiments.configs.schedules import short_schedule
 from experiments.engine.cli import main
@@ -55,7 +55,7 @@ class PhotographConfig:
     seed: int = 0
     phantom_subjects: int = 4
     test_fraction: float = 0.5
-    augmentation: Augmentation = UNMOVED
+    augmentation: Augmentation = NO_AUGMENTATION
     slicing: Window = Window(side=32)
     maps: MapConfig = MapConfig()
     structure: StructureConfig = StructureConfig(

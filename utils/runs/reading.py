@@ -34,13 +34,5 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        KeyError,
-        EOFError,
-        BadZipFile,
-    ) as error:
+    except UNREADABLE as error:
         raise damaged(path, error) from error

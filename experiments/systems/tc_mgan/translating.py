@@ -17,11 +17,10 @@ from data.brats.translation import predicted_volume, source_slices
 from data.grids import StoredGrid, check_spacing
 from data.volumes import read_volume_and_grid
 from experiments.configs.tc_mgan import TranslationConfig
-from experiments.engine.resuming import saved_run
+from experiments.engine.resuming import run_config
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
-from utils.config import from_dict
 from utils.errors import UserError
 from utils.runs.names import printable
 from utils.runs.run_directory import RunDirectory
@@ -104,11 +103,7 @@ class Translator:
 
 
 def _finished_config(path: Path) -> TranslationConfig:
-    saved = saved_run(path, "--run needs")
-    try:
-        config = from_dict(TranslationConfig, saved["config"])
-    except UserError as error:
-        raise UserError(f"--run {path} is no run of {TRAIN_TC_MGAN.script}: {error}") from error
+    config, _ = run_config(path, TranslationConfig, TRAIN_TC_MGAN.script)
     if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
         raise UserError(
             f"The run {path} is not finished; continue it with python {TRAIN_TC_MGAN.script} "
