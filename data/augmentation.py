@@ -1,4 +1,4 @@
-"""Random motions of training slices: images and label move together."""
+"""Random geometric augmentation of training slices, the same for images and label."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from utils.seeding import fold_in
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random geometric augmentation of training slices, drawn anew in every pass; 0 = off.
+    """Random geometric augmentation of training slices, drawn again in every epoch.
+
+    0 or False = off.
 
     Args:
-        mirror: swap left and right in half of the slices.
-        rotation: largest angle to either side, degrees.
-        zoom: largest change of size to either side, share of the size.
-        shift: largest way in each direction, share of height and width.
+        mirror: flip left-right with probability 0.5.
+        rotation: maximum angle r, degrees, 0 or more; the angle is uniform in [-r,r].
+        zoom: maximum z, 0 or more and below 1; the scale factor is uniform in [1-z,1+z].
+        shift: maximum translation s as a fraction of height and width, 0 or more and below 1;
+            uniform in [-s,s] for each axis.
     """
 
     mirror: bool = False
@@ -40,9 +43,10 @@ NO_AUGMENTATION = Augmentation()
 def augmented(
     images: tf.Tensor, label: Optional[tf.Tensor], seed: tf.Tensor, how: Augmentation
 ) -> list[tf.Tensor]:
-    """Returns images [H,W,M] and, if any, label [H,W,1], transformed alike; what enters is 0.
+    """Returns images [H,W,M] and, if there is one, label [H,W,1], after the same transformation.
 
-    `seed` [2] int32 decides about all motions. Images are interpolated, labels are not.
+    Pixels that enter from outside are 0. `seed` [2] int32 determines the transformation. Images are
+    interpolated linearly, labels take the nearest pixel.
     """
     arrays = [images] if label is None else [images, label]
     if how.mirror:

@@ -31,11 +31,11 @@ MAPS = ("structure", "outside")
 
 
 class Case(Protocol):
-    """What a folder holds of one case, complete or not.
+    """The files of one case in a folder, complete or not.
 
     Attributes:
-        id: its name, of which there is one in a folder.
-        paths: all its files, in a fixed order.
+        id: name of the case, unique in the folder.
+        paths: all files of the case, in a fixed order.
     """
 
     id: str
@@ -63,8 +63,8 @@ class CaseSlices(NamedTuple):
     Attributes:
         images: float32 [N,(D,)H,W,M] in [0,1].
         label: uint8 [N,(D,)H,W], numbers of classes; None for a data set without label.
-        index: int64 [N], of each slice in its volume.
-        place: of the volume.
+        index: int64 [N], index of each slice in its volume.
+        place: position of the volume.
         skipped: how many slices were left out as empty.
     """
 
@@ -87,18 +87,20 @@ class DataSet:
         classes: names of the label's classes, background first; () = there is no label.
         regions: unions of classes that are scored together, by name.
         map_constants: key of `data.structure_maps.extraction.DATASETS`, how its maps are cut.
-        patient_of: from a case's id to the name that all cases of one patient share.
-        find: the cases below a folder, under a configuration.
-        phantom: from cache folder, number of cases and seed to the folder of a built-in stand-in,
-            which is made where it is missing.
-        phantom_note: what that stand-in is, in words for reports.
-        settle: the configuration with what the cases decide filled in; settling twice changes
-            nothing. UserError if the cases contradict it or each other.
-        prepare: the slices of a case under a settled configuration.
-        size: (H, W) or (D, H, W) of the prepared slices, pixels.
-        most_slices: the number of slices that a case has at most.
-        verify: from cases, configuration and cache folder, with the options `again` and `progress`,
-            to a `Verdict` of each, as `data.brats.verification.verify_cases`.
+        patient_of: function from a case's id to its patient's name, the same for all cases of one
+            patient.
+        find: function from (folder, configuration) to the cases in the folder.
+        phantom: function from (cache folder, number of cases, seed) to the folder of a built-in
+            stand-in for data, which it makes if it is missing.
+        phantom_note: description of this stand-in for reports.
+        settle: function from (cases, configuration) to the configuration in which the values that
+            the cases decide are filled in; settling twice changes nothing. UserError if the cases
+            contradict it or each other.
+        prepare: function from (case, settled configuration) to the slices of the case.
+        size: function from the configuration to (H, W) or (D, H, W) of the prepared slices, pixels.
+        most_slices: function from the configuration to the largest number of slices of a case.
+        verify: function from (cases, configuration, cache folder), with the options `again` and
+            `progress`, to a `Verdict` of each case, like `data.brats.verification.verify_cases`.
         rank: 2 for slices, 3 for volumes.
         verify_script: path of the script that prints what `verify` finds; "" = there is none.
     """
@@ -144,7 +146,7 @@ class DataSet:
             )
 
     def check_slices(self, what: str) -> None:
-        """Raises UserError for volumes; `what` begins the sentence, such as "Maps are cut"."""
+        """Raises UserError for volumes; `what` begins the message, such as "Maps are cut"."""
         if self.rank != 2:
             raise UserError(
                 f"{what} in two dimensions only, but the data set {self.name} has volumes; leave "
@@ -198,7 +200,7 @@ def check_batch(
 
     Args:
         batch: arrays by key; those beyond the required ones are checked as well.
-        dataset: what the batch is of.
+        dataset: the data set that the batch comes from; it defines channels and classes.
         required: keys that must be there; None = `dataset.keys` and the maps.
     """
     contents = _contents(dataset)

@@ -1,4 +1,4 @@
-"""Random moves of a slice's channels together, and the draws behind them.
+"""Random geometric operations on all channels of a slice together, and their random draws.
 
 Every operation reads the nearest pixel, so that labels keep their values and channels stay
 registered to the pixel. All randomness is stateless: the result is a function of the stack and the

@@ -38,8 +38,8 @@ _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, Header
 def check_bytes(path: Path, kept: Optional[list[bytes]] = None) -> None:
     """Decodes a `.mha`, `.nii` or `.nii.gz` and compares it with what its header declares.
 
-    Checksums are verified; nothing larger than a chunk is held, but for what is added to `kept`,
-    the decoded content of a `.nii.gz` in pieces. Other suffixes pass unseen.
+    Checksums are verified. At most one chunk is in memory, except for the decoded content of a
+    `.nii.gz`, which is added to `kept` in pieces. Files with other suffixes are not checked.
 
     Raises:
         UserError: an unreadable header, more voxels than `MAX_VOXELS` or than the file can hold,

@@ -40,8 +40,8 @@ def read_nifti(path: Path, channel: Optional[int] = None) -> tuple[np.ndarray, S
         Values [D,H,W], scaled as the header says, and their grid, both in the file's order of axes.
 
     Raises:
-        UserError: a damaged file, other dimensions, voxels that are not real numbers, no position,
-            two different ones, or axes that are not perpendicular.
+        UserError: the file is damaged, has other dimensions, voxels that are not real numbers, no
+            position or two different ones, or axes that are not perpendicular.
     """
     status = path.stat()
     content = _decoded(path, (status.st_size, status.st_mtime_ns, status.st_ctime_ns))

@@ -21,8 +21,8 @@ from utils.runs.files import read_json, write_json
 from utils.runs.names import plain_name, printable
 from utils.runs.run_directory import RunDirectory
 
-NAMED = 3  # bad cases that the refusal names
-NOTES = 8  # on good cases that are printed
+NAMED = 3  # number of bad cases that the error names
+NOTES = 8  # number of notes on good cases that are printed
 
 Problems = Mapping[str, Sequence[str]]  # by case id, in sentences
 
@@ -32,12 +32,12 @@ class Source:
     """Where the cases of a run come from.
 
     Attributes:
-        dataset: what they are.
+        dataset: the data set that they belong to.
         slicing: how their slices are cut.
-        folder: the user's, or None for the phantom.
-        cache: of phantom, verdicts and prepared slices.
-        phantom_subjects: size of the phantom.
-        seed: of the phantom.
+        folder: the user's data folder, or None for the phantom.
+        cache: folder of phantom, verdicts and prepared slices.
+        phantom_subjects: number of subjects of the phantom.
+        seed: random seed of the phantom.
     """
 
     dataset: DataSet
@@ -57,8 +57,8 @@ def open_slices(
     """Finds the data (or makes the phantom), splits its patients and prepares its slices.
 
     The split is written to splits.json once and read from there on resume. Bad splits are refused
-    before volumes are checked and slices prepared, which may take an hour. Of the user's data every
-    case takes part that the run's skipped_cases.json does not name.
+    before volumes are checked and slices prepared, which may take an hour. All of the user's cases
+    are used except those that the run's skipped_cases.json names.
 
     Args:
         run: the run directory.
@@ -92,8 +92,8 @@ def open_slices(
 def _check_lesions(prepared: PreparedSlices, split: Split, source: Source, tell: bool) -> list[str]:
     """Returns a note for each part of the split without any lesion, and may print the counts.
 
-    Raises UserError if networks would learn from none: they would fail after hours, or learn that
-    there are none.
+    Raises UserError if the training slices have no lesion: the networks would fail after hours, or
+    learn that there are no lesions.
     """
     if not prepared.dataset.has_label:
         return []
@@ -125,7 +125,7 @@ def _find(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, 
 def read_skipped(run: RunDirectory) -> dict[str, list[str]]:
     """Returns the problems of the cases that a run leaves out, by case id.
 
-    Raises UserError for a skipped_cases.json that says something else.
+    Raises UserError if skipped_cases.json does not give a list of problems for each case.
     """
     if not run.skipped_cases.exists():
         return {}
@@ -142,10 +142,10 @@ def read_skipped(run: RunDirectory) -> dict[str, list[str]]:
 
 
 def skip_bad_cases(run: RunDirectory, source: Source) -> None:
-    """Writes the bad cases of a data folder to the run's skipped_cases.json, which permits them.
+    """Writes the bad cases of a data folder to skipped_cases.json, so that the run leaves them out.
 
-    Cases that the file names already are not checked again. Raises UserError for a folder without
-    any good case.
+    Cases that the file names already are not checked again. Raises UserError if the folder has no
+    good case.
     """
     cases, skipped = cases_in_use(run, source)
     bad = _bad_cases(cases, source)
@@ -162,7 +162,7 @@ def skip_bad_cases(run: RunDirectory, source: Source) -> None:
 def cases_in_use(run: RunDirectory, source: Source) -> tuple[list[Case], dict[str, list[str]]]:
     """Returns the user's cases that a run does not leave out, and why it leaves out others.
 
-    Raises UserError for a folder without cases.
+    Raises UserError if the folder has no cases.
     """
     skipped = read_skipped(run)
     cases = source.dataset.find(source.folder, source.slicing)
@@ -172,7 +172,7 @@ def cases_in_use(run: RunDirectory, source: Source) -> tuple[list[Case], dict[st
 def check_cases(cases: Sequence[Case], source: Source) -> None:
     """Raises UserError if one of the user's cases does not pass `DataSet.verify`.
 
-    Where all their slices are prepared, they have passed before.
+    Cases whose slices are all prepared have passed before and are not checked again.
     """
     bad = _bad_cases(cases, source)
     if bad:

@@ -1,7 +1,7 @@
 """The one `tf.data` pipeline: from prepared slices to batches that are a function of (seed, step).
 
-Every pass over the training slices has its own seeded order, so a resumed run continues where it
-stopped by skipping records. Each example carries its own `seed` for all random draws made with it.
+Every epoch has its own seeded order; a resumed run skips the records that it has already read, and
+so continues where it stopped. Each example carries its own `seed` for all its random draws.
 """
 
 from __future__ import annotations
@@ -69,24 +69,24 @@ def training_batches(
         prepared: the cached slices.
         subject_ids: the subjects to use.
         maps: how structure maps are cut; None leaves `structure` and `outside` out of the batch.
-        seed: of order and randomness.
+        seed: random seed of the order and of all random draws.
         batch_size: examples per step over all replicas.
-        first_step: where to start.
-        augmentation: of images and label, before maps are cut.
-        repeats: how many more times each pass shows the slices with a class, by its name.
+        first_step: number of the first step.
+        augmentation: augmentation of images and label, before maps are cut.
+        repeats: by name of a class, how many additional times each epoch shows its slices.
         unpaired: add independently shuffled channels.
         random_maps: add generated maps with fitting labels.
         shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
             per-replica batches, in replica order.
 
     Raises:
-        UserError: maps, motions, classes or random labels that the data set cannot have.
+        UserError: the data set does not allow these maps, augmentation, classes or random labels.
     """
     dataset, subject_ids = prepared.dataset, list(subject_ids)
     if maps is not None:
         maps.check(dataset)
     if augmentation != NO_AUGMENTATION:
-        dataset.check_slices("Slices are moved")
+        dataset.check_slices("Slices are augmented")
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
     for name, times in (repeats or {}).items():
         files += times * class_files(prepared, subject_ids, name) if times else []
@@ -129,7 +129,7 @@ def dealt_batches(
     batch_size: int,
     shard: tuple[int, int, int],
 ) -> tf.data.Dataset:
-    """Returns endless streams, zipped, decoded and batched, or one pipeline's share of that.
+    """Returns endless streams, zipped, decoded and batched, or one pipeline's part of them.
 
     Args:
         streams: data sets by name, the first element of each belonging to example `first`.
@@ -196,12 +196,12 @@ def class_files(
 
 
 def shuffled_records(files: Sequence[RecordFile], seed: int, first: int) -> tf.data.Dataset:
-    """Returns pairs (serialized slice, tag), pass after pass in a new seeded order.
+    """Returns pairs (serialized slice, tag), each epoch in a new seeded order.
 
     Args:
         files: with at least one record that takes part.
         seed: of the orders.
-        first: number of records to skip; whole passes are skipped without reading.
+        first: number of records to skip; whole epochs are skipped without reading.
     """
     per_pass = sum(int(file.keep.sum()) for file in files)
     first_pass, offset = divmod(first, per_pass)

@@ -34,12 +34,12 @@ class PreparedSlices:
     """A complete cache directory.
 
     Attributes:
-        dataset: what it holds slices of.
-        directory: its path.
-        subject_ids: the cases; the tuples below share their order.
-        files: the records of each.
-        slices_per_subject: their number.
-        lesions_per_subject: the number of those with a label other than background.
+        dataset: the data set of the slices.
+        directory: path of the cache directory.
+        subject_ids: ids of the cases; the tuples below have the same order.
+        files: file with the records of each case.
+        slices_per_subject: number of slices of each case.
+        lesions_per_subject: number of each case's slices with a label other than background.
         places: where each case's volumes lie.
         size: (H, W) of a slice in pixels, (D, H, W) of a volume.
     """
@@ -96,16 +96,16 @@ def prepare_shards(
     folder `.<hex>-slices-...` that nothing reads and that may be deleted.
 
     Args:
-        dataset: what the cases are of.
+        dataset: the data set of the cases.
         cases: complete; their order gives the case's index in the records.
-        config: the data set's own, settled or not.
+        config: configuration of the data set, settled or not.
         cache: folder that holds the `slices-<hash>` directories; created.
         progress: whether a bar with the remaining time goes to stderr.
 
     Raises:
-        UserError: what `settle` and `prepare` of the data set refuse, slices that are not what it
-            describes, a folder that cannot be written, or an incomplete cache directory.
-        DiskFullError: no room for them.
+        UserError: `settle` or `prepare` of the data set refuses a case, slices are not what the
+            data set describes, the folder cannot be written, or the cache directory is incomplete.
+        DiskFullError: the disk has no room for the slices.
     """
     config = dataset.settle(cases, config)
     directory = shards_directory(dataset, cases, config, cache)
@@ -140,9 +140,9 @@ def _bytes(dataset: DataSet, cases: int, config: Config) -> int:
 def shards_directory(dataset: DataSet, cases: Sequence[Case], config: Config, cache: Path) -> Path:
     """Returns where `prepare_shards` keeps these slices; it exists only when they are complete.
 
-    Raises UserError for what `DataSet.settle` refuses.
+    Raises UserError if `DataSet.settle` refuses the cases.
     """
-    # Settled, so that what is given by hand and what the cases decide alike share a cache.
+    # Settled, so that a value given by hand and the same value from the cases use one cache.
     return Path(cache) / f"slices-{_key(dataset, cases, dataset.settle(cases, config))}"
 
 
@@ -153,7 +153,7 @@ def parse_record(
 
     Args:
         serialized: string [], a `tf.train.Example`.
-        dataset: what it is a slice of.
+        dataset: the data set of the slice.
         size: (H, W) or (D, H, W) in pixels, `PreparedSlices.size`.
 
     Returns:

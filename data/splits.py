@@ -21,8 +21,8 @@ class Split:
     """The subject ids of each part, sorted.
 
     Attributes:
-        train: what networks learn from.
-        test: what they are scored on.
+        train: subjects that networks learn from.
+        test: subjects that they are scored on.
     """
 
     train: tuple[str, ...]
@@ -33,10 +33,14 @@ class Split:
         write_json(path, asdict(self))
 
     def check_subjects(self, ids: Iterable[str], path: Path) -> None:
-        """Refuses data whose cases are not exactly those of this split, read from `path`.
+        """Checks that the data has exactly the cases of this split.
+
+        Args:
+            ids: case ids found in the data.
+            path: file that the split was read from, named in the message.
 
         Raises:
-            UserError: names up to three cases that are gone and three that are new.
+            UserError: cases are missing or new; the message names up to three of each.
         """
         expected, found = set().union(*asdict(self).values()), set(ids)
         changes = [
@@ -56,7 +60,8 @@ class Split:
         """Reads a split written by `save` of the same class.
 
         Raises:
-            UserError: an unreadable file, other parts, an empty part, or a patient in two parts.
+            UserError: the file is unreadable or has other or empty parts, or two parts share a
+                patient.
         """
         names = [field.name for field in fields(cls)]
         try:
@@ -91,7 +96,7 @@ class ThreeWaySplit(Split):
     of the quality that they meet in `test`.
 
     Attributes:
-        gan: what the GAN and the segmentor that guides it learn from.
+        gan: subjects that the GAN and the segmenter that guides it learn from.
     """
 
     gan: tuple[str, ...]
@@ -106,7 +111,7 @@ def split_subjects(
     can change, and `test_fraction` of them (at least one, not all) are held out.
 
     Raises:
-        UserError: fewer than two patients, or a fraction outside (0, 1).
+        UserError: there are fewer than two patients, or the fraction lies outside (0, 1).
     """
     if not 0.0 < test_fraction < 1.0:
         raise UserError(f"The test fraction must lie between 0 and 1, found {test_fraction}.")
@@ -124,8 +129,8 @@ def split_three_ways(
     Patients are ranked as by `split_subjects`.
 
     Raises:
-        UserError: fewer than three patients, or shares that are not a whole number above 0 for each
-            of gan, train and test.
+        UserError: there are fewer than three patients, or `shares` does not have a whole number
+            above 0 for each of gan, train and test.
     """
     if set(shares) != {"gan", "train", "test"} or min(shares.values()) < 1:
         raise UserError(

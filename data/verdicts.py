@@ -1,4 +1,4 @@
-"""What the checks of a data set found of its cases, and how notes on many cases are said once."""
+"""Results of the checks of a data set: a verdict per case, and notes that several cases share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the checks found of one case.
+    """The result of the checks of one case.
 
     Attributes:
         case: the case.

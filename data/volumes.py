@@ -30,12 +30,12 @@ def _file_and_channel(path: Path) -> tuple[Path, Optional[int]]:
 def read_volume(path: Path) -> Volume:
     """Reads a three-dimensional scan in the file's own voxel type, its axes brought to LPS.
 
-    Axes are swapped and flipped as the file's direction tells, oblique ones to the nearest; nothing
-    is resampled, and a file that is stored in LPS keeps every voxel where it is.
+    Axes are swapped and flipped according to the file's direction; an oblique axis counts as the
+    nearest anatomical axis. Nothing is resampled: voxels of a file stored in LPS do not move.
 
     Raises:
-        UserError: a missing, damaged or unreadable file, one that is not three-dimensional with one
-            value per voxel, or one that holds NaN or infinity.
+        UserError: the file is missing, damaged or unreadable, is not three-dimensional with one
+            value per voxel, or holds NaN or infinity.
     """
     return read_volume_and_grid(path)[0]
 
@@ -157,7 +157,7 @@ def write_volume(
 
     Raises:
         UserError: the file cannot be written.
-        DiskFullError: no room for it.
+        DiskFullError: the disk has no room for the file.
     """
     grid = StoredGrid(array.shape[::-1], spacing, origin, direction or tuple(np.eye(3).ravel()))
     _write(Path(path), array, grid, compress)
@@ -194,10 +194,10 @@ def write_on_grid(path: Path, array: np.ndarray, grid: StoredGrid) -> None:
     Args:
         path: target file; its suffix chooses the format, its folder is created.
         array: [D,H,W] voxels of the size of `read_volume_and_grid`'s array.
-        grid: of the file to match.
+        grid: grid of the file to match.
 
     Raises:
-        UserError: an array of another size, or a file that cannot be written.
+        UserError: the array has another size, or the file cannot be written.
     """
     # An array on its own is LPS.
     image = sitk.DICOMOrient(sitk.GetImageFromArray(array), _axes(grid))

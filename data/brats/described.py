@@ -26,14 +26,14 @@ _CLASSES = (
     ("necrosis", ("necro", "ncr", "cyst")),
     ("oedema", ("edema", "oedema", "ed", "peritumor", "snfh", "surround")),
 )
-_WHOLE = ("whole", "wt")  # regions, of which a value's smallest one tells its class
+_WHOLE = ("whole", "wt")  # regions; the smallest region of a value tells its class
 _CORE = ("core", "tc", "tumorcore", "tumourcore")
 
 
 def described_layout(path: Path) -> Layout | None:
-    """Returns the layout that a dataset.json describes, None for one of another kind.
+    """Returns the layout that a dataset.json describes; None if the file is of another kind.
 
-    Raises UserError for one that lacks a modality, or whose labels' names are unknown.
+    Raises UserError if the file lacks a modality, or if the name of a label is unknown.
     """
     try:
         content = read_json(path)

@@ -74,18 +74,19 @@ SCHEMES = {
 
 
 def as_scheme(meanings: Mapping[int, str]) -> str:
-    """Returns a scheme of one's own, such as "1=necrosis,2=oedema"; names are `LABEL_NAMES`."""
+    """Returns the text of a user's own scheme, such as "1=necrosis,2=oedema"; see `LABEL_NAMES`."""
     return ",".join(f"{value}={name}" for value, name in sorted(meanings.items()))
 
 
 def scheme_values(name: str) -> Mapping[int, int]:
-    """Returns what the values of a scheme become.
+    """Returns the BRATS 2015 value of each label value of a scheme.
 
     Args:
-        name: a key of `SCHEMES`, or a text of `as_scheme`; 0 is background unless it says else.
+        name: a key of `SCHEMES`, or a text as `as_scheme` returns it, in which 0 is background
+            unless the text says otherwise.
 
     Raises:
-        UserError: neither of them.
+        UserError: `name` is neither of them.
     """
     if name in SCHEMES:
         return SCHEMES[name].to_2015
@@ -99,17 +100,17 @@ def scheme_values(name: str) -> Mapping[int, int]:
 
 
 def check_scheme(requested: str | None) -> None:
-    """Raises UserError for a scheme that `scheme_values` does not know."""
+    """Raises UserError if `scheme_values` does not know the scheme."""
     if requested is not None:
         scheme_values(requested)
 
 
 def resolve_scheme(cases: Sequence[Case], requested: str | None) -> str:
-    """Returns the name of the label scheme of `cases`; what is requested holds.
+    """Returns the name of the label scheme of `cases`; a requested scheme takes precedence.
 
     Raises:
-        UserError: an unknown scheme, cases of several releases, or names that two schemes share, or
-            that tell none, with none requested.
+        UserError: the scheme is unknown, the cases come from several releases, or no scheme is
+            requested or described and the file names fit several schemes or none.
     """
     check_scheme(requested)
     examples = {(case.naming, case.scheme): case.id for case in cases}
@@ -158,7 +159,7 @@ def to_2015(label: np.ndarray, scheme: str, source: Path) -> np.ndarray:
         uint8 [...] with 0 background, 1 necrosis, 2 oedema, 3 non-enhancing, 4 enhancing.
 
     Raises:
-        UserError: a value outside the scheme, fractions included.
+        UserError: a value is not in the scheme, for example a fraction.
     """
     mapping = scheme_values(scheme)
     lookup = np.full(_UNKNOWN + 1, _UNKNOWN, np.uint8)
@@ -186,7 +187,7 @@ def _whole_numbers(label: np.ndarray) -> np.ndarray:
 
 
 def rounding_note(label: np.ndarray) -> str | None:
-    """Returns that the values of a label [...] are rounded, None for whole numbers."""
+    """Returns a note that the values of a label [...] are rounded; None for whole numbers."""
     whole = label.dtype.kind in "iu" or (label == np.rint(label)).all()
     return None if whole else f"label values up to {ROUNDING} off whole numbers are rounded"
 
@@ -196,9 +197,9 @@ def _listed(values: np.ndarray) -> str:
 
 
 def _schemes_with(values: np.ndarray) -> str:
-    """Returns which schemes know all the values of a label, and what they mean there.
+    """Returns advice for a message: the schemes that have all values of a label.
 
-    Fractions come from resampling, which no scheme mends.
+    It is "" for a label with fractions: they come from resampling, and no scheme helps.
     """
     whole = _whole_numbers(values).tolist()
     if _UNKNOWN in whole:

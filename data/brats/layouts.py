@@ -1,4 +1,4 @@
-"""Files of any naming: a pattern for each modality, as a user or a dataset.json gives it.
+"""Layouts for files with any names: a path pattern for each modality, from a user or dataset.json.
 
     T1: "{case}/T1.nii.gz"          # the end of the path; {case} is the case's name, * anything
     T2: "{case}/T2.nii.gz"
@@ -45,18 +45,18 @@ EXAMPLE = (
 
 @dataclass(frozen=True)
 class Layout:
-    """Which files are which modality.
+    """Which files hold which modality.
 
     Attributes:
-        patterns: by kind (`KINDS`), of the end of a file's path, with {case}, {patient} and *.
-        scheme: what the label values mean, see `data.brats.label_schemes`; "" = not told.
+        patterns: for each kind (`KINDS`) the end of its files' paths, with {case}, {patient} and *.
+        scheme: meaning of the label values, see `data.brats.label_schemes`; "" = not given.
     """
 
     patterns: Mapping[str, str]
     scheme: str = ""
 
     def recognise(self, path: str) -> Iterable[tuple[str, str, str]]:
-        """Yields case, kind and #k (or "") of everything that a file is, its path with slashes."""
+        """Yields (case, kind, #k or "") for each pattern that a file's path, with /, matches."""
         for kind, pattern in self.patterns.items():
             pattern, mark, channel = pattern.partition("#")
             match = re.fullmatch(rf"(?:.*/)?{_expression(pattern)}", path)
@@ -84,20 +84,22 @@ def _expression(pattern: str) -> str:
 
 
 def kind_named(word: str) -> str | None:
-    """Returns the kind (`KINDS`) that a word such as "T1Gd" means, None for others."""
+    """Returns the kind (`KINDS`) that a word such as "T1Gd" means; None for an unknown word."""
     plain = re.sub(r"[^a-z0-9]", "", word.lower())
     return next((kind for kind, words in _NAMES.items() if plain in words), None)
 
 
 def layout_text(value: str) -> str:
-    """Returns the content of a layout file as one line of JSON, which is its own layout text.
+    """Returns the content of a layout file as one line of JSON.
+
+    Given such a line, it returns the same line.
 
     Args:
-        value: path of a YAML file, or content.
+        value: path of a YAML file, or the content itself, which must begin with "{".
 
     Raises:
-        UserError: a file that cannot be read, one that does not describe a layout, or an unknown
-            label scheme.
+        UserError: the file cannot be read, it does not describe a layout, or its label scheme is
+            unknown.
     """
     source = value if value.lstrip().startswith("{") else None
     try:
@@ -113,12 +115,12 @@ def layout_text(value: str) -> str:
 
 
 def read_layout(text: str) -> Layout:
-    """Returns the layout that a text of `layout_text` describes."""
+    """Parses the JSON line that `layout_text` returns into a `Layout`."""
     return _checked(text, json.loads(text))
 
 
 def _checked(source: str, content: Any) -> Layout:
-    """Returns a file's content as a layout; UserError names the file, its `source`."""
+    """Checks a file's content and returns it as a layout; errors name the file, `source`."""
     rows = content if isinstance(content, dict) else {}
     scheme = rows.get(SCHEME) or ""
     scheme = as_scheme(scheme) if isinstance(scheme, dict) else str(scheme)

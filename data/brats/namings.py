@@ -28,8 +28,8 @@ class Naming:
     """How one family of releases names its files.
 
     `pattern` must match the whole file name, which rules out hidden copies (`._...`). Its group
-    `kind` is a key of `kinds`; its group `case` names the case, where it is absent the patient's
-    folder does.
+    `kind` is a key of `kinds`; its group `case` names the case. Without this group the patient's
+    folder names the case.
     """
 
     name: str
@@ -79,7 +79,7 @@ def patient_of(case_id: str) -> str:
 
 
 def kind_of(path: Path) -> str | None:
-    """Returns the modality, or other kind of volume, that a published file name tells, or None."""
+    """Returns the kind of volume, such as a modality, of a published file name; None if unknown."""
     found = recognise(path)
     return found and found[2]
 

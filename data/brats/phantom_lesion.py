@@ -35,7 +35,10 @@ class Extent(NamedTuple):
 
 
 def draw_extent(rng: np.random.Generator, grade: str) -> Extent:
-    """Sizes of a lesion of `grade`; low-grade ones have no necrosis and little enhancement."""
+    """Draws the random size of a lesion, in mm (see `Extent`).
+
+    `grade` is "LGG" or "HGG"; low-grade lesions have no necrosis and little enhancement.
+    """
     if grade == "LGG":
         oedema = rng.uniform(25, 31)
         core, necrosis, threshold = oedema * rng.uniform(0.6, 0.78), 0.0, rng.uniform(1.6, 3.0)

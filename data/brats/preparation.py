@@ -53,7 +53,7 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> CaseS
 
 
 def frame_place(volume: Volume, config: SliceConfig) -> Place:
-    """Returns the place from which rows and columns count in the frame, slices in the volume."""
+    """Returns the place of the first row and column of the frame in the first slice of a volume."""
     _, row, column = frame_start(volume.array.shape, config)
     axes = np.reshape(volume.direction, (3, 3))
     moved = np.asarray(volume.origin) + SPACING * axes @ (column, row, 0)
@@ -65,12 +65,12 @@ def slices_with_brain(
 ) -> np.ndarray:
     """Returns bool [S]: which slices have enough brain within the crop in every volume.
 
-    That is pixels other than the volume's background, or than 0 where it has none.
+    Brain pixels differ from the volume's background, or from 0 if it has no background value.
 
     Args:
         volumes: arrays [D,H,W] by file.
         axial: [S], the slices.
-        config: crop and `min_brain_pixels`, of which 0 keeps every slice.
+        config: crop and `min_brain_pixels`; 0 keeps every slice.
     """
     if not config.min_brain_pixels:
         return np.full(len(axial), True)
@@ -85,12 +85,12 @@ def chosen_slices(what: str, volumes: Mapping[Path, np.ndarray], config: SliceCo
     """Returns int64 [S]: the slices of the range that have enough brain.
 
     Args:
-        what: begins the error's sentence, such as "Case 1".
+        what: beginning of the error message, such as "Case 1".
         volumes: arrays [D,H,W] by file, not smaller than the crop.
         config: range, crop and `min_brain_pixels`.
 
     Raises:
-        UserError: no slice has.
+        UserError: no slice has enough brain.
     """
     axial = axial_range(next(iter(volumes.values())).shape, config)
     axial = axial[slices_with_brain(volumes, axial, config)]
@@ -107,7 +107,7 @@ def slices_with_signal(what: str, images: np.ndarray, config: SliceConfig) -> np
     """Returns int64 [K]: the rows of `images` [S,H,W,M] in which a modality is not constant.
 
     Raises:
-        UserError: there is none; `what` begins the sentence.
+        UserError: there is no such row; `what` begins the message.
     """
     kept = np.flatnonzero(np.ptp(images, axis=(1, 2)).any(axis=-1))
     if not kept.size:

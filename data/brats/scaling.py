@@ -19,18 +19,18 @@ from utils.errors import UserError
 _MOST = (0.5, 99.5)  # percentiles between which the voxels that matter lie
 _LEAST_CONTRAST = 0.04  # of a volume's range
 _NEAR = 1e-4  # of a volume's range: what resampling leaves of a constant
-_FEW = 0.05  # of a brain, below its background: what interpolation overshoots
-_DARKEST = 0.2  # of a brain that is not scaled from its background: above the thresholds of masks
+_FEW = 0.05  # fraction of a brain that interpolation may make darker than the background
+_DARKEST = 0.2  # scaled value of a z-scored brain's darkest voxel; above the thresholds of masks
 BRIGHT = "the background is not the minimum, as in z-scored volumes: it becomes 0, the brain "
 BRIGHT += f"{_DARKEST} to 1"
-OVERSHOT = "a few voxels below the background become 0 as it does"
+OVERSHOT = "a few voxels darker than the background become 0, like the background"
 
 
 def background(array: np.ndarray) -> Optional[float]:
-    """Returns the value of what lies around the head, None where there is no such value.
+    """Returns the background value of a volume [D,H,W], around the head; None if there is none.
 
-    That is the value that more than half of the outermost voxels of a volume [D,H,W] have, but for
-    rounding: skull-stripped volumes have one, scans with noise around the head have not.
+    More than half of the outermost voxels have this value, up to rounding. Skull-stripped volumes
+    have a background value; scans with noise around the head have none.
     """
     low, high = float(array.min()), float(array.max())
     faces = [array.take(end, axis).ravel() for axis in range(array.ndim) for end in (0, -1)]
@@ -46,7 +46,7 @@ def _mostly(values: np.ndarray, value: float, span: float) -> bool:
 
 
 def _near(values: np.ndarray, value: float, span: float) -> np.ndarray:
-    """Returns bool [...]: which values are `value` but for rounding within a range of `span`."""
+    """Returns bool [...]: which values equal `value` up to rounding, given their range `span`."""
     return np.abs(values.astype(np.float64) - value) <= _NEAR * span
 
 
@@ -58,10 +58,12 @@ def bright_value(array: np.ndarray) -> Optional[float]:
 
 
 def zero_point(array: np.ndarray) -> tuple[float, str]:
-    """Returns the value of a volume [D,H,W] that becomes 0, and a note if it is not the minimum.
+    """Returns the intensity of a volume [D,H,W] that is scaled to 0, and a note for the user.
 
-    Where more than a few voxels of the brain lie below its background, that is not the dark end of
-    a scale: the brain's minimum becomes `_DARKEST` then, so that masks include it.
+    The note is "" if this intensity is the minimum. If the background is brighter than the minimum,
+    the background intensity is scaled to 0. But if more than the fraction `_FEW` of the brain
+    voxels is darker than the background, as in z-scored volumes, the zero point is set below the
+    minimum: the darkest brain voxel becomes `_DARKEST`, so that masks include it.
     """
     value, low, high = bright_value(array), float(array.min()), float(array.max())
     if value is None:
@@ -73,9 +75,10 @@ def zero_point(array: np.ndarray) -> tuple[float, str]:
 
 
 def bright_background(array: np.ndarray) -> Optional[np.ndarray]:
-    """Returns bool [D,H,W], where `bright_value` is the background; None where there is none.
+    """Returns bool [D,H,W]: the voxels of a background of `bright_value`; None if that is None.
 
-    Some of a z-scored brain has that value: background is what is connected to the border.
+    Voxels of a z-scored brain can have this value, too, so only voxels that are connected to the
+    border count as background.
     """
     value = bright_value(array)
     if value is None:
@@ -104,7 +107,7 @@ def scaled_slices(
         float32 [S,h,w,M] in [0,1], h x w = `output_size(config)`.
 
     Raises:
-        UserError: a volume that `extremes` refuses; names the file.
+        UserError: `extremes` refuses a volume; the message names the file.
     """
     limits = [extremes(path, array, config) for path, array in volumes.items()]
     if config.scaling == SLICE_MAXIMUM:
@@ -131,10 +134,12 @@ def _scaled(array: np.ndarray, axial: np.ndarray, config: SliceConfig, high: flo
 
 
 def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[float, float]:
-    """Returns minimum and maximum of a volume; UserError, naming its file, if it cannot be scaled.
+    """Returns minimum and maximum of a volume. Nothing is clipped.
 
-    That is a constant volume, one that a few voxels leave without contrast, such as one of 1e30, or
-    under `slice_maximum` one with values below 0 or another background than 0. Nothing is clipped.
+    Raises:
+        UserError: the volume cannot be scaled: it is constant, a few outliers such as 1e30 leave
+            the other voxels without contrast, or, under `slice_maximum`, it has values below 0 or a
+            background other than 0. The message names the file.
     """
     low, high = float(array.min()), float(array.max())
     if low == high:
@@ -147,10 +152,10 @@ def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[floa
     inner = [float(v) for v in np.percentile(array, _MOST, method="nearest")]
     if 0 < inner[1] - inner[0] < _LEAST_CONTRAST * (high - low):
         raise UserError(
-            f"The volume {source} ranges from {low:g} to {high:g}, of which "
-            f"{_MOST[1] - _MOST[0]:g} % of its voxels use less than {_LEAST_CONTRAST:.0%} "
-            f"({inner[0]:g} to {inner[1]:g}): scaled, they would have no contrast; clip the few "
-            "others or remove the case."
+            f"The volume {source} ranges from {low:g} to {high:g}, but {_MOST[1] - _MOST[0]:g} % "
+            f"of its voxels lie between {inner[0]:g} and {inner[1]:g}, less than "
+            f"{_LEAST_CONTRAST:.0%} of that range: after scaling they would have almost no "
+            "contrast; clip the outliers or remove the case."
         )
     if config.scaling != SLICE_MAXIMUM:
         return low, high

@@ -32,10 +32,10 @@ class SliceConfig:
             downsample.
         scaling: volume_range (minimum and maximum of each volume become 0 and 1) or slice_maximum
             (each modality of a slice is divided by its largest value).
-        frame: Slices, rows and columns of the grid on which the ranges count, the BRATS grid by
-            default; another size of your volumes moves the ranges, not the voxels.
-        layout: YAML file that tells which files are which modality, for names that are unknown;
-            kept as its content.
+        frame: Number of slices, rows and columns of the grid in which the ranges count, by default
+            the BRATS grid; it lies in the middle of each volume.
+        layout: YAML file that tells which files hold which modality, for unknown file names; the
+            run keeps its content.
 
     Raises:
         UserError: an empty or negative range, a factor that does not divide the crop, values that

@@ -36,11 +36,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Case:
-    """What lies below a folder of one case, complete or not.
+    """The files of one case that were found in a folder, complete or not.
 
     `files` holds what was found by kind (`MODALITIES`, then `LABEL`), in the order of their paths;
-    a path may end in #k, see `data.volumes.file_of`. `scheme` is what a dataset.json or layout says
-    of the label's values, "" for names that tell. `notes` are sentences for the user.
+    a path may end in #k, see `data.volumes.file_of`. `scheme` is the label scheme that a
+    dataset.json or layout gives, "" if the file names tell it. `notes` are sentences for the user.
     """
 
     id: str
@@ -85,12 +85,12 @@ class Case:
 def find_scans(
     root: Path, modality: str, option: str = "--data", layout: str | None = None
 ) -> dict[str, Path]:
-    """Finds the scans of one modality below `root` by case id, whatever else a case has.
+    """Finds each case's scan of one modality below `root`, by case id; others may be missing.
 
     Args:
         root: the folder.
         modality: one of `MODALITIES`.
-        option: what named the folder, for messages.
+        option: the option that names the folder, for messages.
         layout: see `find_cases`.
 
     Raises:
@@ -115,13 +115,13 @@ def find_cases(root: Path, layout: str | None = None, option: str = "--data") ->
     """Finds every case below `root`, complete or not, sorted by id.
 
     The id is the case's name; a name that occurs under two grade folders keeps the grade
-    (`HGG_brats_2013_pat0001_1`). Hidden files and folders are ignored. Without known names a
-    dataset.json tells, see `data.brats.described`.
+    (`HGG_brats_2013_pat0001_1`). Hidden files and folders are ignored. If no file name is known, a
+    dataset.json can describe the cases, see `data.brats.described`.
 
     Args:
         root: the folder.
-        layout: text of `data.brats.layouts.layout_text`, which then holds instead of names.
-        option: what named the folder, for messages.
+        layout: text of `data.brats.layouts.layout_text`, which replaces the known file names.
+        option: the option that names the folder, for messages.
 
     Raises:
         UserError: no such folder, or nothing recognised.
@@ -156,7 +156,7 @@ def _nothing(root: Path, files: Sequence[Path], wanted: str, option: str) -> Use
 
 
 def _by_names(root: Path, files: Iterable[Path]) -> list[Case]:
-    """Returns the cases of files with published names, one whose label has another name too."""
+    """Returns the cases whose files have published names; the label may have another name."""
     cases: dict[tuple[str, str], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     namings: dict[tuple[str, str], str] = {}
     labels: dict[Path, list[Path]] = defaultdict(list)
@@ -184,7 +184,7 @@ def _by_names(root: Path, files: Iterable[Path]) -> list[Case]:
 
 
 def _with_label(case: Case, labels: Mapping[Path, Sequence[Path]]) -> Case:
-    """Gives a case without label the only other file of its folder that is named like one."""
+    """Gives a case without label the only other file in its folder with a name of a label."""
     folders = {path.parent for path in case.volumes}
     others = labels.get(next(iter(folders)), ()) if len(folders) == 1 else ()
     if LABEL in case.files or len(others) != 1:

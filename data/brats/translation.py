@@ -24,9 +24,9 @@ FULL_SCALE = 1000  # what a predicted intensity of 1 is in a written volume
 def source_slices(
     volume: np.ndarray, config: SliceConfig, source: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts the input slices of a volume as `slices.prepare_subject` does those of training.
+    """Cuts the input slices of a volume as `preparation.prepare_subject` cuts training slices.
 
-    All slices with enough brain take part, whatever `config.slices` says: it chooses slices for
+    All slices with enough brain are used. `config.slices` is ignored, since it chooses slices for
     training only.
 
     Args:
@@ -39,9 +39,9 @@ def source_slices(
         axial: int64 [N], the index of each in the volume, ascending.
 
     Raises:
-        UserError: a volume that has less than half of the crop's rows or columns, with voxels other
-            than 0 along its border or outside the crop, negative under `slice_maximum`, or without
-            any slice that has enough brain.
+        UserError: the volume has less than half of the crop's rows or columns, voxels other than 0
+            along its border or outside the crop, negative voxels under `slice_maximum`, or no slice
+            with enough brain.
     """
     what = f"The volume {source}"
     _check_frame(what, volume, config)
@@ -61,7 +61,7 @@ def source_slices(
 
 
 def _check_frame(what: str, volume: np.ndarray, config: SliceConfig) -> None:
-    """Raises UserError unless a volume lies in the frame as the training's, without the skull."""
+    """Raises UserError unless a volume is skull-stripped and lies where the training volumes do."""
     inside, _ = window(volume.shape, config)
     sizes = [part.stop - part.start for part in inside]
     needed = [(stop - start + 1) // 2 for start, stop in (config.rows, config.columns)]
@@ -92,8 +92,8 @@ def predicted_volume(
     """Puts predicted slices back to where the input slices of `source_slices` were cut.
 
     The unit is a thousandth of the network's range (`FULL_SCALE`). Under `slice_maximum` that range
-    ends at the largest value of each slice on its own: values of different slices or patients do
-    not compare. 0 where the input is 0, and in slices that did not take part.
+    ends at the largest value of each slice: values of different slices or patients are not
+    comparable. The result is 0 where the input is 0, and in slices without a prediction.
 
     Args:
         images: float [N,h,w] in [0,1], a prediction for each input slice; what lies outside the

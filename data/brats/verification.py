@@ -80,11 +80,12 @@ def _kept(case: Case, record: Path | None) -> Verdict | None:
 
 
 def case_verdict(case: Case, config: SliceConfig) -> Verdict:
-    """Returns everything that is wrong with one case, or what its preparation does.
+    """Returns all problems of one case, or notes on the preparation of a good case.
 
-    Each file is checked for damage, other dimensions than three, NaN and infinity, and for values
-    that cannot be scaled; all of them for one grid, the spacing and the size of the crop, the label
-    for the values of its release. A check whose files cannot be read is left out.
+    Each file is checked for damage, a number of dimensions other than three, NaN, infinity, and
+    values that cannot be scaled. All files must have the same grid, the required spacing and room
+    for the crop; the label must have values of its scheme only. Checks whose files cannot be read
+    are left out.
     """
     findings = _Findings([str(problem) for problem in case.problems()], list(case.notes))
     read = {path: findings.of(read_any_values, path) for path in case.volumes}

@@ -10,7 +10,7 @@ from data.brats.slices import SliceConfig
 from utils.errors import UserError
 
 SIDES = ("slices", "rows", "columns")
-_LEAST_SHARE = 0.5  # of each range that has to lie in the volume
+_LEAST_SHARE = 0.5  # fraction of each range that has to lie in the volume
 
 
 def frame_start(shape: Sequence[int], config: SliceConfig) -> tuple[int, ...]:
@@ -37,7 +37,7 @@ def window(
     """Returns where the configured rows and columns lie in a volume (D, H, W).
 
     Returns:
-        Rows and columns of the volume, and of each how many the crop has before and behind them.
+        Rows and columns of the volume, and how many of each the crop has before and behind them.
     """
     inside, margins = [], []
     for side, (first, stop) in zip(shape[1:], _ranges(shape, config)[1:]):
@@ -69,15 +69,15 @@ def put_back(crops: np.ndarray, axial: np.ndarray, target: np.ndarray, config: S
 def check_crop(
     what: str, shape: Sequence[int], config: SliceConfig, names: Sequence[str] = SIDES
 ) -> None:
-    """Raises UserError unless a volume, `what` of size (D, H, W), has half of each range."""
+    """Raises UserError unless a volume of size (D, H, W) has at least half of each range."""
     for name, side, (first, stop) in zip(SIDES, shape, _ranges(shape, config)):
         inside = min(stop, side) - max(first, 0)
         if name in names and inside < _LEAST_SHARE * (stop - first):
             wanted, whole = getattr(config, name), config.frame[SIDES.index(name)]
             raise UserError(
-                f"{what} has {side} {name}, and of --slicing.{name} {wanted} in the middle {whole} "
-                f"only {max(inside, 0)} lie in it; give --slicing.{name} within 0 {side} with "
-                f"--slicing.frame={_as_option(shape)}, or leave the case out."
+                f"{what} has {side} {name}, and only {max(inside, 0)} {name} of --slicing.{name} "
+                f"{wanted}, counted in the middle {whole} {name}, lie in it; give --slicing.{name} "
+                f"within 0 {side} with --slicing.frame={_as_option(shape)}, or leave the case out."
             )
 
 

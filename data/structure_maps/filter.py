@@ -14,9 +14,9 @@ from utils.errors import UserError
 # Maps are accepted up to this error. The loop condition printed with Algorithm 3 has the opposite
 # sign, against its own text; the text and the released code agree on "at most".
 ACCEPTED_ERROR = 0.05
-SPECK = 0.002  # share of the frame below which a separate piece does not count
-DISC = 0.07  # radius of the disc that has to fit into the organ, share of the frame's shorter side
-THIN = 0.010  # share of thin parts that an organ may have; phantom brains have up to 0.009
+SPECK = 0.002  # fraction of the frame below which a separate piece does not count
+DISC = 0.07  # radius of the disc that has to fit into the organ, relative to the shorter side
+THIN = 0.010  # fraction of thin parts that an organ may have; phantom brains have up to 0.009
 
 
 def closed_contour_error(structure: np.ndarray, outside: np.ndarray) -> float:
@@ -67,7 +67,7 @@ def organ_pieces(outside: np.ndarray) -> int:
 
 
 def thin_share(outside: np.ndarray) -> float:
-    """Returns the share of the organ that is thin: no disc (`DISC`) inside the organ covers it.
+    """Returns the fraction of the organ that no disc (`DISC`) inside the organ covers: thin parts.
 
     Large where something sticks out of the organ: a tail, or a blob that hangs on it.
 

@@ -100,8 +100,8 @@ def fits_inside(label: tf.Tensor, outside: tf.Tensor) -> tf.Tensor:
 def choose_fitting_label(candidates: tf.Tensor, outside: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Take the first candidate that has a lesion and fits inside the organ.
 
-    The released code keeps the last, misplaced label when its tries are used up; here such a call
-    is told by the index.
+    The released code keeps the last, misplaced label when its tries are used up; here the index -1
+    reports this case.
 
     Args:
         candidates: [K,H,W,1] int32, K at least 1.

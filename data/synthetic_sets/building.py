@@ -196,11 +196,11 @@ def _settle(
     Only a batch of them is held, whatever the size of the set.
 
     Args:
-        numbers: of the samples, in the order in which they are begun.
-        total: how many there are.
-        step: tells of every draft of a batch whether it is settled.
-        size: of a batch.
-        title: of the progress bar.
+        numbers: numbers of the samples, in the order in which they are begun.
+        total: number of samples.
+        step: function that returns for every draft of a batch whether it is settled.
+        size: batch size.
+        title: title of the progress bar.
     """
     waiting, batch = (Draft(number) for number in numbers), []
     with tqdm(total=total, desc=title, unit="sample") as bar:
@@ -265,9 +265,9 @@ class LabelSampler:
 def _first_fitting(
     labels: tf.Tensor, outside: tf.Tensor, seed: tf.Tensor, tries: tf.Tensor, augment: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the first usable one of int32 labels [K,H,W,1] and its index, -1 if none is.
+    """Returns the first usable label of int32 labels [K,H,W,1] and its index; -1 if none is usable.
 
-    Later labels are not even augmented: that takes longer than all else on the way to a label.
+    Later labels are not augmented, because augmentation takes longer than all other steps.
     """
     seeds = tf.random.split(seed, LABEL_CHUNK)
 
@@ -337,7 +337,7 @@ def build_synthetic_set(
 
 
 class _Renderer:
-    """Gathers settled drafts to whole batches, renders these and has them written meanwhile."""
+    """Collects settled drafts into whole batches, renders them, and writes them in background."""
 
     def __init__(
         self,
@@ -362,7 +362,7 @@ class _Renderer:
             self.finish()
 
     def finish(self) -> None:
-        """Renders what waits, a batch at most."""
+        """Renders the remaining drafts, at most one batch."""
         drafts, self.waiting = self.waiting, []
         if not drafts:
             return

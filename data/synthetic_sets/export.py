@@ -1,4 +1,4 @@
-"""Slices as files that other programs read: cases, where they lie, how they are written.
+"""Export of slices for other programs: the cases, their positions, and the files.
 
 Real slices lie where they were cut from: they overlay their volumes in any viewer. Nothing but
 numbers goes into names and headers: a real case is known by its patient's position in the list
@@ -35,7 +35,7 @@ class Grid(NamedTuple):
     """Where prepared slices lie among the voxels of 1 mm that they were cut from, in mm.
 
     Attributes:
-        spacing: of a pixel along x and y, and between slices.
+        spacing: size of a pixel along x and y, and distance between slices.
         corner: from the centre of the volume's first voxel to that of the first pixel, along its
             axes x and y; along z it is the number of the axial slice.
     """
@@ -63,13 +63,13 @@ class Case:
     """One case of an export.
 
     Attributes:
-        name: of its files.
+        name: beginning of the file names.
         images: float32 [D,H,W,M] in [0,1], order `DataSet.channels`.
         label: uint8 [D,H,W], numbers of `DataSet.classes`.
-        rows: what the manifest says of each of the D slices.
-        axial: number of its first slice; 0 for a synthetic one, which has no place along z.
-        patient: whose slices they are, for folds; None for a synthetic case.
-        place: of the volume that its slices were cut from; a synthetic one is at the origin.
+        rows: row of the manifest for each of the D slices.
+        axial: axial number of the first slice; 0 for a synthetic case, which has no position in z.
+        patient: patient's name, for folds; None for a synthetic case.
+        place: position of the volume that the slices were cut from; synthetic: the origin.
     """
 
     name: str
@@ -87,12 +87,12 @@ def chosen_samples(
     """Returns the rows of a synthetic set's samples.csv that are to be exported.
 
     Args:
-        directory: of the set.
+        directory: folder of the set.
         exclude: list of samples to leave out, such as an audit's quarantine.csv.
         selected: only samples that the lesion filter kept.
 
     Raises:
-        UserError: no finished set, a list that is not of this set, or nothing left.
+        UserError: the set is not finished, the list is of another set, or no sample is left.
     """
     table = read_rows(directory)
     keep = table["selected"].to_numpy(bool) if selected else np.full(len(table), True)
@@ -159,9 +159,9 @@ def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator
 
 
 def as_volumes(cases: Iterable[Case]) -> Iterator[Case]:
-    """Stacks cases of one slice: those of a real subject by their place, synthetic ones in order.
+    """Stacks single slices to volumes: a real subject's by position, synthetic slices in order.
 
-    Slices of a subject that were left out of the prepared ones are 0.
+    Slices of a subject that the preparation left out are 0.
     """
 
     def group(numbered: tuple[int, Case]) -> tuple[str, int]:

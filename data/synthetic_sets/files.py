@@ -1,4 +1,4 @@
-"""The files of a synthetic data set, and which of them each of several processes makes.
+"""The files of a synthetic data set, and how several processes divide the samples.
 
 synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
                             samples whose map was taken after all retries without passing
@@ -58,7 +58,7 @@ class Shard(NamedTuple):
         return number is not None and number % self.count == self.index
 
     def overlaps(self, other: Shard) -> bool:
-        """Returns whether two shards, of sets divided in whatever ways, share a number."""
+        """Returns whether two shards have a sample in common; their `count` may differ."""
         return (self.index - other.index) % math.gcd(self.count, other.count) == 0
 
     @property
@@ -74,9 +74,9 @@ WHOLE = Shard(0, 1)
 def holding(directory: Path, shard: Shard) -> Iterator[None]:
     """Keeps other processes from drawing a shard's samples, while those of other shards go on.
 
-    The folder is made when missing, and what a killed process left of these samples is removed.
+    A missing folder is made, and unfinished files of these samples by a killed process are removed.
 
-    Raises UserError if another process draws some of them, or for a folder that cannot be written.
+    Raises UserError if another process draws some of them, or if the folder cannot be written.
     """
     with ExitStack() as stack:
         stack.enter_context(locked(directory, shard.lock))
@@ -142,7 +142,7 @@ def write_samples(directory: Path, samples: Sequence[Sample]) -> None:
 class Background:
     """Context in which one action at a time runs beside the main thread, in order.
 
-    What an action raises is raised by the next `run`, which then runs nothing, or at the end.
+    An exception of an action is raised by the next `run`, which then runs nothing, or at the end.
     """
 
     def __enter__(self) -> Background:
@@ -165,12 +165,12 @@ class Background:
 def write_manifest(
     directory: Path, settings: Mapping[str, Any], seed: int, notes: Mapping[str, str]
 ) -> Optional[dict[str, int]]:
-    """Writes samples.csv and manifest.json, the same ones whoever does it, if no sample is missing.
+    """Writes samples.csv and manifest.json if no sample is missing; every process writes the same.
 
     Args:
         directory: the data set's folder.
         settings: fields of the `SyntheticConfig`.
-        seed: of the data set.
+        seed: random seed of the data set.
         notes: free text that the manifest begins with.
 
     Returns:
@@ -205,7 +205,7 @@ def write_manifest(
 def read_manifest(directory: Path) -> Optional[dict[str, Any]]:
     """Returns manifest.json of a finished set, or None if there is none.
 
-    Raises UserError for a file that holds no manifest.
+    Raises UserError if the file is damaged or lacks the counts of a manifest.
     """
     path = Path(directory) / MANIFEST
     if not path.exists():
@@ -222,7 +222,7 @@ def read_manifest(directory: Path) -> Optional[dict[str, Any]]:
 def read_rows(directory: Path) -> pd.DataFrame:
     """Returns samples.csv of a finished set, a row per sample in order.
 
-    Raises UserError for a set that is not finished, or a table that is not its own.
+    Raises UserError if the set is not finished, or the table's rows are not the set's samples.
     """
     manifest = finished_manifest(directory)
     path = Path(directory) / "samples.csv"
@@ -260,7 +260,14 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
 
 
 def read_sample(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of one sample; UserError for a file that holds anything else."""
+    """Returns the arrays of one sample.
+
+    These are images float32 [H,W,4]; label, structure and outside uint8 [H,W].
+
+    Raises:
+        UserError: the file is damaged, or one of these arrays is missing or has the wrong size or
+            type.
+    """
     arrays = read_arrays(path)
     size = arrays["images"].shape[:2] if "images" in arrays else ()
     for name, kind in ARRAYS.items():

@@ -56,11 +56,11 @@ def subset_ranks(counts: Sequence[int], rule: str, seed: int) -> list[np.ndarray
     Args:
         counts: slices of each patient.
         rule: "slices" shuffles the slices of all patients, as the thesis does; "patients" takes one
-            whole patient after the other, of the last one a random part.
+            whole patient after the other, and a random part of the last patient.
         seed: of the order.
 
     Raises:
-        UserError: another rule.
+        UserError: the rule is unknown.
     """
     if rule not in get_args(SubsetRule):
         raise UserError(f"The subset rule is {rule!r}; give {' or '.join(get_args(SubsetRule))}")
@@ -83,7 +83,7 @@ def pool(
     The tag of an augmented slice is the number of its copy, from 1; that of every other slice is 0.
 
     Raises:
-        UserError: more than 1 of real slices, more synthetic slices than there are, or nothing.
+        UserError: `real` is above 1, there are too few synthetic slices, or nothing is chosen.
     """
     size, files = sources.slices, _prefix(sources, real, 0)
     wanted = round(synthetic * size)
@@ -126,17 +126,17 @@ def mixed_batches(
 ) -> tf.data.Dataset:
     """Returns an endless data set of batches `images`, `label` and `source` (see `data.contract`).
 
-    The batch of a step is a function of the arguments. An augmented slice is one of its copy's
-    number and its source, so every pass sees the same augmented set, as if it were stored.
+    The batch of a step is a function of the arguments. An augmented slice is a function of its
+    source and the copy's number, so every epoch has the same augmented slices, as if stored.
 
     Args:
-        phases: one after the other; the last one goes on for ever.
-        dataset: what the slices are of, with a label.
+        phases: phases of the training, in order; the last one does not end.
+        dataset: the data set of the slices, with a label.
         size: (H, W) of the slices, pixels.
-        seed: of the order.
-        enhancement_seed: of the augmented copies.
+        seed: random seed of the order.
+        enhancement_seed: random seed of the augmented copies.
         batch_size: examples per step over all replicas.
-        first_step: where to start.
+        first_step: number of the first step.
         shard: as in `data.pipeline.training_batches`.
     """
     first = first_step * batch_size

@@ -63,8 +63,8 @@ def validation_folds(
 ) -> list[dict[str, list[str]]]:
     """Returns the folds: every synthetic case is for training, real ones are validated by patient.
 
-    Of fewer than `FOLDS` patients there are as many folds as patients. Without any, each of the
-    `FOLDS` folds has an empty list for validation: otherwise nnU-Net would draw synthetic cases.
+    With fewer than `FOLDS` patients there are as many folds as patients. Without real patients, the
+    `FOLDS` folds have empty validation lists: otherwise nnU-Net would validate on synthetic cases.
 
     Args:
         synthetic: names of the synthetic cases.

@@ -81,7 +81,7 @@ DEFECTS = {
     "NaN": Defect(_put("T1c", np.nan), r"MR_T1c\.\S+ holds 1 NaN or infinite"),
     "zero": Defect(_rewritten("T2", lambda a: 0 * a), r"MR_T2\.\S+ is constant .every voxel is 0"),
     "value": Defect(_put("label", 7), r"OT\.\S+ holds the values 7 where brats2015"),
-    "short": Defect(_shorten, r"has 1 slices, and of --slicing.slices \(1, 5\)"),
+    "short": Defect(_shorten, r"has 1 slices, and only 1 slices of --slicing.slices \(1, 5\)"),
     "spacing": Defect(
         _rewritten("T1", spacing=(1, 1, 1.5)),  # the odd one of five, although it comes first
         r"the spacing of \S+MR_T2\.\S+ is \(1.0, 1.0, 1.0\) and that of \S+MR_T1\.",

@@ -134,7 +134,7 @@ REFUSED = [
         "brats2023",
     ),
     Fault(20, "an interpolated label", in_first_case(smooth_label, "label"), r"OT\.\S+ holds"),
-    Fault(22, "too few slices", defect("short"), "has 1 slices, and of --slicing.slices"),
+    Fault(22, "too few slices", defect("short"), "has 1 slices, and only 1 slices of "),
     Fault(23, "two dimensions", in_first_case(of_rank(2), "T1"), r"10, 12\)"),
     Fault(23, "four dimensions", in_first_case(of_rank(4), "T1"), "10, 12, 6, 2"),
     Fault(24, "an empty folder", keep_cases(0), r"No .* in \S*data"),

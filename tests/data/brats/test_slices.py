@@ -80,7 +80,7 @@ def test_a_few_voxels_must_not_leave_the_others_without_contrast(tmp_path, share
         array[:] = np.random.default_rng(0).integers(0, 2, SHAPE)
         array[0, 0, :2] = 0, round(1 / share)
     subject = one_subject(tmp_path, case)
-    sentence = r"MR_T1\.\S+ ranges from 0 to 26, of which 99 % of its"
+    sentence = r"MR_T1\.\S+ ranges from 0 to 26, but 99 % of its"
     with pytest.raises(UserError, match=sentence) if refused else nullcontext():
         prepare_subject(subject, TINY, "brats2015")
 
@@ -114,10 +114,10 @@ def test_a_constant_volume_and_a_foreign_label_outside_the_crop_are_refused(tmp_
     [
         (
             (1, 12, 10),
-            r"has 1 slices, and of --slicing\.slices \(1, 5\) in the middle 6 only 1 lie",
+            r"has 1 slices, and only 1 slices of --slicing\.slices \(1, 5\), counted",
         ),
-        ((6, 3, 10), r"has 3 rows, and of .* --slicing.frame=\[6,3,10\]"),
-        ((6, 12, 3), r"has 3 columns, and of "),
+        ((6, 3, 10), r"has 3 rows, and only .* --slicing.frame=\[6,3,10\]"),
+        ((6, 12, 3), r"has 3 columns, and only "),
     ],
 )
 def test_a_volume_smaller_than_the_crop(tmp_path, shape, message):
