@@ -226,13 +226,13 @@ def from_dict(kind: type, values: Mapping[str, Any], group: str = "") -> Any:
 
     Args:
         kind: the dataclass; its fields may be dataclasses.
-        values: of all its fields.
-        group: in front of its fields' names on the command line, such as "training.gan.".
+        values: values of all its fields.
+        group: prefix of the fields' names on the command line, such as "training.gan.".
 
     Raises:
-        UserError: an unknown or missing key, a group that is not a mapping, a value of another type
-            than its field's, or one that `kind` refuses; such a message names the options with
-            their groups.
+        UserError: a key is unknown or missing, a group is not a mapping, a value does not have its
+            field's type, or `kind` refuses a value; such a message names the options with their
+            groups.
     """
     types = field_types(kind)
     if not isinstance(values, (Mapping, Namespace)):

@@ -35,7 +35,7 @@ class Rule(NamedTuple):
 FINITE = Rule("a finite number", math.isfinite)
 POSITIVE = Rule("a number above 0", lambda value: 0 < value < math.inf)
 NOT_NEGATIVE = Rule("0 or more", lambda value: 0 <= value < math.inf)
-SHARE = Rule("a share above 0 and up to 1", lambda value: 0 < value <= 1)
+SHARE = Rule("a fraction above 0 and up to 1", lambda value: 0 < value <= 1)
 ASCENDING = Rule(
     "two numbers in ascending order", lambda pair: -math.inf < pair[0] <= pair[1] < math.inf
 )
@@ -60,8 +60,8 @@ def one_of(choices: Iterable[str]) -> Rule:
 def check_fields(config: Any, group: str, **rules: Rule) -> None:
     """Raises UserError if a field of a dataclass breaks its rule.
 
-    `group` stands in front of the field in the message, such as "--synthesis."; `from_dict` puts
-    the one that the user gave in its place. Without `rules` every field has to be NOT_NEGATIVE.
+    `group` is the prefix of the field in the message, such as "--synthesis."; `from_dict` replaces
+    it by the prefix on the command line. Without `rules` every field has to be NOT_NEGATIVE.
     """
     rules = rules or {field.name: NOT_NEGATIVE for field in fields(config)}
     for name, rule in rules.items():

@@ -1,4 +1,4 @@
-"""What networks make of arrays, batch by batch."""
+"""Inference: networks are applied to arrays batch by batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def infer(
     batch_size: int,
     padded: bool = False,
 ) -> dict[str, np.ndarray]:
-    """Returns what a function of batches makes of arrays with equally many rows.
+    """Returns the outputs of a function of batches for arrays with equal numbers of rows.
 
     Args:
         function: such as `system.synthesize`, compiled or not.

@@ -61,7 +61,7 @@ def test_activation_and_bare_outputs_reach_every_network():
         (StructureConfig, {"width": 1}, "structure.width"),
         (StructureConfig, {"latent_size": 15}, "structure.latent_size"),
         (StructureConfig, {"map_size": (100, 96)}, "map of 100x96 cannot be halved 6 times"),
-        (StructureConfig, {"keep_mask": 0.0}, "structure.keep_mask is 0.0; give a share above 0"),
+        (StructureConfig, {"keep_mask": 0.0}, "structure.keep_mask is 0.0; give a fraction"),
         (StructureConfig, {"outside_channels": "all"}, "outside_channels .* one of line, both"),
         (StructureWeights, {"kl": float("nan")}, "structure.weights.kl is nan; give 0 or more"),
         (SegmentationConfig, {"loss": "dice"}, "segmentation.loss .* squared_error, cross_entropy"),

@@ -47,7 +47,7 @@ class Convolution:
         return flops(self.kernel, self.output)
 
     def bare(self) -> Callable[[], tf.Tensor]:
-        """Returns what runs it once, on ones."""
+        """Returns a function that runs it once, on tensors of ones."""
         image, kernel = tf.ones(self.image, self.dtype), tf.ones(self.kernel, self.dtype)
         return lambda: tf.nn.conv2d(image, kernel, self.strides, self.padding)
 

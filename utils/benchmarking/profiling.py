@@ -18,13 +18,13 @@ OPERATION = re.compile(r"[^:]+:(\w+)")  # name of the node, type of its operatio
 
 
 def operation_shares(action: Callable[[], Any]) -> dict[str, float]:
-    """Returns the share of each type of operation in the time inside all CPU kernels.
+    """Returns the fraction of the time inside all CPU kernels that each type of operation takes.
 
     TensorFlow's profiler watches one call; how many cores a kernel keeps busy is not seen. Types
-    are those of the optimised graph, such as `_MklNativeConv2D`, the largest share first.
+    are those of the optimised graph, such as `_MklNativeConv2D`, the largest fraction first.
 
     Args:
-        action: what has been compiled by an earlier call.
+        action: function that an earlier call has compiled.
     """
     with TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)

@@ -43,7 +43,7 @@ def interleaved(
     turn runs backwards. A first turn, which compiles, is left out.
 
     Args:
-        actions: by name, what prepares the action to be timed.
+        actions: by name, the function that prepares and returns the action to be timed.
         repeats: number of turns that count.
     """
     times: dict[Hashable, list[float]] = {name: [] for name in actions}

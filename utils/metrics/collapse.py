@@ -10,7 +10,7 @@ from utils.metrics.images import multi_scale_ssim
 
 
 def collapse_figures(images: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Returns two figures of a set's variety, each that of the modality with the least of it.
+    """Returns two metrics of a set's variety, each for the modality with the least variety.
 
     `collapse/variance`: the variance between samples, mean over the pixels, divided by that of the
     real images; about 1 if they are as varied, 0 if all samples are alike. `collapse/similarity`:

@@ -1,4 +1,7 @@
-"""Claims about differences between rows of a table, tested by paired differences of patients."""
+"""Tests claims about differences between table rows with paired per-patient differences.
+
+The intervals are 95 % bootstrap intervals.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ class Contrast(NamedTuple):
     """A difference of Dice, left minus right, averaged over the pairs of rows that were run.
 
     Attributes:
-        words: what is compared.
+        words: description of the comparison.
         pairs: numbers of the rows, left and right.
-        sign: 1 if the claim expects the left to be better, -1 if worse.
+        sign: 1 if the claim expects the left row to be better, -1 if worse.
     """
 
     words: str
@@ -31,7 +34,7 @@ class Contrast(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a run says about a contrast.
+    """The result of a run for a contrast.
 
     Attributes:
         contrast: the contrast.
@@ -49,7 +52,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """Supported or not when interval and repeats lie on one side of 0; else undecided."""
+        """Supported or not supported if interval and repeats are on one side of 0; or undecided."""
         if self.interval is None:
             return NOT_RUN
         if self.patients < 2 or len(set(np.sign(self.repeats))) > 1:
@@ -59,10 +62,10 @@ class Finding:
 
 
 def examine(contrast: Contrast, results: pd.DataFrame, resamples: int, seed: int) -> Finding:
-    """Returns what results (see `read_results`) say about a contrast.
+    """Tests a contrast on results (see `read_results`).
 
-    A patient's difference is the mean over pairs of its mean over the repeats that both rows of the
-    pair have; patients count by their slices.
+    For each pair of rows, a patient's difference is averaged over the repeats that both rows have,
+    then over the pairs. Patients are weighted by their number of slices.
     """
     scores = results.pivot_table("dice", ["no", "repeat"], "patient", sort=True)
     differences = {}

@@ -1,7 +1,7 @@
 """Distances between two sets of feature vectors: Frechet (FID), kernel (KID), their lower anchor.
 
-The features come from `utils.metrics.features`; a figure is only comparable to one with the same
-extractor, so the extractor's name and both N belong beside it.
+The features come from `utils.metrics.features`. Distances are only comparable if they use the same
+extractor, so report the extractor's name and both N with a distance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def frechet_distance(features_a: np.ndarray, features_b: np.ndarray) -> float:
     |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), with C divided by N - 1. The trace of the
     root is the sum of the roots of the eigenvalues of C_a^(1/2) C_b C_a^(1/2), which is symmetric;
     eigenvalues and results below 0 are rounding and count as 0. Few samples enlarge the distance,
-    so compare figures of equal N only. Source: Heusel et al., NeurIPS 2017, eq. 6.
+    so compare distances of equal N only. Source: Heusel et al., NeurIPS 2017, eq. 6.
 
     Args:
         features_a: [N,F], N of 2 or more.
@@ -79,13 +79,14 @@ def kernel_distance(
         features_b: [K,F].
         subsets: number of subsets, at least 1.
         subset_size: samples of each set in a subset, 2..min(N,K).
-        seed: of the subsets.
+        seed: random seed of the subsets.
 
     Returns:
         mean and (population) standard deviation, no unit.
 
     Raises:
-        UserError: `check_features` refuses the sets, no subset, a subset size out of range.
+        UserError: `check_features` refuses the sets, there is no subset, or the subset size is out
+            of range.
     """
     a, b = check_features(features_a, features_b)
     if subsets < 1 or not 2 <= subset_size <= min(len(a), len(b)):
@@ -113,19 +114,20 @@ def lower_anchor(
     """Returns the distance between two halves of one set, the best a synthetic set can reach.
 
     Whole groups go to a half, since slices of one patient resemble each other. The halves have
-    about half the samples each: compare with figures of that many.
+    about half the samples each: compare with distances of that many samples.
 
     Args:
         features: [N,F], real samples.
         groups: [N] number or name of each sample's patient.
         distance: such as `frechet_distance`, called with the two halves.
-        seed: of the split; the order of the samples does not matter to it.
+        seed: random seed of the split, which does not depend on the order of the samples.
 
     Returns:
         what `distance` returns.
 
     Raises:
-        UserError: not one group per sample, fewer than 2 groups, or `distance` refuses a half.
+        UserError: there is not one group per sample, there are fewer than 2 groups, or `distance`
+            refuses a half.
     """
     features, groups = np.asarray(features), np.asarray(groups)
     names = np.unique(groups)

@@ -96,7 +96,7 @@ def inception_features(images: np.ndarray, weights: Path) -> np.ndarray:
         float64 [N,2048].
 
     Raises:
-        UserError: `check_images` refuses, no file, or a file of another MD5 than `INCEPTION_MD5`.
+        UserError: `check_images` refuses the images, or there is no file with `INCEPTION_MD5`.
     """
     images = check_images("inception_features", images, "N,H,W")
     check_inception_weights(weights)

@@ -1,4 +1,4 @@
-"""Figures of images: intensity outside the organ, agreement of maps, PSNR, SSIM, diversity."""
+"""Metrics of images: intensity outside the organ, agreement of maps, PSNR, SSIM, diversity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def outside_share(images: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """Returns the share of each image's summed intensity outside the organ; lower is better.
+    """Returns the fraction of each image's summed intensity outside the organ; lower is better.
 
     Args:
         images: [N,H,W,M], 0 or more.
@@ -115,7 +115,7 @@ def psnr(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         float64 [N,M], 0 or more; infinite for equal images, so a mean over images is infinite too.
 
     Raises:
-        UserError: the shapes differ or `check_images` refuses.
+        UserError: the shapes differ or `check_images` refuses the images.
     """
     images, reference = _check_pairs("psnr", images, reference)
     error = np.mean((images.astype(np.float64) - reference) ** 2, axis=(1, 2))
@@ -137,7 +137,7 @@ def paired_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         float64 [N,M] in [-1,1].
 
     Raises:
-        UserError: the shapes differ or `check_images` refuses.
+        UserError: the shapes differ or `check_images` refuses the images.
     """
     images, reference = _check_pairs("paired_ssim", images, reference, SSIM_WINDOW)
     return _in_chunks(_ssim, images, reference)
@@ -149,7 +149,7 @@ def uniform_ssim(images: np.ndarray, reference: np.ndarray, data_range: float = 
     Wang et al., IEEE TIP 13(4), 2004, with K 0.01 and 0.03, a 7x7 uniform window, sample covariance
     and only windows that lie inside the image. Values do not compare with `paired_ssim`, nor across
     data ranges: 1 is the range of the intensities; 2, scikit-image's former default for floating
-    point numbers, is probably behind the published figures of TC-MGAN.
+    point numbers, probably gave the published values of TC-MGAN.
 
     Args:
         images: [N,H,W,M] in [0,1], H and W of 7 or more.
@@ -160,7 +160,8 @@ def uniform_ssim(images: np.ndarray, reference: np.ndarray, data_range: float = 
         float64 [N,M] in [-1,1].
 
     Raises:
-        UserError: the shapes differ, `check_images` refuses, or a range that is not above 0.
+        UserError: the shapes differ, `check_images` refuses the images, or the range is not above
+            0.
     """
     images, reference = _check_pairs("uniform_ssim", images, reference, UNIFORM_SSIM_WINDOW)
     if not 0 < data_range < np.inf:
@@ -218,7 +219,7 @@ def multi_scale_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
         float64 [N,M] in [0,1].
 
     Raises:
-        UserError: the shapes differ or `check_images` refuses.
+        UserError: the shapes differ or `check_images` refuses the images.
     """
     images, reference = _check_pairs("multi_scale_ssim", images, reference, SSIM_WINDOW)
     return _in_chunks(_ms_ssim, images, reference)
@@ -240,15 +241,15 @@ def diversity_ssim(
     Args:
         images: [N,H,W,M] in [0,1], N of 2 or more, H and W of 11 or more.
         num_pairs: number of pairs, at least 1.
-        seed: of the pairs.
+        seed: random seed of the pairs.
         groups: [N], such as patients: only pairs of different groups are drawn.
-        score: of a pair; `multi_scale_ssim` gives the figure to report under `ms_ssim_name`.
+        score: score of a pair; report that of `multi_scale_ssim` under `ms_ssim_name`.
 
     Returns:
         float64 [M], at most 1.
 
     Raises:
-        UserError: too few images or groups, no pair, or `check_images` refuses.
+        UserError: there are too few images, groups or pairs, or `check_images` refuses the images.
     """
     images = check_images("diversity_ssim", images, "N,H,W,M", SSIM_WINDOW)
     if len(images) < 2 or num_pairs < 1:
@@ -290,14 +291,15 @@ def similarity_ssim(
         images: [N,H,W,M] in [0,1], H and W of 11 or more.
         others: [K,H,W,M] in [0,1].
         num_pairs: number of pairs, at least 1.
-        seed: of the pairs.
-        score: of a pair; `multi_scale_ssim` gives the figure to report under `ms_ssim_name`.
+        seed: random seed of the pairs.
+        score: score of a pair; report that of `multi_scale_ssim` under `ms_ssim_name`.
 
     Returns:
         float64 [M], at most 1.
 
     Raises:
-        UserError: no image, slices of different sizes, no pair, or `check_images` refuses.
+        UserError: there is no image or no pair, the slices have different sizes, or `check_images`
+            refuses the images.
     """
     images, others = (
         check_images("similarity_ssim", array, "N,H,W,M", SSIM_WINDOW) for array in (images, others)

@@ -17,7 +17,7 @@ class Membership(NamedTuple):
 
     Attributes:
         auc: members against others; 0.5 = cannot be told apart, 1 = every member scores higher.
-        control: the same of some members against the rest of them, whose choice says nothing.
+        control: the same AUC with some members, chosen at random, in the place of the others.
         corrected: 0.5 + auc - control.
     """
 
@@ -36,7 +36,7 @@ def membership(
 ) -> Membership:
     """Returns the AUC with which scores tell members from others, with 95 % bootstrap intervals.
 
-    The AUC is the share of pairs (member, other) in which the member scores higher, ties counting
+    The AUC is the fraction of pairs (member, other) in which the member scores higher; ties count
     half. In each resample members' and others' patients are drawn with replacement; for the control
     as many members' patients as there are others, at most half, are drawn without replacement and
     take the others' place. The corrected interval thus holds the chance in the choice of patients
@@ -47,11 +47,11 @@ def membership(
         member_patients: [N], the patient of each.
         others: [K], the scores of the others' slices.
         other_patients: [K], the patient of each.
-        resamples: 1 or more.
-        seed: of the draws.
+        resamples: number of bootstrap resamples, 1 or more.
+        seed: random seed of the draws.
 
     Raises:
-        UserError: no score, not one patient for each, or scores that are not finite.
+        UserError: there is no score, not one patient per score, or a score is not finite.
     """
     groups = [_check(members, member_patients), _check(others, other_patients)]
     scores = np.concatenate([scores for scores, _ in groups])

@@ -30,10 +30,10 @@ class Audit:
     """What the audit found; synthetic slices are in the order of the set.
 
     Attributes:
-        neighbours: by the keys of `TITLES`.
+        neighbours: nearest neighbours by the keys of `TITLES`.
         limit: similarity to a training slice above which a sample is quarantined.
         training: (subject index, axial slice) of all training slices [T,2].
-        membership: of training and held-out slices, by their nearest synthetic ones.
+        membership: test of training against held-out slices, by their nearest synthetic slices.
         sizes: number of training and of held-out slices.
     """
 
@@ -87,12 +87,12 @@ def audit_slices(
 
 
 def similarity_limit(control: np.ndarray) -> float:
-    """Returns the similarity halfway between the largest of the control's [K] and a copy's 1."""
+    """Returns the limit halfway between the control's [K] largest similarity and 1, a copy."""
     return (float(control.max()) + 1) / 2
 
 
 def audit_metrics(audit: Audit) -> dict[str, float]:
-    """Returns the figures as `privacy/...`; those that do not exist are left out."""
+    """Returns the metrics as `privacy/...`; those that are not defined are left out."""
     metrics = {
         f"privacy/{name}/{key}": float(value)
         for name, neighbours in audit.neighbours.items()

@@ -1,4 +1,4 @@
-"""Figures of image quality: tumour crops, similarity and distances to held-out slices."""
+"""Metrics of image quality: tumour crops, similarity and distances to held-out slices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class QualityConfig:
     """How image quality is measured.
 
     Args:
-        pairs: random pairs of images per MS-SSIM figure.
+        pairs: random pairs of images per MS-SSIM value.
         subsets: random subsets per kernel distance.
         subset_size: images of each set in a subset, at most.
         crop_size: side of the tumour crops, pixels.
@@ -104,14 +104,14 @@ def quality_figures(
     seed: int,
     subjects: Optional[np.ndarray] = None,
 ) -> dict[str, np.ndarray]:
-    """Returns the figures of a set next to reference slices, each per channel [M].
+    """Returns the metrics of a set, compared with reference slices, each per channel [M].
 
     Args:
         images: the set, real or synthetic, [N,H,W,M].
         reference: held-out real slices (or their crops), [K,H,W,M].
-        extractors: functions to features by the name that ends the figures' names.
+        extractors: functions from images to features, by the name that ends the metrics' names.
         config: numbers of pairs and subsets.
-        seed: of pairs and subsets.
+        seed: random seed of pairs and subsets.
         subjects: [N], numbers of the patients; None if all differ.
 
     Returns:

@@ -29,11 +29,12 @@ def paired_bootstrap(
     Args:
         differences: [P], one per patient.
         weights: [P], above 0, such as each patient's number of slices.
-        resamples: 1 or more.
-        seed: of the draws.
+        resamples: number of resamples, 1 or more.
+        seed: random seed of the draws.
 
     Raises:
-        UserError: no patient, not one weight per patient, or a number that is not finite.
+        UserError: there is no patient, not one weight per patient, a weight that is not above 0, or
+            a number that is not finite.
     """
     values, weights = np.asarray(differences, np.float64), np.asarray(weights, np.float64)
     usable = values.ndim == 1 and values.shape == weights.shape and values.size

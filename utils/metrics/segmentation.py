@@ -36,7 +36,7 @@ def dice(prediction: np.ndarray, reference: np.ndarray, smoothing: float = 0.0) 
 
 
 def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Returns the share |P and R| / |R| of each reference that was found; higher is better.
+    """Returns the fraction |P and R| / |R| of each reference that was found; higher is better.
 
     Empty rule: NaN if the reference is empty, whatever the prediction.
 
@@ -55,7 +55,7 @@ def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def specificity(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Returns the share of pixels outside each reference that were left out; higher is better.
+    """Returns the fraction of pixels outside each reference that were left out; higher is better.
 
     Empty rule: NaN if the reference fills the image. A small reference gives values near 1 for
     almost any prediction.

@@ -1,4 +1,4 @@
-"""How alike two slices are, whatever their brightness and a few pixels' shift, and the most alike.
+"""Similarity of slices, independent of brightness and small shifts, and nearest neighbours.
 
 Similarity of two slices with M modalities: each modality is brought to a common size, its blurred
 self is subtracted, and what is left gets the mean 0 and the norm 1. The similarity is the mean over
@@ -7,7 +7,7 @@ common shift, taken where it is largest: over shifts of up to `MAX_SHIFT` pixels
 of the slice and of its mirror image. It lies in [-1,1]; higher is more alike, 1 is a copy, and it
 does not change with brightness and contrast. Shifts are cyclic: slices need a dark border.
 
-Without the subtraction the outline of the head decides, which all slices of a level share.
+Without the subtraction the outline of the head dominates, which is alike in all slices of a level.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Neighbours(NamedTuple):
 
 
 def slice_details(images: np.ndarray) -> np.ndarray:
-    """Returns what is compared of slices, a scalar product of two being their similarity unshifted.
+    """Returns the details of slices; two slices' scalar product is their similarity without shift.
 
     Args:
         images: [N,H,W,M], 0 or more, with a dark border.
@@ -68,15 +68,15 @@ def nearest(
     """Returns the nearest neighbours of `first` in `second`, and of `second` in `first`.
 
     All pairs are compared on a coarse copy, by matrix products of whole blocks; of each slice the
-    `CANDIDATES` best are compared in full. The similarity found is that of a real pair, so never
-    too high; it is too low where a slice's nearest is not among them, which a copy always is.
+    `CANDIDATES` best are compared in full. The result is the similarity of a real pair, so it is
+    never too high. It is too low if the nearest slice is not a candidate; a copy always is one.
 
     Args:
-        first, second: `slice_details` [N,h,w,M] and [K,h,w,M].
-        title: of the progress bar.
+        first, second: outputs of `slice_details`, [N,h,w,M] and [K,h,w,M].
+        title: title of the progress bar.
 
     Raises:
-        UserError: slices of different sizes.
+        UserError: the slices have different sizes.
     """
     if first.shape[1:] != second.shape[1:]:
         raise UserError(
@@ -99,11 +99,11 @@ def nearest(
 
 
 def pair_similarity(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Returns the similarity of pairs of slices, float32 [P].
+    """Returns the similarity (see module) of P pairs of slices, float32 [P] in [-1,1]; 1 = copy.
 
     Args:
-        first, second: `slice_details` [N,h,w,M] and [K,h,w,M].
-        pairs: int [P,2], index in `first` and in `second`.
+        first, second: outputs of `slice_details`, float32 [N,h,w,M] and [K,h,w,M].
+        pairs: int [P,2]; each row is (index in `first`, index in `second`).
     """
     shifts = np.arange(-MAX_SHIFT, MAX_SHIFT + 1)
     size = first.shape[1:3]

@@ -76,8 +76,8 @@ def bar_panels(
 ) -> Figure:
     """Draws panels of grouped bars with one legend.
 
-    A panel of distances whose bars span a factor of more than `LOG_SPAN` is logarithmic; those of
-    shares, with bars up to 1, stay linear.
+    A panel of distances whose bars span a factor of more than `LOG_SPAN` is logarithmic; panels
+    of fractions, with bars up to 1, stay linear.
 
     Args:
         panels: series by panel title, see `grouped_bars`.

@@ -51,9 +51,9 @@ class Cluster(NamedTuple):
 def read_cluster() -> Optional[Cluster]:
     """Returns the cluster that TF_CONFIG describes, or None without this environment variable.
 
-    Raises UserError for what is no such description, and if this process' port is in use: by
-    another process with the same index on this machine, say. Those on other machines show up only
-    when they are met. Call it before TensorFlow listens at the port.
+    Raises UserError if TF_CONFIG is no such description, or if this process' port is in use, for
+    example by another process with the same index on this machine. A second one on another machine
+    is noticed only when the processes connect. Call it before TensorFlow listens at the port.
     """
     text = os.environ.get("TF_CONFIG")
     if not text:

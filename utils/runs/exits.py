@@ -19,7 +19,7 @@ MISTAKES = (UserError, DiskFullError, TrainingError, OSError, MemoryError)
 
 
 def _mistakes() -> tuple[type[BaseException], ...]:
-    """Returns what a script tells in one sentence; those of TensorFlow only where it is used."""
+    """Returns the exceptions told in one sentence, with TensorFlow's only if it is imported."""
     tensorflow = sys.modules.get("tensorflow")
     return MISTAKES if tensorflow is None else (*MISTAKES, tensorflow.errors.OpError)
 

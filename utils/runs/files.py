@@ -27,7 +27,7 @@ _HIDDEN = re.compile(r"\.[0-9a-f]{32}-")
 
 @contextmanager
 def naming_full_disk(folder: Path, needed: Optional[int] = None) -> Iterator[None]:
-    """Raises DiskFullError instead of what a full disk makes of a write.
+    """Raises DiskFullError instead of the errors that a write to a full disk causes.
 
     Args:
         folder: where something is written.
@@ -85,10 +85,10 @@ def _remove(path: Path) -> None:
 def remove_leftovers(
     folder: Path, chosen: Callable[[str], bool] = lambda name: True, older: float = 0
 ) -> None:
-    """Removes what killed processes left of `hidden`, of the files whose names are `chosen`.
+    """Removes files of `hidden` that killed processes left, if `chosen` is true for their names.
 
-    Nobody else may be writing these files to the folder, or they must be `older` than so many
-    seconds, in which whoever writes them would have changed them.
+    No other process may be writing these files, or they must not have changed for `older` seconds,
+    within which a process that writes them would change them.
     """
     for path in Path(folder).iterdir():
         match = _HIDDEN.match(path.name)
@@ -218,7 +218,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Raises UserError for what is no regular file, such as a pipe, whose reading never ends."""
+    """Raises UserError if a path is no regular file, such as a pipe, whose reading never ends."""
     if not Path(path).is_file():
         raise UserError(f"{path} is missing or no regular file; put back the file that was there")
 
@@ -226,7 +226,7 @@ def check_regular(path: Path) -> None:
 def read_text(path: Path) -> str:
     """Returns a UTF-8 text file's content.
 
-    Raises UserError for what is no regular file or no text.
+    Raises UserError if it is no regular file or no text.
     """
     check_regular(path)
     try:
@@ -236,9 +236,10 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path, kind: type = object) -> Any:
-    """Returns what a JSON file holds.
+    """Returns the content of a JSON file.
 
-    Raises UserError for a file that is damaged, or holds something else than a `kind`.
+    Raises UserError if the file is damaged or its content is not of the Python type `kind`, such as
+    dict.
     """
     text = read_text(path)
     try:
@@ -251,6 +252,6 @@ def read_json(path: Path, kind: type = object) -> Any:
 
 
 def damaged(path: Path, why: object) -> UserError:
-    """Returns what to raise for a file that cannot be read back, and why."""
+    """Returns the error for a file that cannot be read back; `why` is the reason."""
     reason = " ".join(str(why).split())
     return UserError(f"{path} is damaged ({reason}); put back the file that was there")

@@ -15,8 +15,8 @@ def check_output_file(option: str, path: Path, overwrite: bool) -> None:
     """Raises UserError unless a file may be made at `path`; to be called before long work.
 
     Args:
-        option: that names the file, for the message.
-        path: of the file.
+        option: the option that names the file, for the message.
+        path: path of the file.
         overwrite: whether it may replace an earlier one.
     """
     path = Path(path)

@@ -17,9 +17,9 @@ UNREADABLE = (OSError, ValueError, AttributeError, TypeError, KeyError, EOFError
 
 
 def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
-    """Returns a CSV file with some columns at least, of these types.
+    """Returns the table of a CSV file that has at least these columns, with these types.
 
-    Raises UserError for a file that is damaged or lacks one of them.
+    Raises UserError if the file is damaged or lacks one of the columns.
     """
     text = read_text(path)
     try:
@@ -29,7 +29,7 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an .npz file; UserError for one that is damaged."""
+    """Returns the arrays of an .npz file; UserError if the file is damaged."""
     check_regular(path)
     try:
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -16,11 +16,11 @@ SETTINGS = "settings"
 
 
 def kept(path: Path, make: Callable[[], Mapping[str, Any]], settings: Any) -> dict[str, Any]:
-    """Returns a result from its file, made first where that is missing or of other settings.
+    """Returns a result from its file; makes it first if it is missing or of other settings.
 
     Args:
-        path: of the file, which appears whole: .npz for arrays, .json for all else.
-        make: returns the result.
+        path: path of the file, which appears whole: .npz for arrays, .json for all else.
+        make: function that returns the result.
         settings: all that the result depends on and that may change, as JSON can hold it.
     """
     found = read_kept(path, settings)
@@ -31,7 +31,7 @@ def kept(path: Path, make: Callable[[], Mapping[str, Any]], settings: Any) -> di
 
 
 def read_kept(path: Path, settings: Any) -> Optional[dict[str, Any]]:
-    """Returns a kept result, None where there is none, or one that was made with other settings."""
+    """Returns a kept result; None if there is none or it was made with other settings."""
     if not path.exists():
         return None
     content = _read(path)

@@ -62,7 +62,7 @@ class RunDirectory:
     def read_history(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl; a last line cut off by a crash is left out.
 
-        Raises UserError for a line that is something else.
+        Raises UserError if another line is not a line of the history.
         """
         if not self.history.exists():
             return []
@@ -93,7 +93,7 @@ class RunDirectory:
         return read_json(self.config_file, dict).get("earlier", [])
 
     def read_metrics(self) -> dict[str, float]:
-        """Returns the flat metrics so far; UserError for a file that holds anything else."""
+        """Returns the flat metrics so far; UserError if the file has other than finite numbers."""
         if not self.metrics.exists():
             return {}
         metrics = read_json(self.metrics, dict)
@@ -122,7 +122,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether a line of the history has a stage, a step, and numbers beside them."""
+    """Whether a history line has a text "stage", a "step", and otherwise only finite numbers."""
     if not isinstance(row, dict) or not isinstance(row.get("stage"), str):
         return False
     numbers = {name: value for name, value in row.items() if name != "stage"}

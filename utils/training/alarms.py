@@ -1,6 +1,6 @@
 """Warnings about a training that goes on, but to no good end: one line per kind.
 
-The figures are named by what they measure: `accuracy/...`, `collapse/...`, `loss_scale/...`.
+The metrics are named by what they measure: `accuracy/...`, `collapse/...`, `loss_scale/...`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 @dataclass(frozen=True)
 class Rule:
-    """When to warn about the figures whose names start alike.
+    """When to warn about the metrics whose names start alike.
 
     Attributes:
-        prefix: start of their names.
-        bad: whether a value is out of bounds.
-        patience: how many values of one figure in a row have to be.
-        meaning: what it means and what to do.
+        prefix: start of the metrics' names.
+        bad: function that returns whether a value is out of bounds.
+        patience: how many successive values of one metric have to be out of bounds.
+        meaning: what this means and what to do.
     """
 
     prefix: str
@@ -73,21 +73,21 @@ def _write(line: str) -> None:
 
 
 class Alarms:
-    """Warns of a training's figures, once for every rule.
+    """Warns about a training's metrics, once for every rule.
 
     Args:
         stage: name of the training.
-        write: takes a line.
+        write: function that prints a line.
     """
 
     def __init__(self, stage: str, write: Callable[[str], None] = _write):
         self.stage = stage
         self.write = write
-        self._bad: dict[str, int] = {}  # how often in a row, by figure
+        self._bad: dict[str, int] = {}  # how often in a row, by metric
         self._told: set[Rule] = set()
 
     def see(self, figures: Mapping[str, float]) -> None:
-        """Takes the next value of some figures by name; others are not looked at."""
+        """Takes the next values of metrics by name; metrics without a rule are ignored."""
         for name, value in figures.items():
             for rule in RULES:
                 if name.startswith(rule.prefix):

@@ -21,9 +21,9 @@ def make_strategy(devices: Optional[int] = None) -> tf.distribute.Strategy:
     With TF_CONFIG in the environment: MultiWorkerMirroredStrategy. Otherwise all GPUs, or the first
     `devices` of them; without a GPU, `devices` > 1 splits the CPU into logical devices.
 
-    Raises UserError for a TF_CONFIG that `read_cluster` refuses or together with `devices`, if more
-    GPUs are asked for than there are, or if TensorFlow is already running with too few logical CPU
-    devices.
+    Raises UserError if `read_cluster` refuses TF_CONFIG, if both TF_CONFIG and `devices` are given,
+    if more GPUs are asked for than there are, or if TensorFlow is already running with too few
+    logical CPU devices.
     """
     cluster = read_cluster()
     if cluster is not None:
@@ -149,10 +149,10 @@ class Update(NamedTuple):
     """What one optimiser is about to do.
 
     Attributes:
-        gradients: of the mean loss over all replicas, without loss scaling, one per variable.
-        variables: to be updated.
-        optimizer: that updates them.
-        norm: of all gradients together, the same on every replica.
+        gradients: gradients of the mean loss over all replicas, unscaled, one per variable.
+        variables: the variables to update.
+        optimizer: the optimiser that updates them.
+        norm: norm of all gradients together, the same on every replica.
     """
 
     gradients: list[tf.Tensor]

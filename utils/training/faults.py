@@ -30,8 +30,8 @@ class Hints:
     """What the sentences about a training's faults can name.
 
     Attributes:
-        learning_rate: its option, such as "--structure.learning_rate".
-        batch_size: its option.
+        learning_rate: option that sets it, such as "--structure.learning_rate".
+        batch_size: option that sets it.
         size: height and width of the slices, pixels.
     """
 

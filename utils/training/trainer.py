@@ -34,11 +34,11 @@ from utils.training.signals import Interrupted, StopSignal
 
 
 class Samples(NamedTuple):
-    """What is shown of a system now and then.
+    """Samples of a system that are shown at intervals.
 
     Attributes:
         pictures: uint8 [H,W,3] by name.
-        figures: numbers by name, such as `collapse/variance`.
+        figures: metrics by name, such as `collapse/variance`.
     """
 
     pictures: Mapping[str, np.ndarray]
@@ -143,7 +143,7 @@ class Trainer:
         total_steps: updates in all.
         strategy: the distribution strategy.
         describe_source: names the cases behind a batch's `source` numbers, for error messages.
-        samples: returns pictures and figures of what the system makes of fixed inputs.
+        samples: function that returns pictures and metrics of the outputs for fixed inputs.
         compiled: the inner loop of an earlier trainer of the same system; compiling takes seconds.
         hints: options that the sentences about faults name.
     """
@@ -308,9 +308,9 @@ class Trainer:
 def check_batch_sizes(
     option: str, schedules: Any, names: Iterable[str], strategy: tf.distribute.Strategy
 ) -> None:
-    """Raises UserError, naming `<option>.<name>.batch_size`, if one of some trainings' is unfit.
+    """Raises UserError, naming `<option>.<name>.batch_size`, if replicas cannot share a batch.
 
-    `schedules` has a `Schedule` under each of the names.
+    `schedules` has a `Schedule` under each of the trainings' names.
     """
     for name in names:
         batch_size = getattr(schedules, name).batch_size
