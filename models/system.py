@@ -27,9 +27,9 @@ class GANSystem(abc.ABC):
 
     Args:
         networks, groups: as above.
-        learning_rates: of each optimiser; a schedule counts the optimiser's own updates, which a
-            checkpoint holds.
-        beta_1: Adam's, of all optimisers.
+        learning_rates: learning rate of each optimiser; a schedule counts the optimiser's own
+            updates, which a checkpoint holds.
+        beta_1: Adam's beta_1 for all optimisers.
     """
 
     monitored: tuple[str, ...] = ()

@@ -20,17 +20,17 @@ class BaselineConfig(UNetGANConfig):
         width: base width n of the generators, channels.
         discriminator_width: base width n of the discriminators, channels.
         initializer: kernel initialiser of the generators.
-        activation: of the hidden units: capped_relu, or the text's leaky_relu (slope 0.2).
+        activation: activation of hidden units: capped_relu, or the text's leaky_relu (slope 0.2).
         output_norm: instance norm before the generators' sigmoid.
-        output_scale: its initial scale.
-        output_offset: its initial offset, or without norm the initial bias, logit.
+        output_scale: initial scale of that norm.
+        output_offset: initial offset of that norm, or without norm the initial bias, logit.
         discriminator: trunk of the discriminators: patch or vgg11.
-        discriminator_stddev: spread of their initial kernels.
+        discriminator_stddev: standard deviation of the discriminators' initial kernels.
         real: weight of D's validity on a real image.
         fake: weight of D's validity on a generated image.
         adversarial: weight of G's validity on a generated image.
         reconstruction: weight of the squared error to the real slice; 0 = off.
-        learning_rate: Adam's, per update, for generators and discriminators.
+        learning_rate: Adam's learning rate for generators and discriminators.
     """
 
     generator_input: GeneratorInput = "noise"

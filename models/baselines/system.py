@@ -66,7 +66,7 @@ class Baseline(GANSystem):
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `images` [B,H,W,4] in (0,1) from `structure` [B,H,W,1] and `seed` [B,2].
 
-        With the input "noise" only the size of the map counts.
+        With the input "noise" only the size of the map is used.
         """
         structure, images = batch["structure"], []
         for modality in MODALITIES:
@@ -81,5 +81,5 @@ class Baseline(GANSystem):
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns generated slices [B,H,W,4] and those of the batch."""
+        """Returns the generated slices [B,H,W,4] and the batch's slices."""
         return outputs["images"], batch["images"]

@@ -41,7 +41,7 @@ class UNetConfig:
     def build_unet(self, channels: int, name: str, **options: Any) -> UNet:
         """Returns a U-Net of `channels` input channels.
 
-        Its spec has every field that it shares with these settings, and the `options` beside.
+        Its spec takes the fields of the same name from these settings, and `options` besides.
         """
         shared = {f.name for f in fields(self)} & {f.name for f in fields(UNetSpec)}
         spec = UNetSpec(**{field: getattr(self, field) for field in shared}, **options)

@@ -70,8 +70,8 @@ class UNetSpec:
         condition: how the code enters, one of `CONDITIONS`.
         initializer: kernel initialiser, see `models.blocks.initializers`.
         output_scale: mean initial scale of the instance norm in front of the sigmoid.
-        output_offset: its initial offset (logit), one number or one per output.
-        activation: in place of the capped ReLU: capped_relu or leaky_relu (slope 0.2).
+        output_offset: initial offset of that norm (logit), one number or one per output.
+        activation: activation of the hidden units: capped_relu or leaky_relu (slope 0.2).
         output_norm: instance norm in front of the sigmoid; without it `output_scale` is unused and
             `output_offset` is the initial bias.
         output_activation: sigmoid (outputs independent of each other), or logits (no function).
@@ -98,8 +98,8 @@ def check_sides(
     """Raises UserError unless height and width can be halved `halvings` times; None is any size."""
     if any(side is not None and side % 2**halvings for side in size):
         raise UserError(
-            f"{what} has {size[0]}x{size[1]} pixels; both sides must be divisible by "
-            f"{2**halvings}, which {network} halves {halvings} times"
+            f"{what} has {size[0]}x{size[1]} pixels; height and width must be divisible by "
+            f"{2**halvings}, because {network} halves them {halvings} times"
         )
 
 
@@ -148,10 +148,12 @@ class UNet(tf.keras.Model):
         )
 
     def decode(self, codes: Codes, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """Maps codes of B samples to images [B*k,H,W,outputs].
+        """Decodes the codes of B samples (from `encode`) to images [B*k,H,W,outputs].
 
-        `condition` [B*k, conditions] holds k one-hot rows per sample, sample by sample; None for an
-        unconditional network (k = 1).
+        Args:
+            codes: bottleneck and skips.
+            condition: one-hot [B*k,conditions], k conditions per sample; the k rows of one sample
+                are consecutive. None for an unconditional network (k = 1).
         """
         x, skips = codes
         if condition is not None:

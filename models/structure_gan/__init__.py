@@ -60,7 +60,7 @@ the same image for all four codes. `condition="concat"` keeps this (default, as 
 A finding about the norm before the output
 
 Instance norm in front of the sigmoid gives every slice the same mean and spread of logits, whatever
-share of it is brain or lesion. `output_norm` stays on by default, as published in code; the demo
+fraction of it is brain or lesion. `output_norm` stays on by default, as published in code; the demo
 has bare outputs, as the thesis' text.
 
 Known deviations

@@ -1,4 +1,4 @@
-"""Codes of Fig. 15: from four corners to the centre of a square, by swapping or by mixing."""
+"""Codes of Fig. 15, from corners to the centre: by coordinate swapping or linear interpolation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def replaced(start: np.ndarray, goal: np.ndarray, steps: int, stride: int) -> np
 
 
 def mixed(start: np.ndarray, goal: np.ndarray, share: float) -> np.ndarray:
-    """Returns the point (1 - share) start + share goal between two codes [L]."""
+    """Returns the linear interpolation (1 - share) start + share goal of two codes [L]."""
     return (1 - share) * start + share * goal
 
 
@@ -59,10 +59,10 @@ def swapping_walk(
 
 
 def straight_walk(corners: np.ndarray, centre: np.ndarray, side: int) -> np.ndarray:
-    """Returns the codes of a square on straight lines between corners, and to the centre.
+    """Returns the codes of a square by linear interpolation between corners and to the centre.
 
-    Codes between two random ones are shorter than random codes are, the more so the more
-    coordinates they have.
+    An interpolation of two random codes has a smaller norm than a random code, and the more
+    reliably so the more coordinates the codes have.
 
     Args:
         corners: [4,L]: top left, top right, bottom left, bottom right.

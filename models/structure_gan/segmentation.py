@@ -23,10 +23,10 @@ class Segmentation(GANSystem):
     """Four independent U-Nets G_l0..G_l3, trained together by one optimiser.
 
     Args:
-        config: of each U-Net.
-        inputs: "four_channel" has instead a single U-Net G_l that sees the modalities together, as
-            in the early availability experiments of the original code; K, the number of networks,
-            is then 1 instead of 4.
+        config: settings of each U-Net.
+        inputs: "per_modality", or "four_channel" for a single U-Net G_l that sees the modalities
+            together, as in the early availability experiments of the original code; K, the number
+            of networks, is then 1 instead of 4.
     """
 
     def __init__(self, config: SegmentationConfig, inputs: Inputs = "per_modality"):

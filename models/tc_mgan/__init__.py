@@ -34,7 +34,8 @@ Choices where the sources are silent or disagree
 * The class term is a sum of three binary cross-entropies (code), not a soft-max (paper).
 * One step is one update of D, of G, and in bw of S, each on a forward pass of its own.
 * Adam: beta1 0.9, beta2 0.999, epsilon 1e-8 (code; paper silent). The rate falls at epochs 30, 60
-  and 90 of 100: shares of a training, so that a shorter one decays as well. S of bw has G's rate.
+  and 90 of 100: fractions of a training, so that it also falls in a shorter one. S of bw has G's
+  rate.
 * S is pre-trained with the code's rate 1e-4 (paper: 1e-3), the evaluation nets with 1e-3.
 * Frozen S works in inference mode (paper: fixed; the released script leaves it in training mode).
   In bw it uses the batch's statistics, as the script does.
@@ -51,8 +52,8 @@ Known deviations
 * The root of the penalty's norm has 1e-12 inside: without it a zero gradient gives no number.
 * Batch norm takes each replica's statistics alone, as the code's would on several GPUs. With S
   frozen, or without S, several replicas equal one with the whole batch.
-* Training slices are an endless stream: batches straddle its passes, no incomplete last one is
-  dropped, and the rate falls at shares of the updates instead of at epochs.
+* Training slices are an endless stream: a batch can have slices of two epochs, no incomplete last
+  batch is dropped, and the rate falls at fractions of the updates instead of at epochs.
 * TensorFlow's legacy Adam adds epsilon before the bias correction, PyTorch's after it: it weighs 32
   times as much in the first update, and the same in the end.
 * Weights of the original (PyTorch) cannot be loaded; random streams differ.

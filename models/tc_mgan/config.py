@@ -1,4 +1,7 @@
-"""Settings of TC-MGAN; the defaults are the paper's, where it is silent the released code's."""
+"""Settings of TC-MGAN.
+
+The defaults follow the paper; where the paper gives no value, they follow the released code.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Variant:
         conditional: a single generator and critic (with auxiliary classifier) for all targets,
             conditioned on a one-hot modality code; otherwise one pair per target.
         tumour: whether the segmenter S guides the generator.
-        trains_segmenter: whether S learns along; otherwise it is fixed.
+        trains_segmenter: whether S is trained together with G and D; otherwise it is fixed.
     """
 
     conditional: bool = True
@@ -46,8 +49,8 @@ class SegmenterConfig:
 
     Args:
         width: base width, channels.
-        learning_rate: Adam's, per update.
-        beta_1: Adam's first decay.
+        learning_rate: Adam's learning rate.
+        beta_1: Adam's beta_1.
     """
 
     width: int = 64
@@ -99,10 +102,10 @@ class TCMGANConfig:
         image_size: height and width of the slices, pixels, divisible by 32.
         width: base width of the generator, channels.
         critic_width: base width of the critic, channels.
-        learning_rate: Adam's, per update, at the start, of all networks.
-        decay_shares: where it falls, shares of the training in ascending order.
-        decay_factors: what it is multiplied by from each of them on, with respect to the start.
-        beta_1: Adam's first decay.
+        learning_rate: Adam's initial learning rate for all networks.
+        decay_shares: fractions of the training, ascending, at which the learning rate changes.
+        decay_factors: for each of them, the factor of the initial learning rate from there on.
+        beta_1: Adam's beta_1.
         weights: loss weights.
     """
 
@@ -123,7 +126,7 @@ class TCMGANConfig:
             variant=one_of(VARIANTS),
             width=WIDTH,
             critic_width=WIDTH,
-            decay_shares=Rule("shares between 0 and 1 in ascending order", _ascending_shares),
+            decay_shares=Rule("fractions between 0 and 1 in ascending order", _ascending_shares),
             decay_factors=Rule("numbers above 0", lambda values: all(map(POSITIVE.holds, values))),
             **_TRAINING,
         )

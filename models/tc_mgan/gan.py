@@ -50,7 +50,7 @@ def learning_rate(config: TCMGANConfig, total_steps: int) -> LearningRate:
 
 
 def _copied(segmenter: Segmenter) -> LabelledUNet:
-    """A network S with the segmenter's weights, to be trained on."""
+    """A network S with the segmenter's weights, which are trained further."""
     S = build_segmenter(segmenter.config.width, 1, NUM_TARGETS, "S")
     S.set_weights(segmenter.networks["S"].get_weights())
     return S
@@ -106,7 +106,7 @@ class TCMGAN(GANSystem):
             # 2. D (eq. 6), then G against the new D (eq. 7), each on a forward pass of its own.
             report.update(self._critic_step(model, pair, seeds))
             report.update(self._generator_step(model, pair))
-            # 3. In bw S learns along, on images of the new G (3.1).
+            # 3. In bw S is updated too, on images of the new G (3.1).
             if self.variant.trains_segmenter:
                 report.update(self._segmenter_step(model, pair))
         return report
@@ -116,13 +116,16 @@ class TCMGAN(GANSystem):
         return self.networks[f"G{model}"](x, c if self.labels else None)
 
     def _critic_step(self, model: str, pair: Pair, seeds: tf.Tensor) -> Terms:
-        """Eq. 6: L_D = -D(y) + D(G(x, c)) + modality of y + gradient penalty."""
+        """Eq. 6.
+
+        L_D = -D(y) + D(G(x, c)) + modality classification loss of y + gradient penalty.
+        """
         w, D, d = self.config.weights, self.networks[f"D{model}"], f"D{model}"
         x, y, c, _ = pair
         fake = self._generate(model, x, c)
         share = uniform(seeds, f"interpolation{model}", (1, 1, 1))
         with tf.GradientTape() as tape:
-            # One pass over real and generated images; nothing in D mixes samples.
+            # One forward pass for real and generated images; nothing in D mixes samples.
             judged = D(tf.concat([y, fake], axis=0), tf.concat([x, x], axis=0))
             real_score, fake_score = tf.split(judged["score"], 2)
             penalty = gradient_penalty_of_sum(lambda image: D(image, x)["score"], y, fake, share)
@@ -139,7 +142,10 @@ class TCMGAN(GANSystem):
         return {**self.descend(tape, {d: loss}), **terms, **accuracy}
 
     def _generator_step(self, model: str, pair: Pair) -> Terms:
-        """Eq. 7: L_G = -D(G(x, c)) + modality + l1 + tumour consistency."""
+        """Eq. 7.
+
+        L_G = -D(G(x, c)) + modality classification loss of G(x, c) + l1 + tumour consistency.
+        """
         w, g = self.config.weights, f"G{model}"
         x, y, c, tumour = pair
         with tf.GradientTape() as tape:
@@ -165,7 +171,7 @@ class TCMGAN(GANSystem):
         x, y, c, tumour = pair
         fake = self._generate(model, x, c)
         with tf.GradientTape() as tape:
-            # Two passes: batch norm sees real and generated images apart.
+            # Two forward passes: batch norm sees real and generated images apart.
             terms = {
                 f"S/{name}": weight * soft_dice_per_sample(self.S(image, c, training=True), tumour)
                 for name, image, weight in (
@@ -190,5 +196,5 @@ class TCMGAN(GANSystem):
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns translated slices [B,H,W,3] and the batch's of the same modalities."""
+        """Returns translated slices and the batch's slices of these modalities, [B,H,W,3] each."""
         return outputs["images"], tf.gather(batch["images"], TARGET_CHANNELS, axis=-1)

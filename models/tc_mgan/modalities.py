@@ -1,4 +1,4 @@
-"""Source, target and label of a step, cut from the batch; intensities inside are [-1,1]."""
+"""Source, target and modality code of a step, from the batch; intensities inside are [-1,1]."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pair(NamedTuple):
     Attributes:
         x: the source T2 [B,H,W,1] in [-1,1].
         y: each sample's target modality [B,H,W,1] in [-1,1].
-        c: its one-hot label [B,3].
+        c: its one-hot modality code [B,3].
         tumour: the whole tumour [B,H,W,1], 0 or 1, float32.
     """
 
@@ -35,12 +35,12 @@ class Pair(NamedTuple):
 
 
 def to_signed(images: tf.Tensor) -> tf.Tensor:
-    """Returns images of [0,1] in [-1,1]."""
+    """Returns images with intensities in [0,1] scaled to [-1,1]."""
     return 2.0 * images - 1.0
 
 
 def to_unit(images: tf.Tensor) -> tf.Tensor:
-    """Returns images of [-1,1] in [0,1]."""
+    """Returns images with intensities in [-1,1] scaled to [0,1]."""
     return 0.5 * (images + 1.0)
 
 
@@ -50,7 +50,12 @@ def source_of(images: tf.Tensor) -> tf.Tensor:
 
 
 def target_of(images: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """Returns target `index` [B] (0..2) of `images` [B,H,W,4]: [B,H,W,1] in [-1,1]."""
+    """Returns each sample's target modality, [B,H,W,1] in [-1,1].
+
+    Args:
+        images: [B,H,W,4] in [0,1].
+        index: int [B], position in `TARGETS` (0 = Flair, 1 = T1c, 2 = T1).
+    """
     channel = tf.gather(TARGET_CHANNELS, index)
     return to_signed(tf.gather(images, channel[:, None], axis=3, batch_dims=1))
 
@@ -71,7 +76,7 @@ def draw_targets(seeds: tf.Tensor) -> tf.Tensor:
 
 
 def one_hot(index: tf.Tensor) -> tf.Tensor:
-    """Returns the label [B,3] of targets [B]."""
+    """Returns the one-hot modality code [B,3] of target numbers [B]."""
     return tf.one_hot(index, NUM_TARGETS)
 
 

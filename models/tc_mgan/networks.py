@@ -3,9 +3,9 @@
 Sizes are for 128x128 pixels; filters are in units of the base width (64), those of a last row or a
 head in channels. All convolutions have a bias but those of the critic's heads.
 
-G is the U-Net of pix2pix: seven levels halve the image until one pixel is left. One that cannot be
-halved so often has fewer levels: levels 6 and 5, which repeat the filters of level 4, are left out,
-the innermost without norm stays. D halves an image five times, S four times.
+G is the U-Net of pix2pix: seven levels halve the image until one pixel is left. For an image that
+cannot be halved so often, G has fewer levels: levels 6 and 5, which repeat the filters of level 4,
+are left out; the innermost level, without norm, stays. D halves an image five times, S four times.
 """
 
 from __future__ import annotations
@@ -83,17 +83,17 @@ def _he_normal(row: Row) -> tf.keras.initializers.Initializer:
 
 
 class LabelledUNet(tf.keras.Model):
-    """A table with skips: image [B,H,W,C], perhaps with a label [B,K] -> [B,H,W,1], float32.
+    """A U-Net from a table: image [B,H,W,C] (and modality code [B,K]) -> [B,H,W,1], float32.
 
-    The label enters as K constant maps behind the image. Batch norm under `tf.distribute` takes
-    the statistics of each replica alone.
+    The code enters as K constant maps behind the image's channels. Batch norm under `tf.distribute`
+    takes the statistics of each replica alone.
 
     Args:
         rows: the table; the first half of its rows halve the image, the others double it.
         width: base width, channels.
-        channels: of the image, C.
-        labels: K, or 0 for a network without label.
-        initializer: from a row to its kernel initialiser.
+        channels: channels of the image, C.
+        labels: length of the modality code, K; 0 for a network without code.
+        initializer: function from a row to its kernel initialiser.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Critic(tf.keras.Model):
     Args:
         width: base width, channels.
         size: height and width of the images, divisible by 32.
-        labels: K, or 0 for a critic without class head.
+        labels: number of modalities that the class head tells apart, K; 0 = no class head.
     """
 
     def __init__(self, width: int, size: tuple[int, int], labels: int, name: str):
@@ -155,10 +155,25 @@ class Critic(tf.keras.Model):
 
 
 def build_generator(width: int, size: tuple[int, int], labels: int, name: str) -> LabelledUNet:
-    """Returns G from T2 (and one-hot label) to one modality in [-1,1], kernels N(0, 0.02)."""
+    """Returns the generator G.
+
+    G: T2 [B,H,W,1] and, if conditional, the one-hot code of the target modality [B,labels] -> that
+    modality [B,H,W,1] in [-1,1]. Kernels are initialised from N(0, 0.02), 0.02 = standard
+    deviation.
+
+    Args:
+        width: base width, channels.
+        size: (height, width) of the images, pixels, divisible by 32.
+        labels: number of target modalities; 0 = no condition.
+        name: name of the model.
+    """
     return LabelledUNet(generator_rows(size), width, 1, labels, _normal, name)
 
 
 def build_segmenter(width: int, channels: int, labels: int, name: str) -> LabelledUNet:
-    """Returns S, or without label an evaluation U-Net: to the tumour's probability [B,H,W,1]."""
+    """Returns S, or, without modality code, an evaluation U-Net.
+
+    Both map images [B,H,W,channels] to the probability of tumour [B,H,W,1]. `labels` is the length
+    of the modality code; 0 = no code.
+    """
     return LabelledUNet(SEGMENTER, width, channels, labels, _he_normal, name)

@@ -22,7 +22,7 @@ from models.tc_mgan.modalities import (
 from models.tc_mgan.networks import build_segmenter
 
 Inputs = Literal["labelled_target", "four_channel", "source"]
-# Channels and labels of the network for each of them.
+# Image channels and length of the modality code for each of them.
 CHANNELS = {
     "labelled_target": (1, NUM_TARGETS),
     "four_channel": (NUM_MODALITIES, 0),
@@ -34,14 +34,14 @@ THRESHOLD = 0.5
 class Segmenter(GANSystem):
     """S learns the whole tumour by soft Dice on the batch's images.
 
-    Its batch norm takes each replica's statistics alone: several devices with a share of the batch
-    do not equal one device with all of it.
+    Its batch norm takes each replica's statistics alone: several devices with a part of the batch
+    each do not equal one device with the whole batch.
 
     Args:
-        config: of the network.
-        inputs: "labelled_target", a random one of the three targets with its label, makes the
-            segmenter that guides the generator; "four_channel", all modalities, and "source", T2
-            alone, make the U-Nets whose accuracy tells what synthetic modalities are worth.
+        config: settings of the network.
+        inputs: "labelled_target", one of the three targets at random with its modality code, gives
+            the segmenter that guides the generator; "four_channel", all modalities, and "source",
+            T2 alone, give the U-Nets whose accuracy shows how useful synthetic modalities are.
     """
 
     def __init__(self, config: SegmenterConfig, inputs: Inputs = "labelled_target"):

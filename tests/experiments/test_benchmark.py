@@ -217,7 +217,7 @@ def test_any_size_that_the_networks_halve_fits_every_stage(preset, size):
     [
         ("--stage structure,train", "--stage is 'structure,train'; choose from structure, segm"),
         ("--size 96", "--size is '96'; give height and width in pixels, such as 96x72"),
-        ("--size 90x72", "--size has 90x72 pixels; both sides must be divisible by 8"),
+        ("--size 90x72", "--size has 90x72 pixels; height and width must be divisible"),
         ("--size 248x8", "--size is 248x8; give sides of 8 to 240 pixels"),
         ("--size 16x16", "shrinks 16x16 pixels to a single one"),
         ("--width 1", "--width is 1; give 2 or more"),

@@ -234,7 +234,7 @@ def test_the_plan_tells_the_papers_networks_and_writes_nothing(tmp_path, capsys)
         ("--slicing.resize=64", "is (32, 32) but --slicing gives slices of 64x64 pixels"),
         (
             "--gan.image_size=[40,40]",
-            "--gan.image_size has 40x40 pixels; both sides must be divisible",
+            "--gan.image_size has 40x40 pixels; height and width must be divisible",
         ),
         ("--phantom_subjects=2", "--phantom_subjects is 2; give 3 or more"),
         ("--gan.variant=cycle", "--gan.variant is 'cycle'; give one of pix2pix, mgan, tc_mgan"),

@@ -245,7 +245,7 @@ def flat(made) -> list:
 def test_sizes_that_cannot_be_halved_are_refused():
     with pytest.raises(UserError, match="--gan.image_size has 128x80 pixels; .* divisible by 32"):
         check_image_size("--gan.image_size", (128, 80))
-    with pytest.raises(UserError, match="input of S has 24x32 pixels; .* by 16, .* halves 4 times"):
+    with pytest.raises(UserError, match="S has 24x32 pixels; .* by 16, .* halves them 4 times"):
         build_segmenter(1, 1, 0, "S")(random_image(1, 24, 32, 1))
     with pytest.raises(UserError, match="input of G has 64x96 .* by 64"):
         build_generator(1, (64, 64), 0, "G")(random_image(1, 64, 96, 1))

@@ -224,7 +224,7 @@ def test_sizes_that_cannot_be_halved_three_times_are_refused():
     network = small()
     with pytest.raises(ValueError, match="input of G has 20x16 pixels"):
         network(tf.zeros([1, 20, 16, 1]))
-    with pytest.raises(ValueError, match="G has 16x12 pixels; both sides"):
+    with pytest.raises(ValueError, match="G has 16x12 pixels; height and width"):
         network.encode(tf.zeros([1, 16, 12, 1]))
 
 
