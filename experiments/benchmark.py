@@ -5,17 +5,17 @@
     python experiments/benchmark.py --stage registration,synthesis --width 64 --size 184x144
     python experiments/benchmark.py --precision mixed_bfloat16 --json speed.json
 
-With --quick a first figure takes less than a minute; the reference implementation, which compiles
+With --quick a first result takes less than a minute; the reference implementation, which compiles
 longest, is left out.
 
-step_ms is the median time of an update on a batch at hand; the JSON file has the quartiles too.
-data_wait is the share of time that a training waits for its next batch. Two yardsticks take turns
-with the step. plain_step_ms is the time of the reference implementation: the same update as the
-original graph makes it, with a whole network call for every map, image and translation and with
-single operations for norms, activations, up-sampling and joined skips.
+step_ms is the median time of an update on a batch in memory; the JSON file has the quartiles too.
+data_wait is the fraction of time that a training waits for its next batch. Two other measurements
+take turns with the step. plain_step_ms is the time of the reference implementation: the same update
+as the original graph makes it, with a whole network call for every map, image and translation and
+with single operations for norms, activations, up-sampling and joined skips.
 conv_gflops is the rate of bare convolutions: tf.nn.conv2d called by itself for every shape of a
 Conv2D in the step (the gradients of up-sampling rows are such, too), weighted with its number.
-conv_fraction is the share of step_ms that the step's convolutions would take at that rate. Their
+conv_fraction is the fraction of step_ms that the step's convolutions would take at that rate. Their
 operations are counted in the step's graph, forward and backward: every Conv2D, Conv2DBackpropInput
 and Conv2DBackpropFilter that runs counts
 2 * batch * height * width * kernel height * kernel width * channels in * channels out, height and
@@ -98,7 +98,7 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
     add("--width", type=Optional[int], help="base width of every network, channels")
     add("--size", type=Optional[str], help="HEIGHTxWIDTH of slices and maps, pixels")
     add("--batch_size", type=Optional[int], help="slices per update over all devices")
-    add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
+    add("--precision", choices=list(PRECISIONS), default="float32", help="Keras precision policy")
     add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
     add("--data", type=Optional[Path], help="BRATS folder; default: a built-in phantom")
     for name, text in DATA_OPTIONS.items():
@@ -219,7 +219,7 @@ def _processor() -> str:
 
 
 def screen_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the rows' most important figures below a line on what they have in common."""
+    """Returns the rows' most important results below a line with what they have in common."""
     first = rows[0]
     common = f"{first['precision']}, {first['devices']} device(s), {first['repeats']} repeats"
     processor = ", ".join([first["processor"], *first["gpus"]])
@@ -228,7 +228,7 @@ def screen_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def profile_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the shares of the operations that take more than a hundredth of a stage's time."""
+    """Returns the fractions of the operations that take more than 1 % of a stage's time."""
     shares = [
         {"stage": row["stage"], "operation": kind, "share": share}
         for row in rows

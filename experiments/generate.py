@@ -97,7 +97,7 @@ def main() -> None:
     if not begin_set(run, options.out, config):
         raise UserError(
             f"--out {options.out} holds samples that were drawn with other networks, settings or "
-            f"seed than this run's, or without {MADE_WITH}, which tells; choose another folder"
+            f"seed than this run's, or lacks {MADE_WITH}, which tells them; choose another folder"
         )
     if finished(options.out, config.samples):
         print(f"{options.out} is finished, with {config.samples} samples; there is nothing to do")

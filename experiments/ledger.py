@@ -4,8 +4,8 @@
     python experiments/ledger.py                     # only adds rows for new experiments
 
 A row is replaced by the last run given that holds one of its numbers; the others stay as they are.
-The rows are kept in a CSV file beside the page. Of the page only what stands between the two marks
-is written.
+The rows are kept in a CSV file beside the page. Only the part of the page between the two marks is
+rewritten.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class FinishedRun:
     main_data: Optional[str]
 
     def data(self, experiment: Experiment) -> Optional[str]:
-        """Returns like `main_data` the folder behind a script, which may need no trained run."""
+        """Returns the data folder behind a script, like `main_data`, also without trained run."""
         return self.main_data if experiment.reads_run else self.start["data"]
 
 
@@ -172,7 +172,7 @@ def _time(seconds: Optional[float]) -> str:
 def read_rows(path: Path) -> dict[tuple[str, str], dict[str, str]]:
     """Returns the ledger's rows by experiment and the paper's row; none if there is no file.
 
-    Raises UserError for a file with other columns.
+    Raises UserError if the file has other columns.
     """
     if not path.exists():
         return {}
@@ -226,7 +226,7 @@ def _origins(lines: Sequence[Mapping[str, str]]) -> list[str]:
 def update(path: Path, folders: Sequence[Path]) -> list[dict]:
     """Brings the numbers of run directories to a page and its CSV file; returns the rows.
 
-    Raises UserError for a folder that holds no number of any table, or a page without the marks.
+    Raises UserError if a folder holds no number of any table, or if the page lacks the marks.
     """
     runs = [read_run(folder) for folder in folders]
     for folder, run in zip(folders, runs):

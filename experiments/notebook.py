@@ -41,17 +41,19 @@ def open_run(
     data: Union[None, str, Path] = None,
     cache: Union[None, str, Path] = None,
 ) -> SynthesisRun:
-    """Returns a finished run of `train_brats.py`.
+    """Opens a finished run of `train_brats.py`.
 
-    Its arithmetic (float32 or mixed) becomes that of Keras in this process.
+    Sets the global Keras precision policy of this process to the run's (float32, mixed_bfloat16 or
+    mixed_float16).
 
     Args:
         path: the run directory.
         data: where the run's data has moved to, if it has moved.
-        cache: folder of phantom and prepared slices; default: that of the scripts.
+        cache: folder with the phantom and the prepared slices; default: the folder that the scripts
+            use.
 
     Raises:
-        UserError: the folder holds no run, or one that is not trained to its end.
+        UserError: the folder holds no run, its training is not finished, or its data is gone.
     """
     path = Path(path)
     tf.keras.mixed_precision.set_global_policy(saved_run(path, "open_run needs")["precision"])
@@ -70,7 +72,7 @@ def open_translator(path: Union[str, Path]) -> Translator:
     """Returns the generator of a finished run of `train_tc_mgan.py`; its data is not needed.
 
     Raises:
-        UserError: the folder holds no such run, or one that is not finished.
+        UserError: the folder holds no such run, or the run is not finished.
     """
     return Translator(Path(path))
 
@@ -79,10 +81,10 @@ class SynthesisRun:
     """A finished run of the main system.
 
     Attributes:
-        run: the run behind it.
+        run: the underlying `Run`.
         channels: names of the images' channels, in order.
         classes: names of the label's values, from 0 on.
-        metrics: the run's figures by name, see docs/running.md.
+        metrics: the run's metrics by name, see docs/running.md.
     """
 
     def __init__(self, run: Run):
@@ -98,7 +100,7 @@ class SynthesisRun:
 
         Args:
             samples: number N of samples, 1 or more.
-            seed: of maps, labels and noise.
+            seed: random seed of maps, labels and noise.
 
         Returns:
             images float32 [N,H,W,M] in [0,1]; label int32 [N,H,W]; structure and outside uint8

@@ -6,9 +6,10 @@
 RUN is a finished run of experiments/train_tc_mgan.py. The input is skull-stripped, on the 1 mm grid
 of BraTS; every input is checked before the first is translated. Each output has the input's
 geometry and format. Its unit is a thousandth of the brightest value that the network can show in
-that slice: slices and patients do not compare. A JSON file beside the outputs holds hashes of input
-and network. What the same two have made is kept, so that the same command goes on after an
-interrupt. Other files of these names are refused, unless --overwrite says to make everything anew.
+that slice: values of different slices or patients are not comparable. A JSON file beside the
+outputs holds hashes of input and network. Outputs of the same input and network are kept, so that
+the same command goes on after an interrupt. Other files of these names are refused; --overwrite
+makes all outputs again.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, required=True, help="T2 volume, or folder of cases")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new volumes")
     parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
-    parser.add_argument("--overwrite", action="store_true", help="make what exists anew")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args()
     if options.batch_size < 1:
@@ -69,7 +70,7 @@ def find_inputs(path: Path, layout: Optional[str]) -> dict[str, Path]:
 
     A folder has published names or, if the run was given one, its layout.
 
-    Raises UserError if there is none, or for a file that its name tells is something else.
+    Raises UserError if there is none, or if the name of a file tells that it is no T2 volume.
     """
     if not path.exists():
         raise UserError(f"--input {path} does not exist; give a T2 volume or a folder of cases")
@@ -143,7 +144,7 @@ def _record(path: Path) -> object:
 
 
 def origin(source: Path, network: str) -> dict[str, str]:
-    """Returns what the record of a volume's translations says: no word on whose it is."""
+    """Returns the record of a volume's translations, which does not name the patient."""
     with source.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
@@ -154,8 +155,8 @@ def origin(source: Path, network: str) -> dict[str, str]:
 def translate_file(output: Output, translator: Translator, batch_size: int) -> None:
     """Reads one T2 volume and writes its translations; they get their names when all are written.
 
-    What has these names is replaced. Raises UserError as `Translator.read`, or for a file that
-    cannot be written.
+    Files with these names are replaced. Raises UserError as `Translator.read`, or if a file cannot
+    be written.
     """
     source = translator.read(output.source)
     volumes = translator.volumes(source, batch_size)

@@ -6,9 +6,9 @@
     python experiments/verify_data.py --data DIR --slicing.layout names.yaml
 
 Every file is decoded and compared with its header; then modalities, grids, voxel values, labels and
-the number of slices are checked, as training with the same --slicing does. Notes tell what happens
-to good cases on their way to slices. The exit code is 2 when something is wrong, or when no case
-has a lesion.
+the number of slices are checked, as training with the same --slicing does. Notes report what is
+special in how a valid case is read and prepared, such as a background that is not the minimum. The
+exit code is 2 when something is wrong, or when no case has a lesion.
 """
 
 from __future__ import annotations

@@ -36,11 +36,11 @@ class Training(NamedTuple):
 def measured(
     context: Untrained, stage: str, repeats: int, compare: bool, profile: bool
 ) -> dict[str, Any]:
-    """Returns the figures of a stage by their names in the table.
+    """Returns the measurements of a stage by their names in the table.
 
-    A step is an update on a batch at hand. `conv_gflops` is the rate of bare convolutions: every
-    different Conv2D of the step by itself, weighted with its number. `conv_fraction` is the share
-    of a step that its convolutions, forward and backward, would take at that rate.
+    A step is an update on a batch in memory. `conv_gflops` is the rate of bare convolutions: every
+    different Conv2D of the step by itself, weighted with its number. `conv_fraction` is the
+    fraction of a step that its convolutions, forward and backward, would take at that rate.
     `peak_mib` is the process' most memory so far, without this stage's reference implementation but
     with all of earlier stages.
 
@@ -48,7 +48,7 @@ def measured(
         context: the run.
         stage: one of `TRAININGS`.
         repeats: updates in training order, then turns of step, reference and convolutions.
-        compare: whether to measure the reference implementation; without it its figures are None.
+        compare: whether to measure the reference implementation; without it its results are None.
         profile: whether to give `operations`, see `operation_shares`, of a step; otherwise None.
     """
     system, batches = context.build(stage), iter(stage_batches(context, stage))
@@ -115,7 +115,7 @@ def _convolution_figures(
     times: Mapping[Any, list[float]],
     devices: int,
 ) -> dict[str, float]:
-    """Returns the step's convolutions in GFLOP, the rate of bare ones, and their share."""
+    """Returns the step's convolutions in GFLOP, the rate of bare ones, and `conv_fraction`."""
     bare_flops = sum(count * each.flops for each, count in convolutions.items())
     bare_seconds = sum(
         count * Spread.of(times[each]).median for each, count in convolutions.items()

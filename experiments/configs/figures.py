@@ -10,8 +10,8 @@ class DiversityConfig:
     """Fig. 14.
 
     Args:
-        seed: of the random codes.
-        side: maps per row and per column.
+        seed: random seed of the codes.
+        side: number of maps per row and per column.
     """
 
     seed: int = 0
@@ -26,11 +26,11 @@ class WalkConfig:
     """Fig. 15; the strides are those of the released script.
 
     Args:
-        seed: of the four corner codes and the code in the centre.
-        side: maps per row and per column, an odd number.
+        seed: random seed of the four corner codes and the code in the centre.
+        side: number of maps per row and per column, odd.
         edge_stride: each step along the border replaces every `edge_stride`-th latent coordinate by
             the next corner's.
-        centre_stride: the same towards the centre, with the centre's coordinates.
+        centre_stride: likewise, each step towards the centre takes over the centre's coordinates.
     """
 
     seed: int = 0
@@ -49,8 +49,8 @@ class SamplesConfig:
     """Fig. 16.
 
     Args:
-        seed: of the choice.
-        samples: columns; the trained run's synthetic set may have fewer.
+        seed: random seed of the choice.
+        samples: number of columns, fewer if the trained run's synthetic set has fewer samples.
         selected: only samples that the lesion filter kept.
     """
 

@@ -7,12 +7,15 @@ from utils.errors import at_least, check_fields
 
 @dataclass(frozen=True)
 class AuditConfig:
-    """How the synthetic set is compared with the slices it was learnt from.
+    """Settings of the privacy audit.
+
+    The audit compares the synthetic slices with the training slices and with held-out slices.
 
     Args:
-        seed: of the bootstrap.
-        worst_pairs: pairs in the picture.
-        resamples: of the bootstrap.
+        seed: random seed of the bootstrap.
+        worst_pairs: number of most similar pairs (synthetic slice, training slice) shown in
+            worst_pairs.png, 1 or more.
+        resamples: number of bootstrap resamples, 1 or more.
     """
 
     seed: int = 0

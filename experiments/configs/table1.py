@@ -12,14 +12,14 @@ class Table1Config:
     Args:
         seed: of weights, order and noise of all variants, and of pairs and unmatched labels; with
             the trained run's seed and lengths, F and pre-trainings like its own are taken from it.
-        samples: maps and labels of the trained run's synthetic set on which all variants are
-            judged, at most.
-        pairs: random pairs of a synthetic and a real slice for MS-SSIM.
-        examples: maps in the strip of pictures.
+        samples: largest number of maps and labels of the trained run's synthetic set on which all
+            variants are evaluated.
+        pairs: number of random pairs of a synthetic and a real slice for MS-SSIM.
+        examples: number of maps in the strip of pictures.
         pretraining_steps: updates of each pre-training; 0 = those of the trained run.
         steps: adversarial updates of each variant; 0 = those of the trained run.
-        noise_learning_rate: of G and D of variant A where the others are pre-trained; 0 = those of
-            the others.
+        noise_learning_rate: learning rate of G and D of variant A if the other variants are
+            pre-trained; 0 = the learning rates of the others.
     """
 
     seed: int = 0

@@ -12,12 +12,12 @@ class Table3Config:
     """Everything that determines the table besides the trained run; written to config.json.
 
     Args:
-        seed: of the baselines' weights, data order and noise, of pairs and subsets.
+        seed: random seed of the baselines' weights, data order and noise, of pairs and subsets.
         samples: synthetic slices per system; the trained run's set is extended if it has fewer.
         steps: updates of each baseline; 0 = as many as the trained run's generator got.
-        skrgan_star: SkrGAN*.
-        gan_sharp: GAN#.
-        quality: measurements.
+        skrgan_star: settings of SkrGAN*.
+        gan_sharp: settings of GAN#.
+        quality: settings of the measurements.
     """
 
     seed: int = 0

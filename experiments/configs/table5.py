@@ -15,16 +15,17 @@ class Table5Config:
     """Everything that determines a row's result beside the trained run and the row itself.
 
     Args:
-        seed: of initial weights, orders, parts of the real data, and bootstrap.
+        seed: random seed of initial weights, orders, parts of the real data, and bootstrap.
         inputs: per_modality trains a U-Net for each modality; four_channel a single one for all,
             which the early code weighs --segmentation.class_weights=[1,15,85,85,85].
         subset: how a part of the real data is chosen: slices of all patients, or whole patients.
         max_draws: synthetic samples drawn at most, as a multiple of those needed, when the main
             run's selection rejects some.
         evaluation_batch_size: slices per forward pass.
-        resamples: of the bootstrap.
-        segmentation: the segmenter.
-        schedule: length of every row's training; `epochs` are passes over all real slices.
+        resamples: number of bootstrap resamples.
+        segmentation: settings of the segmenter.
+        schedule: length of every row's training; one epoch presents as many slices as all real
+            training slices.
     """
 
     seed: int = 0
@@ -48,7 +49,7 @@ DEMO = replace(
     THESIS,
     evaluation_batch_size=40,
     segmentation=brats.DEMO.segmentation,
-    # 2.25 passes over the phantom's 800 training slices, so that 27 rows fit into 45 minutes on 2
+    # 2.25 epochs of the phantom's 800 training slices, so that 27 rows fit into 45 minutes on 2
     # cores. Batches of 2: so little time needs many updates more than quiet ones.
     schedule=Schedule(
         steps=900, batch_size=2, steps_per_call=10, log_every=50, checkpoint_minutes=1.0

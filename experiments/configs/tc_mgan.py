@@ -34,12 +34,12 @@ class TranslationConfig:
     """Everything that determines a run; written to config.json.
 
     Args:
-        seed: of initial weights, order, targets and split.
+        seed: random seed of initial weights, order, targets and split.
         phantom_subjects: size of the built-in phantom (used without --data).
         batch_size: slices per forward pass of the evaluation.
         slicing: range, size and scaling of the slices.
-        augmentation: random motions of the training slices.
-        enhancing_repeats: how many more times each pass shows the slices with enhancing tumour.
+        augmentation: random geometric augmentation of the training slices.
+        enhancing_repeats: additional times that each epoch shows the slices with enhancing tumour.
         segmenter: the conditional segmenter S.
         gan: variant, networks and loss weights.
         schedule: length of each training.
@@ -120,13 +120,13 @@ PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
 
 @dataclass(frozen=True)
 class Table2Config:
-    """Table 2: U-Nets that judge what translated modalities are worth.
+    """Table 2: U-Nets that show how useful translated modalities are.
 
     Args:
-        unet: of every evaluation U-Net.
-        schedule: length of each one's training.
-        training: of the four variants; its `augmentation` and `enhancing_repeats` also hold for the
-            slices that the U-Nets learn from.
+        unet: settings of every evaluation U-Net.
+        schedule: length of each U-Net's training.
+        training: settings of the four variants; `augmentation` and `enhancing_repeats` also hold
+            for the slices that the U-Nets learn from.
     """
 
     unet: SegmenterConfig = EVALUATION

@@ -45,7 +45,7 @@ RARE = {"debug", "allow_config_change"}  # left to --help-all
 
 
 def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:
-    """Runs a script and returns its exit code; `argv` are its words, by default the process'."""
+    """Runs a script and returns its exit code; `argv`: arguments, by default the process'."""
     request: Optional[Request] = None
 
     def after_interrupt() -> str:
@@ -69,7 +69,7 @@ def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:
 
 
 def _greet(run: Run, chief: bool) -> None:
-    """Tells what changes and on what it runs; refuses a folder that another run has just taken."""
+    """Prints changed settings and a device note; refuses a folder that a new run has just taken."""
     if run.writes:
         _refuse_occupied(run.path, run.request.resume)
     notes = [f"changed: {change}" for change in run.request.changes if chief]
@@ -82,8 +82,8 @@ def parse(argv: Sequence[str], experiment: Experiment) -> Request:
 
     Precedence, whatever the order: command-line options, then `--config` files, then the variant,
     then the preset.
-    With `--resume` the run's own config.json is the starting point. What options would change of
-    it is refused without `--allow-config-change`, and its data always, of which only the folder may
+    With `--resume` the run's own config.json is the starting point. Options that change it are
+    refused without `--allow-config-change`. Other data is always refused, but the data's folder may
     have moved. Without `--preset` a script that reads a finished run takes that run's preset.
     """
     _refuse_empty_paths(argv)
@@ -160,7 +160,10 @@ def _new_run(preset: str, experiment: Experiment) -> Path:
 
 
 def _config_files_first(argv: Sequence[str]) -> list[str]:
-    """Moves `--config FILE` to the front: the parser lets the last word win."""
+    """Moves `--config FILE` to the front, so that other options override the file.
+
+    If a setting is given twice, the parser keeps the last value.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", action="append", default=[])
     found, rest = parser.parse_known_args(argv)
@@ -170,7 +173,7 @@ def _config_files_first(argv: Sequence[str]) -> list[str]:
 
 
 def _refuse_empty_paths(argv: Sequence[str]) -> None:
-    """Raises UserError for a path that is no text, as of a variable that is not set."""
+    """Raises UserError for an empty path, for example from a shell variable that is not set."""
     for word, following in zip(argv, [*argv[1:], "-"]):
         name = word.rstrip("=")
         if name in ("--out", "--data", "--run", "--cache") and (word != name or not following):
@@ -249,7 +252,7 @@ def _parser(experiment: Experiment) -> Parser:
         help="let --resume go on with other settings; config.json keeps the earlier ones",
     )
     add("--devices", type=Optional[int], help="devices to train on; CPUs are split into logical")
-    add("--precision", choices=list(PRECISIONS), default="float32", help="arithmetic of networks")
+    add("--precision", choices=list(PRECISIONS), default="float32", help="Keras precision policy")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
     add("--skip-bad", action="store_true", help="train without the cases that --data has damaged")
     add("--dry-run", action="store_true", help="print configuration and plan, run nothing")

@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Option:
-    """A word of one script's command line beyond those that all scripts share.
+    """An option of one script, besides the options of all scripts.
 
     Attributes:
-        name: without dashes in front, such as "rows".
-        type: of its value, such as `str` or `Optional[Path]`; a `bool` is a switch without value.
+        name: name of the option without dashes, such as "rows".
+        type: type of its value, such as `str` or `Optional[Path]`; a `bool` is a switch without
+            value.
         default: its value when it is left out.
         help: one line, with the unit if there is one.
     """
@@ -60,12 +61,13 @@ class Task:
     """A stage that is not the training of one system.
 
     Attributes:
-        name: on the command line.
-        work: what it does.
-        done: whether the run directory holds its complete result, which is then kept.
+        name: name of the stage on the command line.
+        work: function that does the work.
+        done: function that returns whether the run directory holds the complete result; a complete
+            result is kept.
         needs: names of the stages whose results it reads.
-        always: the work is done anew each time, as that of a report.
-        alone: one process does it, without the other workers.
+        always: whether the work is done at every start, as for a report.
+        alone: whether one process does it, without the other workers.
     """
 
     name: str
@@ -101,19 +103,20 @@ class Training:
     """A stage that trains one system; every worker takes part.
 
     Attributes:
-        name: of its folders, log lines and seeds, and on the command line.
-        build: makes the system with its initial weights, under the run's strategy.
-        batches: from (run, this stage) to the function that makes the batches, see `Run.pipeline`.
-        draw: sample pictures by name, from `system.synthesize`, fixed examples, and the data set.
-        keys: of a batch that the system reads; default: all that slices with a label and maps have.
+        name: name of the stage in folders, log lines, seeds, and on the command line.
+        build: function that makes the system with initial weights, under the run's strategy.
+        batches: function from (run, this stage) to the function that builds the batches, see
+            `Run.pipeline`.
+        draw: function from (`system.synthesize`, fixed examples, data set) to pictures by name.
+        keys: batch keys that the system reads; default: all keys of slices with label and maps.
         learning_rate: the option that sets it, such as "structure.learning_rate".
         batch_size: the option that sets it, such as "schedule.structure.batch_size".
         needs: names of the stages whose results it reads.
-        part_of: the name under which the command line has it, alone or in front of others.
-        skip: why it has nothing to do under a configuration; "" if it has.
+        part_of: name of the stage on the command line that this training is a part of.
+        skip: function from the configuration to the reason to leave the stage out; "" = no reason.
         subjects: part of the split that it learns from.
-        begin: changes a new system before its first update.
-        schedule: its length, from (run, name).
+        begin: function that changes a new system before its first update.
+        schedule: function from (run, name) to the length of the training.
     """
 
     name: str
@@ -183,20 +186,21 @@ class Experiment:
         script: its path, from the repository on.
         summary: its first line of `--help`.
         presets: configurations by name.
-        variants: settings in which the sources differ from each other, by name: what each changes
-            of a preset, by dotted names of fields.
+        variants: settings of other sources, such as the released code: by name of the variant, the
+            values that it changes in a preset, by dotted names of fields.
         shown: nested settings that `--help` shows, beside those that are in no group.
         stages: in order, `Task`s and `Training`s.
-        key: begins its figures' names in metrics.json, such as "figure14", where it has no table.
+        key: prefix of its metrics in metrics.json, such as "figure14", if it has no table.
         data: the data set that it trains on; None for a script that works on finished runs.
-        divide: makes a split from (subject ids, configuration); default: training and test by
+        divide: function from (subject ids, configuration) to a split; default: training and test by
             patient, with the configuration's `test_fraction` and `seed`.
         split: class of the split.
         sources: the finished runs that it works on.
-        options: further words; on resume they may differ from those of the start.
-        check: refuses a request that cannot be met, from (request, strategy), before data is read.
-        outline: what `--dry-run` prints of a script that works on finished runs.
-        table: what it fills.
+        options: further options; on resume their values may differ from those of the start.
+        check: function of (request, strategy) that refuses an impossible request before data is
+            read.
+        outline: function that returns what `--dry-run` prints of a script on finished runs.
+        table: the table that it fills.
     """
 
     script: str
@@ -240,7 +244,7 @@ class Experiment:
 
     @property
     def prefix(self) -> str:
-        """What its figures' names in metrics.json begin with; "" for trainings."""
+        """The prefix of its metrics in metrics.json; "" for trainings."""
         return self.table.key if self.table else self.key
 
     @property

@@ -80,8 +80,8 @@ def make(experiment: Experiment, request: Request, strategy: tf.distribute.Strat
 
     Args:
         experiment: what it runs.
-        request: that of the other script, with the folder and the configuration of a new run; what
-            an older run was begun with holds, whatever the configuration says.
+        request: the other script's, with the folder and the configuration of a new run; a run that
+            exists in the folder keeps its own configuration.
         strategy: the distribution strategy.
     """
     path, config, changes = Path(request.out), request.config, ()

@@ -36,7 +36,7 @@ class Memory(NamedTuple):
 
     Attributes:
         kept: weights, also of networks that only guide, and the optimisers' moments.
-        step: the most that the tensors of an update hold at once.
+        step: peak memory of the tensors of an update.
     """
 
     kept: int

@@ -77,10 +77,10 @@ def _settings(request: Request) -> dict[str, Any]:
 def record_start(run: Run, fingerprint: Optional[str] = None) -> None:
     """Writes a new run's config.json, and environment.json of the latest start.
 
-    Of a resumed run's config.json only the folders of data and source, the script's own options
-    and what was not known before can change, and settings by `--allow-config-change`: then the
-    former ones are kept in its list `earlier`. It is called when the data has been found: until
-    then a mistake must not occupy `--out`.
+    In a resumed run's config.json only the folders of data and source, the script's own options
+    and fields that were not known before can change. With `--allow-config-change` settings can
+    change, too; the former ones are kept in the list `earlier`. Call it after the data has been
+    found: before that, a mistake must not occupy `--out`.
     """
     if not run.writes:
         return

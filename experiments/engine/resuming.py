@@ -98,7 +98,7 @@ def check_changes(
 
 
 def _decides_on_data(name: str, phantom: bool) -> bool:
-    """Tells it of a configuration's field; a phantom is made anew from another seed."""
+    """Returns whether a field of a configuration determines the data; the phantom's seed does."""
     parts = name.split(".")
     return bool(DATA_FIELDS & set(parts)) or (phantom and parts[-1] == "seed")
 

@@ -147,7 +147,7 @@ class Run(RunDirectory):
     def pipeline(self, training: Training, **arguments: Any) -> Callable[..., tf.data.Dataset]:
         """Returns `training_batches` on a stage's slices, with a seed of its own.
 
-        `arguments` are further ones of it; batch size, first step and shard are left open.
+        `arguments` are further arguments of it; batch size, first step and shard are left open.
         """
         if "seed" not in arguments:
             arguments["seed"] = derive_seed(self.config.seed, training.name, "data")
@@ -161,8 +161,8 @@ class Run(RunDirectory):
     def build(self, stage: Union[str, Training]) -> GANSystem:
         """Returns a stage's system with its initial weights, a function of seed and stage.
 
-        A system that is built for another one, as its guide, leaves the other's weights as they are
-        without it: from there on random numbers are the other's again.
+        A guide that is built within another system's `build` does not change the other's weights:
+        afterwards the random seed is the other system's again.
         """
         outer, self._building = self._building, self._training(stage)
         try:
@@ -219,7 +219,7 @@ class Run(RunDirectory):
         )
 
     def fingerprint(self) -> str:
-        """Returns a hash of what a run was made with and how far; its folder may move."""
+        """Returns a hash of configuration, split, synthetic set and checkpoints; no path enters."""
         manifest = self.synthetic / "manifest.json"
         content = [asdict(self.config), asdict(self.split)]
         content += [read_json(manifest)] if manifest.exists() else []
@@ -257,7 +257,7 @@ class Run(RunDirectory):
             data: where its data has moved to; None = where it was.
             stages: names of the stages that it must have finished, by default all.
 
-        Raises UserError if the folder holds no such run, or one that has not finished them.
+        Raises UserError if the folder holds no such run, or the run has not finished these stages.
         """
         config, saved = run_config(path, experiment.config_type, experiment.script)
         data = data or (Path(saved["data"]) if saved["data"] else None)

@@ -41,9 +41,9 @@ class Finished:
     def open(self, run: Run) -> None:
         """Gives a run its source and records its start.
 
-        Raises UserError if there is no finished run, another one than at the start, or one that
-        `check` refuses. A start that comes to nothing is taken back, so that the same command can
-        be given again.
+        Raises UserError if there is no finished run, if it is another run than at the start, or if
+        `check` refuses it. A start that fails is undone, so that the same command can be given
+        again.
         """
         new = not run.config_file.exists()
         if new and run.request.run is None:
@@ -109,8 +109,8 @@ class Variants:
     def open(self, run: Run) -> None:
         """Gives a run its sources, made where they are missing, and records its start.
 
-        Raises UserError for bad data, a run that differs in more than its variant, runs with
-        different splits, or others than those that a resumed run began with.
+        Raises UserError if data is bad, if a run differs in more than its variant, if the splits of
+        the runs differ, or if a resumed run began with other runs.
         """
         runs = self._found(run)
         run.works_on(runs)
@@ -167,13 +167,13 @@ def _fingerprint(runs: Mapping[str, Run]) -> str:
 
 
 def refuse_other(run: Run, found: str, others: str, option: str) -> None:
-    """Raises UserError if a run continues on something else than what it began with.
+    """Raises UserError if a resumed run began with other sources than the command line names.
 
     Args:
-        run: the run.
-        found: fingerprint of what the command line names.
-        others: in words, what this would be.
-        option: that names it.
+        run: the resumed run.
+        found: fingerprint of the sources that the command line names.
+        others: description of other sources, for the message.
+        option: the option that names the sources.
     """
     if not run.request.resume:
         return

@@ -29,10 +29,10 @@ class Metric:
     """A column.
 
     Attributes:
-        key: in metrics.json.
+        key: name of the metric in metrics.json.
         definition: one or more sentences.
         better: which direction is good: 1 up, -1 down, 0 neither.
-        title: of its panel in a chart, with unit or range.
+        title: title of its panel in a chart, with unit or range.
         spread: key of the metric that is printed behind a ±.
         whole: its values are whole numbers, such as numbers of slices.
     """
@@ -50,12 +50,12 @@ class Row:
     """A row.
 
     Attributes:
-        key: in metrics.json.
-        title: in the first column.
+        key: name of the row in metrics.json.
+        title: text of the first column.
         paper: what the paper prints, by `[<part>/]<metric>`; `*` stands for any characters.
         place: the paper's table and row in the ledger; "" leaves the row out of it.
         options: values of the script's own options that give this row.
-        remark: in the ledger in place of numbers that the paper does not print.
+        remark: text in the ledger if the paper prints no numbers.
     """
 
     key: str
@@ -71,14 +71,14 @@ class Table:
     """A table of a paper.
 
     Attributes:
-        key: begins the names in metrics.json, and is the name of its files.
+        key: prefix of its metrics in metrics.json, and name of its files.
         title: the page's heading.
         rows, metrics: in order.
-        parts: names of the parts over which a row's figures are means, such as modalities.
-        paper_note: what the paper's numbers stand on, one or more sentences.
-        ledger: the metrics of the ledger's cells, `[<part>/]<metric>`, by their words.
-        claims: what the numbers of metrics.json say about the paper's claims, a sentence each,
-            from (this table, numbers).
+        parts: names of the parts over which a row's metrics are means, such as modalities.
+        paper_note: what data the paper's numbers come from, one or more sentences.
+        ledger: the metrics in the ledger's cells, `[<part>/]<metric>`, by the words before them.
+        claims: function from (this table, numbers of metrics.json) to sentences, one for each of
+            the paper's claims.
     """
 
     key: str
@@ -98,18 +98,19 @@ class Table:
         rows: Optional[Iterable[str]] = None,
         file: Callable[[str], str] = str,
     ) -> None:
-        """Brings the figures of some rows to metrics.json, measured where no result is kept.
+        """Writes the metrics of some rows to metrics.json; measures rows without a kept result.
 
-        A row's result is kept in rows/<name>.json as soon as it is there, so that an interrupted
-        table goes on behind it.
+        A row's result is kept in rows/<name>.json as soon as it is measured, so that an interrupted
+        table continues with the next row.
 
         Args:
             run: the table's run.
-            measure: from a row's key to its figures by `[<part>/]<metric>`; NaN where there is
-                none.
-            settings: what the figures depend on, see `kept`.
+            measure: function from a row's key to its metrics by `[<part>/]<metric>`; NaN for one
+                that is not defined.
+            settings: everything that the metrics depend on, see `kept`.
             rows: keys of the rows; default: all.
-            file: from a row's key to its file's name; rows of one name have the same figures.
+            file: function from a row's key to its file's name; rows with one name have the same
+                metrics.
         """
 
         def finite(row: str) -> dict[str, float]:
@@ -123,10 +124,11 @@ class Table:
             run.update_metrics({f"{place}{key}": v for key, v in found.items()}, place)
 
     def frame(self, figures: Mapping[str, float]) -> pd.DataFrame:
-        """Returns a line per row and part that has a figure, means (part "") first.
+        """Returns a line per row and part that has a result, means (part "") first.
 
-        Columns are row, title, part, and by metric its value and spread, those of the paper and the
-        difference ours - paper, where there is any. Raises UserError if no row has a figure.
+        Columns are row, title, part, and for each metric its value and spread, the paper's value
+        and spread, and the difference ours - paper, as far as they exist. Raises UserError if no
+        row has a result.
         """
         lines = []
         for row in self.rows:
@@ -144,12 +146,12 @@ class Table:
                     lines.append(line)
         if not lines:
             raise UserError(
-                f"{self.title}: no row has a figure yet; run the stages in front of the table, too"
+                f"{self.title}: no row has a result yet; run the stages before the table, too"
             )
         return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
     def value(self, figures: Mapping[str, float], row: str, metric: str) -> float:
-        """Returns a row's figure, NaN where there is none."""
+        """Returns a row's value of a metric; NaN if there is none."""
         return figures.get(f"{self.key}/{row}/{metric}", np.nan)
 
     def bars(
@@ -179,7 +181,7 @@ class Table:
         return panels, list(parts) if groups == "parts" else [titles[key] for key in present]
 
     def measured(self, figures: Mapping[str, float], *rows: str) -> bool:
-        """Returns whether each of some rows has a figure."""
+        """Returns whether each of some rows has a result."""
         return all(
             any(np.isfinite(self.value(figures, row, metric.key)) for metric in self.metrics)
             for row in rows
@@ -223,9 +225,10 @@ class Table:
 
         Args:
             run: the table's run.
-            notes: where they come from, beside data and command.
+            notes: further sentences on the origin of the numbers, besides data and command.
             sections: further headings and texts, in front of what the numbers say.
-            options: of the command that gives these rows, in place of those of its last start.
+            options: options of the command that gives these rows; they replace those of the last
+                start.
         """
         figures = run.read_metrics()
         frame, claims = self.frame(figures), self.claims(self, figures)

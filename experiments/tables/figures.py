@@ -102,7 +102,10 @@ def map_sheet(first: np.ndarray, filtered: np.ndarray, side: int) -> np.ndarray:
 
 
 def draw_walk(run: Run) -> None:
-    """Fig. 15: structure maps on a walk between random codes, by swapping and by mixing."""
+    """Fig. 15: structure maps on a walk between random codes.
+
+    The steps are coordinate swapping and linear interpolation.
+    """
     source, config = run.source, run.config
     rng = np.random.default_rng(derive_seed(config.seed, "figure15"))
     *corners, centre = rng.standard_normal([5, source.config.structure.latent_size])
@@ -120,7 +123,7 @@ def draw_walk(run: Run) -> None:
         overlaps[name] = neighbour_overlap(maps)
     _finish(
         run,
-        "Figure 15: a walk through the codes",
+        "Figure 15: a walk through the latent codes",
         f"Four random codes in the corners, a fifth in the centre, {config.side}x{config.side} "
         "maps.",
         [
@@ -128,7 +131,7 @@ def draw_walk(run: Run) -> None:
             f"{config.edge_stride} by the next corner's, towards the centre one in "
             f"{config.centre_stride} by the centre's (released script). Places that have replaced "
             "all coordinates repeat their goal.",
-            "Straight: the same places on straight lines between the codes.",
+            "Straight: the same places by linear interpolation between the codes.",
             "Mean overlap (Dice of the lines) of neighbours: swapping "
             f"{overlaps['swapping']:.3f}, straight {overlaps['straight']:.3f}; 1 means that "
             "neighbours are equal.",
@@ -192,7 +195,8 @@ FIGURE14 = Experiment(
 )
 FIGURE15 = Experiment(
     "experiments/figure15_latent_walk.py",
-    "Thesis Fig. 15: structure maps on a walk between random codes, by swapping and by mixing.",
+    "Thesis Fig. 15: structure maps along a walk between random latent codes, by coordinate "
+    "swapping and by linear interpolation.",
     WALK,
     stages=(Task("draw", draw_walk),),
     key="figure15",

@@ -42,7 +42,7 @@ def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
     if fake > control and fake >= real:
         verdict = (
             "The segmenters find the synthetic lesions at least as well as real ones. G has these "
-            "segmenters in its loss: the figures show that lesions follow the label, not that they "
+            "segmenters in its loss: the metrics show that lesions follow the label, not that they "
             "look real."
         )
     elif fake > control:
@@ -119,7 +119,7 @@ def write(run: Run) -> None:
     TABLE.measure(run, measuring(run.source, run.config.batch_size), {})
     notes = (
         f"Seed of the trained run {run.source.config.seed}; one run.",
-        "Each figure is the mean over the four segmenters, one per modality. It depends on no "
+        "Each metric is the mean over the four segmenters, one per modality. It depends on no "
         "pixel spacing.",
     )
     TABLE.write(run, notes)
@@ -128,10 +128,10 @@ def write(run: Run) -> None:
 
 
 def measuring(source: Run, batch_size: int) -> Callable[[str], dict[str, float]]:
-    """Returns the function from a row's key to its figures.
+    """Returns the function from a row's key to its metrics.
 
-    Chance-level control: in the row "mismatched" each synthetic slice is scored with the label of
-    the next, which predictions reach that match only where lesions usually are, not this slice.
+    The row "mismatched" is a chance-level control: each synthetic slice is scored with the label of
+    the next slice. Predictions that only know where lesions usually are would score as well there.
     """
     find = compiled(source.trained("segmentation").synthesize)
 

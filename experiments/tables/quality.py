@@ -47,7 +47,7 @@ from utils.seeding import derive_seed
 SIMILARITY, FID = "ms_ssim_*_similarity", "frechet_inception"
 DEFINITIONS = {
     SIMILARITY: "MS-SSIM of random pairs of a slice of the set and a held-out slice, both drawn "
-    "independently. The thesis' figure (it pairs two directory listings); there, higher is better. "
+    "independently. The thesis' metric (it pairs two directory listings); there, higher is better. "
     "The mark to meet is the real row; smooth slices, or a collapsed set of typical ones, can "
     "exceed it",
     "ms_ssim_*_diversity": "MS-SSIM of random pairs of different slices of the set (real: of "
@@ -72,7 +72,7 @@ def _row(key: str, title: str, similarity: float, fid: float) -> Row:
 
 
 def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
-    """Returns a sentence per figure: the order of the three systems and whether the thesis has it.
+    """Returns a sentence per metric: the order of the three systems, and if it is the thesis'.
 
     "Best" is the highest similarity, the diversity nearest to that of real slices, and the smallest
     distance.
@@ -180,7 +180,7 @@ def write(run: Run) -> None:
 
 
 def _extractors(weights: Optional[Path]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Returns what turns images into features, by name; `weights` are InceptionV3's, for FID."""
+    """Returns functions from images to features, by name; `weights` are InceptionV3's, for FID."""
     if weights is None:
         return {TEXTURE: texture_features}
     inception = functools.partial(inception_features, weights=weights)
@@ -188,7 +188,7 @@ def _extractors(weights: Optional[Path]) -> dict[str, Callable[[np.ndarray], np.
 
 
 def by_modality(figures: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Returns the mean and the single values of figures that are given per modality [4]."""
+    """Returns the mean and the single values of metrics that are given per modality [4]."""
     means = {name: float(values.mean()) for name, values in figures.items()}
     parts = {
         f"{modality}/{name}": float(value)
@@ -199,11 +199,11 @@ def by_modality(figures: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 
 def measured_table(size: tuple[int, int], extractors: Iterable[str]) -> Table:
-    """Returns the table with its metrics, whose names depend on what is measured how.
+    """Returns the table with its metrics, whose names depend on the slices and extractors.
 
     Args:
-        size: of the slices; MS-SSIM has as many scales as they allow.
-        extractors: names of those of features.
+        size: height and width of the slices, which limit the number of scales of MS-SSIM.
+        extractors: names of the feature extractors.
     """
     scales = ms_ssim_name(*size)
     names = [f"{scales}_similarity", f"{scales}_diversity"]
@@ -231,7 +231,7 @@ def strip(sets: Mapping[str, Slices], examples: int = 2) -> np.ndarray:
 
 
 def _real(source: Run, subjects: Sequence[str], config: Table3Config) -> Slices:
-    """Returns at most as many real slices as there are synthetic ones: N moves the distances."""
+    """Returns at most as many real slices as synthetic ones: the distances depend on N."""
     seed = derive_seed(config.seed, "real", *subjects)
     return real_slices(source.prepared, subjects, config.samples, seed)
 
@@ -241,7 +241,7 @@ def _crop_pairs(
 ) -> dict[str, tuple[Slices, Slices]]:
     """Returns equally many tumour crops of real and own slices, each with held-out ones.
 
-    Empty if a set has fewer than 2, which no figure can be made of.
+    Empty if a set has fewer than 2 crops, too few for a metric.
     """
     parts = (reference, sets["real"], sets["ours"])
     crops = []

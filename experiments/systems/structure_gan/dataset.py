@@ -44,7 +44,7 @@ def build_dataset(run: Run) -> None:
 def begin_set(run: Run, directory: Path, config: SyntheticConfig) -> bool:
     """Notes in a set's folder what its samples are drawn with: settings, seed, networks.
 
-    Returns False, and does nothing, if there are samples that were drawn with anything else.
+    Returns False, and does nothing, if there are samples that were drawn with other ones.
     """
     settings = asdict(config)
     del settings["samples"]  # a larger set begins with a smaller one

@@ -34,7 +34,7 @@ DEFINITIONS = (
     "the largest of n controls with a probability of at most 1 / (n + 1), and the limit, which is "
     "higher, more rarely. Generated slices are smoother than real ones and resemble all of "
     "them a little more: hence the distance.",
-    "Membership AUC: share of pairs in which the training slice is more similar to its nearest "
+    "Membership AUC: fraction of pairs in which the training slice is more similar to its nearest "
     "synthetic slice than the held-out slice to its own; 0.5 = the set does not tell who was in "
     "the training data. Control: the same between two groups of training patients, drawn at "
     "random. Corrected: 0.5 + AUC - control. Intervals: 95 %, patients drawn with replacement.",
@@ -60,14 +60,14 @@ def check_max_similarity(value: Optional[float]) -> None:
 
 
 def real_details(run: Run, subjects: Sequence[str]) -> Details:
-    """Returns what is compared of the prepared slices of some subjects."""
+    """Returns the `slice_details` of the prepared slices of some subjects."""
     batches = evaluation_batches(run.prepared, subjects, CHUNK)
     parts = [(slice_details(b["images"].numpy()), b["source"].numpy()) for b in batches]
     return Details(*map(np.concatenate, zip(*parts)))
 
 
 def synthetic_details(run: Run) -> np.ndarray:
-    """Returns what is compared of all samples of the synthetic set."""
+    """Returns the `slice_details` of all samples of the synthetic set."""
     samples = read_synthetic_set(run.synthetic)
     parts = []
     while chunk := [sample["images"] for sample in islice(samples, CHUNK)]:
@@ -99,7 +99,7 @@ def audit_frame(audit: Audit, samples: pd.DataFrame, patients: Sequence[int]) ->
 
 
 def audit_table(metrics: Mapping[str, float]) -> pd.DataFrame:
-    """Returns the three distributions of nearest-neighbour similarity in figures."""
+    """Returns the three distributions of nearest-neighbour similarity as a table."""
     rows = [
         {"slices": title, **{k: metrics[f"privacy/{name}/{k}"] for k in ("median", "p95", "max")}}
         for name, title in TITLES.items()
@@ -108,7 +108,7 @@ def audit_table(metrics: Mapping[str, float]) -> pd.DataFrame:
 
 
 def audit_findings(metrics: Mapping[str, float]) -> list[str]:
-    """Returns what the figures say, in words."""
+    """Returns the results in words."""
     count, total = int(metrics["privacy/quarantined"]), int(metrics["privacy/samples"])
     sentences = [
         f"{'ALARM: ' if count else ''}{count} of {total} samples are more similar to a training "
@@ -148,7 +148,7 @@ def audit_chart(audit: Audit) -> Figure:
         axes.stairs(shares, bins, label=title, **style)
     axes.axvline(audit.limit, color="black", linewidth=1, label=f"limit {audit.limit:.3f}")
     axes.set_xlabel("similarity to the nearest slice (1 is a copy)")
-    axes.set_ylabel("share of the slices")
+    axes.set_ylabel("fraction of the slices")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure

@@ -21,11 +21,11 @@ SSIM_RANGES = {"ssim": 1.0, "ssim_range2": 2.0}  # the second is probably the pa
 
 
 class Measures(NamedTuple):
-    """What is kept of some slices when their images are gone.
+    """Measurements of some slices that are kept when their images are released.
 
     Attributes:
-        quality: by figure float64 [N,3] per slice and target, see `quality_figures`.
-        pixels: int64 [2], of enhancing tumour and of healthy brain in all slices together.
+        quality: by metric, float64 [N,3] per slice and target, see `quality_figures`.
+        pixels: int64 [2], number of pixels of enhancing tumour and of healthy brain in all slices.
         sums: by kind, real or translated, float64 [3,2]: each target's sum over those pixels.
     """
 
@@ -59,13 +59,13 @@ def lesion_slices(run: Run, count: int) -> dict[str, tf.Tensor]:
 
 
 def evenly_spread(found: np.ndarray, count: int) -> np.ndarray:
-    """Returns int64 [K]: up to `count` numbers of those `found` [N] holds for, of all if none."""
+    """Returns int64 [K]: up to `count` indices where `found` [N] is true; of all if none is."""
     wanted = np.flatnonzero(found) if found.any() else np.arange(len(found))
     return wanted[np.linspace(0, len(wanted) - 1, min(count, len(wanted))).astype(int)]
 
 
 def evaluate_translation(run: Run) -> None:
-    """Adds translation/ and contrast/ figures to metrics.json."""
+    """Adds the metrics translation/... and contrast/... to metrics.json."""
     # Patient by patient: all slices of the paper's 85 take gigabytes.
     measures = [measure(*pair) for pair in translate_subjects(run, run.split.test)]
     run.update_metrics({**contrast_figures(measures), **quality_figures(measures)})
@@ -94,7 +94,7 @@ def quality_figures(measures: Sequence[Measures]) -> dict[str, float]:
     """Returns PSNR in dB and SSIM per target, and the means over targets.
 
     Both are higher for better translations, per slice on the full frame with its background. Keys
-    are `translation/<modality>/<figure>` with the figures psnr, ssim (data range 1), ssim_range2,
+    are `translation/<modality>/<metric>` with the metrics psnr, ssim (data range 1), ssim_range2,
     each also with `_std` for the standard deviation over slices.
     """
     scores = {
@@ -111,7 +111,7 @@ def quality_figures(measures: Sequence[Measures]) -> dict[str, float]:
 
 
 def contrast_figures(measures: Sequence[Measures]) -> dict[str, float]:
-    """Returns how bright the enhancing tumour is: its mean over the mean of the healthy brain.
+    """Returns how bright the enhancing tumour is: its mean divided by that of the healthy brain.
 
     Keys are `contrast/<real or translated>/<modality>/enhancing`; 1 is no contrast. Nothing is
     returned without such a tumour.

@@ -22,7 +22,10 @@ from utils.training.trainer import check_batch_sizes
 
 
 def moved_slices(run: Run, training: Training) -> Callable:
-    """Returns what makes batches of moved slices; those with enhancing tumour come more often."""
+    """Returns the function that builds batches of augmented slices.
+
+    Slices with enhancing tumour come more often.
+    """
     config = run.config
     repeats = {"enhancing": config.enhancing_repeats}
     moves = {"augmentation": config.augmentation, "repeats": repeats}
@@ -52,7 +55,7 @@ def check_batches(request: Request, strategy: tf.distribute.Strategy) -> None:
 
 
 def evaluated(run: Any) -> bool:
-    """Returns whether a run directory holds the figures of the stage "evaluate"."""
+    """Returns whether the run's metrics.json contains the metrics of the stage "evaluate"."""
     return "translation/ssim" in run.read_metrics()  # the last one
 
 

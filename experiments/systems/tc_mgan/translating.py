@@ -35,7 +35,7 @@ class Source(NamedTuple):
         slices: float32 [N,h,w] in [0,1], see `source_slices`.
         axial: int64 [N], the index of each in the volume.
         array: [D,H,W], the volume.
-        grid: of its file.
+        grid: grid of its file.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Translator:
         network: hash of the generator and of `slicing`.
 
     Raises:
-        UserError: the folder holds no such run, an unfinished one, or no checkpoint.
+        UserError: the folder holds no such run or no checkpoint, or the run is not finished.
     """
 
     def __init__(self, path: Path):
@@ -79,7 +79,7 @@ class Translator:
     def read(self, path: Union[str, Path]) -> Source:
         """Reads a T2 volume and cuts its slices.
 
-        Raises UserError for a volume that is damaged, not on the 1 mm grid, with its skull, or that
+        Raises UserError if the volume is damaged, is not on the 1 mm grid or not skull-stripped, or
         holds no brain.
         """
         path = Path(path)
@@ -90,7 +90,7 @@ class Translator:
     def volumes(self, source: Source, batch_size: int = 8) -> dict[str, np.ndarray]:
         """Returns a volume's translations by modality: int16 [D,H,W], 0..1000, LPS order.
 
-        Each slice is scaled by its own maximum, so values do not compare between slices.
+        Each slice is scaled by its own maximum, so values are not comparable between slices.
         """
         starts = range(0, len(source.slices), batch_size)
         bar = tqdm(starts, desc=printable(source.path.name), unit="batch")

@@ -1,4 +1,4 @@
-"""What Table 1's variants are judged by: one figure per claim of the thesis (Fig. 13)."""
+"""The metrics of Table 1's variants: one per claim of the thesis (Fig. 13)."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ METRICS = (
     ),
     Metric(
         "outside_share",
-        "share of a slice's summed intensity that lies outside the input mask",
+        "fraction of a slice's summed intensity that lies outside the input mask",
         -1,
-        "intensity outside the organ (share)",
+        "intensity outside the organ (fraction)",
     ),
     Metric(
         "lesion_outside",
-        "share of all pixels of the input labels that lie outside the input mask",
+        "fraction of all pixels of the input labels that lie outside the input mask",
         -1,
-        "lesion pixels outside the organ (share)",
+        "lesion pixels outside the organ (fraction)",
     ),
 )
 
@@ -83,11 +83,11 @@ class Judge:
         return real_slices(self.source.prepared, subjects, self.samples, self.seed)
 
     def figures(self, slices: Slices) -> dict[str, float]:
-        """Returns every figure of `METRICS` for a set of slices; NaN where none exists."""
+        """Returns all `METRICS` of a set of slices; NaN for one that is not defined."""
         return {**self._quality(Slices(slices.images)), **self._content(slices)}
 
     def real(self) -> dict[str, float]:
-        """Returns the figures of real slices: what a perfect set would reach.
+        """Returns the metrics of real slices: what a perfect set would reach.
 
         Quality compares as many slices of training patients with the held-out ones; the others are
         those of the held-out slices and their labels.

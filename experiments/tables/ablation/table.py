@@ -47,7 +47,7 @@ ORDER_TITLES = {
     "thesis": "the thesis' order (Table 1)",
     "released": "the released code's order",
 }
-# Each step of an order, what it adds, and the figure that the thesis' text says it improves.
+# Each step of an order, what it adds, and the metric that the thesis' text says it improves.
 CLAIMS = {
     "thesis": (
         ("A", "B", "structure map", "frechet_texture"),
@@ -236,7 +236,7 @@ def settings_frame(order: str) -> pd.DataFrame:
 
 
 def chart(figures: Mapping[str, float], orders: Sequence[str], note: str) -> Figure:
-    """Draws one panel per figure (Fig. 13): bars are variants, a series per order."""
+    """Draws one panel per metric (Fig. 13): bars are variants, a series per order."""
     letters = [x for x in LETTERS if any(TABLE.measured(figures, f"{o}/{x}") for o in orders)]
     panels = {
         f"{metric.title}\n{'higher' if metric.better > 0 else 'lower'} is better": {
@@ -324,7 +324,7 @@ def _notes(run: Run, matched: Slices, variants: Pairs) -> list[str]:
 
 
 def _length(schedule: Schedule) -> str:
-    return f"{schedule.steps} updates" if schedule.steps else f"{schedule.epochs} passes"
+    return f"{schedule.steps} updates" if schedule.steps else f"{schedule.epochs} epochs"
 
 
 def outline(request: Request) -> str:

@@ -128,7 +128,7 @@ def variant_run_config(variant: Variant, config: BratsConfig, table: Table1Confi
 
 
 def _both_phases(pretraining: Schedule, adversarial: Schedule) -> Schedule:
-    """Adversarial training as long as both phases, in steps or in passes over the slices."""
+    """Adversarial training as long as both phases, in steps or in epochs."""
     if pretraining.steps and adversarial.steps:
         return replace(adversarial, steps=pretraining.steps + adversarial.steps)
     return replace(adversarial, epochs=pretraining.epochs + adversarial.epochs)

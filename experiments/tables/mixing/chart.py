@@ -1,4 +1,4 @@
-"""The chart of Table 5: Dice against the share of synthetic data, one line per family of rows."""
+"""The chart of Table 5: Dice against the fraction of synthetic data, a line per family of rows."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], t
             capsize=3,
         )
     for no in rows.index[rows[score].notna()]:
-        # Rows of one share lie close together: each family has its own side for the numbers.
+        # Rows of one fraction lie close together: each family has its own side for the numbers.
         right, up = next(family.number for family in FAMILIES if no in family.rows)
         axes.annotate(
             no,
@@ -118,7 +118,7 @@ def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], t
             fontsize=8,
         )
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel("share of synthetic (or augmented) slices in the training set, %")
+    axes.set_xlabel("fraction of synthetic (or augmented) slices in the training set, %")
     axes.set_ylabel("label-index Dice on real held-out slices (1 = perfect)")
     axes.set_xlim(-4, 104)
     axes.grid(alpha=0.3)

@@ -40,7 +40,7 @@ CLAIMS = (
     ),
     Claim(
         "c",
-        "A modest share of synthetic data helps.",
+        "A modest fraction of synthetic data helps.",
         [Contrast("17 to 33 % synthetic - real alone", [("11", "1"), ("12", "1"), ("13", "1")], 1)],
     ),
     Claim(

@@ -20,7 +20,7 @@ class Mixture:
         real, synthetic, augmented: amounts, in multiples of the real training set.
         mode: random, synthetic first, real first, or "-" for a single source.
         thesis_mse, thesis_dice: what the thesis prints (BRATS 2015), None for the controls.
-        first_share: share of the training that the first source of a "first" mode gets.
+        first_share: fraction of the training that the first source of a "first" mode gets.
     """
 
     no: str
@@ -39,7 +39,7 @@ class Mixture:
 
     @property
     def added(self) -> float:
-        """Share of synthetic and augmented slices in the training set, 0..1."""
+        """Fraction of synthetic and augmented slices in the training set, 0..1."""
         extra = self.synthetic + self.augmented
         return extra / (self.real + extra)
 

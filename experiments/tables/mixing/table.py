@@ -63,7 +63,7 @@ TABLE = Table(
         ),
         Metric("seeds", "number of repeats", whole=True),
     ),
-    paper_note="All figures are means over slices and over the segmenter's networks; ± is the "
+    paper_note="All metrics are means over slices and over the segmenter's networks; ± is the "
     "standard deviation over repeats, which differ in initial weights, order and chosen part of "
     "the real data. Amounts are multiples of the real training set; every row presents equally "
     "many slices. Rows c10 and c20 are controls that the thesis lacks.",
@@ -84,7 +84,10 @@ def write(run: Run) -> None:
     config = run.config
     results = read_results(run.path / "rows", ROWS, settings_of(config))
     if results.empty:
-        raise UserError(f"No row of {run.path} is finished; run it with --stages rows,table")
+        raise UserError(
+            f"No row of Table 5 is finished in {run.path}; run the script again with --out "
+            f"{run.path} --resume --stages rows,table"
+        )
     summary = summarise(results)
     run.update_metrics(flat_metrics(summary), "table5/row_")
     claims = claims_text(results, config.resamples, config.seed)
@@ -146,8 +149,8 @@ def _conditions(run: Run, results: pd.DataFrame) -> str:
     return (
         f"Trained on {size} slices (1 in the amounts), tested on "
         f"{number_of_slices(prepared, split.test)} real slices of the held-out patients. Every row "
-        f"presents {presented} slices, as many as {presented / size:.3g} passes over the real ones "
-        "(100 in the thesis; few mean that no row is trained to its end). Segmenter: U-Net of "
+        f"presents {presented} slices, as many as {presented / size:.3g} epochs of the real ones "
+        "(100 in the thesis; with few epochs no row is trained to its end). Segmenter: U-Net of "
         f"width {config.segmentation.width}, {config.inputs}; parts of the real data by "
         f"{config.subset}; up to {results['repeat'].nunique()} repeat(s)."
     )

@@ -71,7 +71,7 @@ def synthetic_files(run: Run, rows: Sequence[Mixture]) -> list[RecordFile]:
 def row_result(run: Run, row: Mixture, repeat: int) -> Optional[dict[str, Any]]:
     """Returns a finished row's result in one repeat, None if it is not finished.
 
-    One that was trained with other settings is not: rows compare with their like alone.
+    A row that was trained with other settings counts as not finished: it would not be comparable.
     """
     return read_kept(result_path(run, row, repeat), settings_of(run.config))
 
@@ -126,7 +126,7 @@ class Bench:
         return cls(run, real, synthetic, system, test, steps, compiled(system.synthesize))
 
     def sources(self, repeat: int) -> Sources:
-        """Returns what a repeat's sets are mixed from; each repeat has its own part of the real."""
+        """Returns what a repeat's sets are mixed from; each has its own part of the real data."""
         config = self.run.config
         seed = derive_seed(config.seed, "subset", repeat)
         counts = [len(file.keep) for file in self.real]

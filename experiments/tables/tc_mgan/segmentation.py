@@ -138,7 +138,10 @@ def score_row(run: Run, row: str) -> np.ndarray:
 
 
 def unet_batches(run: Run, training: Training) -> Any:
-    """Returns what makes batches for a U-Net; the order is the same for all."""
+    """Returns the function that builds the `tf.data` pipeline of a U-Net.
+
+    All U-Nets see the slices in the same order.
+    """
     config = run.config.training
     # Half of the slices have no tumour, and soft Dice rewards an empty answer on them.
     repeats = {"enhancing": config.enhancing_repeats}

@@ -49,7 +49,7 @@ def _paper(variant: str) -> dict[str, float]:
 
 
 def findings(table: Table, figures: Mapping[str, float]) -> list[str]:
-    """Returns the variants' order by each figure's mean over modalities, and the paper's."""
+    """Returns the variants' order by each metric's mean over modalities, and the paper's order."""
     orders = []
     for metric in table.metrics:
         means = {row.title: table.value(figures, row.key, metric.key) for row in table.rows}

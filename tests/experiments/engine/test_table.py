@@ -121,7 +121,7 @@ def test_rows_are_measured_once_and_again_with_other_settings(tmp_path):
 def test_a_table_without_any_figure_is_refused_in_a_sentence(tmp_path):
     nothing = {"t/a/other": 1.0, "t/a/dice": np.nan}
     for show in (TABLE.frame, TABLE.bars):
-        with pytest.raises(UserError, match="A table: no row has a figure yet; run the stages"):
+        with pytest.raises(UserError, match="A table: no row has a result yet; run the stages"):
             show(nothing)
     panels, _ = TABLE.bars({"t/a/n": 8.0})  # what nothing was measured of has no panel
     assert panels == {}
