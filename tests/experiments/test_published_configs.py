@@ -20,7 +20,9 @@ FILES = sorted((REPOSITORY / "experiments" / "configs").glob("*.yaml"))
 SCRIPTS = {
     experiment.script: experiment for experiment in (TRAIN_BRATS, TRAIN_TC_MGAN, *EXPERIMENTS)
 }
-HEADER = r"# What: .+\n# Paper: .+\n# Data: .+\n# Time: .+\n# Figure: .+\n# Command: (.+)\n\n"
+HEADER = (
+    r"# What: .+\n# Paper: .+\n# Data: .+\n# Time: .+\n# Paper's result: .+\n# Command: (.+)\n\n"
+)
 
 
 def test_every_training_and_table_has_one():
