@@ -1,7 +1,7 @@
 """What the reported numbers mean: definition, good direction, rule for empty input, unit of length.
 
 P and R are the predicted and the reference pixels, a and b the predicted and reference labels, e is
-1e-5, m and C the mean and covariance of features. Only HD95 depends on the spacing of the pixels.
+1e-5, m and C the mean and covariance of features. Only HD95 is in units of length.
 
 | metric            | definition                                      | better | empty   | spacing |
 | ----------------- | ----------------------------------------------- | ------ | ------- | ------- |
@@ -15,6 +15,9 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | hausdorff95       | 95th percentile of pooled border distances (3)  | 0 mm   | (4)     | mm      |
 | outside_share     | share of summed intensity outside the organ     | 0      | 0       | -       |
 | pairwise_overlap  | Dice, mean over all pairs of a sample's maps    | 1      | (1)     | -       |
+| relative_gradient | mean |grad x| / mean x of the healthy organ     | (12)   | NaN     | pixels  |
+| power_spectrum    | density of (x / mean - 1) in bands of frequency | (12)   | NaN     | pixels  |
+| line_share        | share of the organ's pixels on lines            | (12)   | NaN     | -       |
 | psnr              | 10 log10(1 / MSE), full frame, peak 1, in dB    | high   | error   | -       |
 | paired_ssim       | SSIM of an image and its true image             | 1      | error   | -       |
 | uniform_ssim      | the same, 7x7 uniform window, range 1 or 2 (9)  | 1      | error   | -       |
@@ -38,6 +41,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 (9) Range 1 is that of the intensities; 2 is for TC-MGAN's published figures. They do not compare.
 (10) 1 is a copy; the mark to stay below is the value of other patients' slices. See `similarity`.
 (11) By the similarity to the nearest synthetic slice; judged against its control, by patient.
+(12) The mark to meet is the value of real slices; see `sharpness` for the rim that is left out.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.
