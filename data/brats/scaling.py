@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage.measure import block_reduce
 
 from data.brats.names import NUM_CLASSES
-from data.brats.slices import SLICE_MAXIMUM, VOLUME_RANGE, SliceConfig
+from data.brats.slices import MINMAX, PERCENTILE, SLICE_MAXIMUM, SliceConfig
 from data.brats.windows import cut
 from data.resizing import area_resize, area_resize_label
 from utils.errors import UserError
@@ -23,6 +23,12 @@ _FEW = 0.05  # fraction of a brain that interpolation may make darker than the b
 _DARKEST = 0.2  # scaled value of a z-scored brain's darkest voxel; above the thresholds of masks
 BRIGHT = "the background is not the minimum, as in z-scored volumes: it becomes 0, the brain "
 BRIGHT += f"{_DARKEST} to 1"
+DARK_MEDIAN = 0.15
+DARK = (
+    f"the median of the brain is below {DARK_MEDIAN} after scaling, so that its slices are dark: a "
+)
+DARK += f"few bright voxels set the scale; --slicing.scaling {PERCENTILE} clips them"
+_BRIGHTEST = 99.9  # percentile of the brain
 OVERSHOT = "a few voxels darker than the background become 0, like the background"
 
 
@@ -93,10 +99,10 @@ def scaled_slices(
 ) -> np.ndarray:
     """Cuts slices of some volumes, shrinks and scales them.
 
-    With `volume_range` the scaled values are averaged; a background that is not the minimum, as in
-    z-scored volumes, becomes 0 before (`zero_point`). With `slice_maximum` (TC-MGAN's
-    released code) the file's values are averaged, rounded to whole numbers by `resize`, and divided
-    by the largest one of the slice; where all are zero, zeros stay.
+    With `minmax` and `percentile` the scaled values are averaged; a background that is not the
+    minimum, as in z-scored volumes, becomes 0 before (`zero_point`). With `slice_maximum` (the
+    released code of TC-MGAN) the file's values are averaged, rounded to whole numbers by `resize`,
+    and divided by the largest one of the slice; where all are zero, zeros stay.
 
     Args:
         volumes: up to four arrays [D,H,W] by file.
@@ -127,19 +133,20 @@ def _scaled(array: np.ndarray, axial: np.ndarray, config: SliceConfig, high: flo
     """Returns crops [S,rows,columns] float32 in [0,1], in which the background is 0."""
     low, note = zero_point(array)
     frame = np.maximum(cut(array, axial, config, low).astype(np.float64), low)
-    scaled = ((frame - low) / (high - low)).astype(np.float32)
+    scaled = np.minimum((frame - low) / (high - low), 1).astype(np.float32)
     if note == BRIGHT:
         scaled[cut(bright_background(array), axial, config, True)] = 0
     return scaled
 
 
 def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[float, float]:
-    """Returns minimum and maximum of a volume. Nothing is clipped.
+    """Returns minimum and maximum of a volume, or with `percentile` what becomes 1 in its place.
 
     Raises:
         UserError: the volume cannot be scaled: it is constant, a few outliers such as 1e30 leave
-            the other voxels without contrast, or, under `slice_maximum`, it has values below 0 or a
-            background other than 0. The message names the file.
+            the other voxels without contrast (with `percentile` only dark outliers do), or, under
+            `slice_maximum`, it has values below 0 or a background other than 0. The message names
+            the file.
     """
     low, high = float(array.min()), float(array.max())
     if low == high:
@@ -150,12 +157,17 @@ def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[floa
     # Not interpolated, which would draw outliers in. Of a volume that is empty but for a few voxels
     # these are the signal.
     inner = [float(v) for v in np.percentile(array, _MOST, method="nearest")]
-    if 0 < inner[1] - inner[0] < _LEAST_CONTRAST * (high - low):
+    visible = (inner[1] - inner[0]) / _LEAST_CONTRAST  # the largest range that leaves contrast
+    if config.scaling == PERCENTILE:
+        high = _brightest(array)
+    if 0 < visible < high - low:
+        bright = config.scaling == MINMAX and visible >= _brightest(array) - low
+        cure = f"choose --slicing.scaling {PERCENTILE}, " if bright else ""
         raise UserError(
             f"The volume {source} ranges from {low:g} to {high:g}, but {_MOST[1] - _MOST[0]:g} % "
             f"of its voxels lie between {inner[0]:g} and {inner[1]:g}, less than "
             f"{_LEAST_CONTRAST:.0%} of that range: after scaling they would have almost no "
-            "contrast; clip the outliers or remove the case."
+            f"contrast; {cure}clip the outliers or remove the case."
         )
     if config.scaling != SLICE_MAXIMUM:
         return low, high
@@ -164,9 +176,31 @@ def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[floa
         raise UserError(
             f"The volume {source} must have a background of 0 and no voxel below 0 for "
             f"--slicing.scaling {SLICE_MAXIMUM}, found {lowest:g}; shift its intensities or choose "
-            f"--slicing.scaling {VOLUME_RANGE}."
+            f"--slicing.scaling {MINMAX}."
         )
     return low, high
+
+
+def _brightest(array: np.ndarray) -> float:
+    """Returns the percentile of the brain's voxels that `percentile` scales to 1."""
+    return float(np.percentile(_brain(array), _BRIGHTEST, method="lower"))
+
+
+def _brain(array: np.ndarray) -> np.ndarray:
+    """Returns the values that differ from the background; all if that leaves none."""
+    value = background(array)
+    brain = array if value is None else array[array != value]
+    return brain if brain.size else array
+
+
+def darkness_note(array: np.ndarray, config: SliceConfig) -> str:
+    """Returns a warning if the brain of a volume [D,H,W] is dark after scaling, else ""."""
+    low, high = zero_point(array)[0], float(array.max())
+    if config.scaling == PERCENTILE:
+        high = _brightest(array)
+    # One voxel in 27 is enough for a median, and is fast.
+    median = float(np.median(_brain(array[::3, ::3, ::3])))
+    return DARK if median - low < DARK_MEDIAN * (high - low) else ""
 
 
 def _shrunk(stack: np.ndarray, config: SliceConfig) -> np.ndarray:

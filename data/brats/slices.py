@@ -8,7 +8,8 @@ from data.brats.layouts import layout_text
 from data.grids import SPACING
 from utils.errors import Rule, UserError, check_fields, one_of
 
-VOLUME_RANGE, SLICE_MAXIMUM = "volume_range", "slice_maximum"
+MINMAX, PERCENTILE, SLICE_MAXIMUM = "minmax", "percentile", "slice_maximum"
+SCALINGS = (MINMAX, PERCENTILE, SLICE_MAXIMUM)
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class SliceConfig:
             all).
         resize: Side in pixels to which square crops shrink by area interpolation, in place of
             downsample.
-        scaling: volume_range (minimum and maximum of each volume become 0 and 1) or slice_maximum
-            (each modality of a slice is divided by its largest value).
+        scaling: minmax (minimum and maximum of each volume become 0 and 1), percentile (the 99.9th
+            percentile of the brain becomes 1, brighter voxels are clipped) or slice_maximum (each
+            modality of a slice is divided by its largest value).
         frame: Number of slices, rows and columns of the grid in which the ranges count, by default
             the BRATS grid; it lies in the middle of each volume.
         layout: YAML file that tells which files hold which modality, for unknown file names; the
@@ -50,7 +52,7 @@ class SliceConfig:
     label_scheme: Optional[str] = None
     min_brain_pixels: int = 0
     resize: Optional[int] = None
-    scaling: str = VOLUME_RANGE
+    scaling: str = MINMAX
     frame: tuple[int, int, int] = (155, 240, 240)
     layout: Optional[str] = None
 
@@ -70,8 +72,7 @@ class SliceConfig:
                     f"found {self.downsample}; change it or --slicing.{name}."
                 )
         sides = Rule("three numbers of 1 or more", lambda sides: min(sides) >= 1)
-        scalings = one_of((VOLUME_RANGE, SLICE_MAXIMUM))
-        check_fields(self, "--slicing.", scaling=scalings, frame=sides)
+        check_fields(self, "--slicing.", scaling=one_of(SCALINGS), frame=sides)
         height, width = self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
         if not 0 <= self.min_brain_pixels < height * width:
             raise UserError(

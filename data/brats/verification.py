@@ -19,8 +19,8 @@ from data.brats.label_schemes import possible_schemes, resolve_scheme, rounding_
 from data.brats.names import MODALITIES
 from data.brats.namings import LABEL
 from data.brats.preparation import chosen_slices, slices_with_signal
-from data.brats.scaling import extremes, zero_point
-from data.brats.slices import VOLUME_RANGE, SliceConfig
+from data.brats.scaling import darkness_note, extremes, zero_point
+from data.brats.slices import SLICE_MAXIMUM, SliceConfig
 from data.brats.subjects import Case
 from data.brats.windows import SIDES, check_crop, cut, frame_note
 from data.grids import Volume, check_spacing, differing_properties, mismatch
@@ -113,8 +113,9 @@ def case_verdict(case: Case, config: SliceConfig) -> Verdict:
 def _notes(arrays: Mapping[str, np.ndarray], config: SliceConfig) -> list[str]:
     """Returns what the preparation does to the volumes [D,H,W] of a good case, by modality."""
     kinds: dict[str, list[str]] = {}
-    for kind, array in arrays.items() if config.scaling == VOLUME_RANGE else ():
-        kinds.setdefault(zero_point(array)[1], []).append(kind)
+    for kind, array in arrays.items() if config.scaling != SLICE_MAXIMUM else ():
+        for note in (zero_point(array)[1], darkness_note(array, config)):
+            kinds.setdefault(note, []).append(kind)
     notes = [f"{', '.join(names)}: {note}" for note, names in kinds.items() if note]
     frame = frame_note(next(iter(arrays.values())).shape, config)
     return [*notes, frame] if frame else notes

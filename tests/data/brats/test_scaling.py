@@ -1,4 +1,4 @@
-"""Backgrounds that are not the minimum of their volume."""
+"""Backgrounds that are not the minimum of their volume, and voxels that are far too bright."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pytest
 from data.brats.preparation import slices_with_brain
 from data.brats.scaling import BRIGHT as BRIGHT_NOTE
 from data.brats.scaling import (
+    DARK,
     OVERSHOT,
     background,
     bright_background,
+    darkness_note,
     extremes,
     scaled_slices,
     zero_point,
@@ -110,6 +112,51 @@ def test_a_scale_by_the_maximum_needs_a_background_of_0_and_the_advice_is_follow
     config = replace(CONFIG, scaling="slice_maximum")
     with pytest.raises(UserError, match=f"background of 0 .* found {found}; shift") as caught:
         extremes(SOURCE, head() + shift, config)
-    assert "choose --slicing.scaling volume_range." in str(caught.value)
+    assert "choose --slicing.scaling minmax." in str(caught.value)
     extremes(SOURCE, head() + shift, CONFIG)
     extremes(SOURCE, head(), config)
+
+
+def bright(volume: np.ndarray, factor: float, voxels: int = 1) -> np.ndarray:
+    """A volume in which the first voxels of the brain are `factor` times its maximum."""
+    volume = volume.copy()
+    volume[1, 4, 4 : 4 + voxels] = factor * volume.max()
+    return volume
+
+
+PERCENTILE = replace(CONFIG, scaling="percentile")
+
+
+def test_percentile_scales_by_the_brain_and_clips_what_is_brighter():
+    volume = bright(head(), 8)
+    found = scaled_slices({SOURCE: volume}, np.arange(8), PERCENTILE)[..., 0]
+    limit = np.sort(volume[BRAIN].ravel())[-2]  # 0.1 % of 864 voxels are less than one
+    np.testing.assert_allclose(found, np.minimum(volume / limit, 1), atol=1e-6)
+    assert found[1, 4, 4] == 1 and np.median(found[BRAIN]) > 3 * np.median(scaled(volume)[BRAIN])
+
+
+def test_percentile_keeps_the_zero_of_z_scored_volumes():
+    volume = z_scored(head())
+    found = scaled_slices({SOURCE: volume}, np.arange(8), PERCENTILE)[..., 0]
+    outside = np.full(volume.shape, True)
+    outside[BRAIN] = False
+    # A voxel of the surface may have the value of the background.
+    assert not found[outside].any() and np.mean(found[BRAIN] > 0.199) > 0.99 and found.max() == 1
+
+
+def test_a_dark_brain_is_noted_and_the_advice_is_followed():
+    volume = bright(head(), 8)
+    assert darkness_note(head(), CONFIG) == ""
+    assert darkness_note(volume, CONFIG) == DARK and "--slicing.scaling percentile" in DARK
+    assert darkness_note(volume, PERCENTILE) == ""
+
+
+def test_outliers_above_are_clipped_by_percentile_and_the_advice_is_given_only_where_it_helps():
+    with pytest.raises(UserError, match="almost no contrast; choose --slicing.scaling percentile"):
+        extremes(SOURCE, bright(head(), 1e6), CONFIG)
+    extremes(SOURCE, bright(head(), 1e6), PERCENTILE)
+    low = head()
+    low[1, 4, 4] = -1e9
+    for config in (CONFIG, PERCENTILE):
+        with pytest.raises(UserError, match="almost no contrast; clip the outliers or remove"):
+            extremes(SOURCE, low, config)

@@ -216,7 +216,7 @@ def test_a_slice_of_zeros_stays_zero_and_negative_voxels_are_refused(tmp_path):
 def test_resizing_goes_with_the_range_of_the_volume_and_the_maximum_with_downsampling(tmp_path):
     case = brain_case()
     subject = one_subject(tmp_path, case)
-    config = replace(SMALL, scaling="volume_range", resize=5)  # blocks of 2x2
+    config = replace(SMALL, scaling="minmax", resize=5)  # blocks of 2x2
     images, *_ = prepare_subject(subject, config, "brats2015")
     halved, *_ = prepare_subject(subject, replace(config, resize=None, downsample=2), "brats2015")
     np.testing.assert_allclose(images, halved, atol=1e-6)
@@ -235,7 +235,10 @@ def test_resizing_goes_with_the_range_of_the_volume_and_the_maximum_with_downsam
         ({"resize": 0}, "found 0"),
         ({"min_brain_pixels": -1}, "--slicing.min_brain_pixels must be 0 or more .* found -1"),
         ({"min_brain_pixels": 100}, "less than the 100 pixels of a crop, found 100"),
-        ({"scaling": "slice"}, "--slicing.scaling is 'slice'; give one of volume_range, slice_max"),
+        (
+            {"scaling": "slice"},
+            "--slicing.scaling is 'slice'; give one of minmax, percentile, slice_max",
+        ),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(change, message):

@@ -27,7 +27,7 @@ def head(seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "config", [CONFIG, replace(CONFIG, scaling="volume_range", resize=None, downsample=2)]
+    "config", [CONFIG, replace(CONFIG, scaling="minmax", resize=None, downsample=2)]
 )
 def test_slices_are_those_of_training(tmp_path, config):
     volume = head()
