@@ -12,12 +12,14 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Callable
 
 import tensorflow as tf
 
 from experiments.benchmarking.single_operations import single_operations
 from losses.adversarial import FAKE, REAL, least_squares
 from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
+from models.networks.discriminator import Discriminator
 from models.structure_gan.config import (
     NUM_MODALITIES,
     AdversarialWeights,
@@ -27,7 +29,7 @@ from models.structure_gan.config import (
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.structure_gan.structure import StructureGAN
-from models.structure_gan.synthesis import Pretraining, Synthesis, generator_input
+from models.structure_gan.synthesis import ERRORS, Pretraining, Synthesis, generator_input
 from models.system import Batch, GANSystem, Terms
 
 M = NUM_MODALITIES
@@ -86,27 +88,40 @@ def reference_synthesis_terms(
         batch: with `unpaired_images` [B,H,W,4].
         config: the weights of G_t's terms must not be 0.
     """
-    D, G_t, w = system.networks["D"], system.G_t, config.adversarial
-    real = tf.split(batch["unpaired_images"], M, axis=-1)
-    g, d = defaultdict(float), defaultdict(float)
+    D, G_t = system.networks["D"], system.G_t
+    groups = reference_versus(D, batch["unpaired_images"], x_g, config.adversarial)
+    g = groups["G"]
     for i in range(M):
-        _judge_real(d, D, real[i], i, w)
-        _judge_fake(g, d, D, x_g[i], i, w)
         translated = [G_t(x_g[j], _code(x_g[j], i)) for j in _others(i)]
         for image in translated:
             g["G/registration"] += config.registration * mean_squared_error(x_g[i], image)
         g["G/consistency"] += config.consistency * _differences(translated)
+    return groups
+
+
+def reference_versus(
+    D: Discriminator, images: tf.Tensor, x_g: Sequence[tf.Tensor], weights: AdversarialWeights
+) -> Groups:
+    """Returns the terms of D and G on real images [B,H,W,4] and four generated ones [B,H,W,1]."""
+    g, d = defaultdict(float), defaultdict(float)
+    for i, (real, fake) in enumerate(zip(tf.split(images, M, axis=-1), x_g)):
+        _judge_real(d, D, real, i, weights)
+        _judge_fake(g, d, D, fake, i, weights)
     return {"G": g, "D": d}
 
 
 def reference_reconstruction_terms(
-    x_g: Sequence[tf.Tensor], batch: Batch, inside: float, outside: float
+    x_g: Sequence[tf.Tensor],
+    batch: Batch,
+    inside: float,
+    outside: float,
+    error: Callable = mean_squared_error,
 ) -> Terms:
     """Returns eq. 18's two terms of the four rebuilt images [B,H,W,1], with the two weights."""
     pairs = list(zip(x_g, tf.split(batch["images"], M, axis=-1)))
     m = batch["outside"]
     return {
-        "G/reconstruction": sum(inside * mean_squared_error(a, b) for a, b in pairs),
+        "G/reconstruction": sum(inside * error(a, b) for a, b in pairs),
         "G/reconstruction_outside": sum(outside * masked_squared_error(a, b, m) for a, b in pairs),
     }
 
@@ -127,10 +142,22 @@ def _registration(system: Registration, batch: Batch) -> Groups:
     return reference_translation_terms(system, images, system.config)
 
 
-def _pretraining(system: Pretraining, batch: Batch, factor: float = 1.0) -> Groups:
-    w = system.config.pretraining
+def _pretraining(system: Pretraining, batch: Batch) -> Groups:
+    config, x_g = system.config, _generated(system, batch)
+    terms, factor = _reconstruction(config, x_g, batch), config.pretraining.adversarial
+    if not factor:
+        return {"G": terms}
+    groups = reference_versus(system.networks["D"], batch["images"], x_g, config.adversarial)
+    versus = {name: factor * term for name, term in groups["G"].items()}
+    return {"G": {**terms, **versus}, "D": groups["D"]}
+
+
+def _reconstruction(
+    config: SynthesisConfig, x_g: Sequence[tf.Tensor], batch: Batch, factor: float = 1.0
+) -> Terms:
+    w = config.pretraining
     weights = (factor * w.reconstruction, factor * w.outside)
-    return {"G": reference_reconstruction_terms(_generated(system, batch), batch, *weights)}
+    return reference_reconstruction_terms(x_g, batch, *weights, ERRORS[w.error])
 
 
 def _synthesis(system: Synthesis, batch: Batch) -> Groups:
@@ -146,7 +173,8 @@ def _synthesis(system: Synthesis, batch: Batch) -> Groups:
         energy = masked_energy(images, batch["random_outside"])
         groups["G"]["G/outside"] = config.outside * M * energy
     if config.reconstruction:
-        groups["G"].update(_pretraining(system, batch, config.reconstruction)["G"])
+        rebuilt = _generated(system, batch)
+        groups["G"].update(_reconstruction(config, rebuilt, batch, config.reconstruction))
     return groups
 
 

@@ -108,7 +108,7 @@ def draw_walk(run: Run) -> None:
     """
     source, config = run.source, run.config
     rng = np.random.default_rng(derive_seed(config.seed, "figure15"))
-    *corners, centre = rng.standard_normal([5, source.config.structure.latent_size])
+    *corners, centre = rng.standard_normal([5, source.config.structure.code_size])
     ends = (np.stack(corners), centre, config.side)
     walks = {
         "swapping": swapping_walk(*ends, config.edge_stride, config.centre_stride),

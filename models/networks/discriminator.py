@@ -8,6 +8,10 @@ Trunk "vgg11" is the literal VGG11 (Simonyan & Zisserman 2015, configuration A):
 
     conv n, pool | 2n, pool | 4n, 4n, pool | 8n, 8n, pool | 8n, 8n, pool
 
+Trunk "fine" judges texture in the small slices of a CPU, by scores of 33 x 33 pixels:
+
+    conv0 5x5/2 n | conv1 3x3/2 2n | conv2 3x3 2n
+
 Heads: conv 3x3 n -> conv 3x3 1, linear. The validity head tells real (1) from generated (0); the
 modality head regresses the modality *index* at every patch. Instance norm and capped ReLU (or
 leaky ReLU) follow every convolution but the last of a head, the first layer included.
@@ -29,6 +33,11 @@ TRUNKS = {
         Row("conv1", 1, kernel=5, stride=2),
         Row("conv2", 2, stride=2),
         Row("conv3", 2, stride=2),
+    ),
+    "fine": (
+        Row("conv0", 1, kernel=5, stride=2),
+        Row("conv1", 2, stride=2),
+        Row("conv2", 2),
     ),
     "vgg11": (
         Row("conv1_1", 1, resample="pool"),

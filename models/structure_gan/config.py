@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Optional, get_args
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, check_image_size
 from models.networks.settings import UNET_GAN_RULES, UNET_RULES, WIDTH, UNetConfig, UNetGANConfig
 from models.networks.unet import CONDITIONS, check_sides
-from models.structure_gan.map_networks import base_size
+from models.structure_gan.map_networks import FineCode, base_size
 from utils.errors import (
     ASCENDING,
     FINITE,
@@ -23,6 +23,8 @@ from utils.errors import (
     SHARE,
     Rule,
     UserError,
+    at_least,
+    between,
     check_fields,
     one_of,
 )
@@ -33,6 +35,7 @@ CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Fusion = Literal["concat", "weighted", "noise"]
 OutsideChannels = Literal["line", "both"]
 Prior = Literal["standard", "fitted"]
+ReconstructionError = Literal["squared", "absolute"]
 SegmentationLoss = Literal["squared_error", "cross_entropy"]
 
 _ONE_PER_CLASS = Rule(
@@ -55,6 +58,7 @@ class StructureWeights:
         code_adversarial: D_z(code) -> real (eq. 9).
         moments: squared deviation of the code's mean and spread, each.
         kl: KL divergence to N(0, I); 0 = off as in the thesis.
+        kl_fine: the same of the fine code.
         map_discriminator: D_s on extracted and on random maps (eq. 10), each.
         map_adversarial: D_s(random map) -> real (eq. 11).
         reconstruction_squared: squared error of the decoded map (eq. 7).
@@ -68,6 +72,7 @@ class StructureWeights:
     code_adversarial: float = 0.001
     moments: float = 0.001
     kl: float = 0.0
+    kl_fine: float = 0.0
     map_discriminator: float = 25.0
     map_adversarial: float = 0.1
     reconstruction_squared: float = 25.0
@@ -100,6 +105,9 @@ class StructureConfig:
         separate_mask_optimizer: G_m in an optimiser group "M" of its own, which minimises the mask
             term alone ("trained alone"); otherwise the lines outside the organ train it too.
         initializer: kernel initialiser of G_m.
+        fine_channels: numbers per place of a second, fine code, for the small lines that the code
+            of the whole map cannot hold; 0 = none, as in the thesis.
+        fine_halvings: how often the map is halved to the places of the fine code, 1..halvings.
         constant_stddev: spread of the initial biases of G_s' last dense layer; 0 as in the thesis.
         prior: where random codes are drawn from after training: standard, N(0, I) as in the thesis,
             or fitted, the Gaussian of the training codes.
@@ -120,6 +128,8 @@ class StructureConfig:
     outside_channels: OutsideChannels = "line"
     separate_mask_optimizer: bool = False
     initializer: str = "mean_filter"
+    fine_channels: int = 0
+    fine_halvings: int = 2
     constant_stddev: float = 0.0
     prior: Prior = "standard"
     learning_rate: float = 1e-5
@@ -145,10 +155,25 @@ class StructureConfig:
             prior=one_of(get_args(Prior)),
             learning_rate=POSITIVE,
             discriminator_learning_rate=POSITIVE,
+            fine_channels=at_least(0),
+            **({"fine_halvings": between(1, self.halvings)} if self.fine_channels else {}),
         )
         base_size(self.map_size, self.halvings)
         check_sides("structure.map_size", self.map_size)
         check_image_size("structure.discriminator", self.discriminator, self.map_size)
+
+    @property
+    def fine_code(self) -> Optional[FineCode]:
+        """The fine code, if there is one."""
+        if not self.fine_channels:
+            return None
+        places = base_size(self.map_size, self.fine_halvings)
+        return FineCode(self.fine_channels, self.fine_halvings, places)
+
+    @property
+    def code_size(self) -> int:
+        """Length of a whole code: of the map, and behind it the fine one."""
+        return self.latent_size + (self.fine_code.size if self.fine_code else 0)
 
 
 @dataclass(frozen=True)
@@ -250,18 +275,29 @@ class PretrainingConfig:
     """Self-supervised pre-training of G on extracted maps (eq. 18).
 
     Args:
-        reconstruction: squared error to the real image, each modality.
+        reconstruction: error to the real image, each modality.
+        error: squared as in the thesis, or absolute, which blurs less.
         outside: squared error outside the organ, each modality.
-        learning_rate: Adam's, per update.
+        adversarial: factor of the adversarial and class terms: D learns beside G from the start; 0
+            as in the thesis, where G learns alone.
+        learning_rate: Adam's, per update, for G.
     """
 
     reconstruction: float = 5.0
+    error: ReconstructionError = "squared"
     outside: float = 5.0
+    adversarial: float = 0.0
     learning_rate: float = 1e-5
 
     def __post_init__(self) -> None:
-        weights = dict.fromkeys(("reconstruction", "outside"), NOT_NEGATIVE)
-        check_fields(self, "--synthesis.pretraining.", **weights, learning_rate=POSITIVE)
+        weights = dict.fromkeys(("reconstruction", "outside", "adversarial"), NOT_NEGATIVE)
+        check_fields(
+            self,
+            "--synthesis.pretraining.",
+            **weights,
+            error=one_of(get_args(ReconstructionError)),
+            learning_rate=POSITIVE,
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ keeps the part of the table that works at its resolution.
 from __future__ import annotations
 
 import math
-from typing import Union
+from dataclasses import dataclass
+from typing import Optional, Union
 
 import tensorflow as tf
 
@@ -67,29 +68,77 @@ def base_size(map_size: tuple[int, int], halvings: int) -> tuple[int, int]:
     return map_size[0] // factor, map_size[1] // factor
 
 
-class MapEncoder(tf.keras.Model):
-    """E_s: structure map [B,H,W,1] -> mean and log-variance of its code, each [B,latent_size]."""
+@dataclass(frozen=True)
+class FineCode:
+    """A code for the places of a map, behind the one for the whole map.
 
-    def __init__(self, width: int, latent_size: int, halvings: int, name: str = "E_s"):
+    E_s reads it from its features where the map has been halved `halvings` times, and G_s feeds it
+    to its last layer of that size. So the code of the whole map keeps what is common to many
+    places, such as the outline, and the fine one the lines that differ from place to place.
+
+    Args:
+        channels: numbers per place.
+        halvings: how often the map is halved to its places, at most as often as by the networks.
+        places: rows and columns of places.
+    """
+
+    channels: int
+    halvings: int
+    places: tuple[int, int]
+
+    @property
+    def size(self) -> int:
+        """Numbers in all."""
+        return self.channels * math.prod(self.places)
+
+
+class MapEncoder(tf.keras.Model):
+    """E_s: structure map [B,H,W,1] -> mean and log-variance of its code, each [B,L].
+
+    L is `latent_size` and, with a fine code, its size beside.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        latent_size: int,
+        halvings: int,
+        fine: Optional[FineCode] = None,
+        name: str = "E_s",
+    ):
         super().__init__(name=name)
-        kept = ENCODER[MAX_HALVINGS - halvings :]
-        rows = [row for level in kept for row in level] + list(ENCODER_END)
+        levels = ENCODER[MAX_HALVINGS - halvings :]
+        rows = [row for level in levels for row in level] + list(ENCODER_END)
         self.units = [plain_unit(row, width, discriminator_normal()) for row in rows]
+        # The last unit before the places of the fine code are halved once more.
+        self.fine_unit = sum(map(len, levels[: fine.halvings])) - 1 if fine else None
         self.flatten = tf.keras.layers.Flatten()
         self.mean = tf.keras.layers.Dense(latent_size, dtype="float32", name="mean")
         self.log_variance = tf.keras.layers.Dense(latent_size, dtype="float32", name="log_variance")
+        if fine:
+            self.fine_mean, self.fine_log_variance = (
+                tf.keras.layers.Conv2D(
+                    fine.channels, 3, padding="same", dtype="float32", name=f"fine_{which}"
+                )
+                for which in ("mean", "log_variance")
+            )
 
     def call(self, structure: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns (mean, log-variance), linear, float32."""
-        x = structure
-        for unit in self.units:
+        x, fine = structure, ()
+        for i, unit in enumerate(self.units):
             x = unit(x)
+            if i == self.fine_unit:
+                fine = self.fine_mean(x), self.fine_log_variance(x)
         x = self.flatten(x)
-        return self.mean(x), self.log_variance(x)
+        whole = self.mean(x), self.log_variance(x)
+        if not fine:
+            return whole
+        return tuple(tf.concat([w, self.flatten(f)], axis=-1) for w, f in zip(whole, fine))
 
 
 class MapDecoder(tf.keras.Model):
-    """G_s: code [B,latent_size] -> two sigmoid channels [B,H,W,2], (no line, line), float32.
+    """G_s: code [B,L] -> two sigmoid channels [B,H,W,2], (no line, line), float32.
 
     With zero biases (`constant_stddev` 0) the first feature maps of codes z and -z are opposite,
     and instance norm removes their size: half of all codes can decode to the reverse of a map.
@@ -103,10 +152,12 @@ class MapDecoder(tf.keras.Model):
         map_size: tuple[int, int],
         halvings: int,
         constant_stddev: float = 0.0,
+        fine: Optional[FineCode] = None,
         name: str = "G_s",
     ):
         super().__init__(name=name)
         self.base = base_size(map_size, halvings)
+        self.latent_size = latent_size
         self.dense = [
             tf.keras.layers.Dense(latent_size, name="dense0"),
             tf.keras.layers.Dense(
@@ -115,8 +166,12 @@ class MapDecoder(tf.keras.Model):
                 name="dense1",
             ),
         ]
-        rows = list(DECODER_START) + [row for level in DECODER[:halvings] for row in level]
+        levels = DECODER_START, *DECODER[:halvings]
+        rows = [row for level in levels for row in level]
         self.units = [plain_unit(row, width, discriminator_normal()) for row in rows]
+        self.fine = fine
+        # The last unit at the size of the places reads the fine code.
+        self.fine_unit = sum(map(len, levels[: halvings - fine.halvings + 1])) - 1 if fine else None
         last = Row("lastconv", 2, activation="sigmoid")
         self.output_unit = ConvUnit(
             last, 1, discriminator_normal(), InstanceNormalization(name="norm")
@@ -124,11 +179,14 @@ class MapDecoder(tf.keras.Model):
 
     def call(self, code: tf.Tensor) -> tf.Tensor:
         """Returns the map's two probabilities."""
-        x = code
+        x, fine = code[:, : self.latent_size], code[:, self.latent_size :]
         for dense in self.dense:
             x = dense(x)
         x = tf.reshape(x, [-1, *self.base, BASE_CHANNELS])
-        for unit in self.units:
+        for i, unit in enumerate(self.units):
+            if i == self.fine_unit:
+                places = tf.reshape(fine, [-1, *self.fine.places, self.fine.channels])
+                x = tf.concat([x, tf.cast(places, x.dtype)], axis=-1)
             x = unit(x)
         return self.output_unit(x)
 

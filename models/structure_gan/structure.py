@@ -37,10 +37,11 @@ class StructureGAN(GANSystem):
     def __init__(self, config: StructureConfig):
         self.config = config
         size, width = config.map_size, config.width
+        fine = config.fine_code
         networks = {
-            "E_s": MapEncoder(width, config.latent_size, config.halvings),
+            "E_s": MapEncoder(width, config.latent_size, config.halvings, fine),
             "G_s": MapDecoder(
-                width, config.latent_size, size, config.halvings, config.constant_stddev
+                width, config.latent_size, size, config.halvings, config.constant_stddev, fine
             ),
             "G_m": build_unet(
                 UNetSpec(width // 2, outputs=2, initializer=config.initializer), 2, "G_m"
@@ -49,9 +50,9 @@ class StructureGAN(GANSystem):
             "D_s": Discriminator(width, 1, 2, "D_s", config.discriminator),
         }
         if config.prior == "fitted":
-            networks["code_prior"] = CodePrior(config.latent_size, PRIOR_DECAY)
+            networks["code_prior"] = CodePrior(config.code_size, PRIOR_DECAY)
         networks["E_s"](tf.zeros([1, *size, 1]))
-        networks["G_s"](tf.zeros([1, config.latent_size]))
+        networks["G_s"](tf.zeros([1, config.code_size]))
         networks["D_z"](tf.zeros([1, config.latent_size]))
         groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
         rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
@@ -61,14 +62,13 @@ class StructureGAN(GANSystem):
         super().__init__(networks, groups, rates)
 
     def encode(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """Encodes the extracted maps: `s` [B,H,W,1], `code` and its moments [B,latent_size]."""
+        """Encodes the extracted maps: `s` [B,H,W,1], `code` and its moments [B,code_size]."""
         config, seeds = self.config, batch["seed"]
         s = resize_nearest_tf1(batch["structure"], config.map_size)
         lines = s * 0.1 + 0.9  # the encoder sees lines as 1.0 on 0.9
         keep = config.keep_encoder if training or config.dropout_at_generation else 1.0
         mean, log_variance = self.networks["E_s"](dropout(lines, keep, seeds, "E_s"))
-        shape = (config.latent_size,)
-        code = mean + tf.exp(0.5 * log_variance) * normal(seeds, "code", shape)
+        code = mean + tf.exp(0.5 * log_variance) * normal(seeds, "code", (config.code_size,))
         return {"s": s, "code": code, "mean": mean, "log_variance": log_variance}
 
     def outputs(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -79,7 +79,7 @@ class StructureGAN(GANSystem):
         """
         config, seeds = self.config, batch["seed"]
         G_s, G_m, D_s, D_z = (self.networks[name] for name in ("G_s", "G_m", "D_s", "D_z"))
-        z = normal(seeds, "z", (config.latent_size,))
+        z = normal(seeds, "z", (config.code_size,))
         real = self.encode(batch, training=True)
         s, s_g = two_channels(real["s"]), G_s(z)
         return {
@@ -90,8 +90,8 @@ class StructureGAN(GANSystem):
             "m_g": G_m(dropout(s_g, config.keep_mask, seeds, "G_m/second")),
             "real_map": D_s(dropout(s, config.keep_discriminator, seeds, "D_s/first")),
             "fake_map": D_s(dropout(s_g, config.keep_discriminator, seeds, "D_s/second")),
-            "real_code": D_z(z),
-            "fake_code": D_z(real["code"]),
+            "real_code": D_z(z[:, : config.latent_size]),
+            "fake_code": D_z(real["code"][:, : config.latent_size]),
         }
 
     def terms(self, batch: Batch, outputs: dict[str, tf.Tensor]) -> dict[str, Terms]:
@@ -147,7 +147,11 @@ class StructureGAN(GANSystem):
     def _latent_terms(self, outputs: dict[str, tf.Tensor]) -> Terms:
         """Eq. 9, and what brings the codes to N(0, I)."""
         w = self.config.weights
-        moments = outputs["mean"], outputs["log_variance"]
+        size = self.config.latent_size
+        moments, fine = (
+            (outputs["mean"][:, part], outputs["log_variance"][:, part])
+            for part in (slice(size), slice(size, None))
+        )
         adversarial_code = adversarial.least_squares(outputs["fake_code"], adversarial.REAL)
         terms = {
             "G/code_adversarial": w.code_adversarial * adversarial_code,
@@ -155,6 +159,8 @@ class StructureGAN(GANSystem):
         }
         if w.kl:
             terms["G/code_kl"] = w.kl * latent.kl_divergence(*moments)
+        if w.kl_fine:
+            terms["G/fine_kl"] = w.kl_fine * latent.kl_divergence(*fine)
         return terms
 
     def _map_terms(self, m: tf.Tensor, outputs: dict[str, tf.Tensor]) -> Terms:
@@ -188,7 +194,7 @@ class StructureGAN(GANSystem):
         keep_mask, keep_score = 1.0, 1.0
         if config.dropout_at_generation:
             keep_mask, keep_score = config.keep_mask, config.keep_discriminator
-        z = normal(seeds, "z", (config.latent_size,))
+        z = normal(seeds, "z", (config.code_size,))
         if "code_prior" in self.networks:
             z = self.networks["code_prior"](z)
         s_g = self.networks["G_s"](z)

@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from losses.adversarial import least_squares_accuracy
 from losses.consistency import pairwise_consistency
-from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
+from losses.reconstruction import (
+    masked_energy,
+    masked_squared_error,
+    mean_absolute_error,
+    mean_squared_error,
+)
+from models.networks.discriminator import Discriminator
 from models.networks.unet import UNet
 from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SynthesisConfig
 from models.structure_gan.modalities import (
@@ -25,6 +31,8 @@ from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.system import Batch, GANSystem, Terms
 from utils.seeding import normal, uniform
 
+ERRORS = {"squared": mean_squared_error, "absolute": mean_absolute_error}
+
 
 def fuse_noise(structure: tf.Tensor, outside: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
     """Returns s' = s + noise * (1 - m) * (1 - s), all [B,H,W,1] (thesis eq. 12).
@@ -39,6 +47,21 @@ def build_generator(config: SynthesisConfig) -> UNet:
     with_label = 1 + NUM_CLASSES * config.label_input
     channels = {"concat": with_label, "weighted": NUM_CLASSES, "noise": 1}[config.fusion]
     return config.build_unet(channels, "G", conditions=NUM_MODALITIES)
+
+
+def build_discriminator(config: SynthesisConfig) -> Discriminator:
+    """Returns D, which scores validity and modality of slices [B,H,W,1]."""
+    return config.build_discriminator(config.discriminator_width, 2, "D")
+
+
+def versus(
+    network: Discriminator, real_rows: tf.Tensor, rows: tf.Tensor, config: SynthesisConfig
+) -> tuple[Terms, Terms, Terms]:
+    """Returns D's terms, G's terms (eq. 13-14) and D's accuracy on rows [B*4,H,W,1]."""
+    real, fake = network(real_rows), network(rows)
+    samples, order = tf.shape(rows)[0] // NUM_MODALITIES, tuple(range(NUM_MODALITIES))
+    terms_d, terms_g = adversarial_terms(real, fake, samples, order, config.adversarial)
+    return terms_d, terms_g, {"accuracy/D": least_squares_accuracy(real[0], fake[0])}
 
 
 def generator_input(
@@ -87,7 +110,7 @@ def reconstruction_terms(
 ) -> Terms:
     """Returns eq. 18's two terms, summed over the four modalities of images [B,H,W,4]."""
     w = config.pretraining
-    inside = mean_squared_error(generated, images)
+    inside = ERRORS[w.error](generated, images)
     background = masked_squared_error(generated, images, outside)
     return {
         "G/reconstruction": w.reconstruction * NUM_MODALITIES * inside,
@@ -96,22 +119,42 @@ def reconstruction_terms(
 
 
 class Pretraining(GANSystem):
-    """G alone learns to rebuild real slices from their extracted maps and labels (eq. 18)."""
+    """G learns to rebuild real slices from their extracted maps and labels (eq. 18).
+
+    With `config.pretraining.adversarial` D learns beside it to tell the rebuilt slices from real
+    ones, so that G draws the texture that no map determines instead of its mean.
+    """
 
     def __init__(self, config: SynthesisConfig):
         self.config = config
-        networks = {"G": build_generator(config)}
-        super().__init__(networks, {"G": ["G"]}, {"G": config.pretraining.learning_rate})
+        networks, rates = {"G": build_generator(config)}, {"G": config.pretraining.learning_rate}
+        if config.pretraining.adversarial:
+            networks["D"] = build_discriminator(config)
+            rates["D"] = config.discriminator_learning_rate
+            self.monitored = ("accuracy/D",)
+        super().__init__(networks, {name: [name] for name in networks}, rates)
 
     def train_step(self, batch: Batch) -> Terms:
         """One update on registered `images`, `label`, `structure`, `outside` of real slices."""
-        with tf.GradientTape() as tape:
+        report = {}
+        with tf.GradientTape(persistent=True) as tape:
             # 1. Noise fusion (eq. 12), and G makes the four modalities of every slice.
             generated = self.synthesize(batch)["images"]
             # 2. Their errors, and those outside of the organ once more (eq. 18).
             terms = reconstruction_terms(batch["images"], generated, batch["outside"], self.config)
-            loss = tf.add_n(list(terms.values()))
-        return {**self.descend(tape, {"G": loss}), **terms}
+            losses = {"G": tf.add_n(list(terms.values()))}
+            # 3. D against G on real and rebuilt slices; off in the thesis.
+            if "D" in self.networks:
+                factor = self.config.pretraining.adversarial
+                rows = to_rows(batch["images"]), to_rows(generated)
+                terms_d, terms_g, report = versus(self.networks["D"], *rows, self.config)
+                terms_g = {name: factor * term for name, term in terms_g.items()}
+                losses = {
+                    "G": losses["G"] + tf.add_n(list(terms_g.values())),
+                    "D": tf.add_n(list(terms_d.values())),
+                }
+                terms = {**terms, **terms_g, **terms_d}
+        return {**self.descend(tape, losses), **terms, **report}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `images` [B,H,W,4] for the batch's maps and labels."""
@@ -144,7 +187,7 @@ class Synthesis(GANSystem):
         self.segmenters = segmenters
         networks = {
             "G": build_generator(config),
-            "D": config.build_discriminator(config.discriminator_width, 2, "D"),
+            "D": build_discriminator(config),
         }
         rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
         super().__init__(networks, {"G": ["G"], "D": ["D"]}, rates)
@@ -155,17 +198,12 @@ class Synthesis(GANSystem):
         Besides a real slice's keys the batch holds `unpaired_images` [B,H,W,4] for D and
         `random_structure`, `random_outside`, `random_label` [B,H,W,1] for G.
         """
-        samples = tf.shape(batch["unpaired_images"])[0]
-        order = tuple(range(NUM_MODALITIES))
         with tf.GradientTape(persistent=True) as tape:
             # 1. Four modalities x_g of random maps and labels, after noise fusion (eq. 12).
             x_g = self.synthesize(batch)["images"]  # [B,H,W,4]
             # 2. D against G on real and generated slices (eq. 13-14).
             rows, real_rows = to_rows(x_g), to_rows(batch["unpaired_images"])
-            real, fake = self.networks["D"](real_rows), self.networks["D"](rows)
-            terms_d, terms_g = adversarial_terms(
-                real, fake, samples, order, self.config.adversarial
-            )
+            terms_d, terms_g, accuracy = versus(self.networks["D"], real_rows, rows, self.config)
             # 3. What the frozen guides say: G_l finds the lesion (eq. 15), G_t registers (eq. 16).
             terms_g.update(self._registration_terms(rows))
             terms_g.update(self._lesion_term(x_g, batch["random_label"]))
@@ -174,7 +212,6 @@ class Synthesis(GANSystem):
             terms_g.update(self._kept_reconstruction(batch))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
         # 5. Both networks at once, from one forward pass.
-        accuracy = {"accuracy/D": least_squares_accuracy(real[0], fake[0])}
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def _registration_terms(self, rows: tf.Tensor) -> Terms:

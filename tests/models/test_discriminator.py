@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models.blocks.convolution import ConvUnit
+from models.blocks.normalization import InstanceNormalization
 from models.networks.discriminator import Discriminator, check_image_size
 from tests.models.toys import apply_unit, capped, random_image, record_units
 from utils.errors import UserError
@@ -17,6 +18,11 @@ PATCH = [
     ("conv1", 5, 2, 1, True, (46, 36)),
     ("conv2", 3, 2, 2, True, (23, 18)),
     ("conv3", 3, 2, 2, True, (12, 9)),
+]
+FINE = [
+    ("conv0", 5, 2, 1, True, (92, 72)),
+    ("conv1", 3, 2, 2, True, (46, 36)),
+    ("conv2", 3, 1, 2, True, (46, 36)),
 ]
 VGG11 = [
     ("conv1_1", 3, 1, 1, True, (92, 72)),
@@ -49,7 +55,7 @@ def test_parameters(width, heads, channels, expected):
     assert sum(np.prod(v.shape) for v in network.trainable_variables) == expected
 
 
-@pytest.mark.parametrize("trunk, table", [("patch", PATCH), ("vgg11", VGG11)])
+@pytest.mark.parametrize("trunk, table", [("patch", PATCH), ("fine", FINE), ("vgg11", VGG11)])
 def test_rows_of_the_table(monkeypatch, trunk, table):
     network = Discriminator(2, 2, 1, "D", trunk)
     recorded = record_units(monkeypatch)
@@ -84,7 +90,7 @@ def test_one_head_returns_one_tensor():
 
 
 @pytest.mark.parametrize("options, stddev", [({}, 0.02), ({"stddev": 0.2}, 0.2)])
-@pytest.mark.parametrize("trunk", ["patch", "vgg11"])
+@pytest.mark.parametrize("trunk", ["patch", "fine", "vgg11"])
 def test_initial_kernels_and_norms(options, stddev, trunk):
     network = Discriminator(8, 2, 1, "D", trunk, **options)
     for unit in units(network):
@@ -108,15 +114,26 @@ def test_initial_scores_are_near_zero_and_vary():
         assert abs(np.mean(head)) < 1 and 0.01 < np.std(head) < 1
 
 
+def test_a_score_of_the_fine_trunk_sees_33_pixels(monkeypatch):
+    monkeypatch.setattr(InstanceNormalization, "call", lambda self, x: x)  # it sees everything
+    image = tf.Variable(random_image(1, 96, 96, 1))
+    network = Discriminator(2, 1, 1, "D", "fine", stddev=0.2, activation="leaky_relu")
+    with tf.GradientTape() as tape:
+        score = network(image)[0, 12, 12, 0]
+    seen = np.argwhere(tape.gradient(score, image)[0, ..., 0].numpy())
+    np.testing.assert_array_equal(seen.max(axis=0) - seen.min(axis=0) + 1, [33, 33])
+
+
 def test_scores_are_float32_under_mixed_precision(policy):
     policy("mixed_float16")
     scores = Discriminator(2, 2, 1, "D")(random_image(1, 16, 16, 1))
     assert [head.dtype for head in scores] == [tf.float32] * 2
 
 
-@pytest.mark.parametrize("trunk, side", [("patch", 16), ("vgg11", 32)])
+@pytest.mark.parametrize("trunk, side", [("patch", 16), ("fine", 4), ("vgg11", 32)])
 def test_images_that_shrink_to_a_pixel_are_refused(trunk, side):
-    size = {side: (side, 8), side + 1: (8, side + 1)}
+    low = min(8, side)
+    size = {side: (side, low), side + 1: (low, side + 1)}
     with pytest.raises(UserError, match=rf"^s.discriminator is {trunk}.* give {side + 1} or more"):
         check_image_size("s.discriminator", trunk, size[side])
     check_image_size("s.discriminator", trunk, size[side + 1])
@@ -126,5 +143,7 @@ def test_images_that_shrink_to_a_pixel_are_refused(trunk, side):
 
 
 def test_unknown_trunk_is_refused():
-    with pytest.raises(ValueError, match="discriminator is 'resnet'; expected one of patch, vgg11"):
+    with pytest.raises(
+        ValueError, match="discriminator is 'resnet'; expected one of patch, fine, vgg11"
+    ):
         Discriminator(2, 1, 1, "D", trunk="resnet")

@@ -9,6 +9,7 @@ import tensorflow as tf
 from models.structure_gan.map_networks import (
     CodeDiscriminator,
     CodePrior,
+    FineCode,
     MapDecoder,
     MapEncoder,
     base_size,
@@ -120,6 +121,50 @@ def test_decoder_equals_the_plain_forward_pass():
         x = apply_unit(unit, x)
     expected = apply_unit(network.output_unit, x, activation=tf.sigmoid)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+FINE = FineCode(3, 1, (16, 12))
+
+
+def test_the_encoder_reads_the_fine_code_where_the_map_has_its_places():
+    network, structure = MapEncoder(2, 16, 2, FINE), random_image(2, 32, 24, 1)
+    found = network(structure)
+    x = structure
+    for unit, stride in zip(network.units, (1, 2)):  # the first halving
+        x = apply_unit(unit, x, stride)
+    for values, conv in zip(found, (network.fine_mean, network.fine_log_variance)):
+        assert values.shape == (2, 16 + FINE.size)
+        fine = tf.nn.conv2d(x, conv.kernel, 1, "SAME") + conv.bias
+        np.testing.assert_allclose(values[:, 16:], tf.reshape(fine, [2, -1]), atol=1e-4)
+    for unit, stride in zip(network.units[2:], (1, 2, 1)):
+        x = apply_unit(unit, x, stride)
+    np.testing.assert_allclose(found[0][:, :16], network.mean(network.flatten(x)), atol=1e-4)
+
+
+def test_the_decoder_feeds_the_fine_code_to_its_last_layer_of_that_size():
+    network, code = MapDecoder(2, 16, (32, 24), 2, fine=FINE), random_image(2, 16 + FINE.size)
+    found = network(code)
+    x = code[:, :16]
+    for dense in network.dense:
+        x = x @ dense.kernel + dense.bias
+    x = tf.reshape(x, [2, 8, 6, 64])
+    for unit in network.units:
+        if unit.name.startswith("up"):
+            x = tf.image.resize(x, [2 * x.shape[1], 2 * x.shape[2]], "nearest")
+        if unit.name == "conv1":
+            x = tf.concat([x, tf.reshape(code[:, 16:], [2, 16, 12, 3])], -1)
+        x = apply_unit(unit, x)
+    expected = apply_unit(network.output_unit, x, activation=tf.sigmoid)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("halvings, places, unit", [(2, (8, 6), "conv0"), (1, (16, 12), "conv1")])
+def test_fine_codes_of_every_size(halvings, places, unit):
+    fine = FineCode(2, halvings, places)
+    mean, _ = MapEncoder(2, 16, 2, fine)(random_image(1, 32, 24, 1))
+    decoder = MapDecoder(2, 16, (32, 24), 2, fine=fine)
+    assert decoder(mean).shape == (1, 32, 24, 2)
+    assert decoder.units[decoder.fine_unit].name == unit
 
 
 def test_code_discriminator_reads_the_code_row_by_row():

@@ -67,7 +67,11 @@ def test_activation_and_bare_outputs_reach_every_network():
         (SegmentationConfig, {"loss": "dice"}, "segmentation.loss .* squared_error, cross_entropy"),
         (SegmentationConfig, {"activation": "tanh"}, "segmentation.activation"),
         (SegmentationConfig, {"initializer": "zeros"}, "segmentation.initializer is 'zeros'"),
-        (RegistrationConfig, {"discriminator": "vgg"}, "discriminator is 'vgg'; .* patch, vgg11"),
+        (
+            RegistrationConfig,
+            {"discriminator": "vgg"},
+            "discriminator is 'vgg'; .* patch, fine, vgg11",
+        ),
         (RegistrationConfig, {"condition": "x"}, "registration.condition"),
         (RegistrationConfig, {"supervised": 1.0}, "registration.supervised .*registered true"),
         (AdversarialWeights, {"fake": -1.0}, "adversarial.fake is -1.0"),

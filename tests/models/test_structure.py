@@ -92,6 +92,16 @@ def reference_terms(system: StructureGAN, batch: dict, w: dict = WEIGHTS) -> dic
     }
 
 
+class TestFineStructureGAN(SystemTests):
+    groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
+    parameters = {"E_s": 128_146, "G_s": 136_886, "G_m": 17_446, "D_z": 42_369, "D_s": 6_849}
+    rate, split_rate, batch = 0.1, 1e-4, staticmethod(small_batch)
+    slow = ("resuming", "dry_run", "mixed_precision", "two_devices")
+
+    def build(self):
+        return tiny_structure(fine_channels=1, fine_halvings=1, weights=StructureWeights(kl_fine=1))
+
+
 class TestStructureGAN(SystemTests):
     groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
     parameters = {"E_s": 126_992, "G_s": 136_598, "G_m": 17_446, "D_z": 42_369, "D_s": 6_849}
@@ -113,6 +123,44 @@ def test_every_weight_is_an_option():
     weights.update(moments=0.003, kl=0.0005)
     system, batch = tiny_structure(weights=StructureWeights(**weights)), small_batch()
     assert_step_equals(system, batch, lambda: reference_terms(system, batch, weights), rate=0.1)
+
+
+def test_the_fine_code_has_a_divergence_of_its_own():
+    weights = StructureWeights(kl=0.5, kl_fine=2.0)
+    system = tiny_structure(fine_channels=3, fine_halvings=1, weights=weights)
+    batch, code_size = small_batch(), 16 + 3 * 16 * 12
+    outputs = system.outputs(batch)
+    mean, variance = outputs["mean"].numpy(), np.exp(outputs["log_variance"].numpy())
+    assert mean.shape == (2, code_size) == (2, system.config.code_size)
+    divergence = 0.5 * (mean**2 + variance - np.log(variance) - 1)
+    terms = system.terms(batch, outputs)["G"]
+    assert float(terms["G/code_kl"]) == pytest.approx(0.5 * divergence[:, :16].mean(), rel=1e-4)
+    assert float(terms["G/fine_kl"]) == pytest.approx(2 * divergence[:, 16:].mean(), rel=1e-4)
+    moments = mean[:, :16].mean(1) ** 2 + (np.sqrt(variance[:, :16]).mean(1) - 1) ** 2
+    assert float(terms["G/code_moments"]) == pytest.approx(0.001 * moments.mean(), rel=1e-3)
+    z = normal(batch["seed"], "z", (code_size,))
+    np.testing.assert_allclose(outputs["s_g"], system.networks["G_s"](z), atol=1e-5)
+    for scores, code in (("real_code", z), ("fake_code", outputs["code"])):
+        expected = system.networks["D_z"](code[:, :16])
+        np.testing.assert_allclose(outputs[scores], expected, atol=1e-5)
+
+
+def test_the_fitted_prior_holds_the_whole_code():
+    system = tiny_structure(prior="fitted", fine_channels=1, fine_halvings=1)
+    batch = small_batch()
+    code = system.encode(batch, training=True)["code"].numpy()
+    system.train_step(batch)
+    prior = system.networks["code_prior"]
+    np.testing.assert_allclose(prior.mean, (1 - PRIOR_DECAY) * code.mean(0), rtol=1e-3, atol=1e-6)
+    expected = to_binary(system.networks["G_s"](prior(normal(batch["seed"], "z", (208,)))))
+    found = system.random_maps(batch["seed"], SIZE)["structure"]
+    assert np.mean(found.numpy() != expected.numpy()) < 0.01
+
+
+@pytest.mark.parametrize("halvings", [0, 3])
+def test_places_of_the_fine_code_that_the_networks_do_not_have_are_refused(halvings):
+    with pytest.raises(UserError, match="structure.fine_halvings is .*1.*2"):
+        tiny_structure(fine_channels=1, fine_halvings=halvings)
 
 
 def test_both_channels_are_penalised_on_request():
@@ -229,4 +277,4 @@ def test_default_sizes_are_the_thesis():
     assert (config.width, config.latent_size, config.map_size) == (64, 4096, (512, 512))
     assert (config.halvings, config.learning_rate) == (6, 1e-5)
     assert config.discriminator_learning_rate == 1e-5 and config.constant_stddev == 0
-    assert config.initializer == "mean_filter"
+    assert config.initializer == "mean_filter" and config.fine_code is None

@@ -11,6 +11,7 @@ import tensorflow as tf
 from experiments.benchmarking.reference import (
     reference_reconstruction_terms,
     reference_synthesis_terms,
+    reference_versus,
     to_each_modality,
 )
 from models.structure_gan import synthesis
@@ -95,6 +96,28 @@ class TestPretraining(SystemTests):
 
     def reference(self, system, batch):
         return {"G": reference_reconstruction(system.networks["G"], batch)}
+
+
+class TestAdversarialPretraining(SystemTests):
+    groups, parameters = {"G": ["G"], "D": ["D"]}, {"G": 18_127, "D": 2_110}
+    split_rate, slow = 1e-6, LONG
+
+    def build(self):
+        options = PretrainingConfig(reconstruction=2.0, error="absolute", adversarial=0.5)
+        return tiny_pretraining(pretraining=options)
+
+    def reference(self, system, batch):
+        """Table 2.4's terms of D on rebuilt slices, those of G halved, and absolute errors."""
+        x_g = generated(system.networks["G"], *maps(batch))
+        terms = reference_versus(system.networks["D"], batch["images"], x_g, PUBLISHED.adversarial)
+        real = tf.split(batch["images"], 4, axis=-1)
+        outside = batch["outside"]
+        g = {name: 0.5 * term for name, term in terms["G"].items()}
+        g["G/reconstruction"] = sum(2 * tf.reduce_mean(abs(a - b)) for a, b in zip(x_g, real))
+        g["G/reconstruction_outside"] = sum(
+            5 * mse(a * outside, b * outside) for a, b in zip(x_g, real)
+        )
+        return {"G": g, "D": terms["D"]}
 
 
 def test_options_equal_the_reference():
