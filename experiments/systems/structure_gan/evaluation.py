@@ -14,17 +14,25 @@ from data.contract import DataSet
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from experiments.engine.run import Run
+from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
-from utils.metrics.images import diversity_ssim, outside_share, pairwise_overlap
-from utils.metrics.segmentation import segmentation_metrics
+from utils.metrics.images import diversity_ssim, outside_share, paired_ssim, pairwise_overlap, psnr
+from utils.metrics.segmentation import dice, mean_and_count, segmentation_metrics
+from utils.metrics.sharpness import (
+    healthy_inside,
+    line_share,
+    power_spectrum,
+    relative_gradient,
+)
 from utils.metrics.surface import hausdorff95_batch
 from utils.seeding import derive_seed
 
 
 def evaluate(run: Run) -> None:
-    """Adds segmentation/, registration/, outside/ and diversity/ figures to metrics.json."""
+    """Adds translation/, and the other figures of both sets by kind, to metrics.json."""
     segmenters, dataset = run.trained("segmentation"), run.prepared.dataset
     find = compiled(segmenters.synthesize)
+    run.update_metrics(translation_figures(run, find))
     for name, slices in (("real", held_out(run)), ("synthetic", synthetic(run))):
         found = find_labels(find, slices.images, run.config.evaluation.batch_size)
         metrics = {
@@ -37,6 +45,7 @@ def evaluate(run: Run) -> None:
                 f"outside/{name}",
                 "share",
             ),
+            **sharpness_figures(dataset, slices, f"sharpness/{name}"),
             **_per_modality(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
         }
         run.update_metrics(metrics)
@@ -148,6 +157,54 @@ def overlap_figures(run: Run, slices: Slices, prefix: str) -> dict[str, float]:
         overlap = pairwise_overlap(np.stack([maps[i], maps[j]], axis=1))
         pairs[i, j] = pairs[j, i] = np.nanmean(overlap)
     return _per_modality(dataset, np.nanmean(pairs, axis=1), prefix, "overlap")
+
+
+def translation_figures(run: Run, find: Callable[[dict], dict]) -> dict[str, float]:
+    """Returns what G_t's translations of held-out slices are worth, as the guide of G.
+
+    Keys are `translation/[<source>_to_<target>/]<figure>`: psnr (dB) and ssim to the true slice,
+    and dice_wt of the target's segmenter on the translation; the others are means over the twelve.
+
+    Args:
+        run: with its trained translator.
+        find: as in `find_labels`.
+    """
+    translate = compiled(run.trained("registration").synthesize)
+    size, channels = run.config.evaluation.batch_size, run.prepared.dataset.channels
+    slices = real_slices(run.prepared, run.split.test)
+    rows = infer(translate, {"images": slices.images}, size)["translations"][..., 0]  # [N,12,H,W]
+    translated, truth = np.moveaxis(rows, 1, -1), slices.images[..., list(TARGET)]
+    values = {
+        "psnr": psnr(translated, truth).mean(axis=0),
+        "ssim": paired_ssim(translated, truth).mean(axis=0),
+        "dice_wt": np.full(len(TRANSLATIONS), np.nan),
+    }
+    for chosen in np.transpose(BY_TARGET):  # to each target once: images that segmenters know
+        found = find_labels(find, translated[..., chosen], size)
+        for k, labels in zip(chosen, np.moveaxis(found, -1, 0)):
+            values["dice_wt"][k] = mean_and_count(dice(labels > 0, slices.label > 0))[0]
+    figures = {}
+    for key, numbers in values.items():
+        for (i, j), number in zip(TRANSLATIONS, numbers):
+            figures[f"translation/{channels[i]}_to_{channels[j]}/{key}"] = float(number)
+        figures[f"translation/{key}"] = float(np.mean(numbers))
+    return {key: value for key, value in figures.items() if np.isfinite(value)}
+
+
+def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
+    """Returns gradient, spectrum and lines inside the healthy organ (`utils.metrics.sharpness`).
+
+    Keys are `<prefix>/[<modality>/]gradient`, the same with `spectrum_<band>`, and
+    `<prefix>/lines`; figures of sets without healthy organ are left out.
+    """
+    healthy = healthy_inside(slices.outside, slices.label)
+    values = {"gradient": relative_gradient(slices.images, healthy)}
+    for band, power in power_spectrum(slices.images, healthy).items():
+        values[f"spectrum_{band}"] = power
+    figures = {f"{prefix}/lines": line_share(slices.structure, slices.outside)}
+    for key, per_modality in values.items():
+        figures.update(_per_modality(dataset, per_modality, prefix, key))
+    return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 
 def _diversity(run: Run, slices: Slices) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from data.brats.scaling import DARK_MEDIAN
 from data.contract import DataSet
 from data.slice_sets import Slices
 from data.synthetic_sets.files import finished_manifest
@@ -32,16 +33,17 @@ COLUMNS = 8
 def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
     report = Report("Synthetic labelled multi-modality MRI")
-    metrics = run.read_metrics()
+    metrics, real = run.read_metrics(), held_out(run)
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Real: held-out patients. Synthetic: the unfiltered set."
-        f"{no_lesions(metrics)}",
+        f"{no_lesions(metrics)}{dark_modalities(real, run.prepared.dataset)}",
     )
     report.add_table(summary_table(metrics), "Means over modalities")
     table = segmentation_table(metrics, run.prepared.dataset)
     report.add_table(table, "Dice of the segmenters G_l, per modality")
-    _add_pictures(report, held_out(run), synthetic(run), run.prepared.dataset.channels)
+    report.add_table(translation_table(metrics), "Translations of held-out slices by G_t")
+    _add_pictures(report, real, synthetic(run), run.prepared.dataset.channels)
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
     manifest = finished_manifest(run.synthetic)
     report.add_key_values(
@@ -65,6 +67,23 @@ def no_lesions(metrics: dict[str, float]) -> str:
     return (
         " No held-out slice has a lesion: all kinds of Dice and HD95 on real ones only say if "
         "segmenters find some where there is none. Another --seed holds out other patients."
+    )
+
+
+def dark_modalities(real: Slices, dataset: DataSet) -> str:
+    """Returns a warning that names the modalities in which the organ is dark, "" if there is none.
+
+    Args:
+        real: held-out slices, with `outside`.
+        dataset: whose channels they have.
+    """
+    medians = np.median(real.images[real.outside == 0], axis=0)
+    dark = [name for name, median in zip(dataset.channels, medians) if median < DARK_MEDIAN]
+    if not dark:
+        return ""
+    return (
+        f" The median of the organ is below {DARK_MEDIAN} in {', '.join(dark)}: a few bright "
+        "voxels set the scale, so slices are dark; --slicing.scaling percentile clips such voxels."
     )
 
 
@@ -130,6 +149,9 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
         "label-index MSE (legacy) (lower is better)": "segmentation/{}/legacy_mse",
         "overlap of the modalities' structure maps (higher is better)": "registration/{}/overlap",
         "share of intensity outside the mask (lower is better)": "outside/{}/share",
+        "relative gradient, healthy organ (as real is best)": "sharpness/{}/gradient",
+        "power at 1/16..1/4 cycles per pixel (as real is best)": "sharpness/{}/spectrum_middle",
+        "share of lines in the structure maps (as real is best)": "sharpness/{}/lines",
         "similarity of random pairs (SSIM, lower is more diverse)": "diversity/{}/ssim",
     }
     table = {
@@ -137,6 +159,17 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
         for name, key in rows.items()
     }
     return pd.DataFrame(table).T.round(4)
+
+
+def translation_table(metrics: dict[str, float]) -> pd.DataFrame:
+    """Returns PSNR, SSIM and the segmenters' Dice of the twelve translations of G_t."""
+    rows: dict[str, dict[str, float]] = {}
+    for key, value in metrics.items():
+        group, _, rest = key.partition("/")
+        name, _, figure = rest.rpartition("/")
+        if group == "translation":
+            rows.setdefault(name.replace("_to_", " to ") or "mean", {})[figure] = value
+    return pd.DataFrame(rows).T.round(3)
 
 
 def segmentation_table(metrics: dict[str, float], dataset: DataSet) -> pd.DataFrame:

@@ -61,12 +61,12 @@ def build_synthesis(run: Run) -> Synthesis:
 
 
 def take_pretrained(run: Run, synthesis: Synthesis) -> None:
-    """Gives G the weights of its pre-training, if there was one (eq. 18)."""
+    """Gives G, and D if it took part, the weights of the pre-training, if there was one."""
     if not run.config.pretrain:
         return
-    pretraining = run.trained("pretraining")
-    for old, new in zip(pretraining.networks["G"].variables, synthesis.networks["G"].variables):
-        new.assign(old)
+    for name, network in run.trained("pretraining").networks.items():
+        for old, new in zip(network.variables, synthesis.networks[name].variables):
+            new.assign(old)
 
 
 def generated_maps(run: Run, match: bool = True) -> RandomMaps:
@@ -168,7 +168,7 @@ TRAIN_BRATS = Experiment(
             "evaluate",
             evaluate,
             done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
-            needs=("segmentation", "dataset"),
+            needs=("segmentation", "registration", "dataset"),
         ),
         Task(
             "report",

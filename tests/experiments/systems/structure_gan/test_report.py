@@ -3,9 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from data.brats.dataset import BRATS
 from data.brats.names import MODALITIES
 from data.slice_sets import Slices
-from experiments.systems.structure_gan.report import _add_pictures, no_lesions
+from experiments.systems.structure_gan.report import (
+    _add_pictures,
+    dark_modalities,
+    no_lesions,
+    translation_table,
+)
 from utils.reporting.report import Report
 
 
@@ -29,3 +35,24 @@ def test_the_page_says_that_no_held_out_slice_has_a_lesion():
     key = "segmentation/real/images_with_lesion"
     assert "No held-out slice has a lesion" in no_lesions({key: 0.0})
     assert no_lesions({key: 3.0}) == no_lesions({}) == ""
+
+
+def test_the_page_warns_of_dark_modalities():
+    real = slices(True)
+    real.images[..., 1] *= 0.2  # the median of what is inside the mask was about 0.5
+    text = dark_modalities(real, BRATS)
+    assert "below 0.15 in T2: " in text and "--slicing.scaling percentile" in text
+    assert dark_modalities(slices(True), BRATS) == ""
+
+
+def test_translations_have_a_row_each():
+    table = translation_table(
+        {
+            "translation/T1_to_T2/ssim": 0.5,
+            "translation/T1_to_T2/psnr": 20.0,
+            "translation/ssim": 0.5,
+            "segmentation/real/dice_wt": 0.9,
+        }
+    )
+    assert list(table.index) == ["T1 to T2", "mean"]
+    assert table.loc["T1 to T2", "psnr"] == 20 and table.loc["mean", "ssim"] == 0.5

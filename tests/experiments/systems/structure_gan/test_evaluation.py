@@ -1,0 +1,66 @@
+"""Figures of the stage "evaluate" against networks whose outputs are known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.brats.dataset import BRATS
+from data.slice_sets import Slices, real_slices
+from experiments.systems.structure_gan.evaluation import sharpness_figures, translation_figures
+from models.structure_gan.modalities import TARGET, TRANSLATIONS
+from tests.experiments.small_run import run_on
+from utils.metrics.segmentation import dice, mean_and_count
+from utils.metrics.sharpness import healthy_inside, relative_gradient
+
+FACTORS = 1 - 0.02 * np.arange(1, 13, dtype=np.float32)  # of the twelve translations
+LIMITS = 0.1 * np.arange(1, 5)  # above which each segmenter finds a lesion
+
+
+def test_translations_are_measured_against_their_targets(tmp_path, monkeypatch):
+    run = run_on(tmp_path, writes=False)
+    images = real_slices(run.prepared, run.split.test)
+
+    def translate(batch: dict) -> dict:
+        targets = tf.gather(batch["images"], TARGET, axis=-1) * FACTORS
+        return {"translations": tf.transpose(targets, [0, 3, 1, 2])[..., None]}
+
+    translator = SimpleNamespace(synthesize=translate)
+    monkeypatch.setattr(run, "trained", {"registration": translator}.__getitem__)
+    figures = translation_figures(
+        run, lambda b: {"labels": tf.cast(b["images"] > LIMITS, tf.int32)}
+    )
+    names = BRATS.channels
+    scores = []
+    for factor, (i, j) in zip(FACTORS, TRANSLATIONS):
+        true = images.images[..., j]
+        error = np.mean((1 - factor) ** 2 * true.astype(float) ** 2, axis=(1, 2))
+        key = f"translation/{names[i]}_to_{names[j]}"
+        psnr = float(np.mean(-10 * np.log10(error)))
+        assert figures[f"{key}/psnr"] == pytest.approx(psnr, rel=1e-4)
+        assert 0.9 < figures[f"{key}/ssim"] <= 1
+        found = dice(factor * true > LIMITS[j], images.label > 0)
+        scores.append(mean_and_count(found)[0])
+        assert figures[f"{key}/dice_wt"] == pytest.approx(scores[-1], abs=1e-6)
+    assert figures["translation/dice_wt"] == pytest.approx(np.mean(scores), abs=1e-6)
+
+
+def test_sharpness_is_measured_in_the_healthy_organ():
+    rng = np.random.default_rng(0)
+    outside = np.ones((2, 48, 48), np.uint8)
+    outside[:, 6:42, 6:42] = 0
+    label = np.zeros((2, 48, 48), np.uint8)
+    label[:, 20:24, 20:24] = 1
+    images = rng.random((2, 48, 48, 4), np.float32)
+    slices = Slices(images, label, outside, structure=np.ones_like(label))
+    figures = sharpness_figures(BRATS, slices, "sharpness/real")
+    gradients = relative_gradient(images, healthy_inside(outside, label))
+    assert figures["sharpness/real/T1c/gradient"] == pytest.approx(gradients[2])
+    assert figures["sharpness/real/gradient"] == pytest.approx(gradients.mean())
+    assert figures["sharpness/real/lines"] == 1
+    assert {"sharpness/real/spectrum_middle", "sharpness/real/T2/spectrum_low"} < set(figures)
+    empty = sharpness_figures(BRATS, Slices(images, label, np.ones_like(outside), label), "x")
+    assert empty == {}
