@@ -4,11 +4,12 @@ from dataclasses import dataclass, field, fields, replace
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.dataset import BRATS
-from data.brats.slices import SliceConfig
+from data.brats.slices import PERCENTILE, SliceConfig
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
+    AdversarialWeights,
     PretrainingConfig,
     RegistrationConfig,
     SegmentationConfig,
@@ -17,6 +18,7 @@ from models.structure_gan.config import (
     SynthesisConfig,
 )
 from utils.errors import Rule, at_least, check_fields
+from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule
 
 
@@ -51,11 +53,13 @@ class EvaluationConfig:
         ssim_pairs: random pairs per set for the diversity figure, of different patients
             if there are several.
         overlap_slices: slices per set, at most, for the registration figure, evenly spread.
+        detector: the small network that tells synthetic texture from real.
     """
 
     batch_size: int = 8
     ssim_pairs: int = 500
     overlap_slices: int = 500
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
 
     def __post_init__(self) -> None:
         counts = ("batch_size", "ssim_pairs", "overlap_slices")
@@ -121,6 +125,12 @@ _CPU_UNET = {
     "output_norm": False,
     "output_offset": -3.0,  # dark, as most of a slice is; from 0 it would take thousands of steps
 }
+_CPU_GAN = {
+    **_CPU_UNET,
+    "discriminator": "fine",  # judges texture; patches of the other trunks are half a slice
+}
+# With weight 5 the regression of the modality's index takes most of D's and G's few updates.
+_QUIET_MODALITY = AdversarialWeights(modality=0.3)
 
 # Widths 8 and 16 are what a CPU convolves fastest, and minutes allow. Batches of 2 and 4: so few
 # minutes need many updates more than quiet ones. Learning rates: 1e-5 needs days.
@@ -131,7 +141,8 @@ DEMO = replace(
     pretrain=True,  # few slices: the thesis recommends it for small sets
     random_maps=400,  # the adversarial steps see 200
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
-    slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2),
+    # Percentile: a single bright voxel of a real volume makes minmax dark, and thresholds miss.
+    slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2, scaling=PERCENTILE),
     # Window and zoom are pixels: halved with the resolution. Thresholds: the code's 0.035 turns the
     # coarser slices into solid patches, 0.3 opens holes in the ventricles.
     maps=MapConfig(edge_threshold=0.05, structure_median=3, mask_threshold=0.1, mask_zoom=4),
@@ -142,12 +153,18 @@ DEMO = replace(
         halvings=3,
         keep_encoder=1.0,  # so few steps do not overfit
         initializer="he_normal",  # as in _CPU_UNET
-        constant_stddev=0.5,  # with 0 half of the random codes decode to rubble
+        # 256 numbers hold outline and ventricles; the folds of the cortex need a code of their own.
+        fine_channels=4,
+        constant_stddev=1.0,  # with 0 half of the random codes decode to rubble
         prior="fitted",  # so few steps leave the codes far from N(0, I), whose maps look alike
+        discriminator="fine",  # the patch trunk sees 2 x 2 patches with hardly any line
         learning_rate=1e-3,
-        discriminator_learning_rate=2e-4,  # at 1e-3 D_s wins before G_s draws anything
-        # Random codes decode to maps only if the codes of real maps form one dense cloud.
-        weights=StructureWeights(kl=0.25, code_adversarial=1.0, moments=1.0, map_adversarial=1.0),
+        discriminator_learning_rate=5e-5,  # at 2e-4 D_s wins, and G_s learns nothing from it
+        # Random codes decode to maps only if the codes of real maps form one dense cloud. A number
+        # of the fine code (1728) costs three times that of the other: it holds what is left.
+        weights=StructureWeights(
+            kl=0.1, kl_fine=8.0, code_adversarial=1.0, moments=1.0, map_adversarial=5.0
+        ),
     ),
     segmentation=SegmentationConfig(
         width=8,
@@ -159,25 +176,37 @@ DEMO = replace(
     ),
     # Registered pairs with a supervised term: cycles alone learn too slowly for minutes.
     registration=RegistrationConfig(
-        width=8, registered=True, supervised=200.0, learning_rate=2e-3, **_CPU_UNET
+        width=8,
+        registered=True,
+        supervised=400.0,
+        cycle=5.0,
+        consistency=1.0,
+        adversarial=replace(_QUIET_MODALITY, fake=0.3),  # more draws texture before contrast
+        learning_rate=2e-3,
+        **_CPU_GAN,
     ),
     synthesis=SynthesisConfig(
         width=16,
         discriminator_width=16,
-        reconstruction=5.0,  # kept on, or the few adversarial steps undo what was learned
+        adversarial=_QUIET_MODALITY,
+        reconstruction=2.0,  # kept on, or the few adversarial steps undo what was learned
         outside=25.0,  # as in pre-training, for the random maps
-        # The background is dark within minutes only if its haze costs more than its share.
-        pretraining=PretrainingConfig(outside=25.0, learning_rate=2e-3),
-        learning_rate=5e-5,  # refines what the pre-training learned at 2e-3; more blurs tissue
-        discriminator_learning_rate=2e-3,  # D starts from nothing and has a hundred steps
-        **_CPU_UNET,
+        # Squared errors are smallest for the mean of all slices that a map fits, which is smooth:
+        # absolute ones, and D from the start, let G draw one of them. The background is dark
+        # within minutes only if its haze costs more than its share.
+        pretraining=PretrainingConfig(
+            reconstruction=20.0, error="absolute", outside=25.0, adversarial=0.3, learning_rate=2e-3
+        ),
+        learning_rate=5e-5,  # refines what the pre-training learned at 2e-3
+        discriminator_learning_rate=1e-3,
+        **_CPU_GAN,
     ),
     schedule=Schedules(
         structure=short_schedule(1100, 4),
         segmentation=short_schedule(1800, 4),
-        registration=short_schedule(200, 2),
+        registration=short_schedule(700, 2),
         pretraining=short_schedule(1500, 4),
-        synthesis=short_schedule(100, 2),
+        synthesis=short_schedule(150, 2),
     ),
     # Some random maps have blobs at the brain's rim that the contour test lets pass. Segmenters of
     # a few minutes rarely reach 0.95: nothing is deselected. 200 samples take less than a minute.
@@ -189,7 +218,7 @@ TINY = replace(
     phantom_subjects=4,
     random_maps=16,
     # A sixth of the resolution and 20 of the 50 slices: seconds instead of minutes.
-    slicing=SliceConfig(slices=(70, 90), rows=(34, 226), columns=(48, 192), downsample=6),
+    slicing=replace(DEMO.slicing, slices=(70, 90), downsample=6),
     maps=MapConfig(edge_threshold=0.05, structure_median=1, mask_threshold=0.1, mask_zoom=2),
     structure=replace(DEMO.structure, width=4, map_size=(32, 24), halvings=2),
     segmentation=replace(DEMO.segmentation, width=4),
@@ -203,7 +232,11 @@ TINY = replace(
         synthesis=short_schedule(10, 2),
     ),
     dataset=replace(DEMO.dataset, samples=8, batch_size=4, map_retries=5),
-    evaluation=EvaluationConfig(ssim_pairs=20, overlap_slices=40),
+    evaluation=EvaluationConfig(
+        ssim_pairs=20,
+        overlap_slices=40,
+        detector=DetectorConfig(patch=8, steps=5, tests=50),
+    ),
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

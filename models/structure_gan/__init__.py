@@ -45,6 +45,11 @@ Choices where the sources are silent or disagree
 * Random codes are drawn from N(0, I); `prior="fitted"` draws them from the Gaussian of the training
   codes (no source has it), for trainings too short to bring the codes there. In training s_g is
   decoded from N(0, I) with either.
+* A second, fine code for the places of a map (`fine_channels`; no source has it) lets few steps
+  learn the folds of the cortex; D_z and the moments see the code of the whole map alone.
+* Pre-training minimises squared errors without D; `pretraining.error="absolute"` and
+  `pretraining.adversarial` are for sharper slices within minutes, as is the trunk `"fine"` of D,
+  D_t and D_s, which scores small patches of small slices.
 * Codes' moments are taken per sample, which is what four GPUs with one image each compute.
 * Dropout acts on network inputs in training only; the released graphs also kept it at generation
   (`dropout_at_generation`).

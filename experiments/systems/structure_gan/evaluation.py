@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from data.structure_maps.extraction import extract_outside, structure_and_outsid
 from experiments.engine.run import Run
 from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
+from utils.metrics.detectability import detection_accuracy
 from utils.metrics.images import diversity_ssim, outside_share, paired_ssim, pairwise_overlap, psnr
 from utils.metrics.segmentation import dice, mean_and_count, segmentation_metrics
 from utils.metrics.sharpness import (
@@ -29,10 +30,10 @@ from utils.seeding import derive_seed
 
 
 def evaluate(run: Run) -> None:
-    """Adds translation/, and the other figures of both sets by kind, to metrics.json."""
+    """Adds translation/, detectability/ and, by kind, the figures of both sets to metrics.json."""
     segmenters, dataset = run.trained("segmentation"), run.prepared.dataset
     find = compiled(segmenters.synthesize)
-    run.update_metrics(translation_figures(run, find))
+    run.update_metrics({**translation_figures(run, find), **detectability_figures(run)})
     for name, slices in (("real", held_out(run)), ("synthetic", synthetic(run))):
         found = find_labels(find, slices.images, run.config.evaluation.batch_size)
         metrics = {
@@ -54,24 +55,27 @@ def evaluate(run: Run) -> None:
 def held_out(run: Run) -> Slices:
     """Returns the held-out patients' slices.
 
-    `outside` is Algorithm 2 on all modalities; `structure` is Algorithm 1 on the first one, without
-    lesion.
+    `outside` is Algorithm 2 on all modalities; `structure` is Algorithm 1 on the modality of
+    `maps.modality`, or on each in turn where the training draws it at random, without lesion.
     """
     slices = real_slices(run.prepared, run.split.test)
-    constants, size = (
-        run.config.maps.constants(run.prepared.dataset),
-        run.config.evaluation.batch_size,
-    )
+    dataset, maps = run.prepared.dataset, run.config.maps
+    constants, size = maps.constants(dataset), run.config.evaluation.batch_size
+    turns = np.arange(len(slices)) % len(dataset.channels)
+    if maps.modality != "random":
+        turns[:] = dataset.channels.index(maps.modality)
 
     def cut(batch: dict) -> dict:
         images = batch["images"]
         planes = tf.split(images, images.shape[-1], axis=-1)
         masks = [extract_outside(plane, constants) for plane in planes]
-        structure, _ = structure_and_outside(images[..., :1], batch["label"], constants)
+        chosen = tf.gather(images, batch["turn"], axis=-1, batch_dims=1)[..., None]
+        structure, _ = structure_and_outside(chosen, batch["label"], constants)
         # A pixel is outside the organ only if no modality shows it.
         return {"outside": np.min(masks, axis=0), "structure": structure}
 
-    found = infer(cut, {"images": slices.images, "label": slices.label[..., None]}, size)
+    arrays = {"images": slices.images, "label": slices.label[..., None], "turn": turns}
+    found = infer(cut, arrays, size)
     return replace(slices, **{key: values[..., 0] for key, values in found.items()})
 
 
@@ -189,6 +193,38 @@ def translation_figures(run: Run, find: Callable[[dict], dict]) -> dict[str, flo
             figures[f"translation/{channels[i]}_to_{channels[j]}/{key}"] = float(number)
         figures[f"translation/{key}"] = float(np.mean(numbers))
     return {key: value for key, value in figures.items() if np.isfinite(value)}
+
+
+def detectability_figures(run: Run) -> dict[str, float]:
+    """Returns how often a small network tells synthetic texture from real (0.5: never, 1: always).
+
+    Keys are `detectability/synthetic/accuracy` and, for comparison, `detectability/real/accuracy`
+    of two groups of real patients; each is left out if a part of it has no slices or no patches.
+    The network learns from training patients and half of the set, the rest is for its test.
+    """
+    seed, train, test = derive_seed(run.config.seed, "detector"), run.split.train, run.split.test
+    real = [_slices(run, ids).images for ids in (train, test)]
+    fake, config = synthetic(run).images, run.config.evaluation.detector
+    halves = [[_slices(run, ids[k::2]).images for ids in (train, test)] for k in (0, 1)]
+    pairs = {
+        "synthetic": (real, [fake[: len(fake) // 2], fake[len(fake) // 2 :]]),
+        "real": halves,
+    }
+    if config.patch > min(run.prepared.size):
+        return {}
+    figures = {
+        f"detectability/{name}/accuracy": detection_accuracy(*zip(first, second), config, seed)
+        for name, (first, second) in pairs.items()
+        if all(map(len, (*first, *second)))
+    }
+    return {key: value for key, value in figures.items() if np.isfinite(value)}
+
+
+def _slices(run: Run, subjects: Sequence[str]) -> Slices:
+    """Returns the slices of some subjects, none of none."""
+    if not subjects:
+        return Slices(np.zeros((0, *run.prepared.size, len(run.prepared.dataset.channels))))
+    return real_slices(run.prepared, subjects)
 
 
 def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
