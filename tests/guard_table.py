@@ -180,8 +180,8 @@ BAD_CASES = (
     refusal(
         14,
         _SCALING,
-        "if 0 < inner[1] - inner[0] < _LEAST_CONTRAST * (high - low):",
-        "if False:",
+        "    if 0 < visible < high - low:",
+        "    if False:",
         "two voxels at the ends of 16 bits",
         "one huge voxel",
     ),

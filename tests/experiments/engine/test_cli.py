@@ -280,7 +280,7 @@ def test_a_mistake_in_the_data_or_stages_leaves_no_run(tmp_path, capsys):
     words = ("--preset=tiny", "--out", str(tmp_path / "run"), "--data", str(tmp_path / "empty"))
     assert train(*words) == 2 and str(tmp_path / "empty") in capsys.readouterr().err
     assert train(*words, "--stages=segmentation,evaluate") == 2
-    needs = "evaluate, which needs dataset, neither chosen nor finished"
+    needs = "evaluate, which needs registration, dataset, neither chosen nor finished"
     assert needs in capsys.readouterr().err and not (tmp_path / "run").exists()
     assert train("--preset=tiny", "--slicing.downsample=4", "--dry-run") == 2
     assert "48x36 pixels" in capsys.readouterr().err
@@ -288,10 +288,10 @@ def test_a_mistake_in_the_data_or_stages_leaves_no_run(tmp_path, capsys):
 
 def test_stages_need_what_is_neither_chosen_nor_finished():
     def done(stage) -> bool:
-        return stage.name in ("segmentation", "dataset")
+        return stage.name in ("segmentation", "registration", "dataset")
 
     TRAIN_BRATS.check_needs(["structure", "evaluate", "report"], done)
-    with pytest.raises(UserError, match="has synthesis, which needs structure, registration,"):
+    with pytest.raises(UserError, match="has synthesis, which needs structure,"):
         TRAIN_BRATS.check_needs(["synthesis"], done)
     place = TRAIN_BRATS.names.index
     stages = (stage for stage in TRAIN_BRATS.stages if not stage.part_of)
@@ -330,7 +330,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys):
     assert train(*words, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")) == 0
     assert list(tmp_path.iterdir()) == []
     text = capsys.readouterr().out
-    assert "stages: structure -> dataset\n" in text and "map_adversarial: 1.0" in text
+    assert "stages: structure -> dataset\n" in text and "map_adversarial: 5.0" in text
     tables = re.findall(r"^(\w+) +([\d,]+)   (\w+) (\w)$", text, re.MULTILINE)
     networks = {name: (system, group) for name, _, system, group in tables}
     assert networks == {

@@ -146,7 +146,9 @@ def test_devices_must_share_the_batch(tmp_path):
 def test_sizes_are_checked_before_the_data_is_looked_at(tmp_path, part, changes, message):
     strategy = tf.distribute.get_strategy()
     with pytest.raises(UserError, match=f"^{message}"):
-        config = replace(CONFIG, **{part: replace(getattr(CONFIG, part), **changes)})
+        patch = replace(CONFIG.registration, discriminator="patch")  # needs more pixels than fine
+        config = replace(CONFIG, registration=patch)
+        config = replace(config, **{part: replace(getattr(config, part), **changes)})
         perform(Run(TRAIN_BRATS, Request(tmp_path, config, data=tmp_path / "none"), strategy))
 
 
