@@ -38,7 +38,7 @@ def test_the_options_that_a_fault_names_are_those_of_its_stage(experiment):
         ("structure", ["D_s", "D_z"], True),
         ("segmentation", [], False),
         ("registration", ["D_t"], True),
-        ("pretraining", [], True),
+        ("pretraining", ["D"], True),
         ("synthesis", ["D"], True),
     ],
 )

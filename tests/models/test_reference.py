@@ -41,7 +41,8 @@ def test_the_reference_makes_an_update():
     system, batch = calm(SYSTEMS[Pretraining]()), random_batch()
 
     def step(batch):
-        return {**reference_terms(system, batch)["G"], **reference_step(system, batch)}
+        terms = reference_terms(system, batch)
+        return {**terms["G"], **terms["D"], **reference_step(system, batch)}
 
     system.train_step = step
     assert_step_equals(system, batch, lambda: reference_terms(system, batch))
