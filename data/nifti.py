@@ -115,7 +115,8 @@ def _geometry(path: Path, header: nibabel.Nifti1Header) -> tuple[tuple[float, ..
             f"The volume {path} holds two positions: by its sform (nibabel, FSL) the first voxel "
             f"lies at {_rounded(last.origin)} mm with the axes {_rounded(last.direction)}, by its "
             f"qform (ITK) at {_rounded(first.origin)} mm with {_rounded(first.direction)}; keep "
-            "the right one, such as with nibabel's image.set_qform(image.get_sform(), 1)."
+            "that of the case's other files: in nibabel, image.set_qform(image.get_sform(), 1) "
+            "keeps the sform, image.set_sform(image.get_qform(), 1) the qform."
         )
     return last.spacing, last.origin, last.direction
 

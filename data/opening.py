@@ -144,12 +144,12 @@ def read_skipped(run: RunDirectory) -> dict[str, list[str]]:
 def skip_bad_cases(run: RunDirectory, source: Source) -> None:
     """Writes the bad cases of a data folder to skipped_cases.json, so that the run leaves them out.
 
-    Cases that the file names already are not checked again. Raises UserError if the folder has no
-    good case.
+    Cases that the file names already are not checked again. Raises UserError if the folder has
+    fewer than the two good cases that a split needs.
     """
     cases, skipped = cases_in_use(run, source)
     bad = _bad_cases(cases, source)
-    if len(bad) == len(cases):
+    if bad and len(cases) - len(bad) < 2:
         raise _refusal(bad, len(cases), source, "")
     skipped = dict(sorted({**skipped, **bad}.items()))
     if bad:

@@ -75,10 +75,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f"verdicts: {options.out}")
     bad = sum(bool(verdict.problems) for verdict in verdicts)
     if bad:
-        others = f", or train on the other {len(cases) - bad} with --skip-bad"
+        good = len(cases) - bad
+        others = f", or train on the other {good} with --skip-bad" if good > 1 else ""
         raise UserError(
-            f"{bad} of the {len(cases)} cases in {root} {'is' if bad == 1 else 'are'} bad; repair "
-            f"or remove what is bad{others if bad < len(cases) else ''}"
+            f"{bad} of the {len(cases)} cases in {root} {'is' if bad == 1 else 'are'} bad; do what "
+            f"their verdicts say{others}"
         )
     resolve_scheme(cases, config.label_scheme)  # refuses cases of several releases
     _check_lesions(verdicts, root)

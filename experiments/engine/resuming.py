@@ -30,8 +30,15 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
     """
     if out is None or not (out / "config.json").exists():
         raise UserError(f"{needs} a run directory; {out} holds no config.json")
+    file = out / "config.json"
     try:
-        saved = read_json(out / "config.json", dict)
+        saved = read_json(file, dict)
+    except UserError as error:
+        why = str(error).removeprefix(f"{file} ")
+        raise UserError(
+            f"{file} does not describe a run: it {why}, or start a new --out"
+        ) from error
+    try:
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
         start.update({name: saved.get(name) for name in LATER})
         for name, kinds in KINDS.items():
@@ -41,9 +48,7 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
             raise ValueError(f"precision is {start['precision']!r}")
         return start
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{out / 'config.json'} does not describe a run ({error!r}); start a new --out"
-        ) from error
+        raise UserError(f"{file} does not describe a run ({error!r}); start a new --out") from error
 
 
 def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:

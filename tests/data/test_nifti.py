@@ -64,10 +64,16 @@ def test_two_positions_are_told_and_the_advice_mends_them(tmp_path, offset):
         read_volume(path)
     assert "(0, -11, 0) mm" in str(e.value)  # that of the qform; the other one is
     assert f"({-offset[0]:g}, {-11 - offset[1]:g}, {offset[2]:g})" in str(e.value)
-    assert str(e.value).endswith("image.set_qform(image.get_sform(), 1).")
-    image.set_qform(image.get_sform(), 1)
-    expected = (-offset[0], -11 - offset[1], offset[2])
-    np.testing.assert_allclose(read_volume(save(path, image)).origin, expected, atol=1e-6)
+    by_sform, by_qform = (-offset[0], -11 - offset[1], offset[2]), (0, -11, 0)
+    for advice, place in (
+        ("image.set_qform(image.get_sform(), 1) keeps the sform", by_sform),
+        ("image.set_sform(image.get_qform(), 1) the qform", by_qform),
+    ):
+        assert advice in str(e.value)
+        mended = nibabel.load(path)
+        exec(advice.partition(" keeps")[0].partition(" the qform")[0], {"image": mended})
+        found = read_volume(save(tmp_path / "mended.nii.gz", mended)).origin
+        np.testing.assert_allclose(found, place, atol=1e-6)
 
 
 def test_positions_that_rounding_sets_apart_are_one(tmp_path):

@@ -137,7 +137,9 @@ def test_too_few_good_cases_are_refused_and_leave_nothing(bench, capsys):
     write_tree(bench.data, "flat2015", count=2)
     bench.spoil(1, "zero")
     assert bench.start("--skip-bad") == 2
-    assert "needs at least 2 patients" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "1 of the 2 cases" in error and "repair or remove" in error and "says why" not in error
+    assert not bench.run.path.exists()
     assert not bench.run.path.exists()
 
 

@@ -88,6 +88,16 @@ def test_good_data_ends_with_0_and_is_not_read_again_by_training(run, tmp_path, 
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("count, advised", [(2, False), (3, True)])
+def test_leaving_out_is_advised_only_if_enough_would_be_left(run, tmp_path, count, advised):
+    root = write_tree(tmp_path / "data", "flat2015", count=count)
+    DEFECTS["value"].spoil(case_files(root, "flat2015"))
+    code, _, complaint = run("--data", str(root), *CROP)
+    assert code == 2 and "do what their verdicts say" in complaint
+    assert ("train on the other 2 with --skip-bad" in complaint) == advised
+    assert ("--skip-bad" in complaint) == advised
+
+
 def test_several_problems_have_a_line_each(run, tmp_path):
     root = write_tree(tmp_path / "data", "flat2015", count=1)
     for name in ("missing", "value"):
