@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from skimage.segmentation import find_boundaries
 
 from utils.errors import UserError
 from utils.runs.files import replacing
@@ -51,6 +50,8 @@ def draw_contour(
     Raises:
         UserError: shapes that differ or a label without a colour.
     """
+    from skimage.segmentation import find_boundaries  # late, as in `charts`: it takes long
+
     grey, label = np.asarray(grey), np.asarray(label)
     if grey.ndim != 2 or grey.shape != label.shape:
         raise UserError(

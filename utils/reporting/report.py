@@ -8,21 +8,22 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from utils.errors import UserError
+from utils.reporting.charts import new_figure
 from utils.runs.files import write_text
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 LOG_SPAN = 30  # largest / smallest value from which an axis is logarithmic
-COLOURS = (*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2])
+COLOUR_MAP = "tab20"  # ten strong colours, each followed by a pale one
 LINE_STYLES = ("-", "--", ":", "-.")
 
 _STYLE = """
@@ -179,8 +180,7 @@ def loss_curves(history: Sequence[Mapping[str, Any]], stage: str) -> Figure:
     rows = sorted((row for row in history if row["stage"] == stage), key=lambda row: row["step"])
     names = sorted({name for row in rows for name in row})
     groups = [name[len("loss/") :] for name in names if name.startswith("loss/")]
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 6.5)
     upper, lower = figure.subplots(2, sharex=True)
     _draw_lines(upper, rows, [[f"loss/{group}" for group in groups]])
     _draw_lines(lower, rows, [[n for n in names if n.startswith(f"{g}/")] for g in groups])
@@ -191,10 +191,13 @@ def loss_curves(history: Sequence[Mapping[str, Any]], stage: str) -> Figure:
 
 
 def _draw_lines(axis: Axes, rows: Sequence[Mapping], groups: Sequence[Sequence[str]]) -> None:
+    from matplotlib import colormaps  # late, as in `charts`
+
+    colours = colormaps[COLOUR_MAP].colors
     drawn = []
     marker = "o" if len(rows) < 10 else ""
     for style, names in zip(cycle(LINE_STYLES), groups):
-        axis.set_prop_cycle(color=COLOURS)
+        axis.set_prop_cycle(color=(*colours[::2], *colours[1::2]))
         for name in names:
             steps, values = zip(*((row["step"], row[name]) for row in rows if name in row))
             axis.plot(steps, values, style, marker=marker, markersize=3, label=name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from data.pipeline import evaluation_batches
 from data.synthetic_sets.files import read_synthetic_set
@@ -20,6 +19,9 @@ from utils.metrics.privacy import TITLES, Audit, Details, audit_slices
 from utils.metrics.similarity import slice_details
 from utils.reporting.charts import OKABE_ITO, new_figure
 from utils.reporting.pictures import grid, plain_row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CHUNK = 64  # slices in memory at full size
 DEFINITIONS = (
