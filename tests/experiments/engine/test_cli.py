@@ -197,7 +197,7 @@ def test_a_runs_data_may_move(begun, tmp_path, start):
 @pytest.mark.parametrize("content", ["", "[]", '{"preset": "tiny"}'])
 def test_a_damaged_run_is_told(begun, content):
     (begun / "config.json").write_text(content)
-    with pytest.raises(UserError, match=r"config.json does not describe a run .*new --out"):
+    with pytest.raises(UserError, match=r"config.json does not describe a run\b.*new --out"):
         read("--out", str(begun), "--resume")
 
 
