@@ -9,9 +9,10 @@ Keys of every batch of a data set (B batch, H x W the slice, or D x H x W the vo
 | structure | [B,(D,)H,W,1] | float32 | 0/1, Algorithm 1 |
 | outside | [B,(D,)H,W,1] | float32 | 1 = outside the organ, Algorithm 2 |
 
-A training batch also holds `seed` and `source` [B,2] int32 (case's index, index of the slice in its
-volume), and where a stage needs them `unpaired_images` and `random_structure`, `random_outside`,
-`random_label`, which follow the rows without their prefix. There are no other keys.
+A training batch also holds two keys of shape [B,2], int32: `seed`, and `source` (index of the case,
+index of the slice in its volume). If a stage needs them, it also holds `unpaired_images`,
+`random_structure`, `random_outside` and `random_label`; each has the shape, type and content of the
+key without the prefix: `random_label` is like `label`. There are no other keys.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The lesion terms: class-weighted squared error or cross-entropy, and soft Dice.
 
-Sources: original code, 2.3; TC-MGAN's released code for the last.
+Sources: "original code", section 2.3 (squared error and cross-entropy); TC-MGAN's released code
+(soft Dice).
 """
 
 from __future__ import annotations

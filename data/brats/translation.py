@@ -91,16 +91,16 @@ def predicted_volume(
 ) -> np.ndarray:
     """Puts predicted slices back to where the input slices of `source_slices` were cut.
 
-    The unit is a thousandth of the network's range (`FULL_SCALE`). Under `slice_maximum` that range
-    ends at the largest value of each slice: values of different slices or patients are not
-    comparable. The result is 0 where the input is 0, and in slices without a prediction.
+    In the returned volume `FULL_SCALE` stands for a predicted intensity of 1. With the scaling
+    `slice_maximum` this is the largest value of each slice, so values of different slices or
+    patients are not comparable. The result is 0 where the input is 0, and in slices without a prediction.
 
     Args:
         images: float [N,h,w] in [0,1], a prediction for each input slice; what lies outside the
             range is clipped.
         axial: [N], as `source_slices` returned them.
         volume: [D,H,W], the input of `source_slices`.
-        config: the same.
+        config: as given to `source_slices`.
 
     Returns:
         int16 [D,H,W], 0..1000.

@@ -1,1 +1,1 @@
-"""Structure maps: extraction (Algorithms 1 and 2), filter (Algorithm 3) and fitting labels."""
+"""Structure maps: extraction (Algorithms 1, 2), filter (Algorithm 3), choice of a label that fits."""

@@ -107,10 +107,11 @@ class Variants:
     configs: Callable[[Any], Mapping[str, Any]]
 
     def open(self, run: Run) -> None:
-        """Gives a run its sources, made where they are missing, and records its start.
+        """Gives a run its source runs and records its start.
 
-        Raises UserError if data is bad, if a run differs in more than its variant, if the splits of
-        the runs differ, or if a resumed run began with other runs.
+        Source runs that are missing or unfinished are trained first. Raises UserError if data is
+        bad, if a source run differs from what this run asks for in anything but its variant, if the
+        splits of the source runs differ, or if a resumed run began with other source runs.
         """
         runs = self._found(run)
         run.works_on(runs)

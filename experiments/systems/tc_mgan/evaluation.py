@@ -47,9 +47,10 @@ def translate_subjects(run: Run, subjects: Iterable[str]) -> Iterator[tuple[Slic
 
 
 def lesion_slices(run: Run, count: int) -> dict[str, tf.Tensor]:
-    """Returns up to `count` held-out slices as a batch: with enhancing tumour, if any.
+    """Returns a batch of up to `count` held-out slices with enhancing tumour.
 
-    They are evenly spread. Keys are `images` [N,H,W,4], `label` [N,H,W,1] and `source` [N,2].
+    They are evenly spread over all such slices; if there are none, over all held-out slices. Keys:
+    `images` [N,H,W,4], `label` [N,H,W,1] and `source` [N,2].
     """
     batches = evaluation_batches(run.prepared, run.split.test, run.config.batch_size)
     found = [(batch["label"].numpy() == ENHANCING).any(axis=(1, 2, 3)) for batch in batches]
