@@ -93,7 +93,8 @@ def predicted_volume(
 
     In the returned volume `FULL_SCALE` stands for a predicted intensity of 1. With the scaling
     `slice_maximum` this is the largest value of each slice, so values of different slices or
-    patients are not comparable. The result is 0 where the input is 0, and in slices without a prediction.
+    patients are not comparable. The result is 0 where the input is 0, and in slices without a
+    prediction.
 
     Args:
         images: float [N,h,w] in [0,1], a prediction for each input slice; what lies outside the

@@ -1,1 +1,1 @@
-"""Structure maps: extraction (Algorithms 1, 2), filter (Algorithm 3), choice of a label that fits."""
+"""Structure maps: extraction (Algorithms 1, 2), filter (Algorithm 3), labels that fit a map."""
