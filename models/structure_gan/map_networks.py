@@ -134,7 +134,8 @@ class MapEncoder(tf.keras.Model):
         whole = self.mean(x), self.log_variance(x)
         if not fine:
             return whole
-        return tuple(tf.concat([w, self.flatten(f)], axis=-1) for w, f in zip(whole, fine))
+        rows = (tf.reshape(f, [-1, f.shape[1] * f.shape[2] * f.shape[3]]) for f in fine)
+        return tuple(tf.concat(pair, axis=-1) for pair in zip(whole, rows))
 
 
 class MapDecoder(tf.keras.Model):

@@ -216,7 +216,10 @@ def test_outputs_are_float32_under_mixed_precision(policy):
     mean, log_variance = MapEncoder(2, 16, 2)(random_image(1, 16, 16, 1))
     outputs = [mean, log_variance, MapDecoder(2, 16, (16, 16), 2)(mean)]
     outputs.append(CodeDiscriminator(2, 16)(mean))
-    assert [output.dtype for output in outputs] == [tf.float32] * 4
+    fine = FineCode(1, 1, (8, 8))
+    outputs += MapEncoder(2, 16, 2, fine)(random_image(1, 16, 16, 1))
+    outputs.append(MapDecoder(2, 16, (16, 16), 2, fine=fine)(outputs[-1]))
+    assert [output.dtype for output in outputs] == [tf.float32] * 7
     assert all(np.all(np.isfinite(output)) for output in outputs)
 
 
