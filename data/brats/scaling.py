@@ -158,10 +158,9 @@ def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[floa
     # these are the signal.
     inner = [float(v) for v in np.percentile(array, _MOST, method="nearest")]
     visible = (inner[1] - inner[0]) / _LEAST_CONTRAST  # the largest range that leaves contrast
-    if config.scaling == PERCENTILE:
-        high = _brightest(array)
+    high = _brightest(array, config.scaling)
     if 0 < visible < high - low:
-        bright = config.scaling == MINMAX and visible >= _brightest(array) - low
+        bright = config.scaling == MINMAX and visible >= _brightest(array, PERCENTILE) - low
         cure = f"choose --slicing.scaling {PERCENTILE}, " if bright else ""
         raise UserError(
             f"The volume {source} ranges from {low:g} to {high:g}, but {_MOST[1] - _MOST[0]:g} % "
@@ -181,23 +180,29 @@ def extremes(source: Path, array: np.ndarray, config: SliceConfig) -> tuple[floa
     return low, high
 
 
-def _brightest(array: np.ndarray) -> float:
-    """Returns the percentile of the brain's voxels that `percentile` scales to 1."""
-    return float(np.percentile(_brain(array), _BRIGHTEST, method="lower"))
+def _brightest(array: np.ndarray, scaling: str) -> float:
+    """Returns the value of a volume that becomes 1: a percentile of the brain, or the maximum."""
+    if scaling == PERCENTILE:
+        return float(np.percentile(_brain(array), _BRIGHTEST, method="lower"))
+    return float(array.max())
 
 
 def _brain(array: np.ndarray) -> np.ndarray:
     """Returns the values that differ from the background; all if that leaves none."""
     value = background(array)
-    brain = array if value is None else array[array != value]
+    if value is None:
+        return array
+    low, high = np.percentile(array, _MOST, method="nearest")  # outliers would hide the brain
+    brain = array[~_near(array, value, float(high) - float(low))]
     return brain if brain.size else array
 
 
-def darkness_note(array: np.ndarray, config: SliceConfig) -> str:
-    """Returns a warning if the brain of a volume [D,H,W] is dark after scaling, else ""."""
-    low, high = zero_point(array)[0], float(array.max())
-    if config.scaling == PERCENTILE:
-        high = _brightest(array)
+def darkness_note(array: np.ndarray, low: float, config: SliceConfig) -> str:
+    """Returns a warning if the brain of a volume [D,H,W] is dark after scaling, else "".
+
+    `low` is the intensity that is scaled to 0, see `zero_point`.
+    """
+    high = _brightest(array, config.scaling)
     # One voxel in 27 is enough for a median, and is fast.
     median = float(np.median(_brain(array[::3, ::3, ::3])))
     return DARK if median - low < DARK_MEDIAN * (high - low) else ""

@@ -115,8 +115,9 @@ def _notes(arrays: Mapping[str, np.ndarray], config: SliceConfig) -> list[str]:
     """Returns what the preparation does to the volumes [D,H,W] of a good case, by modality."""
     kinds: dict[str, list[str]] = {}
     for kind, array in arrays.items() if config.scaling != SLICE_MAXIMUM else ():
-        for note in (zero_point(array)[1], darkness_note(array, config)):
-            kinds.setdefault(note, []).append(kind)
+        low, note = zero_point(array)
+        for text in (note, darkness_note(array, low, config)):
+            kinds.setdefault(text, []).append(kind)
     notes = [f"{', '.join(names)}: {note}" for note, names in kinds.items() if note]
     frame = frame_note(next(iter(arrays.values())).shape, config)
     return [*notes, frame] if frame else notes

@@ -127,7 +127,7 @@ _CPU_UNET = {
 }
 _CPU_GAN = {
     **_CPU_UNET,
-    "discriminator": "fine",  # judges texture; patches of the other trunks are half a slice
+    "discriminator": "fine",  # a score of the patch trunk sees 101 pixels, the whole slice
 }
 # With weight 5 the regression of the modality's index takes most of D's and G's few updates.
 _QUIET_MODALITY = AdversarialWeights(modality=0.3)
@@ -139,7 +139,7 @@ DEMO = replace(
     test_fraction=0.2,  # 4 of 20 phantom subjects: 2 would make the held-out figures a lottery
     augmentation=Augmentation(mirror=True),  # few patients: twice the anatomies
     pretrain=True,  # few slices: the thesis recommends it for small sets
-    random_maps=400,  # the adversarial steps see 200
+    random_maps=400,  # the adversarial steps see 300
     # Half resolution of a 192x144 window: a quarter of the arithmetic, sides divisible by 8.
     # Percentile: a single bright voxel of a real volume makes minmax dark, and thresholds miss.
     slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2, scaling=PERCENTILE),
@@ -157,11 +157,11 @@ DEMO = replace(
         fine_channels=4,
         constant_stddev=1.0,  # with 0 half of the random codes decode to rubble
         prior="fitted",  # so few steps leave the codes far from N(0, I), whose maps look alike
-        discriminator="fine",  # the patch trunk sees 2 x 2 patches with hardly any line
+        discriminator="fine",  # as in _CPU_GAN
         learning_rate=1e-3,
         discriminator_learning_rate=5e-5,  # at 2e-4 D_s wins, and G_s learns nothing from it
         # Random codes decode to maps only if the codes of real maps form one dense cloud. A number
-        # of the fine code (1728) costs three times that of the other: it holds what is left.
+        # of the fine code (1728 of them) costs twelve times one of the other: it holds the rest.
         weights=StructureWeights(
             kl=0.1, kl_fine=8.0, code_adversarial=1.0, moments=1.0, map_adversarial=5.0
         ),

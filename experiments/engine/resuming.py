@@ -33,12 +33,6 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
     file = out / "config.json"
     try:
         saved = read_json(file, dict)
-    except UserError as error:
-        why = str(error).removeprefix(f"{file} ")
-        raise UserError(
-            f"{file} does not describe a run: it {why}, or start a new --out"
-        ) from error
-    try:
         start = {name: saved[name] for name in ("preset", "data", "precision", "config")}
         start.update({name: saved.get(name) for name in LATER})
         for name, kinds in KINDS.items():
@@ -47,6 +41,11 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
         if start["precision"] not in PRECISIONS:
             raise ValueError(f"precision is {start['precision']!r}")
         return start
+    except UserError as error:
+        why = str(error).removeprefix(f"{file} ")
+        raise UserError(
+            f"{file} does not describe a run: it {why}, or start a new --out"
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} does not describe a run ({error!r}); start a new --out") from error
 

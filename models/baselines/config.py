@@ -24,7 +24,7 @@ class BaselineConfig(UNetGANConfig):
         output_norm: instance norm before the generators' sigmoid.
         output_scale: initial scale of that norm.
         output_offset: initial offset of that norm, or without norm the initial bias, logit.
-        discriminator: trunk of the discriminators: patch or vgg11.
+        discriminator: trunk of the discriminators: patch, fine or vgg11.
         discriminator_stddev: standard deviation of the discriminators' initial kernels.
         real: weight of D's validity on a real image.
         fake: weight of D's validity on a generated image.

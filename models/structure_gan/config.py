@@ -99,7 +99,7 @@ class StructureConfig:
         keep_mask: share of input pixels that G_m keeps.
         dropout_at_generation: keep the dropout of E_s, D_s and G_m outside of training too, as the
             released graphs do.
-        discriminator: trunk of D_s: patch or vgg11.
+        discriminator: trunk of D_s: patch, fine or vgg11.
         outside_channels: channels of a map that are penalised outside the organ: line, or both as
             in the released code, which averages over them and so halves the weight of the lines.
         separate_mask_optimizer: G_m in an optimiser group "M" of its own, which minimises the mask
@@ -240,7 +240,7 @@ class RegistrationConfig(UNetGANConfig):
         output_norm: instance norm before G_t's sigmoid; the text has none.
         output_scale: its initial scale.
         output_offset: its initial offset, or without norm the initial bias, logit.
-        discriminator: trunk of D_t: patch or vgg11.
+        discriminator: trunk of D_t: patch, fine or vgg11.
         discriminator_stddev: spread of D_t's initial kernels; 0.2 in the paper.
         gradient_checkpointing: recompute activations inside G_t's layers in the backward pass: less
             memory for large slices, more time, the same gradients.
@@ -313,7 +313,7 @@ class SynthesisConfig(UNetGANConfig):
         output_norm: instance norm before G's sigmoid; the text has none.
         output_scale: its initial scale.
         output_offset: its initial offset, or without norm the initial bias, logit.
-        discriminator: trunk of D: patch or vgg11.
+        discriminator: trunk of D: patch, fine or vgg11.
         discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
         gradient_checkpointing: recompute activations inside G's layers in the backward pass: less
             memory for large slices, more time, the same gradients.

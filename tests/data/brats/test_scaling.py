@@ -146,9 +146,9 @@ def test_percentile_keeps_the_zero_of_z_scored_volumes():
 
 def test_a_dark_brain_is_noted_and_the_advice_is_followed():
     volume = bright(head(), 8)
-    assert darkness_note(head(), CONFIG) == ""
-    assert darkness_note(volume, CONFIG) == DARK and "--slicing.scaling percentile" in DARK
-    assert darkness_note(volume, PERCENTILE) == ""
+    assert darkness_note(head(), 0, CONFIG) == ""
+    assert darkness_note(volume, 0, CONFIG) == DARK and "--slicing.scaling percentile" in DARK
+    assert darkness_note(volume, 0, PERCENTILE) == ""
 
 
 def test_outliers_above_are_clipped_by_percentile_and_the_advice_is_given_only_where_it_helps():
@@ -160,3 +160,11 @@ def test_outliers_above_are_clipped_by_percentile_and_the_advice_is_given_only_w
     for config in (CONFIG, PERCENTILE):
         with pytest.raises(UserError, match="almost no contrast; clip the outliers or remove"):
             extremes(SOURCE, low, config)
+
+
+def test_a_background_with_rounding_is_no_brain():
+    volume = bright(head(), 8) + 1e-4 * np.sin(np.arange(20))
+    assert darkness_note(volume, 0, CONFIG) == DARK and darkness_note(volume, 0, PERCENTILE) == ""
+    _, high = extremes(SOURCE, volume, PERCENTILE)
+    assert high == pytest.approx(np.sort(volume[BRAIN].ravel())[-2])
+    assert darkness_note(head() + 1e-4 * np.sin(np.arange(20)), 0, CONFIG) == ""
