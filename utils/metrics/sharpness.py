@@ -49,13 +49,13 @@ def relative_gradient(images: np.ndarray, region: np.ndarray) -> np.ndarray:
     Raises:
         UserError: `check_images` refuses.
     """
-    images = check_images("relative_gradient", images, "N,H,W,M", 2).astype(np.float64)
-    length = np.hypot(*np.gradient(images, axis=(1, 2)))[region]
-    intensity = images[region]
-    if not intensity.size:
-        return np.full(images.shape[-1], np.nan)
-    mean = intensity.mean(axis=0)
-    return np.divide(length.mean(axis=0), mean, out=np.full_like(mean, np.nan), where=mean > 0)
+    images = check_images("relative_gradient", images, "N,H,W,M", 2)
+    length, intensity = np.zeros([2, images.shape[-1]])
+    for slice_, inside in zip(images, region):  # one at a time: whole sets are large
+        slice_ = slice_.astype(np.float64)
+        length += np.hypot(*np.gradient(slice_, axis=(0, 1)))[inside].sum(axis=0)
+        intensity += slice_[inside].sum(axis=0)
+    return np.divide(length, intensity, out=np.full_like(length, np.nan), where=intensity > 0)
 
 
 def power_spectrum(images: np.ndarray, region: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,13 +77,14 @@ def power_spectrum(images: np.ndarray, region: np.ndarray) -> dict[str, np.ndarr
     Raises:
         UserError: `check_images` refuses.
     """
-    images = check_images("power_spectrum", images, "N,H,W,M", 2).astype(np.float64)
+    images = check_images("power_spectrum", images, "N,H,W,M", 2)
     frequency = np.hypot(*np.meshgrid(*map(np.fft.fftfreq, images.shape[1:3]), indexing="ij"))
     inside = {band: (low <= frequency) & (frequency < high) for band, (low, high) in BANDS.items()}
     sums = {band: np.zeros(images.shape[-1]) for band in BANDS}
     weight = 0.0
     for slice_, mask in zip(images, region):
         soft = gaussian_filter(mask.astype(np.float64), 1.0) * mask
+        slice_ = slice_.astype(np.float64)
         mean = np.tensordot(soft, slice_, axes=2) / soft.sum() if mask.any() else np.zeros(1)
         if not np.all(mean > 0):
             continue

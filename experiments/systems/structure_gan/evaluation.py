@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -33,8 +33,10 @@ def evaluate(run: Run) -> None:
     """Adds translation/, detectability/ and, by kind, the figures of both sets to metrics.json."""
     segmenters, dataset = run.trained("segmentation"), run.prepared.dataset
     find = compiled(segmenters.synthesize)
-    run.update_metrics({**translation_figures(run, find), **detectability_figures(run)})
-    for name, slices in (("real", held_out(run)), ("synthetic", synthetic(run))):
+    sets = {"real": held_out(run), "synthetic": synthetic(run)}
+    run.update_metrics(translation_figures(run, find, sets["real"]))
+    run.update_metrics(detectability_figures(run, sets["real"], sets["synthetic"]))
+    for name, slices in sets.items():
         found = find_labels(find, slices.images, run.config.evaluation.batch_size)
         metrics = {
             **segmentation_figures(dataset, found, slices.label, f"segmentation/{name}"),
@@ -163,7 +165,7 @@ def overlap_figures(run: Run, slices: Slices, prefix: str) -> dict[str, float]:
     return _per_modality(dataset, np.nanmean(pairs, axis=1), prefix, "overlap")
 
 
-def translation_figures(run: Run, find: Callable[[dict], dict]) -> dict[str, float]:
+def translation_figures(run: Run, find: Callable[[dict], dict], slices: Slices) -> dict[str, float]:
     """Returns what G_t's translations of held-out slices are worth, as the guide of G.
 
     Keys are `translation/[<source>_to_<target>/]<figure>`: psnr (dB) and ssim to the true slice,
@@ -172,61 +174,75 @@ def translation_figures(run: Run, find: Callable[[dict], dict]) -> dict[str, flo
     Args:
         run: with its trained translator.
         find: as in `find_labels`.
+        slices: the held-out slices.
     """
     translate = compiled(run.trained("registration").synthesize)
     size, channels = run.config.evaluation.batch_size, run.prepared.dataset.channels
-    slices = real_slices(run.prepared, run.split.test)
-    # Padded: TensorFlow 2.15 crashes in the optimiser of a graph with any number of rows.
-    found = infer(translate, {"images": slices.images}, size, padded=True)
-    rows = found["translations"][..., 0]  # [N,12,H,W]
-    translated, truth = np.moveaxis(rows, 1, -1), slices.images[..., list(TARGET)]
-    values = {
-        "psnr": psnr(translated, truth).mean(axis=0),
-        "ssim": paired_ssim(translated, truth).mean(axis=0),
-        "dice_wt": np.full(len(TRANSLATIONS), np.nan),
-    }
-    for chosen in np.transpose(BY_TARGET):  # to each target once: images that segmenters know
-        found = find_labels(find, translated[..., chosen], size)
-        for k, labels in zip(chosen, np.moveaxis(found, -1, 0)):
-            values["dice_wt"][k] = mean_and_count(dice(labels > 0, slices.label > 0))[0]
+    rows = np.arange(len(slices))
+    # In parts: twelve translations of all slices of many patients take gigabytes.
+    parts = [
+        _translation_scores(translate, find, slices.choose(rows[start : start + 8 * size]), size)
+        for start in range(0, len(slices), 8 * size)
+    ]
     figures = {}
-    for key, numbers in values.items():
+    for key in parts[0]:
+        scores = np.concatenate([part[key] for part in parts])  # [N,12]
+        numbers = [mean_and_count(column)[0] for column in scores.T]
         for (i, j), number in zip(TRANSLATIONS, numbers):
-            figures[f"translation/{channels[i]}_to_{channels[j]}/{key}"] = float(number)
+            figures[f"translation/{channels[i]}_to_{channels[j]}/{key}"] = number
         figures[f"translation/{key}"] = float(np.mean(numbers))
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 
-def detectability_figures(run: Run) -> dict[str, float]:
+def _translation_scores(
+    translate: Callable[[dict], dict], find: Callable[[dict], dict], slices: Slices, size: int
+) -> dict[str, np.ndarray]:
+    """Returns psnr, ssim and dice_wt [N,12] of the twelve translations of some slices."""
+    # Padded: TensorFlow 2.15 crashes in the optimiser of a graph with any number of rows.
+    found = infer(translate, {"images": slices.images}, size, padded=True)
+    translated = np.moveaxis(found["translations"][..., 0], 1, -1)  # [N,H,W,12]
+    truth = slices.images[..., list(TARGET)]
+    scores = {"psnr": psnr(translated, truth), "ssim": paired_ssim(translated, truth)}
+    scores["dice_wt"] = np.empty(scores["psnr"].shape)
+    for chosen in np.transpose(BY_TARGET):  # to each target once: images that segmenters know
+        labels = find_labels(find, translated[..., chosen], size)
+        for i, k in enumerate(chosen):
+            scores["dice_wt"][:, k] = dice(labels[..., i] > 0, slices.label > 0)
+    return scores
+
+
+def detectability_figures(run: Run, real: Slices, fake: Slices) -> dict[str, float]:
     """Returns how often a small network tells synthetic texture from real (0.5: never, 1: always).
 
     Keys are `detectability/synthetic/accuracy` and, for comparison, `detectability/real/accuracy`
     of two groups of real patients; each is left out if a part of it has no slices or no patches.
     The network learns from training patients and half of the set, the rest is for its test.
+
+    Args:
+        run: whose training patients are used, at most as many slices as the set has.
+        real: the held-out slices.
+        fake: the synthetic set.
     """
-    seed, train, test = derive_seed(run.config.seed, "detector"), run.split.train, run.split.test
-    real = [_slices(run, ids).images for ids in (train, test)]
-    fake, config = synthetic(run).images, run.config.evaluation.detector
-    halves = [[_slices(run, ids[k::2]).images for ids in (train, test)] for k in (0, 1)]
-    pairs = {
-        "synthetic": (real, [fake[: len(fake) // 2], fake[len(fake) // 2 :]]),
-        "real": halves,
-    }
+    seed, config = derive_seed(run.config.seed, "detector"), run.config.evaluation.detector
     if config.patch > min(run.prepared.size):
         return {}
+    seen = real_slices(run.prepared, run.split.train, len(fake), seed)
+    pairs = {
+        "synthetic": [(seen.images, fake.images[::2]), (real.images, fake.images[1::2])],
+        "real": [_two_groups(seen), _two_groups(real)],
+    }
     figures = {
-        f"detectability/{name}/accuracy": detection_accuracy(*zip(first, second), config, seed)
-        for name, (first, second) in pairs.items()
-        if all(map(len, (*first, *second)))
+        f"detectability/{name}/accuracy": detection_accuracy(*parts, config, seed)
+        for name, parts in pairs.items()
+        if all(len(images) for part in parts for images in part)
     }
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 
-def _slices(run: Run, subjects: Sequence[str]) -> Slices:
-    """Returns the slices of some subjects, none of none."""
-    if not subjects:
-        return Slices(np.zeros((0, *run.prepared.size, len(run.prepared.dataset.channels))))
-    return real_slices(run.prepared, subjects)
+def _two_groups(slices: Slices) -> list[np.ndarray]:
+    """Returns the images of every other patient, and those of the others."""
+    _, patient = np.unique(slices.subjects, return_inverse=True)
+    return [slices.images[patient % 2 == k] for k in (0, 1)]
 
 
 def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:

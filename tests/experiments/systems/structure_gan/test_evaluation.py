@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from data.brats.dataset import BRATS
 from data.slice_sets import Slices, real_slices
+from experiments.systems.structure_gan import evaluation
 from experiments.systems.structure_gan.evaluation import sharpness_figures, translation_figures
 from models.structure_gan.modalities import TARGET, TRANSLATIONS
 from tests.experiments.small_run import run_on
@@ -34,7 +35,7 @@ def test_translations_are_measured_against_their_targets(tmp_path, monkeypatch):
     translator = SimpleNamespace(synthesize=translate)
     monkeypatch.setattr(run, "trained", {"registration": translator}.__getitem__)
     figures = translation_figures(
-        run, lambda b: {"labels": tf.cast(b["images"] > LIMITS, tf.int32)}
+        run, lambda b: {"labels": tf.cast(b["images"] > LIMITS, tf.int32)}, images
     )
     names = BRATS.channels
     scores = []
@@ -53,6 +54,7 @@ def test_translations_are_measured_against_their_targets(tmp_path, monkeypatch):
 
 UNEVEN = """
 import experiments._start
+from dataclasses import replace
 from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
@@ -62,16 +64,15 @@ from experiments.configs.brats import TINY
 from experiments.systems.structure_gan import evaluation
 from models.structure_gan.registration import Registration
 
-images = np.random.default_rng(0).random((20, 32, 24, 4), np.float32)
-evaluation.real_slices = lambda *_: Slices(images, np.ones((20, 32, 24), np.uint8))
+images = np.random.default_rng(0).random((21, 32, 24, 4), np.float32)
 run = SimpleNamespace(
     trained=lambda stage: Registration(TINY.registration),
-    config=TINY,
+    config=replace(TINY, evaluation=replace(TINY.evaluation, batch_size=2)),
     prepared=SimpleNamespace(dataset=BRATS),
-    split=SimpleNamespace(test=()),
 )
+slices = Slices(images, np.ones((21, 32, 24), np.uint8))
 find = lambda batch: {"labels": tf.cast(batch["images"] > 0.5, tf.int32)}
-assert len(evaluation.translation_figures(run, find)) == 39
+assert len(evaluation.translation_figures(run, find, slices)) == 39
 """
 
 
@@ -81,6 +82,32 @@ def test_slices_that_do_not_fill_the_last_batch_are_translated():
         [sys.executable, "-c", UNEVEN], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_detector_learns_from_training_patients_and_is_tested_on_others(tmp_path, monkeypatch):
+    run, seen = run_on(tmp_path, writes=False), []
+    real, size = real_slices(run.prepared, run.split.test), run.prepared.size
+    fake = Slices(np.random.default_rng(0).random((3, *size, 4), np.float32))
+    monkeypatch.setattr(evaluation, "detection_accuracy", lambda *parts: seen.append(parts) or 0.7)
+    figures = evaluation.detectability_figures(run, real, fake)
+    # One patient on each side: there are no two groups of them.
+    assert figures == {"detectability/synthetic/accuracy": 0.7}
+    ((training, test, config, _),) = seen
+    (train_real, train_fake), (test_real, test_fake) = training, test
+    of_training = real_slices(run.prepared, run.split.train).images
+    assert len(train_real) == 3 and all(
+        np.any((of_training == x).all((1, 2, 3))) for x in train_real
+    )
+    np.testing.assert_array_equal(test_real, real.images)
+    np.testing.assert_array_equal(train_fake, fake.images[[0, 2]])
+    np.testing.assert_array_equal(test_fake, fake.images[[1]])
+    assert config == run.config.evaluation.detector
+
+
+def test_patients_are_divided_into_two_groups():
+    images = np.arange(6)[:, None, None, None]
+    groups = evaluation._two_groups(Slices(images, subjects=np.array([7, 7, 2, 9, 2, 5])))
+    assert [group.ravel().tolist() for group in groups] == [[0, 1, 2, 4], [3, 5]]
 
 
 def test_sharpness_is_measured_in_the_healthy_organ():
