@@ -34,7 +34,7 @@ DEFINITIONS = (
     "Limit, without `--max-similarity`: halfway between the largest control and 1. If synthetic "
     "slices resembled training slices no more than other patients' slices do, each would exceed "
     "the largest of n controls with a probability of at most 1 / (n + 1), and the limit, which is "
-    "higher, more rarely. Generated slices are smoother than real ones and resemble all of "
+    "higher, more rarely. Generated slices can be smoother than real ones and then resemble all of "
     "them a little more: hence the distance.",
     "Membership AUC: fraction of pairs in which the training slice is more similar to its nearest "
     "synthetic slice than the held-out slice to its own; 0.5 = the set does not tell who was in "
