@@ -101,7 +101,7 @@ def _check_lesions(prepared: PreparedSlices, split: Split, source: Source, tell:
     found = {name: sum(counts[i] for i in ids) for name, ids in asdict(split).items() if ids}
     if source.folder and tell:
         print(f"slices with a lesion: {', '.join(f'{n} in {name}' for name, n in found.items())}")
-    if not any(number for name, number in found.items() if name != "test"):
+    if not any(number for name, number in found.items() if name not in ("test", "unused")):
         raise UserError(
             f"No training case in {source.folder or 'the phantom'} has a lesion in the slices that "
             "are used; check the labels and their scheme, add cases with lesions, or choose other "

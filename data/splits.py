@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations, islice
 from pathlib import Path
 from typing import Callable
@@ -23,14 +23,16 @@ class Split:
     Attributes:
         train: subjects that networks learn from.
         test: subjects that they are scored on.
+        unused: subjects that take no part, see `with_few_patients`.
     """
 
     train: tuple[str, ...]
     test: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         """Writes the split as JSON, a list per part; the file appears whole or not at all."""
-        write_json(path, asdict(self))
+        write_json(path, {name: part for name, part in asdict(self).items() if part})
 
     def check_subjects(self, ids: Iterable[str], path: Path) -> None:
         """Checks that the data has exactly the cases of this split.
@@ -63,11 +65,12 @@ class Split:
             UserError: the file is unreadable or has other or empty parts, or two parts share a
                 patient.
         """
-        names = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls) if field.name != "unused"]
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if set(content) != set(names):
+            if set(content) - {"unused"} != set(names):
                 raise KeyError(*names)
+            names += ["unused"] if "unused" in content else []
             parts = {name: tuple(content[name]) for name in names}
             patients = {name: set(map(patient_of, ids)) for name, ids in parts.items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -99,7 +102,7 @@ class ThreeWaySplit(Split):
         gan: subjects that the GAN and the segmenter that guides it learn from.
     """
 
-    gan: tuple[str, ...]
+    gan: tuple[str, ...] = ()
 
 
 def split_subjects(
@@ -119,6 +122,31 @@ def split_subjects(
     ranked = _ranked(patients, seed, 2)
     held_out = min(max(round(test_fraction * len(ranked)), 1), len(ranked) - 1)
     return Split(**_dealt(patients, ranked, {"test": held_out, "train": len(ranked) - held_out}))
+
+
+def with_few_patients(split: Split, number: int, *, seed: int, patient_of: PatientOf) -> Split:
+    """Returns a split in which only `number` training patients take part; the others are unused.
+
+    The patients of a smaller number are among those of a larger one. The test part stays.
+
+    Args:
+        split: of all patients.
+        number: patients of `train` that stay, 1 or more.
+        seed: of the choice.
+        patient_of: from a subject's id to its patient.
+
+    Raises:
+        UserError: there are fewer training patients.
+    """
+    patients = {subject: patient_of(subject) for subject in split.train}
+    ranked = _ranked(patients, seed, 1)
+    if number > len(ranked):
+        raise UserError(
+            f"--train_patients is {number}, but the split has {len(ranked)} training patients; "
+            "give fewer or 0 for all."
+        )
+    sizes = {"train": number, "unused": len(ranked) - number}
+    return replace(split, **_dealt(patients, ranked, sizes))
 
 
 def split_three_ways(

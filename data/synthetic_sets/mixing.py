@@ -31,11 +31,13 @@ class Sources:
         real: the training patients' files, every slice kept.
         synthetic: files of synthetic slices, every slice kept.
         ranks: for each real file the places [records] of its slices when a part of them is taken.
+        pasted: files of real slices with the lesion of another patient, every slice kept.
     """
 
     real: Sequence[RecordFile]
     synthetic: Sequence[RecordFile]
     ranks: Sequence[np.ndarray]
+    pasted: Sequence[RecordFile] = ()
 
     @property
     def slices(self) -> int:
@@ -76,25 +78,29 @@ def subset_ranks(counts: Sequence[int], rule: str, seed: int) -> list[np.ndarray
 
 
 def pool(
-    sources: Sources, real: float = 0, synthetic: float = 0, augmented: float = 0
+    sources: Sources,
+    real: float = 0,
+    synthetic: float = 0,
+    augmented: float = 0,
+    pasted: float = 0,
 ) -> list[RecordFile]:
     """Returns the files of a mixture with the amounts given, in multiples of N.
 
     The tag of an augmented slice is the number of its copy, from 1; that of every other slice is 0.
 
     Raises:
-        UserError: `real` is above 1, there are too few synthetic slices, or nothing is chosen.
+        UserError: `real` is above 1, there are too few synthetic or pasted slices, or nothing is
+            chosen.
     """
     size, files = sources.slices, _prefix(sources, real, 0)
-    wanted = round(synthetic * size)
-    for file in sources.synthetic:
-        taken = min(wanted, len(file.keep))
-        files.append(file._replace(keep=np.arange(len(file.keep)) < taken))
-        wanted -= taken
-    if wanted > 0 or real > 1:
+    made = {"synthetic": (sources.synthetic, synthetic), "pasted": (sources.pasted, pasted)}
+    missing = {name: _take(files, *part, size) for name, part in made.items()}
+    if any(missing.values()) or real > 1:
+        lacking = [f"{number} more {name}" for name, number in missing.items() if number]
         raise UserError(
-            f"A mixture of {real:g} real and {synthetic:g} synthetic needs at most {size} real and "
-            f"{wanted} more synthetic slices than there are; draw more or mix less"
+            f"A mixture of {real:g} real, {synthetic:g} synthetic and {pasted:g} pasted needs at "
+            f"most {size} real and {' and '.join(lacking) or 'no more'} slices than there are; "
+            "draw more or mix less"
         )
     for copy in range(1, int(np.ceil(augmented)) + 1):
         files += _prefix(sources, min(1, augmented - copy + 1), copy)
@@ -105,6 +111,16 @@ def pool(
             f"times {size} slices holds no slice; use more patients or larger amounts"
         )
     return files
+
+
+def _take(files: list[RecordFile], source: Sequence[RecordFile], amount: float, size: int) -> int:
+    """Adds the first `amount` * `size` slices of a source; returns how many slices it lacks."""
+    wanted = round(amount * size)
+    for file in source:
+        taken = min(wanted, len(file.keep))
+        files.append(file._replace(keep=np.arange(len(file.keep)) < taken))
+        wanted -= taken
+    return wanted
 
 
 def _prefix(sources: Sources, share: float, tag: int) -> list[RecordFile]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from data.shards import serialize_record
 from data.synthetic_sets.files import read_rows, read_sample
 from utils.runs.files import replacing
 
+Record = tuple[np.ndarray, np.ndarray, tuple[int, int]]
 SHARD = 50  # slices per file, as many as a patient has
 
 
@@ -37,16 +39,20 @@ def record_files(directory: Path, count: int, subject: int) -> list[RecordFile]:
         rows = samples.iloc[start : min(start + SHARD, count)]
         path = directory / "records" / f"{start:06d}_{len(rows)}.tfrecord"
         if not path.exists():
-            _write(path, directory, rows, subject)
+            write_records(path, _samples(directory, rows, subject))
         files.append(RecordFile(path, np.ones(len(rows), bool)))
     return files
 
 
-def _write(path: Path, directory: Path, rows: pd.DataFrame, subject: int) -> None:
+def _samples(directory: Path, rows: pd.DataFrame, subject: int) -> Iterator[Record]:
+    for number, file in zip(rows["sample"], rows["file"]):
+        arrays = read_sample(directory / file)
+        yield np.clip(arrays["images"], 0, 1), arrays["label"], (subject, int(number))
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Writes (images, label, source) of slices, see `serialize_record`; the file appears whole."""
     with replacing(path) as temporary:
         with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for number, file in zip(rows["sample"], rows["file"]):
-                arrays = read_sample(directory / file)
-                images = np.clip(arrays["images"], 0, 1)
-                source = (subject, int(number))
-                writer.write(serialize_record(images, arrays["label"], source))
+            for record in records:
+                writer.write(serialize_record(*record))

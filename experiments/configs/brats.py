@@ -1,6 +1,7 @@
 """Configuration of the main system on BRATS-like data: the thesis' settings, two small presets."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Optional
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.dataset import BRATS
@@ -71,9 +72,11 @@ class BratsConfig:
     """Everything that determines a run; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise and split.
+        seed: of initial weights, order, noise, phantom and split.
+        data_seed: of phantom and split in the place of `seed`, so that several seeds share them.
         phantom_subjects: size of the built-in phantom (used without --data).
         test_fraction: share of patients held out.
+        train_patients: number of training patients that take part, chosen by `seed`; 0 = all.
         augmentation: random motions of the training slices.
         pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         random_maps: generated maps that feed the adversarial steps.
@@ -89,8 +92,10 @@ class BratsConfig:
     """
 
     seed: int = 0
+    data_seed: Optional[int] = None
     phantom_subjects: int = 20
     test_fraction: float = 0.1
+    train_patients: int = 0
     augmentation: Augmentation = NO_AUGMENTATION
     pretrain: bool = False
     random_maps: int = 2000
@@ -110,6 +115,7 @@ class BratsConfig:
             "--",
             phantom_subjects=at_least(2),
             test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            train_patients=at_least(0),
             random_maps=at_least(1),
         )
         self.maps.check(BRATS)

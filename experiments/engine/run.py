@@ -17,7 +17,7 @@ import tensorflow as tf
 from data.opening import Problems, Source, open_slices
 from data.pipeline import number_of_slices, training_batches
 from data.shards import PreparedSlices
-from data.splits import Split, split_subjects
+from data.splits import Split, split_subjects, with_few_patients
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.resuming import run_config
@@ -84,7 +84,20 @@ class Run(RunDirectory):
         if experiment.divide:
             return experiment.divide(ids, config)
         patient_of = experiment.data.patient_of
-        return split_subjects(ids, config.test_fraction, seed=config.seed, patient_of=patient_of)
+        split = split_subjects(
+            ids, config.test_fraction, seed=self.data_seed, patient_of=patient_of
+        )
+        number = getattr(config, "train_patients", 0)  # not every training has the option
+        if not number:
+            return split
+        seed = derive_seed(config.seed, "train patients")
+        return with_few_patients(split, number, seed=seed, patient_of=patient_of)
+
+    @property
+    def data_seed(self) -> int:
+        """The random seed of phantom and split: `seed`, unless the configuration has another."""
+        seed = getattr(self.config, "data_seed", None)  # not every training has the option
+        return self.config.seed if seed is None else seed
 
     def data_source(self) -> Source:
         """Returns where the cases of a run that trains come from."""
@@ -95,7 +108,7 @@ class Run(RunDirectory):
             request.data,
             request.cache,
             config.phantom_subjects,
-            config.seed,
+            self.data_seed,
         )
 
     def on_data_of(self, other: Run) -> Run:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Union
 
 from data.opening import skip_bad_cases
+from data.splits import Split
 from experiments.engine.experiment import Experiment, Option
 from experiments.engine.performing import make
 from experiments.engine.recording import record_start, timed
@@ -100,11 +101,13 @@ class Variants:
         experiment: whose runs they are.
         option: names the folder; runs that are missing are made in it.
         configs: from the table's configuration to the variants', by name.
+        shared: what the splits of all variants must have in common; default: all.
     """
 
     experiment: Experiment
     option: Option
     configs: Callable[[Any], Mapping[str, Any]]
+    shared: Callable[[Split], Any] = lambda split: split
 
     def open(self, run: Run) -> None:
         """Gives a run its source runs and records its start.
@@ -155,7 +158,7 @@ class Variants:
             wait_for_all_workers(strategy)
         for source in runs.values():
             source.open_data()
-        _refuse_other_split(list(runs.values()), self.option)
+        _refuse_other_split(list(runs.values()), self)
         return runs
 
 
@@ -185,15 +188,15 @@ def refuse_other(run: Run, found: str, others: str, option: str) -> None:
         )
 
 
-def _refuse_other_split(runs: Sequence[Run], option: Option) -> None:
+def _refuse_other_split(runs: Sequence[Run], variants: Variants) -> None:
     """Raises UserError unless all runs hold out the same patients: others leak into a table."""
     first = runs[0]
     for other in runs[1:]:
-        if other.split != first.split:
+        if variants.shared(other.split) != variants.shared(first.split):
             raise UserError(
                 f"The runs {first.path} and {other.path} divide the patients in different ways; "
                 "train them anew with the same splits.json and skipped_cases.json, or name other "
-                f"runs with --{option.name}"
+                f"runs with --{variants.option.name}"
             )
 
 

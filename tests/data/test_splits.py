@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import json
 import random
+from dataclasses import asdict
 
 import pytest
 
@@ -128,7 +129,9 @@ def test_other_shares_leave_a_patient_for_every_part():
 @pytest.mark.parametrize("seed", range(5))
 def test_scans_of_one_patient_stay_in_one_of_three_parts(seed):
     split = split_three_ways(TIME_POINTS, seed=seed)
-    patients = [{name.rsplit("_", 1)[0] for name in part} for part in vars(split).values()]
+    patients = [
+        {name.rsplit("_", 1)[0] for name in part} for part in asdict(split).values() if part
+    ]
     assert sorted(map(len, patients)) == [6, 7, 7] and len(set.union(*patients)) == 20
     assert sizes(split) == (14, 14, 12)
 
@@ -177,3 +180,35 @@ def test_a_file_that_is_missing_or_no_split_is_named(tmp_path, content):
         path.write_text(content)
     with pytest.raises(UserError, match=r"splits\.json cannot be read"):
         Split.load(path, patient_of)
+
+
+def few(number: int, seed: int = 0) -> Split:
+    split = split_subjects(TIME_POINTS, 0.3, seed=0)
+    return splits.with_few_patients(split, number, seed=seed, patient_of=patient_of)
+
+
+def test_few_patients_are_nested_and_hold_out_the_same(tmp_path):
+    whole = split_subjects(TIME_POINTS, 0.3, seed=0)
+    for small, large in ((2, 4), (4, 14)):
+        assert set(few(small).train) < set(few(large).train)
+    for number in (1, 5, 14):
+        split = few(number)
+        assert len(split.train) == 2 * number and split.test == whole.test  # two scans of each
+        assert sorted(split.train + split.unused) == list(whole.train)
+    assert few(3, seed=2).train != few(3).train
+    few(5).save(tmp_path / "splits.json")
+    assert Split.load(tmp_path / "splits.json", patient_of) == few(5)
+    few(14).save(tmp_path / "all.json")
+    assert set(json.loads((tmp_path / "all.json").read_text())) == {"train", "test"}
+
+
+def test_more_patients_than_there_are_cannot_take_part():
+    with pytest.raises(UserError, match="--train_patients is 15, but the split has 14"):
+        few(15)
+
+
+def test_an_unused_patient_in_another_part_is_refused(tmp_path):
+    content = {**asdict(few(5)), "unused": few(5).test}
+    (tmp_path / "splits.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="in both test and unused"):
+        Split.load(tmp_path / "splits.json", patient_of)

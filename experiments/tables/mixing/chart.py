@@ -122,3 +122,50 @@ def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], t
     axes.set_ylabel("label-index Dice on real held-out slices (1 = perfect)")
     axes.set_xlim(-4, 104)
     axes.grid(alpha=0.3)
+
+
+CURVES = {  # row -> label
+    "1": "real alone",
+    "21": "+ augmented",
+    "cm": "+ copy-paste",
+    "15": "+ synthetic",
+    "25": "synthetic first",
+    "3": "synthetic alone",
+}
+
+
+def draw_curve(results: pd.DataFrame, score: str, path: Path, data_note: str) -> None:
+    """Draws a score against the number of patients; bars are standard deviations over repeats.
+
+    Args:
+        results: columns no, number, seed, repeat and the score, a line per held-out patient.
+        score: the column that is drawn.
+        path: of the PNG file.
+        data_note: what the data is.
+    """
+    figure = new_figure(8, 5)
+    axes = figure.subplots()
+    means = results.groupby(["no", "number", "seed", "repeat"])[score].mean()
+    numbers = sorted(results["number"].unique())
+    shown = [no for no in CURVES if no in means.index.get_level_values("no")]
+    for i, no in enumerate(shown):
+        points = means.loc[no].groupby("number")
+        axes.errorbar(
+            # Side by side, so that no bar hides another.
+            [position + 0.05 * (i - len(shown) / 2) for position in range(points.ngroups)],
+            points.mean(),
+            yerr=points.std().fillna(0),
+            label=CURVES[no],
+            color=OKABE_ITO[i],
+            marker="osD^vX"[i],
+            capsize=3,
+        )
+    axes.set_xticks(range(len(numbers)), [str(number) for number in numbers])
+    axes.set_xlabel("training patients, of segmenter and GAN")
+    axes.set_ylabel("whole-tumour Dice of held-out volumes (1 = perfect)")
+    axes.set_title(
+        f"{data_note.partition(' (')[0]}; bars: standard deviation over repeats", size=10
+    )
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    save_figure(figure, path)

@@ -1,13 +1,15 @@
-"""The rows of the thesis' Table 5 as data, and two control rows that the thesis lacks."""
+"""The rows of the thesis' Table 5 as data, and control rows that the thesis lacks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
 from data.synthetic_sets.mixing import Phase, Sources, pool
 from utils.errors import UserError
 
+KINDS = ("real", "synthetic", "augmented", "pasted")
 RANDOM, SYNTHETIC_FIRST, REAL_FIRST = "random", "synthetic first", "real first"
 
 
@@ -16,8 +18,9 @@ class Mixture:
     """One training set and the order in which it is presented.
 
     Attributes:
-        no: number in the thesis; c10 and c20 are the controls.
+        no: number in the thesis; c10, c20 and cm are controls.
         real, synthetic, augmented: amounts, in multiples of the real training set.
+        pasted: likewise, slices with another patient's lesion, see `data.synthetic_sets.pasting`.
         mode: random, synthetic first, real first, or "-" for a single source.
         thesis_mse, thesis_dice: what the thesis prints (BRATS 2015), None for the controls.
         first_share: fraction of the training that the first source of a "first" mode gets.
@@ -31,6 +34,7 @@ class Mixture:
     thesis_mse: Optional[float] = None
     thesis_dice: Optional[float] = None
     first_share: float = 1.0
+    pasted: float = 0
 
     @property
     def name(self) -> str:
@@ -39,20 +43,21 @@ class Mixture:
 
     @property
     def added(self) -> float:
-        """Fraction of synthetic and augmented slices in the training set, 0..1."""
-        extra = self.synthetic + self.augmented
+        """Fraction of slices that are not real ones as they are in the training set, 0..1."""
+        extra = self.synthetic + self.augmented + self.pasted
         return extra / (self.real + extra)
 
     def describe(self) -> str:
         """Names the mixture, such as "10 % real + 200 % synthetic, synthetic first"."""
-        parts = (("real", self.real), ("synthetic", self.synthetic), ("augmented", self.augmented))
+        parts = [(name, getattr(self, name)) for name in KINDS]
         mixture = " + ".join(f"{100 * amount:g} % {name}" for name, amount in parts if amount)
         return mixture if self.mode == "-" else f"{mixture}, {self.mode}"
 
     def phases(self, sources: Sources, examples: int) -> list[Phase]:
         """Returns the stretches of a training that presents so many examples in all."""
         if self.mode not in (SYNTHETIC_FIRST, REAL_FIRST):
-            return [Phase(pool(sources, self.real, self.synthetic, self.augmented), examples)]
+            amounts = {name: getattr(self, name) for name in KINDS}
+            return [Phase(pool(sources, **amounts), examples)]
         pools = [pool(sources, real=self.real), pool(sources, synthetic=self.synthetic)]
         first, second = pools if self.mode == REAL_FIRST else reversed(pools)
         start = round(self.first_share * examples)
@@ -92,16 +97,25 @@ ROWS = (
 )
 
 
-def choose_rows(words: str) -> list[Mixture]:
-    """Returns the rows that `--rows` names, in the table's order: "all" or such as "1,3,c10".
+# Copy-paste: what a method without any network gains.
+COPY_PASTE = Mixture("cm", 1, 0, 0, RANDOM, pasted=1.0)
+# With few patients a part of the real data is no row of its own: the number of patients is.
+FEW_PATIENTS_ROWS = (
+    *(row for row in ROWS if row.no in ("1", "3", "13", "15", "21", "24", "25")),
+    COPY_PASTE,
+)
+
+
+def choose_rows(words: str, rows: Sequence[Mixture] = ROWS) -> list[Mixture]:
+    """Returns those of some rows that `--rows` names, in order: "all" or such as "1,3,c10".
 
     Raises UserError for an unknown row or none.
     """
     names = [word.strip() for word in words.split(",") if word.strip()]
-    known = [row.no for row in ROWS]
+    known = [row.no for row in rows]
     unknown = [name for name in names if name not in known]
     if words.strip() == "all":
-        return list(ROWS)
+        return list(rows)
     if unknown or not names:
         raise UserError(f"--rows is {words!r}; give all, or some of {','.join(known)}")
-    return [row for row in ROWS if row.no in names]
+    return [row for row in rows if row.no in names]

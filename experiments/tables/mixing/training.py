@@ -22,6 +22,7 @@ from data.synthetic_sets.mixing import (
     number_kept,
     subset_ranks,
 )
+from data.synthetic_sets.pasting import pasted_files
 from data.synthetic_sets.records import record_files
 from experiments.configs.table5 import Table5Config
 from experiments.engine.experiment import Training
@@ -37,10 +38,24 @@ from utils.training.checkpoints import Checkpoints, newest_checkpoint
 from utils.training.distribute import wait_for_all_workers
 from utils.training.trainer import CompiledSteps
 
+LENGTHS = ("patients", "generators", "repeats")  # of a learning curve: more of them add results
 
-def train_rows(run: Run, rows: Sequence[Mixture], seeds: int) -> None:
-    """Finishes every row in every repeat; those that have their result are left alone."""
-    bench = Bench.of(run, synthetic_files(run, rows))
+
+def train_rows(
+    run: Run, rows: Sequence[Mixture], seeds: int, like: Optional[Bench] = None
+) -> Bench:
+    """Finishes every row in every repeat; those that have their result are left alone.
+
+    Args:
+        run: of the table.
+        rows: which mixtures are trained.
+        seeds: number of repeats.
+        like: the bench of another run with equal settings and held-out patients.
+
+    Returns:
+        The bench, for the next run.
+    """
+    bench = Bench.of(run, rows, like)
     for repeat in range(seeds):
         for number, row in enumerate(rows, start=1):
             if row_result(run, row, repeat) is None:
@@ -54,6 +69,19 @@ def train_rows(run: Run, rows: Sequence[Mixture], seeds: int) -> None:
                 shutil.rmtree(run.checkpoints(_stage(row, repeat)), ignore_errors=True)
         if run.writes:
             shutil.rmtree(_initial(run, repeat), ignore_errors=True)
+    return bench
+
+
+def pasted_slices(run: Run, rows: Sequence[Mixture]) -> list[RecordFile]:
+    """Returns files with a pasted slice for each real one if a row needs them."""
+    if not any(row.pasted for row in rows):
+        return []
+    slices = real_slices(run.prepared, run.split.train)
+    subject, seed = len(run.prepared.subject_ids), derive_seed(run.config.seed, "pasted")
+    if run.writes:
+        pasted_files(slices, run.path / "pasted", subject, seed)
+    wait_for_all_workers(run.strategy)
+    return pasted_files(slices, run.path / "pasted", subject, seed)
 
 
 def synthetic_files(run: Run, rows: Sequence[Mixture]) -> list[RecordFile]:
@@ -83,7 +111,7 @@ def result_path(run: Run, row: Mixture, repeat: int) -> Path:
 
 def settings_of(config: Table5Config) -> dict[str, Any]:
     """Returns the settings that a row's result depends on."""
-    others = ("max_draws", "evaluation_batch_size", "resamples")
+    others = ("max_draws", "evaluation_batch_size", "resamples", *LENGTHS)
     return {key: value for key, value in asdict(config).items() if key not in others}
 
 
@@ -101,7 +129,7 @@ class Bench:
 
     Attributes:
         run: of the table.
-        real, synthetic: files of the slices.
+        real, synthetic, pasted: files of the slices.
         system: the segmenter.
         test: slices of the held-out patients.
         steps: its compiled inner loop.
@@ -111,26 +139,34 @@ class Bench:
     run: Run
     real: Sequence[RecordFile]
     synthetic: Sequence[RecordFile]
+    pasted: Sequence[RecordFile]
     system: Segmentation
     test: Slices
     steps: CompiledSteps
     find: Any
 
     @classmethod
-    def of(cls, run: Run, synthetic: Sequence[RecordFile]) -> Bench:
-        """Returns the bench of a table's run, with the files of its synthetic slices."""
-        system = _build(run, 0)
+    def of(cls, run: Run, rows: Sequence[Mixture], like: Optional[Bench] = None) -> Bench:
+        """Returns the bench of a table's run, with files of the slices that its rows need.
+
+        `like` is the bench of another run, whose segmenter and held-out slices serve this one too.
+        """
         real = subject_files(run.prepared, run.split.train)
+        files = real, synthetic_files(run, rows), pasted_slices(run, rows)
+        if like:
+            return cls(run, *files, like.system, like.test, like.steps, like.find)
+        system = _build(run, 0)
         steps = CompiledSteps(system, run.strategy)
         test = real_slices(run.prepared, run.split.test)
-        return cls(run, real, synthetic, system, test, steps, compiled(system.synthesize))
+        return cls(run, *files, system, test, steps, compiled(system.synthesize))
 
     def sources(self, repeat: int) -> Sources:
         """Returns what a repeat's sets are mixed from; each has its own part of the real data."""
         config = self.run.config
         seed = derive_seed(config.seed, "subset", repeat)
         counts = [len(file.keep) for file in self.real]
-        return Sources(self.real, self.synthetic, subset_ranks(counts, config.subset, seed))
+        ranks = subset_ranks(counts, config.subset, seed)
+        return Sources(self.real, self.synthetic, ranks, self.pasted)
 
     def finish(self, row: Mixture, repeat: int) -> None:
         """Brings a row to its result, from its checkpoint if there is one."""

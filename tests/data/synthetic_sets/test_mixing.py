@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -42,6 +44,15 @@ def sources(tmp_path_factory) -> Sources:
     real = [write(folder / f"{i}.real", i, count) for i, count in enumerate(counts)]
     synthetic = [write(folder / f"{n}.syn", SYNTHETIC, n, at) for n, at in ((25, 0), (15, 25))]
     return Sources(real, synthetic, subset_ranks(counts, "slices", seed=1))
+
+
+def test_pasted_slices_are_a_source_of_their_own(sources, tmp_path):
+    pasted = [write(tmp_path / "pasted", 8, 20)]
+    sources = replace(sources, pasted=pasted)
+    files = pool(sources, real=1, pasted=0.5)
+    assert number_kept(files) == 30 and files[-1].keep.sum() == 10 and not files[-1].tag
+    with pytest.raises(UserError, match="2 more pasted slices than there are"):
+        pool(sources, real=1, pasted=1.1)
 
 
 def batches(phases, count: int, first_step: int = 0, **options) -> list[dict]:

@@ -1,25 +1,71 @@
-"""The paired bootstrap against a plain loop, and what it refuses."""
+"""Bootstrap, sign-flip test, Holm and detectable difference against their definitions."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from utils.errors import UserError
-from utils.metrics.resampling import paired_bootstrap
+from utils.metrics.resampling import (
+    detectable_difference,
+    holm,
+    paired_bootstrap,
+    sign_flip_test,
+)
 
 DIFFERENCES = np.array([0.03, -0.01, 0.02, 0.05])
 WEIGHTS = np.array([50, 40, 50, 10])
 
 
-def test_the_interval_is_that_of_a_plain_loop():
-    rng, means = np.random.default_rng(4), []
-    for rows in rng.integers(4, size=(300, 4)):
-        total = sum(WEIGHTS[row] for row in rows)
-        means.append(sum(DIFFERENCES[row] * WEIGHTS[row] for row in rows) / total)
+def test_the_limits_are_those_of_the_bca_formula():
+    rng = np.random.default_rng(2)
+    values, weights = rng.gamma(1.0, 1.0, 15), rng.integers(1, 5, 15)
+    found = paired_bootstrap(values, weights, 20000, seed=4)
+    mean = np.average(values, weights=weights)
+    rows = rng.integers(15, size=(20000, 15))
+    means = (values * weights)[rows].sum(1) / weights[rows].sum(1)
+    bias = stats.norm.ppf(np.mean(means < mean))
+    left_out = [np.average(np.delete(values, i), weights=np.delete(weights, i)) for i in range(15)]
+    away = np.mean(left_out) - left_out
+    pull = np.sum(away**3) / (6 * np.sum(away**2) ** 1.5)
+    moved = [bias + (bias + z) / (1 - pull * (bias + z)) for z in stats.norm.ppf([0.025, 0.975])]
+    assert found.mean == pytest.approx(mean)
+    np.testing.assert_allclose(found[1:], np.quantile(means, stats.norm.cdf(moved)), atol=0.02)
+    plain = np.quantile(means, [0.025, 0.975])  # skewed: BCa lies higher than plain percentiles
+    assert found.low > plain[0] + 0.01 and found.high > plain[1] + 0.02
+
+
+def test_patients_are_drawn_with_their_weights():
     mean, low, high = paired_bootstrap(DIFFERENCES, WEIGHTS, 300, seed=4)
     assert mean == pytest.approx((1.5 - 0.4 + 1.0 + 0.5) / 150)
-    np.testing.assert_allclose([low, high], np.percentile(means, [2.5, 97.5]))
+    assert -0.01 <= low < mean < high <= 0.05
+
+
+def test_signs_are_flipped_in_all_ways():
+    sums = [np.dot(signs, DIFFERENCES * WEIGHTS) for signs in itertools.product((1, -1), repeat=4)]
+    as_far = np.mean(np.abs(sums) >= (DIFFERENCES * WEIGHTS).sum() - 1e-12)
+    assert sign_flip_test(DIFFERENCES, WEIGHTS, 1000, 0) == pytest.approx(as_far)
+    assert sign_flip_test(np.ones(12), np.ones(12), 10000, 0) == pytest.approx(2 / 2**12)
+    assert sign_flip_test(np.ones(1), np.ones(1), 100, 0) == 1.0
+
+
+def test_holm_adjusts_the_smallest_most_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_true_difference_of_the_detectable_size_is_mostly_found():
+    rng = np.random.default_rng(0)
+    spread = rng.normal(0, 1, 12)
+    size = detectable_difference(spread / spread.std(ddof=1))
+    samples = rng.normal(size, 1, [4000, 12])
+    found = stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05
+    assert 0.75 < found.mean() < 0.85
+    assert np.isnan(detectable_difference(np.ones(1)))
 
 
 def test_many_patients_give_the_normal_interval():

@@ -1,0 +1,81 @@
+"""Configuration of the learning curve: Table 5 with few patients, from whom the GAN learns too."""
+
+from dataclasses import dataclass, field, replace
+
+from experiments.configs import brats, table5
+from experiments.configs.brats import BratsConfig
+from experiments.configs.schedules import short_schedule
+from utils.errors import Rule, at_least, check_fields
+
+
+def numbers(text: str) -> list[int]:
+    """Returns the numbers in a text such as "2,4,8"; empty if it is no such text."""
+    words = [word.strip() for word in text.split(",")]
+    return sorted({int(word) for word in words}) if all(map(str.isdecimal, words)) else []
+
+
+@dataclass(frozen=True)
+class LearningCurveConfig(table5.Table5Config):
+    """Everything that determines the curve; written to config.json.
+
+    Args:
+        patients: numbers of training patients, such as 2,4,8,16.
+        generators: systems trained for each number, on patients of their own choice.
+        repeats: segmenters trained on each mixture, with other initial weights and order.
+        generator: settings of the systems; `train_patients` and `seed` are set for each.
+    """
+
+    patients: str = "2,4,8,16"
+    generators: int = 2
+    repeats: int = 3
+    generator: BratsConfig = field(default_factory=BratsConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(
+            self,
+            "--",
+            patients=Rule(
+                "numbers above 0 such as 2,4,8,16", lambda text: min(numbers(text), default=0) > 0
+            ),
+            generators=at_least(1),
+            repeats=at_least(1),
+        )
+
+
+_SHARED = {"inputs": "four_channel"}  # as most segmenters are trained, and a quarter of the time
+THESIS = LearningCurveConfig(**_SHARED)
+
+DEMO = LearningCurveConfig(
+    **_SHARED,
+    evaluation_batch_size=40,
+    segmentation=brats.DEMO.segmentation,
+    schedule=short_schedule(600, 4),
+    generator=replace(
+        brats.DEMO,
+        phantom="varied",  # of the easy one, few patients already teach all
+        phantom_subjects=28,  # 16 for the largest number, 12 held out
+        test_fraction=12 / 28,
+        # Half of the demo's updates: eight systems in an hour and a half.
+        schedule=brats.Schedules(
+            structure=short_schedule(600, 4),
+            segmentation=short_schedule(600, 4),
+            registration=short_schedule(400, 2),
+            pretraining=short_schedule(800, 4),
+            synthesis=short_schedule(80, 2),
+        ),
+        dataset=replace(brats.DEMO.dataset, samples=100),
+    ),
+)
+
+TINY = replace(
+    DEMO,
+    patients="1,2",
+    repeats=1,
+    resamples=200,
+    segmentation=brats.TINY.segmentation,
+    schedule=replace(DEMO.schedule, steps=4, log_every=4),
+    generator=replace(brats.TINY, test_fraction=0.5),
+)
+
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
