@@ -38,6 +38,6 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]=={TENSORFLOW}"],
-        "test": ["pytest>=7.4", "pytest-xdist>=3.6", "ruff>=0.17"],
+        "test": ["pytest>=7.4", "pytest-xdist>=3.6", "ruff>=0.17", "surface-distance>=0.1"],
     },
 )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 
 from data.pipeline import evaluation_batches, number_of_slices
 from data.shards import PreparedSlices
 from data.synthetic_sets.files import read_synthetic_set
+from utils.errors import UserError
 
 READ_BATCH = 32
 
@@ -82,3 +83,50 @@ def stored_slices(directory: Path, count: Optional[int] = None) -> Slices:
     arrays = {key: np.stack([sample[key] for sample in samples]) for key in keys}
     arrays["label"] = arrays["label"].astype(np.int32)
     return Slices(**arrays, subjects=np.arange(len(samples)))
+
+
+class PatientVolume(NamedTuple):
+    """One patient's slices, each at its place in the volume.
+
+    Attributes:
+        subject: number of the patient.
+        values: [D,H,W,...] each, from the first slice to the last; 0 in layers without a slice.
+        missing: number of such layers.
+    """
+
+    subject: int
+    values: tuple[np.ndarray, ...]
+    missing: int
+
+
+def patient_volumes(slices: Slices, *values: np.ndarray) -> Iterator[PatientVolume]:
+    """Yields the volumes that values of slices make up, in the order of `subjects`.
+
+    A slice that was left out, such as one with little brain, stays a gap: neighbours in the volume
+    are neighbours in the patient.
+
+    Args:
+        slices: with subjects and index; the slices of a synthetic set are no volume.
+        values: [N,H,W,...] each, of the N slices, such as labels.
+
+    Raises:
+        UserError: slices without their place, or two at one place.
+    """
+    if slices.subjects is None or slices.index is None:
+        raise UserError(
+            "Only slices with subjects and index make up volumes, found none; take real slices, as "
+            "those of a synthetic set have no place in a volume."
+        )
+    for subject in np.unique(slices.subjects):
+        rows = np.flatnonzero(slices.subjects == subject)
+        places = slices.index[rows] - slices.index[rows].min()
+        if len(np.unique(places)) < len(places):
+            raise UserError(
+                f"Patient {subject} has two slices at one place of its volume, index "
+                f"{sorted(slices.index[rows].tolist())}; give every slice once."
+            )
+        depth = int(places.max()) + 1
+        volumes = tuple(np.zeros((depth, *array.shape[1:]), array.dtype) for array in values)
+        for volume, array in zip(volumes, values):
+            volume[places] = array[rows]
+        yield PatientVolume(int(subject), volumes, depth - len(rows))

@@ -105,3 +105,8 @@ def output_size(config: SliceConfig) -> tuple[int, int]:
 def pixel_size(config: SliceConfig) -> float:
     """Returns height and width of a prepared pixel in mm."""
     return SPACING * (config.rows[1] - config.rows[0]) / output_size(config)[0]
+
+
+def voxel_size(config: SliceConfig) -> tuple[float, float, float]:
+    """Returns depth, height and width in mm of the voxels that prepared slices make up."""
+    return SPACING, pixel_size(config), pixel_size(config)

@@ -51,11 +51,14 @@ def hausdorff95(prediction: np.ndarray, reference: np.ndarray, spacing: Sequence
         UserError: other shapes, or a spacing that is not one positive number per axis.
     """
     prediction, reference = np.asarray(prediction, bool), np.asarray(reference, bool)
-    _check(prediction.shape, reference.shape, spacing)
+    check_masks("hausdorff95", prediction.shape, reference.shape, spacing)
     if not prediction.any() and not reference.any():
         return 0.0
     if not prediction.any() or not reference.any():
         return float("nan")
+    # Beyond this box there is no border; distances of whole volumes would take seconds.
+    box = ndimage.find_objects((prediction | reference).astype(np.uint8))[0]
+    prediction, reference = prediction[box], reference[box]
     borders = [mask & ~ndimage.binary_erosion(mask) for mask in (prediction, reference)]
     distances = [
         ndimage.distance_transform_edt(~target, sampling=tuple(spacing))[source]
@@ -88,11 +91,26 @@ def hausdorff95_batch(
     return Hausdorff95(*mean_and_count(np.array(distances)), empty.count(0), empty.count(1))
 
 
-def _check(prediction: tuple, reference: tuple, spacing: Sequence[float]) -> None:
-    if prediction != reference or len(prediction) not in (2, 3):
+def check_masks(
+    name: str,
+    prediction: tuple[int, ...],
+    reference: tuple[int, ...],
+    spacing: Sequence[float],
+    ranks: Sequence[int] = (2, 3),
+) -> None:
+    """Raises UserError for masks of other shapes, or a spacing that is not positive for each axis.
+
+    Args:
+        name: the function that needs them, for the message.
+        prediction, reference: shapes of the masks.
+        spacing: mm between pixels along each axis.
+        ranks: numbers of axes that the function takes.
+    """
+    if prediction != reference or len(prediction) not in ranks:
+        shapes = " or ".join(("[H,W]", "[D,H,W]")[rank - 2] for rank in ranks)
         raise UserError(
-            "hausdorff95 needs two masks [H,W] or [D,H,W] of one shape, found "
-            f"{prediction} and {reference}; bring both to the same grid."
+            f"{name} needs two masks {shapes} of one shape, found {prediction} and {reference}; "
+            "bring both to the same grid."
         )
     millimetres = np.asarray(spacing, np.float64)
     if millimetres.shape != (len(prediction),) or not np.all(

@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from data.brats.slices import pixel_size
+from data.brats.slices import pixel_size, voxel_size
 from data.contract import DataSet
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from experiments.engine.run import Run
+from experiments.systems.structure_gan.volumes import score_volumes, volume_figures
 from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
 from utils.metrics.detectability import detection_accuracy
@@ -52,6 +53,10 @@ def evaluate(run: Run) -> None:
             **_per_modality(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
         }
         run.update_metrics(metrics)
+        if name == "real":  # synthetic slices make up no volume
+            volumes = score_volumes(slices, found, dataset, voxel_size(run.config.slicing))
+            place = f"segmentation/{name}/volume"
+            run.update_metrics(volume_figures(volumes, place), f"{place}/")
 
 
 def held_out(run: Run) -> Slices:

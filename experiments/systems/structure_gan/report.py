@@ -42,6 +42,7 @@ def write_report(run: Run) -> None:
     report.add_table(summary_table(metrics), "Means over modalities")
     table = segmentation_table(metrics, run.prepared.dataset)
     report.add_table(table, "Dice of the segmenters G_l, per modality")
+    report.add_table(volume_table(metrics, run.prepared.dataset), volume_caption(metrics))
     report.add_table(translation_table(metrics), "Translations of held-out slices by G_t")
     _add_pictures(report, real, synthetic(run), run.prepared.dataset.channels)
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
@@ -185,3 +186,35 @@ def segmentation_table(metrics: dict[str, float], dataset: DataSet) -> pd.DataFr
         for kind in ("real", "synthetic")
     }
     return pd.DataFrame(rows).T.round(3)
+
+
+def volume_table(metrics: dict[str, float], dataset: DataSet) -> pd.DataFrame:
+    """Returns the 3-D scores of held-out patients per region, and how many patients have none."""
+    place = "segmentation/real/volume/{}_{}"
+    columns = {
+        "Dice": "dice",
+        "HD95, mm": "hd95",
+        "lesion-wise Dice": "lesionwise_dice",
+        "lesion-wise HD95, mm": "lesionwise_hd95",
+        "patients without Dice": "left_out_dice",
+        "patients without HD95": "left_out_hd95",
+    }
+    rows = {
+        region.upper(): {
+            column: metrics.get(place.format(figure, region), np.nan)
+            for column, figure in columns.items()
+        }
+        for region in dataset.regions
+    }
+    return pd.DataFrame(rows).T.round(3)
+
+
+def volume_caption(metrics: dict[str, float]) -> str:
+    """Returns what the table of `volume_table` shows."""
+    place = "segmentation/real/volume/"
+    return (
+        f"Per patient, in 3-D: means over {metrics.get(f'{place}patients', 0):g} held-out patients "
+        "and the segmenters G_l, lesion-wise as in BraTS 2023; only the prepared slices count, "
+        f"{metrics.get(f'{place}missing_slices', 0):g} between them are missing and taken as "
+        "empty. Synthetic slices make up no volume"
+    )

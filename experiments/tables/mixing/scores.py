@@ -9,14 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data.brats.names import REGIONS
 from data.contract import DataSet
 from data.slice_sets import Slices
 from experiments.systems.structure_gan.evaluation import segmentation_figures
+from experiments.systems.structure_gan.volumes import score_volumes
 from experiments.tables.mixing.rows import Mixture
+from utils.metrics.volumes import FIGURES
 from utils.runs.results import read_kept
 
 # Name in Table 5 -> name in `utils.metrics`.
 SCORES = {"dice": "legacy_dice", "mse": "legacy_mse", "dice_wt": "dice_wt"}
+# Likewise of a patient's volume, whose plain Dice and HD95 have other names than the slices'.
+VOLUME_SCORES = {
+    name if name.startswith("lesionwise") else f"volume_{name}": name
+    for name in (f"{figure}_{region}" for figure in FIGURES for region in REGIONS)
+}
 
 
 def score(
@@ -24,32 +32,47 @@ def score(
     test: Slices,
     patients: np.ndarray,
     dataset: DataSet,
+    spacing: Sequence[float],
 ) -> dict[str, Any]:
-    """Returns `figures` of all test slices and `patients`, each one's number of slices and scores.
+    """Returns `figures` of all test slices and `patients`, each one's numbers and scores.
 
-    All are means over slices and over the networks of the segmenter. A whole-tumour Dice that no
-    slice of a patient defines is None.
+    Numbers are `slices` and `missing_slices`, those between a patient's first and last.
+
+    `SCORES` are means over slices, `VOLUME_SCORES` are of the patient's volume, and all are means
+    over the networks of the segmenter. One that a patient or one of the networks does not define,
+    such as the whole-tumour Dice without any tumour, is None.
 
     Args:
         find: from images [N,H,W,M] to labels [N,H,W,K] of the segmenter's K networks.
-        test: the slices, with label and subjects.
+        test: the slices, with label, subjects and index.
         patients: names by the numbers of `test.subjects`.
         dataset: what the labels are.
+        spacing: depth, height and width of a voxel in mm.
+
+    Raises:
+        UserError: slices without their place in a volume, or two at one place.
     """
     found, names, scores = find(test.images), patients[test.subjects], {}
+    volumes = score_volumes(test, found, dataset, spacing)
     for name in np.unique(names):
         chosen = names == name
         figures = segmentation_figures(dataset, found[chosen], test.label[chosen])
         values = {key: figures.get(metric) for key, metric in SCORES.items()}
-        scores[str(name)] = {"slices": int(chosen.sum()), **values}
+        (row,) = np.flatnonzero(patients[volumes.subjects] == name)
+        for key, figure in VOLUME_SCORES.items():
+            value = float(volumes.scores[figure][row].mean())
+            values[key] = value if np.isfinite(value) else None
+        counts = {"slices": int(chosen.sum()), "missing_slices": int(volumes.missing[row])}
+        scores[str(name)] = {**counts, **values}
     return {"figures": segmentation_figures(dataset, found, test.label), "patients": scores}
 
 
 def read_results(folder: Path, rows: Sequence[Mixture], settings: Any) -> pd.DataFrame:
     """Returns finished results, one line per row, repeat and held-out patient.
 
-    Columns: no, repeat, patient, slices, dice, mse, dice_wt. Results that were made with other
-    `settings` are left out.
+    Columns: no, repeat, patient, slices, then `SCORES` and `VOLUME_SCORES`, NaN where a score is
+    missing, as are those of volumes in results that are older than these. Results that were made
+    with other `settings` are left out.
     """
     lines = []
     for row in rows:
@@ -58,5 +81,6 @@ def read_results(folder: Path, rows: Sequence[Mixture], settings: Any) -> pd.Dat
             for patient, values in result["patients"].items():
                 head = {"no": row.no, "repeat": result["repeat"], "patient": patient}
                 lines.append({**head, **values})
-    frame = pd.DataFrame(lines, columns=["no", "repeat", "patient", "slices", *SCORES])
-    return frame.astype({key: float for key in SCORES})
+    scores = [*SCORES, *VOLUME_SCORES]
+    frame = pd.DataFrame(lines, columns=["no", "repeat", "patient", "slices", *scores])
+    return frame.astype({key: float for key in scores})

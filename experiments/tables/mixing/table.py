@@ -25,6 +25,12 @@ from utils.errors import UserError
 from utils.runs.files import write_text
 from utils.training.trainer import check_batch_size
 
+VOLUME_DICE = {
+    "volume_dice_wt": "whole tumour",
+    "volume_dice_tc": "tumour core",
+    "volume_dice_et": "enhancing tumour",
+}
+
 
 def _row(mixture: Mixture) -> Row:
     paper = {"dice": mixture.thesis_dice, "mse": mixture.thesis_mse}
@@ -61,9 +67,20 @@ TABLE = Table(
             1,
             spread="dice_wt_std",
         ),
+        *(
+            Metric(
+                key,
+                f"3-D Dice of the {words} in each patient's slices; leaves out patients without "
+                "one, real or found",
+                1,
+                spread=f"{key}_std",
+            )
+            for key, words in VOLUME_DICE.items()
+        ),
         Metric("seeds", "number of repeats", whole=True),
     ),
-    paper_note="All metrics are means over slices and over the segmenter's networks; ± is the "
+    paper_note="Metrics are means over the segmenter's networks, and over slices or, where they "
+    "begin with volume, over patients; ± is the "
     "standard deviation over repeats, which differ in initial weights, order and chosen part of "
     "the real data. Amounts are multiples of the real training set; every row presents equally "
     "many slices. Rows c10 and c20 are controls that the thesis lacks.",
@@ -105,8 +122,8 @@ def write(run: Run) -> None:
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
     """Returns one line per row with a result: amounts, seeds, scores with spread, the thesis'.
 
-    A score is the mean over repeats of the mean over slices; its spread is the standard deviation
-    over repeats (N - 1), NaN for a single one.
+    A score is the mean over repeats of the mean over slices, or over patients for those of volumes;
+    its spread is the standard deviation over repeats (N - 1), NaN for a single one.
     """
     lines = []
     for row in (row for row in ROWS if (results["no"] == row.no).any()):
@@ -115,8 +132,9 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
             name: getattr(row, name) for name in ("no", "real", "synthetic", "augmented", "mode")
         }
         line["seeds"] = len(repeats)
-        for key in SCORES:
-            values = [_mean_over_slices(patients, key) for _, patients in repeats]
+        for key in (*SCORES, *VOLUME_DICE):
+            mean = _mean_over_slices if key in SCORES else _mean_over_patients
+            values = [mean(patients, key) for _, patients in repeats]
             line[key] = np.nanmean(values) if np.isfinite(values).any() else np.nan
             line[f"{key}_std"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
         thesis = {"thesis_dice": row.thesis_dice, "thesis_mse": row.thesis_mse}
@@ -130,10 +148,14 @@ def _mean_over_slices(patients: pd.DataFrame, key: str) -> float:
     return np.average(scored[key], weights=scored["slices"]) if len(scored) else np.nan
 
 
+def _mean_over_patients(patients: pd.DataFrame, key: str) -> float:
+    return patients[key].mean()
+
+
 def flat_metrics(summary: pd.DataFrame) -> Mapping[str, float]:
     """Returns keys such as table5/row_07/dice, with the spreads that exist."""
     names = {row.no: row.name for row in ROWS}
-    keys = ["seeds", *(f"{key}{end}" for key in SCORES for end in ("", "_std"))]
+    keys = ["seeds", *(f"{key}{end}" for key in (*SCORES, *VOLUME_DICE) for end in ("", "_std"))]
     values = {
         f"table5/{names[line['no']]}/{key}": line[key]
         for line in summary.to_dict("records")

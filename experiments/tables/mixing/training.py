@@ -13,6 +13,7 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from data.brats.slices import voxel_size
 from data.pipeline import RecordFile, number_of_slices, subject_files
 from data.slice_sets import Slices, real_slices
 from data.synthetic_sets.mixing import (
@@ -186,6 +187,7 @@ class Bench:
         training.perform(run, self.system, self.steps)
 
         patients = np.array(run.prepared.subject_ids)
+        spacing = voxel_size(run.source.config.slicing)
 
         def result() -> dict[str, Any]:
             return {
@@ -194,7 +196,7 @@ class Bench:
                 "training_slices": [number_kept(phase.files) for phase in phases],
                 "presented_slices": [phase.examples for phase in phases],
                 "seconds": round(time.monotonic() - started, 1),  # of the last start
-                **score(self._found, self.test, patients, run.prepared.dataset),
+                **score(self._found, self.test, patients, run.prepared.dataset, spacing),
             }
 
         if run.writes:

@@ -10,7 +10,7 @@ import pytest
 from data.brats.label_schemes import resolve_scheme
 from data.brats.names import MODALITIES
 from data.brats.preparation import prepare_subject
-from data.brats.slices import SliceConfig, output_size, pixel_size
+from data.brats.slices import SliceConfig, output_size, pixel_size, voxel_size
 from data.volumes import write_volume
 from tests.data.trees import (
     LAYOUTS,
@@ -173,6 +173,7 @@ def brain_case(seed: int = 4) -> Case:
 
 def test_slices_need_more_brain_than_the_threshold_in_every_modality(tmp_path):
     assert output_size(PAPER) == (128, 128) and pixel_size(PAPER) == 1.875
+    assert voxel_size(PAPER) == (1, 1.875, 1.875)  # slices are not downsampled
     subject = one_subject(tmp_path, brain_case())
     for threshold, kept in ((0, 6), (19, 6), (20, 5)):
         config = replace(SMALL, min_brain_pixels=threshold)

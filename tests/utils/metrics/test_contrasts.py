@@ -27,7 +27,8 @@ def results(scores: dict, patients=("p", "q", "r"), step: float = 0.0) -> pd.Dat
         for i, dice in enumerate(repeats)
         for k, name in enumerate(patients)
     ]
-    return pd.DataFrame(lines).assign(dice_wt=0.5)
+    regions = {f"volume_dice_{region}": 0.6 for region in ("wt", "tc", "et")}
+    return pd.DataFrame(lines).assign(dice_wt=0.5, **regions)
 
 
 def test_differences_are_paired_by_patient_and_repeat():

@@ -11,6 +11,8 @@ from experiments.systems.structure_gan.report import (
     dark_modalities,
     no_lesions,
     translation_table,
+    volume_caption,
+    volume_table,
 )
 from utils.reporting.report import Report
 
@@ -56,3 +58,20 @@ def test_translations_have_a_row_each():
     )
     assert list(table.index) == ["T1 to T2", "mean"]
     assert table.loc["T1 to T2", "psnr"] == 20 and table.loc["mean", "ssim"] == 0.5
+
+
+def test_volumes_have_a_row_per_region():
+    place = "segmentation/real/volume"
+    metrics = {
+        f"{place}/dice_tc": 0.71234,
+        f"{place}/lesionwise_hd95_tc": 93.5,
+        f"{place}/left_out_hd95_et": 0.75,
+        f"{place}/patients": 4.0,
+        f"{place}/missing_slices": 2.0,
+    }
+    table = volume_table(metrics, BRATS)
+    assert list(table.index) == ["WT", "TC", "ET"] and table.notna().to_numpy().sum() == 3
+    assert table.loc["TC", ["Dice", "lesion-wise HD95, mm"]].tolist() == [0.712, 93.5]
+    assert table.loc["ET", "patients without HD95"] == 0.75
+    caption = volume_caption(metrics)
+    assert "4 held-out patients" in caption and "2 between them are missing" in caption

@@ -20,7 +20,7 @@ from experiments.tables.mixing import synthetic as synthetic_module
 from experiments.tables.mixing.chart import FAMILIES, draw_table5
 from experiments.tables.mixing.claims import CLAIMS, claims_text
 from experiments.tables.mixing.rows import ROWS, choose_rows
-from experiments.tables.mixing.scores import read_results, score
+from experiments.tables.mixing.scores import SCORES, VOLUME_SCORES, read_results, score
 from experiments.tables.mixing.synthetic import draw_selected
 from experiments.tables.mixing.table import TABLE, flat_metrics, summarise
 from experiments.tables.mixing.training import result_path
@@ -110,12 +110,14 @@ def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
     label[:2, 0, :2] = 2
     found = np.repeat(label[..., None], 2, -1)
     found[0, ..., 1] = 0  # one network misses the first slice
-    test = Slices(np.zeros((3, 4, 4, 4)), label, subjects=np.array([1, 1, 0]))
-    scored = score(lambda images: found, test, np.array(["b", "a"]), BRATS)
+    places = {"subjects": np.array([1, 1, 0]), "index": np.array([4, 6, 4])}
+    test = Slices(np.zeros((3, 4, 4, 4)), label, **places)
+    scored = score(lambda images: found, test, np.array(["b", "a"]), BRATS, (1, 1, 1))
     assert scored["patients"]["a"]["slices"] == 2
     assert scored["patients"]["a"]["dice"] == pytest.approx((1 + 1 + 1 + 0) / 4, abs=1e-5)
     assert scored["patients"]["a"]["mse"] == pytest.approx(8 / 16 / 4)
-    assert scored["patients"]["b"] == {"slices": 1, "dice": 1.0, "mse": 0.0, "dice_wt": None}
+    empty = {"slices": 1, "dice": 1.0, "mse": 0.0, "dice_wt": None}
+    assert {key: scored["patients"]["b"][key] for key in empty} == empty
     assert scored["figures"]["dice_wt"] == pytest.approx(0.75)
     path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 1)
     write_json(path, {"settings": {"x": 1}, "no": "7", "repeat": 1, **scored})
@@ -124,6 +126,47 @@ def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
     assert frame["repeat"].tolist() == [1, 1] and frame["no"].tolist() == ["7", "7"]
     assert summarise(frame)["dice"].tolist() == pytest.approx([(0.75 * 2 + 1) / 3], abs=1e-5)
     assert summarise(frame)["dice_wt"].tolist() == [0.75]  # of the patient that has one
+
+
+def test_scores_of_volumes_stand_beside_those_of_slices(tmp_path):
+    label = np.zeros((4, 12, 12), np.int32)
+    label[:3, :6, :6] = 2
+    found = np.repeat(label[..., None], 2, -1)
+    found[0, ..., 1] = 0  # one network misses the first slice
+    places = {"subjects": np.array([1, 1, 1, 0]), "index": np.array([4, 5, 7, 4])}
+    test = Slices(np.zeros((4, 12, 12, 4)), label, **places)
+    scored = score(lambda images: found, test, np.array(["b", "a"]), BRATS, (1, 2, 2))
+    first, second = scored["patients"]["a"], scored["patients"]["b"]
+    assert set(first) == {"slices", "missing_slices", *SCORES, *VOLUME_SCORES}
+    assert first["volume_dice_wt"] == pytest.approx((1 + 2 * 72 / (72 + 108)) / 2)
+    assert first["lesionwise_dice_wt"] == first["volume_dice_wt"]
+    assert first["volume_hd95_wt"] == 0.5  # 1 mm from the first slice to the second
+    assert first["missing_slices"] == 1 and second["missing_slices"] == 0
+    assert second["volume_dice_wt"] is None and second["volume_hd95_wt"] == 0
+    assert second["lesionwise_dice_et"] == 1 and second["lesionwise_hd95_et"] == 0
+
+    path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 0)
+    write_json(path, {"settings": {}, "no": "7", "repeat": 0, **scored})
+    summary = summarise(read_results(path.parent, ROWS, {}))
+    assert summary["volume_dice_wt"].tolist() == [first["volume_dice_wt"]]  # not by slices
+    assert np.isnan(summary["volume_dice_et"]).all()
+    metrics = flat_metrics(summary)
+    assert metrics["table5/row_07/volume_dice_wt"] == first["volume_dice_wt"]
+    assert "volume_dice_wt" in TABLE.printed(TABLE.frame(metrics))
+
+
+def test_results_from_before_volumes_are_read_without(tmp_path):
+    """Their networks are gone: training them again would cost days."""
+    values = {"slices": 2, "dice": 0.5, "mse": 0.1, "dice_wt": 0.4}
+    for repeat, more in enumerate(({}, {"volume_dice_wt": 0.75})):
+        path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], repeat)
+        patients = {"a": {**values, **more}}
+        write_json(path, {"settings": {}, "no": "7", "repeat": repeat, "patients": patients})
+    frame = read_results(path.parent, ROWS, {})
+    assert frame["dice"].tolist() == [0.5, 0.5] and np.isnan(frame["lesionwise_dice_wt"]).all()
+    (line,) = summarise(frame).to_dict("records")
+    assert line["volume_dice_wt"] == 0.75 and np.isnan(line["volume_dice_wt_std"])
+    assert line["dice_std"] == 0
 
 
 MANY = tuple("abcdefghijkl")  # patients: of few, no claim of five is ever supported
