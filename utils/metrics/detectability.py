@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 
 from utils.errors import POSITIVE, at_least, check_fields
 from utils.metrics.images import check_images
 
-TRIES = 1000  # places in a row without a patch, after which a set counts as having none
 DARK = 0.02  # a pixel that is darker in all modalities lies outside the organ
 
 
@@ -52,8 +51,8 @@ def detection_accuracy(
 
     0.5 if synthetic slices cannot be told from real ones by patches, 1 if always. Real and
     synthetic patches count half each. The mark to meet is the value of real slices of other
-    patients in place of synthetic ones. NaN if the slices of a set hold hardly any patch that lies
-    inside the organ.
+    patients in place of synthetic ones. NaN if the slices of a set hold no patch that lies inside
+    the organ.
 
     Args:
         training: real and synthetic images, each [N,H,W,M] in [0,1], that the network learns from.
@@ -65,12 +64,17 @@ def detection_accuracy(
         UserError: images that `check_images` refuses, such as those smaller than a patch.
     """
     rng = np.random.default_rng(seed)
-    checked = [check_images("detection_accuracy", a, "N,H,W,M", config.patch) for a in training]
-    tested = [check_images("detection_accuracy", a, "N,H,W,M", config.patch) for a in test]
-    if any(_patches(images, 1, config.patch, rng) is None for images in (*checked, *tested)):
+    sets = [
+        check_images("detection_accuracy", images, "N,H,W,M", config.patch)
+        for images in (*training, *test)
+    ]
+    places = [_places(images, config.patch) for images in sets]
+    if not all(map(len, places)):
         return float("nan")
+    pairs = list(zip(sets, places))
+    checked, tested = pairs[:2], pairs[2:]
     tf.keras.utils.set_random_seed(seed)
-    network = _network(config, checked[0].shape[-1])
+    network = _network(config, sets[0].shape[-1])
     for _ in range(config.steps):
         half = max(1, config.batch_size // 2)
         network.train_on_batch(*_labelled(checked, half, config.patch, rng))
@@ -96,32 +100,31 @@ def _network(config: DetectorConfig, channels: int) -> tf.keras.Model:
 
 
 def _labelled(
-    sets: list[np.ndarray], count: int, side: int, rng: np.random.Generator
+    pairs: list[tuple[np.ndarray, np.ndarray]], count: int, side: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """`count` patches of each set [2*count,side,side,M] and what they are, 1 = of the first."""
-    patches = np.concatenate([_patches(images, count, side, rng) for images in sets])
+    patches = np.concatenate([_patches(*pair, count, side, rng) for pair in pairs])
     return patches, np.repeat([[1.0], [0.0]], count, axis=0)
 
 
-def _patches(
-    images: np.ndarray, count: int, side: int, rng: np.random.Generator
-) -> Optional[np.ndarray]:
-    """Random patches that show the organ in every pixel, scaled to mean 0 and spread 1 each.
+def _places(images: np.ndarray, side: int) -> np.ndarray:
+    """First corners [K,3] (image, row, column) of the patches that show the organ everywhere."""
+    brightest, half = images.max(axis=-1), side // 2
+    # The darkest pixel around (row, column) is that of the patch that begins half a side before.
+    darkest = ndimage.minimum_filter(brightest, size=(1, side, side), mode="constant")
+    last = [length - side + 1 for length in brightest.shape[1:]]
+    return np.argwhere(darkest[:, half : half + last[0], half : half + last[1]] > DARK)
 
-    So the network sees neither outlines nor brightness, by which data sets differ anyway. None if
-    `TRIES` places in a row have something else.
+
+def _patches(
+    images: np.ndarray, places: np.ndarray, count: int, side: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Patches [count,side,side,M] of random places, scaled to mean 0 and spread 1 each.
+
+    So the network sees neither outlines nor brightness, by which data sets differ anyway.
     """
-    found: list[np.ndarray] = []
-    limits = [len(images), images.shape[1] - side + 1, images.shape[2] - side + 1]
-    missed = 0
-    while len(found) < count and missed < TRIES:
-        n, row, column = rng.integers(limits)
-        patch = images[n, row : row + side, column : column + side]
-        inside = np.all(patch.max(axis=-1) > DARK)
-        missed = 0 if inside else missed + 1
-        found += [patch] if inside else []
-    if len(found) < count:
-        return None
-    stack = np.stack(found).astype(np.float32)
+    chosen = places[rng.integers(len(places), size=count)]
+    stack = np.stack([images[n, row : row + side, left : left + side] for n, row, left in chosen])
+    stack = stack.astype(np.float32)
     centred = stack - stack.mean(axis=(1, 2), keepdims=True)
     return centred / (stack.std(axis=(1, 2), keepdims=True) + 1e-3)

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from utils.errors import UserError
-from utils.metrics.detectability import DetectorConfig, _patches, detection_accuracy
+from utils.metrics.detectability import DetectorConfig, _patches, _places, detection_accuracy
 
 CONFIG = DetectorConfig(patch=16, steps=60, tests=300)
 
@@ -29,7 +29,16 @@ def test_textures_that_differ_are_told_apart_and_equal_ones_are_not():
 def test_patches_lie_in_the_organ_and_show_neither_brightness_nor_contrast():
     images = textures(0)
     images[:, :, :10] = 0
-    patches = _patches(images, 50, 16, np.random.default_rng(0))
+    places = _places(images, 16)
+    assert sorted(map(tuple, places)) == [
+        (n, row, column)
+        for n in range(12)
+        for row in range(17)
+        for column in range(17)
+        if (images[n, row : row + 16, column : column + 16].max(-1) > 0.02).all()
+    ]
+    assert len(places) == 12 * 17 * 7
+    patches = _patches(images, places, 50, 16, np.random.default_rng(0))
     assert patches.shape == (50, 16, 16, 2)
     np.testing.assert_allclose(patches.mean((1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(patches.std((1, 2)), 1, atol=0.03)
@@ -39,6 +48,14 @@ def test_slices_without_such_a_patch_have_no_accuracy():
     images = textures(0)
     images[:, ::4] = 0
     assert np.isnan(detection_accuracy((images, images), (images, images), CONFIG, 0))
+
+
+def test_a_single_place_is_enough():
+    images = textures(0)
+    images[1:] = 0
+    images[0, :, 16:] = images[0, 16:] = 0
+    assert len(_places(images, 16)) == 1
+    assert np.isfinite(detection_accuracy((images, images), (images, images), CONFIG, 0))
 
 
 def test_slices_smaller_than_a_patch_are_refused():
