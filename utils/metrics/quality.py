@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from utils.errors import at_least, check_fields
 from utils.metrics.distributions import frechet_distance, kernel_distance
-from utils.metrics.features import standardise
+from utils.metrics.features import standardise, texture_features
 from utils.metrics.images import (
     diversity_ssim,
     ms_ssim_name,
@@ -145,8 +145,28 @@ def _distances(
     if extractor == TEXTURE:
         real, features = standardise(real, features)
     size = min(config.subset_size, len(real), len(features))
+    distance = kernel_distance(real, features, config.subsets, size, seed)[0]
+    return _frechet(real, features), distance
+
+
+def _frechet(real: np.ndarray, features: np.ndarray) -> float:
     with warnings.catch_warnings():
         # Too few images are told once beside the table, not for every modality and set.
         warnings.filterwarnings("ignore", "The Frechet distance", UserWarning)
-        frechet = frechet_distance(real, features)
-    return frechet, kernel_distance(real, features, config.subsets, size, seed)[0]
+        return frechet_distance(real, features)
+
+
+def frechet_texture(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Returns the Frechet distance [M] of texture features to reference slices; lower is nearer.
+
+    Features are in units of the reference's deviations. It is not FID: no trained network is used.
+
+    Args:
+        images: [N,H,W,M] in [0,1].
+        reference: [K,H,W,M], such as held-out slices.
+    """
+    features = (
+        [texture_features(part[..., i]) for part in (reference, images)]
+        for i in range(images.shape[-1])
+    )
+    return np.array([_frechet(*standardise(*pair)) for pair in features])

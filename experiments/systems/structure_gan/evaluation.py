@@ -18,7 +18,10 @@ from experiments.systems.structure_gan.volumes import score_volumes, volume_figu
 from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
 from utils.metrics.detectability import detection_accuracy
+from utils.metrics.distributions import is_rank_deficient
+from utils.metrics.features import TEXTURE_FEATURE_NAMES
 from utils.metrics.images import diversity_ssim, outside_share, paired_ssim, pairwise_overlap, psnr
+from utils.metrics.quality import frechet_texture
 from utils.metrics.segmentation import dice, mean_and_count, segmentation_metrics
 from utils.metrics.sharpness import (
     healthy_inside,
@@ -31,12 +34,12 @@ from utils.seeding import derive_seed
 
 
 def evaluate(run: Run) -> None:
-    """Adds translation/, detectability/ and, by kind, the figures of both sets to metrics.json."""
+    """Adds the figures of translations, textures and, by kind, of both sets to metrics.json."""
     segmenters, dataset = run.trained("segmentation"), run.prepared.dataset
     find = compiled(segmenters.synthesize)
     sets = {"real": held_out(run), "synthetic": synthetic(run)}
     run.update_metrics(translation_figures(run, find, sets["real"]))
-    run.update_metrics(detectability_figures(run, sets["real"], sets["synthetic"]))
+    run.update_metrics(texture_figures(run, sets["real"], sets["synthetic"]))
     for name, slices in sets.items():
         found = find_labels(find, slices.images, run.config.evaluation.batch_size)
         metrics = {
@@ -216,12 +219,16 @@ def _translation_scores(
     return scores
 
 
-def detectability_figures(run: Run, real: Slices, fake: Slices) -> dict[str, float]:
-    """Returns how often a small network tells synthetic texture from real (0.5: never, 1: always).
+def texture_figures(run: Run, real: Slices, fake: Slices) -> dict[str, float]:
+    """Returns how near the texture of synthetic slices is to that of real ones.
 
-    Keys are `detectability/synthetic/accuracy` and, for comparison, `detectability/real/accuracy`
-    of two groups of real patients; each is left out if a part of it has no slices or no patches.
-    The network learns from training patients and half of the set, the rest is for its test.
+    Keys are `texture/synthetic/[<modality>/]frechet`, the Frechet distance of texture features to
+    the held-out slices, and the same with `real` for training slices: the mark to meet;
+    `detectability/synthetic/accuracy`, how often a small network tells synthetic texture from real
+    (0.5: never, 1: always), and `detectability/real/accuracy` of two groups of real patients. An
+    accuracy is left out if a part of it has no slices or no patches, a distance if there are fewer
+    slices than features. The network learns from training patients and half of the set, the rest is
+    for its test.
 
     Args:
         run: whose training patients are used, at most as many slices as the set has.
@@ -229,18 +236,21 @@ def detectability_figures(run: Run, real: Slices, fake: Slices) -> dict[str, flo
         fake: the synthetic set.
     """
     seed, config = derive_seed(run.config.seed, "detector"), run.config.evaluation.detector
-    if config.patch > min(run.prepared.size):
-        return {}
     seen = real_slices(run.prepared, run.split.train, len(fake), seed)
+    dataset, figures = run.prepared.dataset, {}
+    fewest, width = min(map(len, (seen, fake, real))), len(TEXTURE_FEATURE_NAMES)
+    sets = {} if is_rank_deficient(fewest, width) else {"real": seen, "synthetic": fake}
+    for name, slices in sets.items():
+        distances = frechet_texture(slices.images, real.images)
+        figures.update(_per_modality(dataset, distances, f"texture/{name}", "frechet"))
     pairs = {
         "synthetic": [(seen.images, fake.images[::2]), (real.images, fake.images[1::2])],
         "real": [_two_groups(seen), _two_groups(real)],
     }
-    figures = {
-        f"detectability/{name}/accuracy": detection_accuracy(*parts, config, seed)
-        for name, parts in pairs.items()
-        if all(len(images) for part in parts for images in part)
-    }
+    for name, parts in pairs.items() if config.patch <= min(run.prepared.size) else ():
+        if all(len(images) for part in parts for images in part):
+            accuracy = detection_accuracy(*parts, config, seed)
+            figures[f"detectability/{name}/accuracy"] = accuracy
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 

@@ -153,6 +153,9 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
         "relative gradient, healthy organ (as real is best)": "sharpness/{}/gradient",
         "power at 1/16..1/4 cycles per pixel (as real is best)": "sharpness/{}/spectrum_middle",
         "share of lines in the structure maps (as real is best)": "sharpness/{}/lines",
+        "Frechet distance of texture features to held-out slices (lower is better)": (
+            "texture/{}/frechet"
+        ),
         "small network tells its texture from real (0.5 = never)": "detectability/{}/accuracy",
         "similarity of random pairs (SSIM, lower is more diverse)": "diversity/{}/ssim",
     }

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
 from data.brats.dataset import BRATS
 from data.slice_sets import Slices, real_slices
@@ -16,6 +17,7 @@ from experiments.systems.structure_gan import evaluation
 from experiments.systems.structure_gan.evaluation import sharpness_figures, translation_figures
 from models.structure_gan.modalities import TARGET, TRANSLATIONS
 from tests.experiments.small_run import run_on
+from utils.metrics.quality import frechet_texture
 from utils.metrics.segmentation import dice, mean_and_count
 from utils.metrics.sharpness import healthy_inside, relative_gradient
 from utils.runs.environment import REPOSITORY
@@ -58,6 +60,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
+from scipy import ndimage
 from data.brats.dataset import BRATS
 from data.slice_sets import Slices
 from experiments.configs.brats import TINY
@@ -89,8 +92,8 @@ def test_the_detector_learns_from_training_patients_and_is_tested_on_others(tmp_
     real, size = real_slices(run.prepared, run.split.test), run.prepared.size
     fake = Slices(np.random.default_rng(0).random((3, *size, 4), np.float32))
     monkeypatch.setattr(evaluation, "detection_accuracy", lambda *parts: seen.append(parts) or 0.7)
-    figures = evaluation.detectability_figures(run, real, fake)
-    # One patient on each side: there are no two groups of them.
+    figures = evaluation.texture_figures(run, real, fake)
+    # One patient on each side: there are no two groups of them; three slices have no distance.
     assert figures == {"detectability/synthetic/accuracy": 0.7}
     ((training, test, config, _),) = seen
     (train_real, train_fake), (test_real, test_fake) = training, test
@@ -102,6 +105,21 @@ def test_the_detector_learns_from_training_patients_and_is_tested_on_others(tmp_
     np.testing.assert_array_equal(train_fake, fake.images[[0, 2]])
     np.testing.assert_array_equal(test_fake, fake.images[[1]])
     assert config == run.config.evaluation.detector
+
+
+def test_the_texture_of_the_set_is_compared_with_held_out_slices(tmp_path, monkeypatch):
+    run, rng = run_on(tmp_path, writes=False), np.random.default_rng(0)
+    images = rng.random((2, 30, *run.prepared.size, 4))
+    seen, real = (Slices(part, subjects=np.ones(30)) for part in images)
+    blurred = ndimage.gaussian_filter(seen.images, (0, 1, 1, 0))
+    monkeypatch.setattr(evaluation, "real_slices", lambda *arguments: seen)
+    figures = evaluation.texture_figures(run, real, Slices(blurred))
+    expected = frechet_texture(blurred, real.images)
+    assert figures["texture/synthetic/T2/frechet"] == pytest.approx(expected[1])
+    assert figures["texture/synthetic/frechet"] == pytest.approx(expected.mean())
+    assert 0 < 10 * figures["texture/real/frechet"] < figures["texture/synthetic/frechet"]
+    few = evaluation.texture_figures(run, real, Slices(blurred[:19]))  # as many as features
+    assert not any(key.startswith("texture") for key in few)
 
 
 def test_patients_are_divided_into_two_groups():
