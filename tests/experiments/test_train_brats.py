@@ -64,6 +64,9 @@ def test_every_promised_figure_is_there(tiny_run):
         assert 0 <= metrics[mean] <= 1, mean
         values = [metrics[f"{group}/{kind}/{modality}/{key}"] for modality in MODALITIES]
         assert math.isclose(metrics[mean], np.mean(values), rel_tol=1e-6)
+    assert 0 <= metrics["segmentation/real/volume/lesionwise_dice_wt"] <= 1
+    assert metrics["segmentation/real/volume/patients"] == 1
+    assert not any(key.startswith("segmentation/synthetic/volume") for key in metrics)
 
 
 def test_the_report_is_one_file_with_pictures(tiny_run):
@@ -75,6 +78,7 @@ def test_the_report_is_one_file_with_pictures(tiny_run):
     assert not re.search(r"https?://|<script|<link|<iframe|url\(|@import", page)
     for words in ("whole-tumour Dice", "not medical data", "phantom_subjects: 2", "synthesis"):
         assert words in page
+    assert "lesion-wise Dice" in page and "over 1 held-out patients" in page
 
 
 @pytest.mark.parametrize("stage", TRAINED)

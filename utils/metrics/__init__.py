@@ -1,7 +1,7 @@
 """What the reported numbers mean: definition, good direction, rule for empty input, unit of length.
 
 P and R are the predicted and the reference pixels, a and b the predicted and reference labels, e is
-1e-5, m and C the mean and covariance of features. Only HD95 is in units of length.
+1e-5, m and C the mean and covariance of features. Only kinds of HD95 are in units of length.
 
 | metric            | definition                                      | better | empty   | spacing |
 | ----------------- | ----------------------------------------------- | ------ | ------- | ------- |
@@ -13,6 +13,9 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | legacy_dice       | (2 sum ab + e) / (sum a^2 + sum b^2 + e), mean  | 1      | both: 1 | -       |
 | legacy_mse        | (a - b)^2, mean over all pixels                 | 0      | both: 0 | -       |
 | hausdorff95       | 95th percentile of pooled border distances (3)  | 0 mm   | (4)     | mm      |
+| dice, hd95 volume | the same of a patient's slices in 3-D           | 1, 0   | (1) (4) | mm      |
+| lesionwise_dice   | Dice by lesion, mean in a volume (13)           | 1      | both: 1 | mm      |
+| lesionwise_hd95   | HD95 by lesion, mean in a volume (13)           | 0 mm   | both: 0 | mm      |
 | outside_share     | share of summed intensity outside the organ     | 0      | 0       | -       |
 | pairwise_overlap  | Dice, mean over all pairs of a sample's maps    | 1      | (1)     | -       |
 | relative_gradient | mean |grad x| / mean x of the healthy organ     | (12)   | NaN     | pixels  |
@@ -42,6 +45,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 (10) 1 is a copy; the mark to stay below is the value of other patients' slices. See `similarity`.
 (11) By the similarity to the nearest synthetic slice; judged against its control, by patient.
 (12) The mark to meet is the value of real slices; see `sharpness` for the rim that is left out.
+(13) BraTS 2023: a lesion that is missed or made up scores 0 and 374 mm; see `volumes`.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.

@@ -160,12 +160,14 @@ def test_results_from_before_volumes_are_read_without(tmp_path):
     values = {"slices": 2, "dice": 0.5, "mse": 0.1, "dice_wt": 0.4}
     for repeat, more in enumerate(({}, {"volume_dice_wt": 0.75})):
         path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], repeat)
-        patients = {"a": {**values, **more}}
+        patients = {"a": {**values, **more}, "b": {**values, **more, "slices": 6}}
+        if more:
+            patients["b"]["volume_dice_wt"] = 0.25
         write_json(path, {"settings": {}, "no": "7", "repeat": repeat, "patients": patients})
     frame = read_results(path.parent, ROWS, {})
-    assert frame["dice"].tolist() == [0.5, 0.5] and np.isnan(frame["lesionwise_dice_wt"]).all()
+    assert frame["dice"].tolist() == [0.5] * 4 and np.isnan(frame["lesionwise_dice_wt"]).all()
     (line,) = summarise(frame).to_dict("records")
-    assert line["volume_dice_wt"] == 0.75 and np.isnan(line["volume_dice_wt_std"])
+    assert line["volume_dice_wt"] == 0.5 and np.isnan(line["volume_dice_wt_std"])
     assert line["dice_std"] == 0
 
 
