@@ -76,6 +76,20 @@ class CaseSlices(NamedTuple):
     skipped: int = 0
 
 
+@dataclass(frozen=True)
+class Phantom:
+    """A built-in stand-in for data.
+
+    Attributes:
+        make: function from (cache folder, number of cases, seed) to the folder with the cases,
+            which it makes if it is missing.
+        note: description for reports, which says that it is not real.
+    """
+
+    make: Callable[[Path, int, int], Path]
+    note: str
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """What the images and labels of a data set are, and how they come from a user's folder.
@@ -91,9 +105,7 @@ class DataSet:
         patient_of: function from a case's id to its patient's name, the same for all cases of one
             patient.
         find: function from (folder, configuration) to the cases in the folder.
-        phantom: function from (cache folder, number of cases, seed) to the folder of a built-in
-            stand-in for data, which it makes if it is missing.
-        phantom_note: description of this stand-in for reports.
+        phantoms: the built-in stand-ins for data by name, see the configurations' `phantom`.
         settle: function from (cases, configuration) to the configuration in which the values that
             the cases decide are filled in; settling twice changes nothing. UserError if the cases
             contradict it or each other.
@@ -113,8 +125,7 @@ class DataSet:
     map_constants: str
     patient_of: Callable[[str], str]
     find: Callable[[Path, Config], Sequence[Case]]
-    phantom: Callable[[Path, int, int], Path]
-    phantom_note: str
+    phantoms: Mapping[str, Phantom]
     settle: Callable[[Sequence[Case], Config], Config]
     prepare: Callable[[Case, Config], CaseSlices]
     size: Callable[[Config], tuple[int, ...]]

@@ -36,7 +36,8 @@ class Source:
         slicing: how their slices are cut.
         folder: the user's data folder, or None for the phantom.
         cache: folder of phantom, verdicts and prepared slices.
-        phantom_subjects: number of subjects of the phantom.
+        phantom: name of the phantom, one of the data set's.
+        phantom_subjects: number of its subjects.
         seed: random seed of the phantom.
     """
 
@@ -44,6 +45,7 @@ class Source:
     slicing: Any
     folder: Optional[Path]
     cache: Path
+    phantom: str = ""
     phantom_subjects: int = 0
     seed: int = 0
 
@@ -114,8 +116,9 @@ def _find(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, 
     """Returns the cases that take part, the problems of skipped ones, and words on the data."""
     dataset = source.dataset
     if source.folder is None:
-        tree = dataset.phantom(source.cache, source.phantom_subjects, source.seed)
-        return dataset.find(tree, source.slicing), {}, [dataset.phantom_note]
+        phantom = dataset.phantoms[source.phantom]
+        tree = phantom.make(source.cache, source.phantom_subjects, source.seed)
+        return dataset.find(tree, source.slicing), {}, [phantom.note]
     cases, skipped = cases_in_use(run, source)
     total = len(cases) + len(skipped)
     left_out = [f"{len(skipped)} of {total} cases left out as bad"] if skipped else []

@@ -22,6 +22,7 @@ from typing import Any, Optional
 
 import pandas as pd
 
+from data.brats.phantom_kinds import EASY
 from experiments.engine.experiment import Experiment
 from experiments.engine.recording import CHANGED, spell
 from experiments.engine.table import Row, printed_value
@@ -66,12 +67,14 @@ class FinishedRun:
         start: config.json.
         environment: environment.json.
         main_data: the trained run's data folder, None for the phantom, "" if unknown.
+        phantom: kind of its phantom, "" if unknown.
     """
 
     metrics: Mapping[str, float]
     start: Mapping[str, Any]
     environment: Mapping[str, Any]
     main_data: Optional[str]
+    phantom: str
 
     def data(self, experiment: Experiment) -> Optional[str]:
         """Returns the data folder behind a script, like `main_data`, also without trained run."""
@@ -83,7 +86,8 @@ def read_run(path: Path) -> FinishedRun:
     try:
         names = ("metrics", "config", "environment")
         metrics, start, environment = (read_json(path / f"{name}.json") for name in names)
-        return FinishedRun(metrics, start, environment, _main_data(path, start))
+        data, phantom = _main_data(path, start), _phantom(path, start)
+        return FinishedRun(metrics, start, environment, data, phantom)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not the run directory of a finished table script ({error!r}); give folders "
@@ -91,12 +95,22 @@ def read_run(path: Path) -> FinishedRun:
         ) from error
 
 
-def _main_data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
-    """The data of the trained run behind a run, which may have been deleted since."""
+def _main_start(path: Path, start: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    """The config.json of the trained run behind a run, which may have been deleted since."""
     main = Path(start["run"]) if start.get("run") else path / "main"
+    return read_json(main / "config.json") if (main / "config.json").exists() else None
+
+
+def _main_data(path: Path, start: Mapping[str, Any]) -> Optional[str]:
     if start["data"] is not None:
         return start["data"]
-    return read_json(main / "config.json")["data"] if (main / "config.json").exists() else ""
+    main = _main_start(path, start)
+    return main["data"] if main else ""
+
+
+def _phantom(path: Path, start: Mapping[str, Any]) -> str:
+    config = (_main_start(path, start) or start).get("config", {})
+    return config.get("training", config).get("phantom", "")
 
 
 def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
@@ -108,7 +122,8 @@ def ledger_line(line: LedgerRow, run: FinishedRun) -> Optional[dict[str, str]]:
     ]
     if all(value is None for _, value in found):
         return None
-    names = {None: "phantom", "": "unknown (the trained run is gone)"}
+    kind = f" ({run.phantom})" if run.phantom not in ("", EASY.name) else ""
+    names = {None: f"phantom{kind}", "": "unknown (the trained run is gone)"}
     git, data = run.environment["git"], run.data(experiment)
     return {
         **empty_line(line),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from data.brats.label_schemes import resolve_scheme
 from data.brats.names import LABEL_NAMES, MODALITIES, REGIONS
 from data.brats.namings import patient_of
 from data.brats.phantom import cached_phantom
+from data.brats.phantom_kinds import KINDS
 from data.brats.preparation import prepare_subject, slices_with_signal
 from data.brats.slices import SliceConfig, output_size
 from data.brats.subjects import Case, find_cases
 from data.brats.verification import verify_cases
-from data.contract import CaseSlices, DataSet
+from data.contract import CaseSlices, DataSet, Phantom
 
 
 def with_scheme(cases: Sequence[Case], config: SliceConfig) -> SliceConfig:
@@ -62,9 +64,14 @@ BRATS = DataSet(
     map_constants="brats2015",
     patient_of=patient_of,
     find=find,
-    phantom=cached_phantom,
-    phantom_note="built-in phantom (a demonstration object made from MNI152 templates, not medical "
-    "data)",
+    phantoms={
+        name: Phantom(
+            partial(cached_phantom, kind=kind),
+            f"built-in phantom, {name} (a demonstration object made from MNI152 templates, not "
+            "medical data)",
+        )
+        for name, kind in KINDS.items()
+    },
     settle=with_scheme,
     prepare=prepare_case,
     size=output_size,

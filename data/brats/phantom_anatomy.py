@@ -16,6 +16,8 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 from scipy.spatial.transform import Rotation
 
+from data.brats.phantom_kinds import Sites
+
 TISSUES = ("CSF", "grey matter", "white matter")
 GRID = (155, 240, 240)
 # Where a brain may lie: the crop rows 38..221 and columns 48..191, less 6 pixels on every side.
@@ -139,21 +141,27 @@ def sample(volume: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(volume, positions, output=np.float32, order=1)
 
 
-def draw_seeds(rng: np.random.Generator, white: np.ndarray, step: float) -> np.ndarray:
-    """Seeds [K,3] mm, K = 1 or 2, in deep white matter at the height of the lateral ventricles.
+def draw_seeds(
+    rng: np.random.Generator, white: np.ndarray, step: float, sites: Sites
+) -> np.ndarray:
+    """Seeds [K,3] mm, K >= 1, in deep white matter at the height of the lateral ventricles.
 
     `white` [Z,Y,X] is the fraction of white matter on a grid of `step` mm.
     """
-    deep = ndimage.gaussian_filter(white, 3.0 / step) > 0.75
+    deep = ndimage.gaussian_filter(white, 3.0 / step) > sites.depth
     candidates = np.argwhere(deep) * step
     height = candidates[:, 0] - TEMPLATE_AC_SLICE
-    candidates = candidates[(height > 4) & (height < 26)]
-    first = candidates[rng.integers(len(candidates))]
-    if rng.random() > 0.35:
-        return first[None]
-    distance = np.linalg.norm(candidates - first, axis=1)
-    near = candidates[(distance > 22) & (distance < 38)]
-    return np.stack([first, near[rng.integers(len(near))]])
+    low, high = sites.heights
+    candidates = candidates[(height > low) & (height < high)]
+    seeds = [candidates[rng.integers(len(candidates))]]
+    distance = np.linalg.norm(candidates - seeds[0], axis=1)
+    low, high = sites.distances
+    near = candidates[(distance > low) & (distance < high)]
+    for probability in sites.further:
+        if rng.random() > probability:
+            break
+        seeds.append(near[rng.integers(len(near))])
+    return np.stack(seeds)
 
 
 def fit_axis(profile: np.ndarray, step: float, size: float, count: int) -> np.ndarray:
@@ -194,13 +202,13 @@ def individual_tissues(rng: np.random.Generator, maps: np.ndarray, odds: np.ndar
     return weights / weights.sum(0)
 
 
-def draw_anatomy(rng: np.random.Generator) -> Anatomy:
+def draw_anatomy(rng: np.random.Generator, sites: Sites) -> Anatomy:
     """One subject: the template warped into `BOX`, seeds of a lesion, and its mass effect."""
     template = load_template()
     extent = template.shape[1:]
     warp = Warp(rng, extent)
     coarse = [np.arange(0, size, COARSE_STEP) for size in extent]
-    seeds = draw_seeds(rng, sample(template[2], warp(coarse)), COARSE_STEP)
+    seeds = draw_seeds(rng, sample(template[2], warp(coarse)), COARSE_STEP, sites)
     warp.press(seeds[0], rng.uniform(0.1, 0.35), rng.uniform(14, 22))
     axes = subject_axes(rng, sample(template[0], warp(coarse)) > 0.5)
     positions = warp(axes)

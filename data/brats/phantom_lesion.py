@@ -7,6 +7,7 @@ enhancing and non-enhancing tumour, oedema. Labels are those of BRATS 2015.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from data.brats.phantom_anatomy import Anatomy, SmoothField
+from data.brats.phantom_kinds import LesionType
 
 NECROSIS, OEDEMA, NON_ENHANCING, ENHANCING = 1, 2, 3, 4
 # Speed of the front relative to white matter, in the order of the tissues: CSF, grey, white.
@@ -29,23 +31,17 @@ class Extent(NamedTuple):
     core: float
     oedema: float
     second_focus: float
-    """Head start of the main focus over the second."""
+    """Head start of the main focus over the others."""
     rim_threshold: float
-    """The core outside the necrosis enhances where a standard normal field exceeds this."""
+    """See `LesionType`."""
 
 
-def draw_extent(rng: np.random.Generator, grade: str) -> Extent:
-    """Draws the random size of a lesion, in mm (see `Extent`).
-
-    `grade` is "LGG" or "HGG"; low-grade lesions have no necrosis and little enhancement.
-    """
-    if grade == "LGG":
-        oedema = rng.uniform(25, 31)
-        core, necrosis, threshold = oedema * rng.uniform(0.6, 0.78), 0.0, rng.uniform(1.6, 3.0)
-    else:
-        oedema = rng.uniform(26, 34)
-        core = oedema * rng.uniform(0.5, 0.72)
-        necrosis, threshold = core * rng.uniform(0.45, 0.8), rng.uniform(-0.9, 0.1)
+def draw_extent(rng: np.random.Generator, lesion: LesionType) -> Extent:
+    """Draws the random size of a lesion, in mm (see `Extent`)."""
+    oedema = rng.uniform(*lesion.oedema)
+    core = oedema * rng.uniform(*lesion.core)
+    necrosis = core * rng.uniform(*lesion.necrosis) if lesion.necrosis else 0.0
+    threshold = rng.uniform(*lesion.rim_threshold)
     return Extent(necrosis, core, oedema, rng.uniform(0.25, 0.6) * oedema, threshold)
 
 
@@ -61,7 +57,7 @@ def arrival_time(anatomy: Anatomy, roughness: np.ndarray, extent: Extent) -> np.
     image.SetSpacing([STEP] * 3)
     front = sitk.FastMarchingImageFilter()
     front.SetTrialPoints([[int(v) for v in seed[::-1] / STEP] for seed in anatomy.seeds])
-    front.SetInitialTrialValues([0.0, extent.second_focus][: len(anatomy.seeds)])
+    front.SetInitialTrialValues([0.0, *[extent.second_focus] * (len(anatomy.seeds) - 1)])
     limit = extent.oedema + FAR
     front.SetStoppingValue(limit)
     coarse = np.minimum(sitk.GetArrayFromImage(front.Execute(image)), limit)
@@ -84,9 +80,14 @@ def enlarge(coarse: np.ndarray, shape: tuple[int, ...], outside: float) -> np.nd
     return full
 
 
-def grow_lesion(rng: np.random.Generator, anatomy: Anatomy, grade: str) -> np.ndarray:
-    """Label map [Z,Y,X] uint8, 0..4 with the BRATS 2015 meaning, of a lesion in `anatomy`."""
-    extent = draw_extent(rng, grade)
+def grow_lesion(
+    rng: np.random.Generator, anatomy: Anatomy, lesions: Sequence[LesionType]
+) -> np.ndarray:
+    """Label map [Z,Y,X] uint8, 0..4 with the BRATS 2015 meaning, of a lesion in `anatomy`.
+
+    It is of one of the types in `lesions`, which are equally frequent.
+    """
+    extent = draw_extent(rng, lesions[rng.integers(len(lesions))])
     shape = anatomy.brain.shape
     roughness = SmoothField(rng, 9.0, shape)([np.arange(0.0, n, STEP) for n in shape])[0]
     time = arrival_time(anatomy, roughness, extent)

@@ -5,6 +5,7 @@ from typing import Optional
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.dataset import BRATS
+from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import PERCENTILE, SliceConfig
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
@@ -74,7 +75,9 @@ class BratsConfig:
     Args:
         seed: of initial weights, order, noise, phantom and split.
         data_seed: of phantom and split in the place of `seed`, so that several seeds share them.
-        phantom_subjects: size of the built-in phantom (used without --data).
+        phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
+            between scanners and gliomas, those of "easy" little.
+        phantom_subjects: number of its patients.
         test_fraction: share of patients held out.
         train_patients: number of training patients that take part, chosen by `seed`; 0 = all.
         augmentation: random motions of the training slices.
@@ -93,6 +96,7 @@ class BratsConfig:
 
     seed: int = 0
     data_seed: Optional[int] = None
+    phantom: PhantomName = "easy"  # minutes of training suffice for its few differences
     phantom_subjects: int = 20
     test_fraction: float = 0.1
     train_patients: int = 0

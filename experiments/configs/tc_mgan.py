@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
+from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import SLICE_MAXIMUM, SliceConfig, output_size
 from experiments.configs.schedules import short_schedule
 from models.tc_mgan.config import EVALUATION, VARIANTS, SegmenterConfig, TCMGANConfig, Variant
@@ -35,7 +36,9 @@ class TranslationConfig:
 
     Args:
         seed: random seed of initial weights, order, targets and split.
-        phantom_subjects: size of the built-in phantom (used without --data).
+        phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
+            between scanners and gliomas, those of "easy" little.
+        phantom_subjects: number of its patients.
         batch_size: slices per forward pass of the evaluation.
         slicing: range, size and scaling of the slices.
         augmentation: random geometric augmentation of the training slices.
@@ -46,6 +49,7 @@ class TranslationConfig:
     """
 
     seed: int = 0
+    phantom: PhantomName = "easy"  # minutes of training suffice for its few differences
     phantom_subjects: int = 20
     batch_size: int = 8
     slicing: SliceConfig = SliceConfig(

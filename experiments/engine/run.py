@@ -107,6 +107,7 @@ class Run(RunDirectory):
             config.slicing,
             request.data,
             request.cache,
+            config.phantom,
             config.phantom_subjects,
             self.data_seed,
         )

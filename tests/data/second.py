@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.contract import CaseSlices, DataSet
+from data.contract import CaseSlices, DataSet, Phantom
 from data.verdicts import Verdict
 from utils.errors import UserError
 
@@ -99,8 +99,7 @@ SECOND = DataSet(
     map_constants="drive_fire",
     patient_of=lambda case: case.rpartition("-")[0],
     find=find,
-    phantom=phantom,
-    phantom_note="built-in stand-in (computed stripes, not photographs)",
+    phantoms={"stripes": Phantom(phantom, "built-in stand-in (computed stripes, not photographs)")},
     settle=settle,
     prepare=prepare,
     size=lambda config: (config.side, config.side),

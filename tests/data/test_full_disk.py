@@ -173,7 +173,7 @@ def test_a_sample_counts_when_its_row_is_written(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_leaves_no_part_of_a_phantom(tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom, "phantom_subject", lambda seed, index: {"T1": VOLUME})
+    monkeypatch.setattr(phantom, "phantom_subject", lambda seed, index, kind: {"T1": VOLUME})
     monkeypatch.setattr(phantom, "write_volume", fill_disk)
     with pytest.raises(DiskFullError, match=f"of {tmp_path} is full"):
         phantom.make_phantom(tmp_path / "made", 1, 0, progress=False, workers=1)

@@ -30,7 +30,7 @@ VOLUMES = replace(SECOND, rank=3)
 def prepared(tmp_path_factory):
     """Two visits of each of two patients."""
     cache = tmp_path_factory.mktemp("second")
-    cases = SECOND.find(SECOND.phantom(cache, 4, 1), Window())
+    cases = SECOND.find(SECOND.phantoms["stripes"].make(cache, 4, 1), Window())
     return prepare_shards(SECOND, cases, Window(), cache, False)
 
 
@@ -41,7 +41,7 @@ def first(prepared, **options) -> dict[str, np.ndarray]:
 
 
 def test_every_slice_is_read_as_it_was_prepared(prepared, tmp_path):
-    cases = SECOND.find(SECOND.phantom(tmp_path, 4, 1), Window())
+    cases = SECOND.find(SECOND.phantoms["stripes"].make(tmp_path, 4, 1), Window())
     assert prepared.subject_ids == ("p00-0", "p00-1", "p01-0", "p01-1")
     assert prepared.size == (16, 16) and prepared.slices_per_subject == (PICTURES,) * 4
     for number, case in enumerate(cases):
@@ -86,7 +86,7 @@ def test_what_needs_a_label_is_refused(prepared):
 def test_volumes_pass_whole_and_nothing_is_cut_from_or_moved_in_them(tmp_path):
     dataset = replace(VOLUMES, size=lambda config: (PICTURES, config.side, config.side))
     dataset = replace(dataset, prepare=as_volume, most_slices=lambda config: 1)
-    cases = SECOND.find(SECOND.phantom(tmp_path, 2, 1), Window())
+    cases = SECOND.find(SECOND.phantoms["stripes"].make(tmp_path, 2, 1), Window())
     prepared = prepare_shards(dataset, cases, Window(), tmp_path, progress=False)
     batch = first(prepared, maps=None)
     assert batch["images"].shape == (4, PICTURES, 16, 16, 3)

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from experiments.ledger import BEGIN, COLUMNS, END, NOT_RUN, PAGE, ROWS, main, read_rows, update
+from experiments.ledger import (
+    BEGIN,
+    COLUMNS,
+    END,
+    NOT_RUN,
+    PAGE,
+    ROWS,
+    main,
+    read_rows,
+    read_run,
+    update,
+)
 from utils.errors import UserError
 from utils.runs.environment import REPOSITORY
 from utils.runs.files import read_json, write_json
@@ -107,6 +118,21 @@ def test_the_last_run_wins(tmp_path):
     assert rows_of(tmp_path / "ledger.md")[row]["our value"] == "Dice 0.500"
     update(tmp_path / "ledger.md", folders)
     assert rows_of(tmp_path / "ledger.md")[row]["our value"] == "Dice 1.23e+04"
+
+
+@pytest.mark.parametrize(("kind", "data"), [("easy", "phantom"), ("varied", "phantom (varied)")])
+def test_the_main_run_tells_the_kind_of_phantom(tmp_path, kind, data):
+    run = write_run(tmp_path / "run", {"table4/real/legacy_mse": 0.5})
+    write_json(run / "main" / "config.json", {"data": None, "config": {"phantom": kind}})
+    update(tmp_path / "ledger.md", [run])
+    assert rows_of(tmp_path / "ledger.md")["table4", "thesis Table 4, real"]["data"] == data
+
+
+@pytest.mark.parametrize("config", [{"phantom": "varied"}, {"training": {"phantom": "varied"}}])
+def test_a_table_that_trains_tells_its_own_kind_of_phantom(tmp_path, config):
+    run = write_run(tmp_path / "run", {}, config=config)
+    (run / "main" / "config.json").unlink()
+    assert read_run(run).phantom == "varied"
 
 
 def test_the_main_run_tells_the_data(tmp_path):

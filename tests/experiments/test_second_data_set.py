@@ -43,7 +43,8 @@ class PhotographConfig:
 
     Args:
         seed: of initial weights, order, noise and split.
-        phantom_subjects: files of the built-in stand-in.
+        phantom: name of the built-in stand-in.
+        phantom_subjects: number of its files.
         test_fraction: share of patients held out.
         augmentation: random motions of the training pictures.
         slicing: part of each picture.
@@ -53,6 +54,7 @@ class PhotographConfig:
     """
 
     seed: int = 0
+    phantom: str = "stripes"
     phantom_subjects: int = 4
     test_fraction: float = 0.5
     augmentation: Augmentation = NO_AUGMENTATION
@@ -88,7 +90,7 @@ def train(out: Path, *words: str, experiment: Experiment = PHOTOGRAPHS) -> int:
 
 
 def test_a_run_on_a_users_folder(tmp_path):
-    data = SECOND.phantom(tmp_path, 4, 1)
+    data = SECOND.phantoms["stripes"].make(tmp_path, 4, 1)
     assert train(tmp_path / "run", "--data", str(data)) == 0
     report = (tmp_path / "run/report.html").read_text()
     assert f"Data: {data.name}." in report and "Stage structure" in report
@@ -97,7 +99,7 @@ def test_a_run_on_a_users_folder(tmp_path):
 
 
 def test_a_bad_file_is_refused_without_a_script_of_another_data_set(tmp_path, capsys):
-    data = SECOND.phantom(tmp_path, 4, 1)
+    data = SECOND.phantoms["stripes"].make(tmp_path, 4, 1)
     np.save(data / "p01-1.npy", np.zeros((4, 8, 8, 3), np.uint8))
     assert train(tmp_path / "run", "--data", str(data)) == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line[:6] == "error:"]

@@ -129,7 +129,8 @@ class RunConfig:
 
     Args:
         seed: of initial weights, order, noise and split.
-        phantom_subjects: size of the built-in phantom.
+        phantom: kind of the built-in phantom.
+        phantom_subjects: number of its patients.
         test_fraction: share of patients held out.
         slicing: which slices, and how they are cut.
         toy: networks.
@@ -137,6 +138,7 @@ class RunConfig:
     """
 
     seed: int = 0
+    phantom: str = "easy"
     phantom_subjects: int = 4
     test_fraction: float = 0.2
     slicing: SliceConfig = SliceConfig(slices=(70, 90), rows=(34, 226), downsample=6)

@@ -78,8 +78,8 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
     Directory, settings, seed and shard are left open; the settings have the run's batch size.
     """
     # The set is for publication: not even the name of the data's folder belongs in it.
-    phantom = run.prepared.dataset.phantom_note
-    note = phantom if run.data_note == phantom else "slices of the folder that --data named"
+    phantoms = [phantom.note for phantom in run.prepared.dataset.phantoms.values()]
+    note = run.data_note if run.data_note in phantoms else "slices of the folder that --data named"
     system = run.trained("synthesis")
     return functools.partial(
         build_synthetic_set,

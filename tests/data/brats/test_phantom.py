@@ -15,12 +15,22 @@ from skimage.filters import threshold_multiotsu
 from data.brats import phantom
 from data.brats.names import MODALITIES
 from data.brats.phantom_anatomy import Anatomy, SmoothField, fit_axis
+from data.brats.phantom_kinds import EASY, VARIED
 from data.brats.phantom_lesion import grow_lesion
 from utils.errors import UserError
 
 SLICES = slice(55, 105)
 MARGIN = 6
 NECROSIS, OEDEMA, NON_ENHANCING, ENHANCING = 1, 2, 3, 4
+# Of the first kind, as it was before there were others: seed 0, subject 0, along one column.
+COLUMN = (80, slice(90, 171, 20), 120)
+KNOWN = {
+    "T1": [903, 260, 318, 859, 1035],
+    "T2": [480, 748, 735, 487, 418],
+    "T1c": [388, 125, 166, 366, 458],
+    "Flair": [735, 271, 242, 987, 776],
+}
+KNOWN_LABEL = [8849247, 5680, 56815, 5123, 11135]  # voxels of each class
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +66,13 @@ def test_a_subject_has_int16_volumes_on_the_brats_grid(subject):
     assert all(array.shape == (155, 240, 240) for array in subject.values())
     assert all(array.dtype == np.int16 for array in subject.values())
     assert np.unique(subject["label"]).tolist() == [0, 1, 2, 3, 4]  # of a high-grade lesion
+
+
+def test_the_first_kind_stays_as_it_was(subject):
+    assert np.bincount(subject["label"].ravel()).tolist() == KNOWN_LABEL
+    for name, values in KNOWN.items():
+        # Another processor may round otherwise.
+        np.testing.assert_allclose(subject[name][COLUMN], values, atol=1)
 
 
 def test_a_low_grade_lesion_has_no_necrosis_and_hardly_enhances(low_grade):
@@ -164,7 +181,7 @@ def test_a_lesion_neither_enters_nor_crosses_csf():
     csf[:, :, 34:44] = 1
     tissues = np.stack([csf, np.zeros_like(csf), 1 - csf])[:, brain]
     anatomy = Anatomy(brain, tissues, np.zeros(brain.sum()), np.array([[30.0, 30.0, 26.0]]))
-    label = grow_lesion(np.random.default_rng(0), anatomy, "HGG")
+    label = grow_lesion(np.random.default_rng(0), anatomy, EASY.lesions["HGG"])
     assert label[30, 30, 26] == NECROSIS
     assert label[:, :, 32].any()
     assert not label[:, :, 34:].any()
@@ -175,7 +192,7 @@ def quick(monkeypatch):
     """Replaces the subjects by tiny volumes; returns the list of those that were made."""
     made = []
 
-    def tiny_subject(seed, index):
+    def tiny_subject(seed, index, kind=EASY):
         made.append((seed, index))
         rng = np.random.default_rng((seed, index))
         return {name: rng.integers(0, 9, (2, 3, 4), np.int16) for name in (*MODALITIES, "label")}
@@ -230,14 +247,23 @@ def test_an_interrupted_build_leaves_nothing(quick, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_cache_reuses_a_phantom_and_keeps_other_parameters_apart(quick, tmp_path, monkeypatch):
-    def cached(num_subjects, seed):
-        return phantom.cached_phantom(tmp_path, num_subjects, seed, progress=False, workers=1)
+def test_the_cache_reuses_a_phantom_and_keeps_other_parameters_apart(quick, tmp_path):
+    def cached(num_subjects, seed, kind=EASY):
+        return phantom.cached_phantom(tmp_path, num_subjects, seed, False, 1, kind)
 
     assert cached(2, 0) == cached(2, 0) and quick == [(0, 0), (0, 1)]
-    trees = {cached(1, 0), cached(1, 1), cached(2, 0)}
-    monkeypatch.setattr(phantom, "PHANTOM_VERSION", phantom.PHANTOM_VERSION + 1)
-    assert len(trees | {cached(1, 0)}) == 4
+    louder = VARIED._replace(scanner=VARIED.scanner._replace(noise=(0.1, 0.2)))
+    others = (VARIED, VARIED._replace(version=VARIED.version + 1), louder)
+    trees = {cached(1, 0), cached(1, 1), cached(2, 0), *(cached(1, 0, kind) for kind in others)}
+    assert len(trees) == 6
+    made = len(quick)
+    assert cached(1, 0, louder) in trees and len(quick) == made
+
+
+def test_the_first_kind_keeps_the_names_that_its_phantoms_have_in_caches(quick, tmp_path):
+    # The hash of notice, version 1, 1 subject and seed 0, as they were before there were kinds.
+    tree = phantom.cached_phantom(tmp_path, 1, 0, progress=False, workers=1)
+    assert tree.parent.name == "phantom-e2accc628472"
 
 
 def test_another_directory_is_never_overwritten(quick, tmp_path):

@@ -144,6 +144,7 @@ def test_another_preset_gives_all_its_values(begun):
     ("words", "change"),
     [
         (("--seed=5",), "seed: 0 -> 5"),
+        (("--phantom=varied",), "phantom: easy -> varied"),
         (("--phantom_subjects=9",), f"phantom_subjects: {TINY.phantom_subjects} -> 9"),
         (("--test_fraction=0.5",), f"test_fraction: {TINY.test_fraction} -> 0.5"),
         (("--slicing.slices=[60,70]",), f"slicing.slices: {TINY.slicing.slices} -> (60, 70)"),
