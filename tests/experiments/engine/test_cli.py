@@ -116,7 +116,6 @@ def test_bad_usage_exits_with_2(words, sentence, capsys):
         (("--synthesis.noise=[.6,.5]",), "noise is (0.6, 0.5); give two numbers in asc"),
         (("--registration.registered=false",), "needs --registration.registered true"),
         (("--test_fraction", "1"), "--test_fraction is 1.0; give a share between 0 and 1"),
-        (("--phantom", "hard"), "--phantom is 'hard'"),
         (("--phantom_subjects", "1"), "--phantom_subjects is 1; give 2 or more"),
         (("--evaluation.ssim_pairs", "0"), "--evaluation.ssim_pairs is 0; give 1 or more"),
         (("--resume",), "--resume needs --out with a run directory"),
