@@ -30,6 +30,8 @@ setup(
         "nilearn>=0.10",
         # Reads NIfTI; nilearn brings it, and this is the oldest release that was tested.
         "nibabel>=5.3.3",
+        # Deals nnU-Net's folds; nilearn brings it, and this is the oldest release that was tested.
+        "scikit-learn>=1.6.1",
         "tqdm>=4.64",
         "jsonargparse[signatures]>=4.27,<5",
         "PyYAML>=6.0.1",

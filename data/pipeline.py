@@ -310,6 +310,13 @@ def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.nd
     return with_lesion
 
 
+def lesion_subjects(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[str]:
+    """Returns, for each label of `lesion_labels` in order, the id of the subject it belongs to."""
+    wanted = set(subject_ids)
+    counts = zip(prepared.subject_ids, prepared.lesions_per_subject)
+    return [name for name, count in counts if name in wanted for _ in range(count)]
+
+
 def distributed(
     strategy: tf.distribute.Strategy,
     batch_size: int,

@@ -1,13 +1,15 @@
 """Export a run's synthetic set, with real slices on request, for nnU-Net v2 or as plain volumes.
 
     python experiments/export_nnunet.py --run RUN --out nnUNet_raw/Dataset501_SyntheticBrain
-    python experiments/export_nnunet.py --run RUN --out DIR --real          # with training patients
+    python experiments/export_nnunet.py --run RUN --out DIR --real --test      # with patients
+    python experiments/export_nnunet.py --run RUN --out DIR --label-scheme brats2023 --regions
     python experiments/export_nnunet.py --run RUN --out DIR --format mha --volumes
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 
-RUN is a finished run of experiments/train_brats.py. The held-out patients are never exported. With
-`--real` the folder holds slices of patients: it is as confidential as the data itself. Without it
-no file names or shows a patient; the lesion labels are augmented ones of training patients.
+RUN is a finished run of experiments/train_brats.py. With `--real` (slices of training patients) or
+`--test` (of held-out ones, in folders of their own) the folder holds slices of patients: it is as
+confidential as the data itself. Without them no file names or shows a patient; the lesion labels
+are augmented ones of training patients.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import _start
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,18 +28,25 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from data.brats.dataset import BRATS
+from data.brats.label_schemes import SCHEMES, values_in
+from data.brats.subjects import grade_of
+from data.opening import cases_in_use
 from data.pipeline import number_of_slices
+from data.synthetic_sets.datasheet import export_datasheet
 from data.synthetic_sets.export import (
     SUFFIXES,
+    Case,
     Grid,
     as_volumes,
     chosen_samples,
+    label_sources,
     real_cases,
     synthetic_cases,
+    value_names,
     write_plain,
 )
-from data.synthetic_sets.files import MANIFEST, finished_manifest
-from data.synthetic_sets.nnunet import FOLDS, write_nnunet
+from data.synthetic_sets.files import DATASHEET, MANIFEST, finished_manifest
+from data.synthetic_sets.nnunet import SPLITS, check_consecutive, write_nnunet
 from experiments.configs.brats import BratsConfig
 from experiments.engine.cli import default_cache
 from experiments.engine.resuming import saved_run
@@ -46,7 +55,7 @@ from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.config import Parser, from_dict
 from utils.errors import UserError
 from utils.runs.exits import exit_code
-from utils.runs.files import read_json, replacing_folder, write_json, write_text
+from utils.runs.files import read_json, read_text, replacing_folder, write_json, write_text
 from utils.runs.outputs import check_output_folder
 from utils.runs.run_directory import RunDirectory
 
@@ -68,11 +77,24 @@ class Options:
     format: str
     volumes: bool
     real: bool
+    test: bool
+    label_scheme: str
+    regions: bool
     selected: bool
     exclude: Optional[Path]
     data: Optional[Path]
     cache: Path
     overwrite: bool
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """The value that is written for each class."""
+        return values_in(self.label_scheme, "--label-scheme")
+
+    @property
+    def patients(self) -> bool:
+        """Whether slices of patients are exported."""
+        return self.real or self.test
 
 
 def parse() -> Options:
@@ -84,9 +106,13 @@ def parse() -> Options:
     add("--format", choices=[NNUNET, *SUFFIXES], default=NNUNET, help="layout and type of files")
     switch("--volumes", help="stack slices to volumes (not for nnunet)")
     switch("--real", help="add the training patients' slices: patient data")
+    switch("--test", help="add the held-out patients' slices, apart: patient data")
+    schemes = f"{', '.join(SCHEMES)}, or values with names"
+    add("--label-scheme", type=str, default="brats2015", help=f"label values to write: {schemes}")
+    switch("--regions", help="declare whole tumour, core and enhancing tumour (nnunet)")
     switch("--selected", help="only samples that the lesion filter kept")
     add("--exclude", type=Optional[Path], help="list of samples to leave out, as quarantine.csv")
-    add("--data", type=Optional[Path], help="new place of the run's data, read for --real")
+    add("--data", type=Optional[Path], help="new place of the run's data, read for --real, --test")
     add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
     switch("--overwrite", help="replace an earlier export in --out")
     switch("--debug", help="show tracebacks")
@@ -97,6 +123,10 @@ def parse() -> Options:
             "--volumes stacks unrelated synthetic slices, from which nnU-Net would learn in 3-D; "
             "leave it out or choose --format nifti or mha"
         )
+    if options.format == NNUNET:
+        check_consecutive(options.values, f"--label-scheme {options.label_scheme}")
+    elif options.regions:
+        raise UserError("--regions are declared for nnU-Net; leave it out or --format")
     return options
 
 
@@ -109,14 +139,19 @@ def main() -> None:
     samples = chosen_samples(directory, options.exclude, options.selected)
     strategy = tf.distribute.get_strategy()
     source = None
-    if options.real:
+    if options.patients:
         source = Run.open_finished(TRAIN_BRATS, options.run, strategy, options.cache, options.data)
+    of_the_set = set_datasheet(directory)
     with replacing_folder(options.out.resolve()) as folder:
         table = write_cases(options, folder, directory, samples, Grid.of(config.slicing), source)
         write_text(folder / "manifest.csv", table.convert_dtypes().to_csv(index=False))
         total = finished_manifest(directory)["samples"]
-        write_json(folder / MANIFEST, manifest(options, table, total - len(samples), config))
-    print(f"{options.out}: {len(table)} slices\n{advice(options, source)}".rstrip())
+        content = manifest(options, table, total - len(samples), config)
+        if options.format == NNUNET:
+            content["folds"] = fold_counts(folder)
+        write_text(folder / DATASHEET, export_datasheet(content, of_the_set))
+        write_json(folder / MANIFEST, content)
+    print(f"{options.out}: {len(table)} slices\n{advice(options, content)}".rstrip())
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -136,6 +171,17 @@ def _is_export(manifest: Path) -> bool:
         return False
 
 
+def set_datasheet(directory: Path) -> str:
+    """Returns the datasheet of a synthetic set; UserError if an earlier version left none."""
+    path = directory / DATASHEET
+    if not path.exists():
+        raise UserError(
+            f"{path} is missing; python experiments/train_brats.py --out {directory.parent} "
+            "--resume --stages report writes it"
+        )
+    return read_text(path)
+
+
 def write_cases(
     options: Options,
     folder: Path,
@@ -145,23 +191,39 @@ def write_cases(
     source: Optional[Run],
 ) -> pd.DataFrame:
     """Writes synthetic cases, and real ones of the run `source`; returns the manifest's rows."""
-    total = len(samples)
+    parts, sources, grades = [], None, {}
     if source is not None:
-        total += number_of_slices(source.prepared, source.split.train)
+        split = source.split
+        sources = label_sources(source.prepared, split.train)
+        parts += [(split.train, False)] if options.real else []
+        parts += [(split.test, True)] if options.test else []
+        grades = train_grades(source) if options.real else {}
+    total = sum(number_of_slices(source.prepared, ids) for ids, _ in parts) + len(samples)
 
-    def cases():
+    def cases() -> Iterator[Case]:
         with tqdm(total=total, desc="Export", unit="slice") as bar:
-            for case in synthetic_cases(directory, samples):
+            for case in synthetic_cases(directory, samples, sources):
                 yield case
                 bar.update()
-            for case in real_cases(source.prepared, source.split.train) if source else ():
-                yield case
-                bar.update()
+            for ids, held_out in parts:
+                for case in real_cases(source.prepared, ids, held_out):
+                    yield case
+                    bar.update()
 
     if options.format == NNUNET:
-        return write_nnunet(folder, cases(), BRATS, grid, NOTICE[options.real])
+        written = options.values, options.regions, NOTICE[options.patients], grades
+        return write_nnunet(folder, cases(), BRATS, grid, *written)
     found = as_volumes(cases()) if options.volumes else cases()
-    return write_plain(folder, found, BRATS, grid, SUFFIXES[options.format])
+    return write_plain(folder, found, BRATS, grid, SUFFIXES[options.format], options.values)
+
+
+def train_grades(run: Run) -> dict[int, str]:
+    """Returns the grades of a run's training cases by number, those that their folders tell."""
+    source = run.data_source()
+    if source.folder is None:
+        return {}
+    grades = {case.id: grade_of(case) for case in cases_in_use(run, source)[0]}
+    return {number: grades[case] for number, case in enumerate(run.split.train)}
 
 
 def manifest(
@@ -172,10 +234,13 @@ def manifest(
     grid = Grid.of(config.slicing)
     return {
         "exported_as": options.format,
-        "notice": NOTICE[options.real],
+        "notice": NOTICE[options.patients],
         "synthetic_slices": int(counts["synthetic"]),
         "synthetic_slices_left_out": left_out,
         "real_slices": int(counts.get("real", 0)),
+        "test_slices": int(counts.get("test", 0)),
+        "label_scheme": options.label_scheme,
+        "labels": {str(k): name for k, name in value_names(BRATS, options.values).items()},
         "pixel_mm": grid.spacing[0],
         "between_slices_mm": grid.spacing[2],
         "first_pixel_mm": grid.corner,
@@ -183,21 +248,44 @@ def manifest(
     }
 
 
-def advice(options: Options, source: Optional[Run]) -> str:
+def fold_counts(folder: Path) -> list[dict[str, int]]:
+    """Returns how many cases each fold of an export has, by their kinds."""
+    everything = {path.name.split(".")[0] for path in (folder / "labelsTr").iterdir()}
+    synthetic = {name for name in everything if name.startswith("synthetic")}
+    return [
+        {
+            "synthetic_train": len(synthetic & set(fold["train"])),
+            "synthetic_left_out": len(synthetic - set(fold["train"])),
+            "real_train": len(set(fold["train"]) - synthetic),
+            "real_val": len(fold["val"]),
+        }
+        for fold in read_json(folder / SPLITS)
+    ]
+
+
+def advice(options: Options, content: Mapping[str, Any]) -> str:
     """Returns what the user of the export has to know, if anything."""
-    if options.format != NNUNET:
-        return ""
-    if source is None:
-        return (
-            "without --real there is no real case to validate on: the folds of splits_final.json "
-            "have empty lists; train with fold `all` and judge on real cases of your own"
+    lines, folds = [], content.get("folds", [])
+    merged = [f"{value} is {name}" for value, name in content["labels"].items() if " and " in name]
+    if merged:
+        lines.append(f"{options.label_scheme} has one value for two classes: {', '.join(merged)}")
+    if folds and folds[0]["real_val"]:
+        left_out = ", ".join(str(fold["synthetic_left_out"]) for fold in folds)
+        lines.append(
+            f"splits_final.json: {len(folds)} folds by patient, validated on real cases only; "
+            "train no fold beyond those, for which nnU-Net would draw its own. Synthetic cases "
+            f"left out of the training of each fold, as a patient validated there gave their "
+            f"label: {left_out} of {content['synthetic_slices']}. The GAN has seen these patients: "
+            "judge in the end on held-out ones, which --test adds as imagesTs and labelsTs"
         )
-    return (
-        f"splits_final.json: up to {FOLDS} folds by patient, validated on real cases only; train "
-        "no fold beyond those, for which nnU-Net would draw its own. The GAN has seen these "
-        "patients: judge in the end on the part `test` of the run's splits.json, which is not "
-        "exported"
-    )
+    elif folds:
+        why = "with one training patient" if options.real else "without --real"
+        judge = "those of imagesTs" if options.test else "real cases of your own, or with --test"
+        lines.append(
+            f"{why} there is nothing to validate on: the folds of splits_final.json have empty "
+            f"lists; train with fold `all` and judge on {judge}"
+        )
+    return "\n".join(lines)
 
 
 def _after_interrupt() -> str:

@@ -24,6 +24,7 @@ OPTION = "--slicing.label_scheme"
 ROUNDING = 1e-2  # by which scale factors and resampling may move whole numbers
 _UNKNOWN = 255
 _AMONG_NAMES = "BraTS-GLI", "BraTS-MET"
+_CORE = "necrosis", "non-enhancing"
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def as_scheme(meanings: Mapping[int, str]) -> str:
     return ",".join(f"{value}={name}" for value, name in sorted(meanings.items()))
 
 
-def scheme_values(name: str) -> Mapping[int, int]:
+def scheme_values(name: str, option: str = OPTION) -> Mapping[int, int]:
     """Returns the BRATS 2015 value of each label value of a scheme.
 
     Args:
         name: a key of `SCHEMES`, or a text as `as_scheme` returns it, in which 0 is background
             unless the text says otherwise.
+        option: the option that names the scheme, for the message.
 
     Raises:
         UserError: `name` is neither of them.
@@ -93,10 +95,43 @@ def scheme_values(name: str) -> Mapping[int, int]:
     pairs = [re.fullmatch(r"\s*(\d{1,2})\s*=\s*([\w-]+)\s*", part) for part in name.split(",")]
     if not all(pair and pair[2] in LABEL_NAMES for pair in pairs):
         raise UserError(
-            f"Unknown {OPTION} {name}: expected one of {', '.join(SCHEMES)}, or values with names "
+            f"Unknown {option} {name}: expected one of {', '.join(SCHEMES)}, or values with names "
             f"such as 1=necrosis,2=oedema,4=enhancing (names: {', '.join(LABEL_NAMES)})."
         )
     return {0: 0, **{int(pair[1]): LABEL_NAMES.index(pair[2]) for pair in pairs}}
+
+
+# Releases from 2017 on give both one value: tumour core that is neither oedema nor enhancing.
+_SHARED = {LABEL_NAMES.index(a): LABEL_NAMES.index(b) for a, b in (_CORE, _CORE[::-1])}
+
+
+def values_in(scheme: str, option: str) -> tuple[int, ...]:
+    """Returns the value that each BRATS 2015 class has in a scheme: `scheme_values` inverted.
+
+    Necrosis and non-enhancing tumour share a value where the scheme tells only one of them.
+
+    Args:
+        scheme: see `scheme_values`.
+        option: the option that asks for the scheme, for messages.
+
+    Returns:
+        A value for each of `LABEL_NAMES`; the background's is 0.
+
+    Raises:
+        UserError: the scheme is unknown, has no value for a class, or 0 is not its background.
+    """
+    found: dict[int, int] = {}
+    for value, meaning in sorted(scheme_values(scheme, option).items()):
+        found.setdefault(meaning, value)
+    values = [found.get(i, found.get(_SHARED.get(i, i))) for i in range(len(LABEL_NAMES))]
+    missing = [name for name, value in zip(LABEL_NAMES, values) if value is None]
+    if missing or values[0] != 0:
+        why = f"has no value for {' and '.join(missing)}" if missing else "gives 0 to a lesion"
+        raise UserError(
+            f"{option} {scheme} {why}, so labels cannot be written in its numbers; give one of "
+            f"{', '.join(SCHEMES)}"
+        )
+    return tuple(values)
 
 
 def check_scheme(requested: str | None) -> None:

@@ -82,6 +82,12 @@ class Case:
         return Subject(self.id, images, self.files[LABEL][0], self.naming, self.scheme)
 
 
+def grade_of(case: Case) -> str:
+    """Returns the grade of a case, H or L, by the folder it lies in; "" where none tells."""
+    found = (part for path in case.volumes for part in path.parts[:-1] if part in GRADES)
+    return next(found, "")[:1]
+
+
 def find_scans(
     root: Path, modality: str, option: str = "--data", layout: str | None = None
 ) -> dict[str, Path]:

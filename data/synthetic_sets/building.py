@@ -29,6 +29,7 @@ from data.structure_maps.labels import augment_label, fits_inside
 from data.synthetic_sets.files import (
     WHOLE,
     Background,
+    Describe,
     Sample,
     Shard,
     array_path,
@@ -294,12 +295,13 @@ def build_synthetic_set(
     seed: int,
     score: ScoreImages,
     notes: Mapping[str, str],
+    describe: Describe,
     shard: Shard = WHOLE,
 ) -> Optional[dict[str, int]]:
     """Draws a synthetic data set, or one shard of it; returns the counts of rejections by reason.
 
-    Samples that are already there are kept, so a stopped build continues. Samples.csv and manifest
-    are written when all samples are there, whoever drew them; until then None is returned.
+    Samples that are already there are kept, so a stopped build continues. Table, datasheet and
+    manifest are written when all samples are there, by whomever; until then None is returned.
 
     Args:
         directory: the data set's folder.
@@ -308,7 +310,7 @@ def build_synthetic_set(
         config: settings.
         seed: of the data set.
         score: Dice of the segmenters, for selection.
-        notes: free text for the manifest, e.g. whether the training data was the phantom.
+        notes, describe: free text for the manifest, and what makes the datasheet of it.
         shard: the samples to draw.
 
     Raises UserError if no label fits inside the masks or another process draws the same samples,
@@ -333,7 +335,7 @@ def build_synthetic_set(
         for _ in _settle(missing, total, step, config.batch_size, "Synthetic set"):
             pass
         renderer.finish()
-    return write_manifest(directory, asdict(config), seed, notes)
+    return write_manifest(directory, asdict(config), seed, notes, describe)
 
 
 class _Renderer:

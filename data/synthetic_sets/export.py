@@ -1,14 +1,14 @@
 """Export of slices for other programs: the cases, their positions, and the files.
 
 Real slices lie where they were cut from: they overlay their volumes in any viewer. Nothing but
-numbers goes into names and headers: a real case is known by its patient's position in the list
-`train` of splits.json, never by its id.
+numbers goes into names, tables and headers: a real case is known by its position in the list
+`train` of splits.json, a held-out one by that in `test`, never by its id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -19,7 +19,7 @@ import pandas as pd
 from data.brats.slices import SliceConfig, pixel_size
 from data.contract import DataSet, Place
 from data.grids import SPACING
-from data.pipeline import evaluation_batches
+from data.pipeline import evaluation_batches, lesion_subjects
 from data.shards import PreparedSlices
 from data.synthetic_sets.files import read_rows, read_synthetic_set
 from data.volumes import write_volume
@@ -68,7 +68,10 @@ class Case:
         label: uint8 [D,H,W], numbers of `DataSet.classes`.
         rows: row of the manifest for each of the D slices.
         axial: axial number of the first slice; 0 for a synthetic case, which has no position in z.
-        patient: patient's name, for folds; None for a synthetic case.
+        patient: name of the patient, for folds; of a synthetic case the one whose lesion label it
+            has, None where that is not known.
+        real: whether it shows a patient.
+        held_out: whether it is of a held-out patient, for the test.
         place: position of the volume that the slices were cut from; synthetic: the origin.
     """
 
@@ -78,6 +81,8 @@ class Case:
     rows: tuple[Mapping[str, Any], ...]
     axial: int = 0
     patient: Optional[str] = None
+    real: bool = False
+    held_out: bool = False
     place: Place = Place()
 
 
@@ -128,32 +133,73 @@ def _listed(path: Path, table: pd.DataFrame) -> Collection[int]:
     return set(wanted["sample"])
 
 
-def synthetic_cases(directory: Path, samples: pd.DataFrame) -> Iterator[Case]:
-    """Yields the samples that rows of samples.csv name, one case per slice."""
+def label_sources(prepared: PreparedSlices, subject_ids: Sequence[str]) -> list[tuple[int, str]]:
+    """Returns whose label each value of `label_source` in samples.csv means.
+
+    Args:
+        prepared: the slices whose labels the set was drawn with.
+        subject_ids: the training subjects, in the order of splits.json.
+
+    Returns:
+        (position in `subject_ids`, patient's name) by number of the label.
+    """
+    positions = {subject: i for i, subject in enumerate(subject_ids)}
+    patient_of = prepared.dataset.patient_of
+    return [(positions[s], patient_of(s)) for s in lesion_subjects(prepared, subject_ids)]
+
+
+def synthetic_cases(
+    directory: Path, samples: pd.DataFrame, sources: Optional[Sequence[tuple[int, str]]] = None
+) -> Iterator[Case]:
+    """Yields the samples that rows of samples.csv name, one case per slice.
+
+    Args:
+        directory: folder of the set.
+        samples: the rows.
+        sources: see `label_sources`; None = the cases do not tell whose label they have.
+
+    Raises:
+        UserError: a sample is damaged, or its label comes from none of `sources`.
+    """
     rows = {row["sample"]: row for row in samples.to_dict("records")}
     for number, arrays in enumerate(read_synthetic_set(directory)):
-        if number in rows:
-            row = {"kind": "synthetic", **{k: rows[number][k] for k in ("sample", "dice")}}
-            row["selected"] = bool(rows[number]["selected"])
-            images, label = arrays["images"][None], arrays["label"][None]
-            yield Case(f"synthetic_{number:06d}", images, label, (row,))
+        if number not in rows:
+            continue
+        row = {"kind": "synthetic", **{k: rows[number][k] for k in ("sample", "dice")}}
+        row["selected"] = bool(rows[number]["selected"])
+        patient = None
+        if sources is not None:
+            label = rows[number]["label_source"]
+            if not 0 <= label < len(sources):
+                raise UserError(
+                    f"Sample {number} of {directory} has lesion label {label} of the training "
+                    f"slices, which have {len(sources)}; give --data the data that it was made with"
+                )
+            row["label_patient"], patient = sources[label]
+        images, label = arrays["images"][None], arrays["label"][None]
+        yield Case(f"synthetic_{number:06d}", images, label, (row,), patient=patient)
 
 
-def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator[Case]:
+def real_cases(
+    prepared: PreparedSlices, subject_ids: Sequence[str], held_out: bool = False
+) -> Iterator[Case]:
     """Yields the prepared slices of some subjects, one case per slice."""
     places = dict(zip(prepared.subject_ids, prepared.places))
+    kind = "test" if held_out else "real"
     for number, subject in enumerate(subject_ids):
         for batch in evaluation_batches(prepared, [subject], BATCH):
             arrays = (batch[key].numpy() for key in ("images", "label", "source"))
             for image, label, (_, axial) in zip(*arrays):
-                row = {"kind": "real", "patient": number, "slice": int(axial)}
+                row = {"kind": kind, "patient": number, "slice": int(axial)}
                 yield Case(
-                    f"real_{number:04d}_{axial:03d}",
+                    f"{kind}_{number:04d}_{axial:03d}",
                     image[None],
                     label[None, ..., 0].astype(np.uint8),
                     (row,),
                     int(axial),
                     prepared.dataset.patient_of(subject),
+                    True,
+                    held_out,
                     places[subject],
                 )
 
@@ -161,13 +207,14 @@ def real_cases(prepared: PreparedSlices, subject_ids: Sequence[str]) -> Iterator
 def as_volumes(cases: Iterable[Case]) -> Iterator[Case]:
     """Stacks single slices to volumes: a real subject's by position, synthetic slices in order.
 
-    Slices of a subject that the preparation left out are 0.
+    Slices of a subject that the preparation left out are 0. A stack of synthetic slices has labels
+    of several patients: only its rows of the manifest tell whose.
     """
 
     def group(numbered: tuple[int, Case]) -> tuple[str, int]:
         number, case = numbered
         row = case.rows[0]
-        return row["kind"], row["patient"] if row["kind"] == "real" else number // STACK
+        return row["kind"], row["patient"] if case.real else number // STACK
 
     for (kind, number), members in groupby(enumerate(cases), group):
         yield _stacked(f"{kind}_{number:04d}", [case for _, case in members])
@@ -175,16 +222,19 @@ def as_volumes(cases: Iterable[Case]) -> Iterator[Case]:
 
 def _stacked(name: str, cases: Sequence[Case]) -> Case:
     first = cases[0]
-    places = [case.axial - first.axial if first.patient else i for i, case in enumerate(cases)]
+    places = [case.axial - first.axial if first.real else i for i, case in enumerate(cases)]
     images = np.zeros((places[-1] + 1, *first.images.shape[1:]), np.float32)
     label = np.zeros(images.shape[:3], np.uint8)
     for place, case in zip(places, cases):
         images[place], label[place] = case.images[0], case.label[0]
     rows = tuple({**case.rows[0], "index": place} for place, case in zip(places, cases))
-    return Case(name, images, label, rows, first.axial, first.patient, first.place)
+    merged = {"patient": None} if not first.real else {}
+    return replace(first, name=name, images=images, label=label, rows=rows, **merged)
 
 
-def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> None:
+def write_case(
+    case: Case, images: Sequence[Path], label: Path, grid: Grid, values: Sequence[int]
+) -> None:
     """Writes a case: one float32 volume per modality, and its label in uint8.
 
     Args:
@@ -192,6 +242,7 @@ def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> N
         images: a file per modality; the suffix chooses the format.
         label: the label's file.
         grid: where the slices lie.
+        values: the value that is written for each class, 0..255.
 
     Raises:
         UserError: a file cannot be written.
@@ -199,16 +250,33 @@ def write_case(case: Case, images: Sequence[Path], label: Path, grid: Grid) -> N
     geometry = (grid.spacing, grid.origin(case), case.place.direction)
     for i, path in enumerate(images):
         write_volume(path, np.ascontiguousarray(case.images[..., i]), *geometry)
-    write_volume(label, case.label, *geometry)
+    write_volume(label, np.asarray(values, np.uint8)[case.label], *geometry)
 
 
 def write_plain(
-    folder: Path, cases: Iterable[Case], dataset: DataSet, grid: Grid, suffix: str
+    folder: Path,
+    cases: Iterable[Case],
+    dataset: DataSet,
+    grid: Grid,
+    suffix: str,
+    values: Sequence[int],
 ) -> pd.DataFrame:
-    """Writes images/<case>_<modality> and labels/<case>; returns the manifest's rows."""
+    """Writes images/<case>_<modality> and labels/<case>; returns the manifest's rows.
+
+    Cases of held-out patients get both folders in one of their own, test/.
+    """
     rows = []
     for case in cases:
-        images = [folder / "images" / f"{case.name}_{name}{suffix}" for name in dataset.channels]
-        write_case(case, images, folder / "labels" / f"{case.name}{suffix}", grid)
+        place = folder / "test" if case.held_out else folder
+        images = [place / "images" / f"{case.name}_{name}{suffix}" for name in dataset.channels]
+        write_case(case, images, place / "labels" / f"{case.name}{suffix}", grid, values)
         rows += [{"case": case.name, **row} for row in case.rows]
     return pd.DataFrame(rows)
+
+
+def value_names(dataset: DataSet, values: Sequence[int]) -> dict[int, str]:
+    """Returns the class of each value that is written, or the classes that share it."""
+    names: dict[int, str] = {}
+    for name, value in zip(dataset.classes, values):
+        names[value] = f"{names[value]} and {name}" if value in names else name
+    return dict(sorted(names.items()))

@@ -1,5 +1,6 @@
 """The files of a synthetic data set, and how several processes divide the samples.
 
+synthetic/datasheet.md      what the set is, made from what and how, its limits, for people
 synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
                             samples whose map was taken after all retries without passing
 synthetic/samples.csv       one row per sample
@@ -35,8 +36,13 @@ from utils.runs.locking import locked
 from utils.runs.reading import read_arrays, read_table
 
 MANIFEST = "manifest.json"
+DATASHEET = "datasheet.md"
+Describe = Callable[[Mapping[str, Any]], str]  # content of the manifest -> text of the datasheet
 ARRAYS = {"images": np.float32, **dict.fromkeys(("label", "structure", "outside"), np.uint8)}
-COLUMNS = {"sample": int, "file": str, "seed": str, "dice": float, "selected": bool}
+COLUMNS = {
+    **{"sample": int, "file": str, "seed": str, "label_source": int},
+    **{"dice": float, "selected": bool},
+}
 Sample = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]  # its row and its arrays, by name
 _SAMPLE = re.compile(r"synthetic_(\d{6,})\.(?:npz|json)")
 _LOCK = re.compile(r"lock-(\d+)-of-(\d+)\.json")
@@ -163,15 +169,22 @@ class Background:
 
 
 def write_manifest(
-    directory: Path, settings: Mapping[str, Any], seed: int, notes: Mapping[str, str]
+    directory: Path,
+    settings: Mapping[str, Any],
+    seed: int,
+    notes: Mapping[str, str],
+    describe: Describe,
 ) -> Optional[dict[str, int]]:
-    """Writes samples.csv and manifest.json if no sample is missing; every process writes the same.
+    """Writes samples.csv, datasheet.md and manifest.json if no sample is missing.
+
+    Every process writes the same. The manifest comes last: it marks the set as finished.
 
     Args:
         directory: the data set's folder.
         settings: fields of the `SyntheticConfig`.
         seed: random seed of the data set.
         notes: free text that the manifest begins with.
+        describe: makes the datasheet.
 
     Returns:
         Counts of rejections by reason, or None if there are samples still to be drawn.
@@ -187,18 +200,17 @@ def write_manifest(
     table = pd.DataFrame(rows)
     write_text(Path(directory) / "samples.csv", table.to_csv(index=False))
     counts = {reason: int(count) for reason, count in sorted(rejected.items())}
-    write_json(
-        Path(directory) / MANIFEST,
-        {
-            **notes,
-            "settings": dict(settings),
-            "seed": seed,
-            "samples": len(rows),
-            "selected": int(table["selected"].sum()),
-            "accepted_after_retries": int(table["accepted_after_retries"].sum()),
-            "rejected": counts,
-        },
-    )
+    manifest = {
+        **notes,
+        "settings": dict(settings),
+        "seed": seed,
+        "samples": len(rows),
+        "selected": int(table["selected"].sum()),
+        "accepted_after_retries": int(table["accepted_after_retries"].sum()),
+        "rejected": counts,
+    }
+    write_text(Path(directory) / DATASHEET, describe(manifest))
+    write_json(Path(directory) / MANIFEST, manifest)
     return counts
 
 

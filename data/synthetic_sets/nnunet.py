@@ -2,79 +2,118 @@
 
     imagesTr/<case>_0000.nii.gz, _0001.nii.gz, ..   one slice each, in the order of the channels
     labelsTr/<case>.nii.gz                          numbers of classes
+    imagesTs/..  labelsTs/..                        the same of held-out patients
     dataset.json  splits_final.json                 the planner copies the latter where it is read
 
-Source: nnU-Net v2, documentation/dataset_format.md and manual_data_splits.md.
+Source: nnU-Net v2, documentation/dataset_format.md, manual_data_splits.md and
+region_based_training.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from data.contract import DataSet
-from data.synthetic_sets.export import Case, Grid, write_case
+from data.synthetic_sets.export import Case, Grid, value_names, write_case
+from data.synthetic_sets.folds import Scan, validation_folds
+from utils.errors import UserError
 from utils.runs.files import write_json
 
 ENDING = ".nii.gz"
-FOLDS = 5
+SPLITS = "splits_final.json"
 
 
 def write_nnunet(
-    folder: Path, cases: Iterable[Case], dataset: DataSet, grid: Grid, description: str
+    folder: Path,
+    cases: Iterable[Case],
+    dataset: DataSet,
+    grid: Grid,
+    values: Sequence[int],
+    regions: bool,
+    description: str,
+    grades: Mapping[int, str],
 ) -> pd.DataFrame:
     """Writes cases of one slice as a raw data set; returns the manifest's rows.
 
-    Labels that never occur are declared nevertheless: the numbers stay consecutive. A slice is as
-    thick as its pixels are wide, or thicker: nnU-Net takes the axis of the widest spacing for the
-    one across slices.
+    A slice is as thick as its pixels are wide, or thicker: nnU-Net takes the axis of the widest
+    spacing for the one across slices.
+
+    Args:
+        folder: an empty one.
+        cases: synthetic ones, those of training patients and those of held-out patients.
+        dataset: of the cases.
+        grid: where the slices lie.
+        values: the value that is written for each class.
+        regions: declare regions instead of classes, see `label_entries`.
+        description: text of dataset.json.
+        grades: of training scans by number, where known.
     """
     width, height, thickness = grid.spacing
     grid = grid._replace(spacing=(width, height, max(width, thickness)))
-    rows, synthetic, real = [], [], {}
+    rows, synthetic, real = [], {}, {}
     for case in cases:
+        part = "Ts" if case.held_out else "Tr"
         images = [
-            folder / "imagesTr" / f"{case.name}_{i:04d}{ENDING}"
+            folder / f"images{part}" / f"{case.name}_{i:04d}{ENDING}"
             for i in range(len(dataset.channels))
         ]
-        write_case(case, images, folder / "labelsTr" / f"{case.name}{ENDING}", grid)
+        write_case(case, images, folder / f"labels{part}" / f"{case.name}{ENDING}", grid, values)
         rows += [{"case": case.name, **row} for row in case.rows]
-        if case.patient is None:
-            synthetic.append(case.name)
-        else:
-            real.setdefault(case.patient, []).append(case.name)
+        if not case.real:
+            synthetic[case.name] = case.patient
+        elif not case.held_out:
+            number = case.rows[0]["patient"]
+            scan = real.get(number, Scan(case.patient, (), 0, grades.get(number, "")))
+            names, lesion = (*scan.cases, case.name), scan.lesion + int((case.label > 0).sum())
+            real[number] = scan._replace(cases=names, lesion=lesion)
     summary = {
         "channel_names": {str(i): name for i, name in enumerate(dataset.channels)},
-        "labels": {name: value for value, name in enumerate(dataset.classes)},
-        "numTraining": len(rows),
+        **label_entries(dataset, values, regions),
+        "numTraining": len(synthetic) + sum(len(scan.cases) for scan in real.values()),
         "file_ending": ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "description": description,
     }
     write_json(folder / "dataset.json", summary)
-    write_json(folder / "splits_final.json", validation_folds(synthetic, real))
+    write_json(folder / SPLITS, validation_folds(synthetic, list(real.values())))
     return pd.DataFrame(rows)
 
 
-def validation_folds(
-    synthetic: Sequence[str], real: Mapping[str, Sequence[str]]
-) -> list[dict[str, list[str]]]:
-    """Returns the folds: every synthetic case is for training, real ones are validated by patient.
+def label_entries(dataset: DataSet, values: Sequence[int], regions: bool) -> dict[str, Any]:
+    """Returns the entries of dataset.json about labels.
 
-    With fewer than `FOLDS` patients there are as many folds as patients. Without real patients, the
-    `FOLDS` folds have empty validation lists: otherwise nnU-Net would validate on synthetic cases.
+    Labels that never occur are declared nevertheless: the numbers stay consecutive.
 
     Args:
-        synthetic: names of the synthetic cases.
-        real: names of the real cases by patient.
+        dataset: whose classes and regions they are.
+        values: the value that is written for each class; those of `check_consecutive`.
+        regions: declare the data set's regions, from the largest to the smallest, not its classes.
     """
-    patients = list(real)
-    folds = []
-    for i in range(min(FOLDS, len(patients)) or FOLDS):
-        held = patients[i::FOLDS]
-        learnt = [name for patient in patients if patient not in held for name in real[patient]]
-        validated = [name for patient in held for name in real[patient]]
-        folds.append({"train": sorted([*synthetic, *learnt]), "val": sorted(validated)})
-    return folds
+    if not regions:
+        return {"labels": {name: value for value, name in value_names(dataset, values).items()}}
+    labels: dict[str, Any] = {dataset.classes[0]: values[0]}
+    order, members = [], sorted(dataset.regions.items(), key=lambda item: -len(item[1]))
+    for number, (name, classes) in enumerate(members):
+        found = sorted({values[i] for i in classes})
+        labels[name] = found if len(found) > 1 else found[0]
+        # What is written where a region is found: a class of it that no smaller region has.
+        smaller = {values[i] for _, others in members[number + 1 :] for i in others}
+        order.append(next(value for value in found if value not in smaller))
+    return {"labels": labels, "regions_class_order": order}
+
+
+def check_consecutive(values: Sequence[int], option: str) -> None:
+    """Raises UserError if `values` are not the numbers 0, 1, 2, .. that nnU-Net needs.
+
+    `option` names what asks for them.
+    """
+    found = sorted(set(values))
+    if found != list(range(len(found))):
+        raise UserError(
+            f"{option} has the label values {', '.join(map(str, found))}, but nnU-Net needs "
+            "consecutive ones; give --label-scheme brats2023 or --format nifti or mha"
+        )

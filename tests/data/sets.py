@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data.synthetic_sets.files import array_path
-from utils.runs.files import write_json
+from utils.runs.files import write_json, write_text
 
 SIZE = (8, 8)
 
@@ -32,5 +32,6 @@ def write_set(folder: Path, selected: Sequence[bool], noise: bool = False) -> Pa
         rows.append({**row, "label_source": 40 + i, "selected": bool(chosen)})
     pd.DataFrame(rows).to_csv(folder / "samples.csv", index=False)
     counts = {"samples": len(selected), "selected": int(sum(selected)), "rejected": {}}
+    write_text(folder / "datasheet.md", "# Datasheet of a synthetic set\n")
     write_json(folder / "manifest.json", counts)
     return folder

@@ -44,23 +44,35 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def verify_like_nnunet(folder: Path) -> None:
-    """The checks of nnU-Net v2's verify_dataset_integrity."""
+    """The checks of nnU-Net v2's verify_dataset_integrity and its LabelManager, of tests too."""
     dataset = read_json(folder / "dataset.json")
     assert {"labels", "channel_names", "numTraining", "file_ending"} <= set(dataset)
-    ending, values = dataset["file_ending"], sorted(dataset["labels"].values())
-    assert values == list(range(len(values)))
-    cases = {p.name[: -len(ending) - 5] for p in (folder / "imagesTr").iterdir()}
-    assert {p.name[: -len(ending)] for p in (folder / "labelsTr").iterdir()} == cases
-    assert len(cases) == dataset["numTraining"]
+    ending, labels = dataset["file_ending"], dataset["labels"]
+    values = sorted({v for label in labels.values() for v in np.atleast_1d(label).tolist()})
+    assert values == list(range(len(values))) and labels["background"] == 0
+    regions = [label for label in labels.values() if isinstance(label, list)]
+    if regions:  # one that is a list of a single value gets no output of the network
+        assert len(dataset["regions_class_order"]) == len(labels) - 1
+        assert all(len(region) > 1 for region in regions)
+    assert _verified(folder, "Tr", dataset, values) == dataset["numTraining"]
+    if (folder / "imagesTs").exists():
+        assert _verified(folder, "Ts", dataset, values) > 0
+
+
+def _verified(folder: Path, part: str, dataset: dict, values: list[int]) -> int:
+    ending = dataset["file_ending"]
+    cases = {p.name[: -len(ending) - 5] for p in (folder / f"images{part}").iterdir()}
+    assert {p.name[: -len(ending)] for p in (folder / f"labels{part}").iterdir()} == cases
     for case in cases:
-        label = sitk.ReadImage(str(folder / "labelsTr" / f"{case}{ending}"))
+        label = sitk.ReadImage(str(folder / f"labels{part}" / f"{case}{ending}"))
         assert set(np.unique(sitk.GetArrayViewFromImage(label))) <= set(values)
         for channel in dataset["channel_names"]:
-            path = folder / "imagesTr" / f"{case}_{int(channel):04d}{ending}"
+            path = folder / f"images{part}" / f"{case}_{int(channel):04d}{ending}"
             image = sitk.ReadImage(str(path))
             assert np.isfinite(sitk.GetArrayViewFromImage(image)).all()
-            for part in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
-                assert getattr(image, part)() == getattr(label, part)()
+            for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+                assert getattr(image, what)() == getattr(label, what)()
+    return len(cases)
 
 
 def test_the_synthetic_set_alone(run, tiny_run, tmp_path, capsys):
@@ -80,14 +92,46 @@ def test_the_synthetic_set_alone(run, tiny_run, tmp_path, capsys):
     assert content(tmp_path / "again") == content(out)
 
 
-def test_real_cases_are_those_of_training_patients(run, tiny_run, tmp_path):
+def test_real_cases_are_those_of_training_patients(run, tiny_run, tmp_path, capsys):
     assert run("--run", tiny_run, "--out", tmp_path / "out", "--real") == 0
     verify_like_nnunet(tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "manifest.csv")
     real = table[table["kind"] == "real"]
     assert set(real["patient"]) == {0} and len(real) == real["slice"].nunique() > 8
-    (fold,) = read_json(tmp_path / "out" / "splits_final.json")  # one training patient
-    assert fold["val"] == sorted(real["case"]) and len(fold["train"]) == 8
+    synthetic = table[table["kind"] == "synthetic"]
+    assert set(synthetic["label_patient"]) == {0}
+    folds = read_json(tmp_path / "out" / "splits_final.json")  # one patient cannot be validated
+    assert folds == [{"train": sorted(table["case"]), "val": []}] * 5
+    assert "with one training patient there is nothing to validate on" in capsys.readouterr().out
+
+
+def test_held_out_cases_come_apart(run, tiny_run, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run("--run", tiny_run, "--out", out, "--test") == 0
+    verify_like_nnunet(out)
+    assert "judge on those of imagesTs" in capsys.readouterr().out
+    manifest = read_json(out / "manifest.json")
+    counts = [manifest[f"{kind}_slices"] for kind in ("synthetic", "real", "test")]
+    assert counts == [8, 0, len(list((out / "labelsTs").iterdir()))] and counts[2] > 8
+    assert "as confidential as the real data" in manifest["notice"]
+    assert len(list((out / "labelsTr").iterdir())) == 8
+
+
+def test_the_datasheet_holds_that_of_the_set(run, tiny_run, tmp_path):
+    own = (tiny_run / "synthetic" / "datasheet.md").read_text()
+    metrics = read_json(tiny_run / "metrics.json")
+    assert f"(higher is better) | {round(metrics['registration/real/overlap'], 4):.3f} | " in own
+    texture = f"{metrics['detectability/synthetic/accuracy']:.0%} of the cases"
+    assert texture in own and "ICBM 152 (MNI152)" in own and "--phantom_subjects=2" in own
+    assert run("--run", tiny_run, "--out", tmp_path / "out") == 0
+    text = (tmp_path / "out" / "datasheet.md").read_text()
+    assert text.endswith(own) and "Label values: 0 background, 1 necrosis, 2 oedema" in text
+    old = tmp_path / "run"
+    shutil.copytree(tiny_run, old)
+    (old / "synthetic" / "datasheet.md").unlink()
+    assert run("--run", old, "--out", tmp_path / "other") == 2
+    assert train("--out", str(old), "--resume", "--stages", "report") == 0
+    assert (old / "synthetic" / "datasheet.md").read_text() == own
 
 
 def test_excluded_and_unselected_samples_stay_out(run, tiny_run, tmp_path):
@@ -138,6 +182,14 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run, tiny_run, tmp_path, capsy
 def test_mistakes_are_told(run, tiny_run, tmp_path, capsys):
     assert run("--run", tiny_run, "--out", tmp_path / "out", "--volumes") == 2
     assert "--volumes stacks" in capsys.readouterr().err
+    words = ("--run", tiny_run, "--out", tmp_path / "out", "--label-scheme")
+    assert run(*words, "brats2020") == 2
+    gap = "--label-scheme brats2020 has the label values 0, 1, 2, 4, but nnU-Net needs consecutive"
+    assert gap in capsys.readouterr().err
+    assert run(*words, "brats2020", "--format", "nifti", "--regions") == 2
+    assert "--regions are declared for nnU-Net" in capsys.readouterr().err
+    assert run(*words, "brats1999") == 2
+    assert "Unknown --label-scheme brats1999" in capsys.readouterr().err
     assert run("--run", tmp_path, "--out", tmp_path / "out") == 2
     assert "holds no config.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -181,7 +233,8 @@ def test_no_output_but_the_run_s_own_records_tells_an_id_path_or_date(
     run, telling, tmp_path, monkeypatch
 ):
     """Neither checkpoints, logs, pictures and report of the run, nor what is made of it."""
-    for words in ((), ("--real",), ("--real", "--format", "mha"), ("--format", "nifti")):
+    plain = ("--real", "--test", "--format", "mha")
+    for words in ((), ("--real", "--test"), plain, ("--format", "nifti")):
         out = tmp_path / f"export{len(list(tmp_path.iterdir()))}"
         assert run("--run", telling, "--out", out, *words) == 0
     words = ["--run", str(telling), "--out", str(tmp_path / "audit"), "--resamples=20"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import WHOLE, Shard, finished_manifest, sample_folder
 from experiments.engine.run import Run
+from experiments.systems.structure_gan.datasheet import describe, made_with, training_data
 from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
@@ -24,7 +24,6 @@ from utils.runs.files import write_text
 from utils.seeding import derive_seed
 
 MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
-DRAWN_WITH = ("structure", "segmentation", "synthesis")
 
 
 def build_dataset(run: Run) -> None:
@@ -46,15 +45,8 @@ def begin_set(run: Run, directory: Path, config: SyntheticConfig) -> bool:
 
     Returns False, and does nothing, if there are samples that were drawn with other ones.
     """
-    settings = asdict(config)
-    del settings["samples"]  # a larger set begins with a smaller one
-    made_with = {
-        "settings": settings,
-        "seed": run.config.seed,
-        "precision": tf.keras.mixed_precision.global_policy().name,
-        "networks": {stage: run.weights_hash(stage) for stage in DRAWN_WITH},
-    }
-    text, file, folder = json.dumps(made_with), directory / MADE_WITH, sample_folder(directory)
+    text, file = made_with(run, asdict(config)), directory / MADE_WITH
+    folder = sample_folder(directory)
     if file.exists() and file.read_text(encoding="utf-8") == text:
         return True
     if folder.exists() and any(folder.iterdir()):
@@ -77,17 +69,15 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
 
     Directory, settings, seed and shard are left open; the settings have the run's batch size.
     """
-    # The set is for publication: not even the name of the data's folder belongs in it.
-    phantoms = [phantom.note for phantom in run.prepared.dataset.phantoms.values()]
-    note = run.data_note if run.data_note in phantoms else "slices of the folder that --data named"
-    system = run.trained("synthesis")
+    system, channels = run.trained("synthesis"), run.prepared.dataset.channels
     return functools.partial(
         build_synthetic_set,
         decode=map_decoder(run),
         render=image_renderer(system, run.config.dataset.batch_size),
         labels=lesion_labels(run.prepared, run.split.train),
         score=lesion_scorer(system.segmenters),
-        notes={"training data": note, "modalities": " ".join(run.prepared.dataset.channels)},
+        notes={"training data": training_data(run), "modalities": " ".join(channels)},
+        describe=functools.partial(describe, run),
     )
 
 

@@ -17,6 +17,7 @@ from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.systems.structure_gan import pictures
 from experiments.systems.structure_gan.dataset import build_dataset
+from experiments.systems.structure_gan.datasheet import write_datasheet
 from experiments.systems.structure_gan.evaluation import evaluate
 from experiments.systems.structure_gan.maps import map_decoder
 from experiments.systems.structure_gan.report import write_report
@@ -104,6 +105,12 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_batch_sizes("--schedule", config.schedule, trainings, strategy)
 
 
+def write_pages(run: Run) -> None:
+    """Writes the set's datasheet anew, with the run's figures, and report.html."""
+    write_datasheet(run)
+    write_report(run)
+
+
 def drawn(run: Run) -> bool:
     """Returns whether the synthetic set is complete and counted."""
     there = (run.synthetic / "manifest.json").exists()
@@ -172,7 +179,7 @@ TRAIN_BRATS = Experiment(
         ),
         Task(
             "report",
-            write_report,
+            write_pages,
             done=lambda run: run.report.exists(),
             needs=("dataset", "evaluate"),
             always=True,

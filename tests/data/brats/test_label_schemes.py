@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.brats.label_schemes import resolve_scheme, rounding_note, to_2015
+from data.brats.label_schemes import SCHEMES, resolve_scheme, rounding_note, to_2015, values_in
 from data.brats.subjects import Case
 from utils.errors import UserError
 
@@ -110,3 +110,40 @@ def test_the_schemes_that_a_message_names_are_accepted():
     assert [name for name, _ in named] == ["brats2015", "brats2023", "brats2024", "brats2024ped"]
     for name, meaning in named:
         assert to_2015(label, name, SOURCE).tolist() == to_2015(label, meaning, SOURCE).tolist()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "expected"),
+    [
+        ("brats2015", (0, 1, 2, 3, 4)),
+        ("brats2020", (0, 1, 2, 1, 4)),
+        ("brats2023", (0, 1, 2, 1, 3)),
+        ("brats2024", (0, 1, 2, 1, 3)),
+        ("brats2024ped", (0, 3, 4, 2, 1)),
+        ("1=enhancing,2=non-enhancing,3=oedema", (0, 2, 3, 2, 1)),
+        ("9=background,1=necrosis,2=oedema,4=enhancing", (0, 1, 2, 1, 4)),
+    ],
+)
+def test_classes_have_a_value_in_each_scheme(scheme, expected):
+    assert values_in(scheme, "--label-scheme") == expected
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_values_that_are_written_read_back_as_their_classes(scheme):
+    """Non-enhancing tumour comes back as necrosis where they share a value."""
+    values = np.array(values_in(scheme, "--label-scheme"))
+    expected = np.where(np.isin(values, values[1]), 1, np.arange(5))
+    np.testing.assert_array_equal(to_2015(values, scheme, SOURCE), expected)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "message"),
+    [
+        ("1=necrosis,4=enhancing", "--label-scheme .* has no value for oedema, so labels cannot"),
+        ("0=oedema,1=necrosis,4=enhancing,5=background", "gives 0 to a lesion, so"),
+        ("brats1999", "Unknown --label-scheme brats1999: expected one of"),
+    ],
+)
+def test_schemes_that_labels_cannot_be_written_in_are_refused(scheme, message):
+    with pytest.raises(UserError, match=message):
+        values_in(scheme, "--label-scheme")

@@ -83,6 +83,7 @@ def build(folder: Path, config: SyntheticConfig = CONFIG, decode=decode_seeds, *
         "seed": 5,
         "score": lambda images, label: np.ones(len(images)),
         "notes": {"training data": "phantom"},
+        "describe": lambda manifest: f"{manifest['samples']} samples\n",
         **changes,
     }
     return build_synthetic_set(folder, decode, config=config, **arguments)

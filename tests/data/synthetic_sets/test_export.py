@@ -1,4 +1,4 @@
-"""Cases of an export: what is chosen, where it lies, how nnU-Net's folds are dealt."""
+"""Cases of an export: what is chosen, whose labels they have, where they lie, what is written."""
 
 from __future__ import annotations
 
@@ -10,22 +10,32 @@ import SimpleITK as sitk
 
 from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
+from data.pipeline import lesion_labels
 from data.synthetic_sets.export import (
     Grid,
     as_volumes,
     chosen_samples,
+    label_sources,
     real_cases,
     synthetic_cases,
+    value_names,
     write_plain,
 )
-from data.synthetic_sets.nnunet import validation_folds, write_nnunet
 from data.volumes import write_volume
 from tests.data.sets import write_set
-from tests.data.trees import TINY, case_files, prepare, tiny_case, write_tree
+from tests.data.trees import (
+    TINY,
+    Case,
+    case_files,
+    prepare,
+    tiny_case,
+    write_case,
+    write_tree,
+)
 from utils.errors import UserError
-from utils.runs.files import read_json
 
 GRID = Grid.of(TINY)
+VALUES = tuple(range(5))
 
 
 @pytest.fixture
@@ -77,7 +87,7 @@ def test_files_hold_the_arrays_and_their_place(directory, prepared, tmp_path):
         *synthetic_cases(directory, chosen_samples(directory, selected=True)),
         *real_cases(prepared, prepared.subject_ids),
     ]
-    rows = write_plain(tmp_path / "out", cases, BRATS, GRID, ".nii.gz")
+    rows = write_plain(tmp_path / "out", cases, BRATS, GRID, ".nii.gz", VALUES)
     assert len(cases) == len(rows) == 2 + 2 * 4
     image = sitk.ReadImage(str(tmp_path / "out" / "images" / "synthetic_000001_T2.nii.gz"))
     with np.load(directory / "samples" / "synthetic_000001.npz") as arrays:
@@ -106,7 +116,7 @@ def test_real_slices_lie_where_they_were_cut_from(tmp_path):
         write_volume(files[kind], array, origin=(5, -239, 30), direction=direction)
     prepared = prepare(tmp_path / "tree", tmp_path / "cache")
     volumes = as_volumes(real_cases(prepared, prepared.subject_ids))
-    write_plain(tmp_path, volumes, BRATS, GRID, ".nii.gz")
+    write_plain(tmp_path, volumes, BRATS, GRID, ".nii.gz", VALUES)
     whole = sitk.ReadImage(str(files["label"]))
     part = sitk.ReadImage(str(tmp_path / "labels" / "real_0000.nii.gz"))
     for index in np.ndindex(part.GetSize()):
@@ -127,43 +137,55 @@ def test_volumes_stack_slices_in_place(directory, prepared, tmp_path):
     assert first.axial == 1 and not first.images[1].any() and not first.label[1].any()
     np.testing.assert_array_equal(first.images[2], real[1].images[0])
     assert [row["index"] for row in first.rows] == [0, 2, 3]
-    write_plain(tmp_path, volumes, BRATS, GRID, ".mha")
+    write_plain(tmp_path, volumes, BRATS, GRID, ".mha", VALUES)
     assert sitk.ReadImage(str(tmp_path / "labels" / "real_0000.mha")).GetSize() == (8, 8, 4)
 
 
-def test_folds_validate_real_cases_by_patient():
-    real = {f"p{i}": [f"real_{i}_{j}" for j in range(2)] for i in range(7)}
-    folds = validation_folds(["s0", "s1"], real)
-    assert len(folds) == 5
-    assert sorted(name for fold in folds for name in fold["val"]) == sorted(sum(real.values(), []))
-    for fold in folds:
-        assert {"s0", "s1"} <= set(fold["train"]) and not set(fold["train"]) & set(fold["val"])
-        patients = [{name.split("_")[1] for name in fold[part] if name[0] == "r"} for part in fold]
-        assert not patients[0] & patients[1] and len(fold["train"]) + len(fold["val"]) == 16
-    assert len(validation_folds(["s0"], {"a": ["r0"], "b": ["r1"]})) == 2
-    assert validation_folds(["s0"], {"a": ["r0"]}) == [{"train": ["s0"], "val": ["r0"]}]
-    assert validation_folds(["s0"], {}) == [{"train": ["s0"], "val": []}] * 5
+def test_synthetic_cases_tell_whose_label_they_have(directory, prepared):
+    """Samples 0, 1, 2 have label sources 40, 41, 42."""
+    chosen = chosen_samples(directory)
+    sources = [(9, "nobody")] * 40 + [(0, "first"), (1, "second"), (1, "second")]
+    cases = list(synthetic_cases(directory, chosen, sources))
+    assert [case.patient for case in cases] == ["first", "second", "second"]
+    assert [case.rows[0]["label_patient"] for case in cases] == [0, 1, 1]
+    (stack,) = as_volumes(cases)
+    assert [row["label_patient"] for row in stack.rows] == [0, 1, 1] and stack.patient is None
+    with pytest.raises(UserError, match="Sample 2 of .* has lesion label 42 of .* have 42; give"):
+        list(synthetic_cases(directory, chosen, sources[:42]))
+    plain = list(synthetic_cases(directory, chosen))
+    assert all(case.patient is None and "label_patient" not in case.rows[0] for case in plain)
 
 
-def test_the_raw_data_set_of_nnunet(directory, tmp_path):
+def test_a_label_source_counts_the_labels_that_a_set_is_drawn_with(tmp_path):
+    """Slices without lesion do not count; subjects in the order of the cache, not of the split."""
+    tree, whole = tmp_path / "tree", tiny_case(1)
+    for number, cut in ((1, slice(2, 4)), (2, slice(0, 0)), (3, slice(1, 2))):
+        label = whole.label.copy()
+        label[cut] = 0
+        write_case(case_files(tree, "nested2015", number), Case(whole.images, label))
+    prepared = prepare(tree, tmp_path / "cache")
+    one, _, three = prepared.subject_ids
+    assert len(lesion_labels(prepared, [three, one])) == 2 + 3
+    first, last = map(BRATS.patient_of, (one, three))
+    assert label_sources(prepared, [three, one]) == [(1, first)] * 2 + [(0, last)] * 3
+
+
+def test_held_out_cases_are_kept_apart(prepared, tmp_path):
+    _, second = prepared.subject_ids
+    cases = list(real_cases(prepared, [second], held_out=True))
+    rows = write_plain(tmp_path / "out", cases, BRATS, GRID, ".mha", VALUES)
+    assert set(rows["kind"]) == {"test"} and set(rows["patient"]) == {0}
+    names = {path.name for path in (tmp_path / "out" / "test" / "labels").iterdir()}
+    assert names == {f"test_0000_{axial:03d}.mha" for axial in range(1, 5)}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["test"]
+
+
+def test_labels_are_written_in_other_numbers(directory, tmp_path):
+    """Sample i has label i all over, of classes 0, 1, 2 here."""
     cases = synthetic_cases(directory, chosen_samples(directory))
-    write_nnunet(tmp_path, cases, BRATS, GRID, "a note")
-    dataset = read_json(tmp_path / "dataset.json")
-    assert list(dataset["labels"].values()) == [0, 1, 2, 3, 4]  # 3 and 4 never occur
-    assert dataset["channel_names"] == {"0": "T1", "1": "T2", "2": "T1c", "3": "Flair"}
-    assert dataset["numTraining"] == 3 and dataset["file_ending"] == ".nii.gz"
-    names = {path.name for path in (tmp_path / "imagesTr").iterdir()}
-    expected = {f"synthetic_{n:06d}_{i:04d}.nii.gz" for n in range(3) for i in range(4)}
-    assert names == expected and len(list((tmp_path / "labelsTr").iterdir())) == 3
-
-
-def test_nnunet_takes_no_other_axis_for_the_one_across_slices(directory, tmp_path):
-    """It takes the axis of the widest spacing, the first in (z, y, x) if several are as wide."""
-    for downsample in (1, 2):
-        grid = Grid.of(SliceConfig(downsample=downsample))
-        folder = tmp_path / str(downsample)
-        cases = synthetic_cases(directory, chosen_samples(directory))
-        write_nnunet(folder, cases, BRATS, grid, "a note")
-        image = sitk.ReadImage(str(folder / "labelsTr" / "synthetic_000000.nii.gz"))
-        assert image.GetSpacing()[:2] == (downsample, downsample)
-        assert np.argmax(image.GetSpacing()[::-1]) == 0
+    write_plain(tmp_path, cases, BRATS, GRID, ".mha", (0, 4, 3, 1, 2))
+    for number, value in enumerate((0, 4, 3)):
+        label = sitk.ReadImage(str(tmp_path / "labels" / f"synthetic_{number:06d}.mha"))
+        assert np.unique(sitk.GetArrayFromImage(label)).tolist() == [value]
+    names = {0: "background", 1: "necrosis and non-enhancing", 2: "oedema", 3: "enhancing"}
+    assert value_names(BRATS, (0, 1, 2, 1, 3)) == names

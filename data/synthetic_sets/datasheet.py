@@ -1,0 +1,172 @@
+"""datasheet.md of a synthetic set or an export: what it is, from what, how made, and its limits.
+
+It is for whoever gets the files without the run: no names of patients, folders or machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import pandas as pd
+
+from utils.reporting.tables import bullets, markdown_table, page
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a synthetic set was made from and with.
+
+    Attributes:
+        data: what the training data is.
+        licence: whose terms govern the set.
+        patients: number of patients that the networks learnt from.
+        held_out: number of patients that no network saw.
+        channels: names of the images' channels, in order.
+        classes: names of the label's values, from 0 on.
+        system: what made the set.
+        command: that repeats the run, without paths.
+        version: of the code and the packages.
+        fingerprint: of networks, settings and seed.
+        figures: of the run's own set beside real slices: a row each, columns real and synthetic;
+            empty before they are measured.
+        measured: number of samples of the set that the figures are of.
+        texture: how often a small network tells texture from real, by "real" and "synthetic".
+    """
+
+    data: str
+    licence: str
+    patients: int
+    held_out: int
+    channels: Sequence[str]
+    classes: Sequence[str]
+    system: str
+    command: str
+    version: str
+    fingerprint: str
+    figures: pd.DataFrame
+    measured: int
+    texture: Mapping[str, float]
+
+
+def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
+    """Returns the text for a set with this content of manifest.json; the same for the same set."""
+    return page(
+        [
+            "# Datasheet of a synthetic set",
+            "## What it is",
+            bullets(_content(manifest, origin)),
+            "## What it was made from",
+            bullets(_sources(origin)),
+            "## How it was made",
+            bullets(_making(manifest, origin)),
+            "## Known limits",
+            bullets(_limits(manifest, origin)),
+            "## Figures",
+            _figures(origin),
+            "## Licence",
+            origin.licence,
+            "## Use",
+            "For research on methods that need labelled images and have few. Not for diagnosis, "
+            "treatment or any other clinical use, and not as evidence about patients.",
+        ]
+    )
+
+
+def _content(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
+    values = ", ".join(f"{value} {name}" for value, name in enumerate(origin.classes))
+    return [
+        f"{manifest['samples']} axial slices of a brain that does not exist, each in the "
+        f"modalities {', '.join(origin.channels)}, which match pixel for pixel. Intensities are 0 "
+        "to 1.",
+        f"A lesion label for each slice: {values}.",
+        "Made by neural networks; no slice is a patient's.",
+    ]
+
+
+def _sources(origin: Origin) -> list[str]:
+    return [
+        f"Training data: {origin.data}.",
+        f"Patients that the networks learnt from: {origin.patients}. Held-out patients, seen by no "
+        f"network: {origin.held_out}.",
+    ]
+
+
+def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
+    settings = manifest["settings"]
+    least = settings["min_dice"]
+    chosen = f"{manifest['selected']} of {manifest['samples']} samples are marked as selected"
+    return [
+        f"System: {origin.system}.",
+        f"Command: `{origin.command}`.",
+        f"Version: {origin.version}.",
+        f"Fingerprint of networks, settings and seed: {origin.fingerprint}.",
+        f"Seed of the set: {manifest['seed']}.",
+        f"Selection: {chosen}: their mean whole-tumour Dice of the segmenters is {least:g} or "
+        "more. The others stay in the set.",
+        f"Maps taken after all retries, without passing the filter: "
+        f"{manifest['accepted_after_retries']}. manifest.json counts what was rejected, and why.",
+    ]
+
+
+def _limits(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
+    changed = (
+        "after two random operations" if manifest["settings"]["augment_labels"] else "as it is"
+    )
+    texture = "How often its texture is told from real was not measured."
+    if "synthetic" in origin.texture:
+        beside = ""
+        if "real" in origin.texture:
+            beside = f"; two groups of real patients are told apart in {origin.texture['real']:.0%}"
+        texture = (
+            "A small network tells patches of its texture from real ones in "
+            f"{origin.texture['synthetic']:.0%} of the cases (50 % is chance){beside}."
+        )
+    return [
+        "Single slices: neighbours in the set do not belong together and make no volume.",
+        "The networks saw all training patients. What learns from the set must be judged on "
+        "patients that were held out of the run.",
+        f"Each label is that of one slice of a training patient, {changed}; its number among the "
+        "training slices with a lesion is label_source in samples.csv.",
+        texture,
+    ]
+
+
+def _figures(origin: Origin) -> str:
+    figures = origin.figures.dropna(how="all")
+    if figures.empty:
+        return "Not measured: the run's stage `evaluate` had not been made."
+    table = figures.rename_axis("figure").reset_index()
+    return (
+        f"Held-out real slices beside the run's own set of {origin.measured} samples, unfiltered; "
+        f"docs/running.md of the code defines them.\n\n{markdown_table(table, 3)}"
+    )
+
+
+def export_datasheet(manifest: Mapping[str, Any], of_the_set: Optional[str]) -> str:
+    """Returns the text for an export.
+
+    Args:
+        manifest: content of its manifest.json.
+        of_the_set: datasheet of the synthetic set in it.
+    """
+    names = {"synthetic": "synthetic", "real": "training patients'", "test": "held-out patients'"}
+    counts = [f"{manifest[f'{k}_slices']} {name}" for k, name in names.items()]
+    values = ", ".join(f"{value} {name}" for value, name in manifest["labels"].items())
+    facts = [
+        f"Slices: {', '.join(counts)}; {manifest['synthetic_slices_left_out']} samples of the set "
+        "were left out.",
+        f"Format: {manifest['exported_as']}; pixels of {manifest['pixel_mm']:g} mm.",
+        f"Label values: {values}.",
+        manifest["notice"],
+    ]
+    if "folds" in manifest:
+        facts.append(
+            "splits_final.json: folds by patient, validated on real cases only. No synthetic case "
+            "trains a fold in which the patient whose label it has is validated. The networks that "
+            "made the images saw all training patients, so that cross-validation is optimistic "
+            "even then: judge on held-out patients."
+        )
+    own = page(["# Datasheet of an export", "## What it holds", bullets(facts)])
+    return f"{own}\n{of_the_set}"
