@@ -47,7 +47,7 @@ def verify_like_nnunet(folder: Path) -> None:
     """The checks of nnU-Net v2's verify_dataset_integrity and its LabelManager, of tests too."""
     dataset = read_json(folder / "dataset.json")
     assert {"labels", "channel_names", "numTraining", "file_ending"} <= set(dataset)
-    ending, labels = dataset["file_ending"], dataset["labels"]
+    labels = dataset["labels"]
     values = sorted({v for label in labels.values() for v in np.atleast_1d(label).tolist()})
     assert values == list(range(len(values))) and labels["background"] == 0
     regions = [label for label in labels.values() if isinstance(label, list)]
