@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import pandas as pd
 
@@ -144,7 +144,7 @@ def _figures(origin: Origin) -> str:
     )
 
 
-def export_datasheet(manifest: Mapping[str, Any], of_the_set: Optional[str]) -> str:
+def export_datasheet(manifest: Mapping[str, Any], of_the_set: str) -> str:
     """Returns the text for an export.
 
     Args:
@@ -161,12 +161,14 @@ def export_datasheet(manifest: Mapping[str, Any], of_the_set: Optional[str]) -> 
         f"Label values: {values}.",
         manifest["notice"],
     ]
-    if "folds" in manifest:
+    if any(fold["real_val"] for fold in manifest.get("folds", ())):
         facts.append(
             "splits_final.json: folds by patient, validated on real cases only. No synthetic case "
             "trains a fold in which the patient whose label it has is validated. The networks that "
             "made the images saw all training patients, so that cross-validation is optimistic "
             "even then: judge on held-out patients."
         )
+    elif "folds" in manifest:
+        facts.append("splits_final.json has no validation cases: train with fold `all`.")
     own = page(["# Datasheet of an export", "## What it holds", bullets(facts)])
     return f"{own}\n{of_the_set}"
