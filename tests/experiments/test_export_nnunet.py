@@ -20,7 +20,9 @@ from experiments import export_nnunet, generate
 from experiments.configs.brats import TINY as PRESET
 from experiments.engine.cli import default_cache, main
 from experiments.tables.privacy import AUDIT_PRIVACY
+from tests.data.trees import case_files, tiny_case, write_case
 from tests.experiments.conftest import train
+from tests.experiments.small_run import SHAPE, run_on
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 
@@ -193,6 +195,16 @@ def test_mistakes_are_told(run, tiny_run, tmp_path, capsys):
     assert run("--run", tmp_path, "--out", tmp_path / "out") == 2
     assert "holds no config.json" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_grades_are_those_of_the_folders(tmp_path):
+    for number, grade in enumerate(("HGG", "LGG", "LGG", "HGG"), 1):
+        case = tiny_case(number, SHAPE)
+        write_case(case_files(tmp_path / "flat2015", "flat2015", number, grade), case)
+    small = run_on(tmp_path)
+    grades = export_nnunet.train_grades(small)
+    found = {small.split.train[number][-3]: grade for number, grade in grades.items()}
+    assert len(found) == 3 and found.items() < {"1": "H", "2": "L", "3": "L", "4": "H"}.items()
 
 
 @pytest.fixture(scope="module")
