@@ -123,10 +123,11 @@ def parse() -> Options:
             "--volumes stacks unrelated synthetic slices, from which nnU-Net would learn in 3-D; "
             "leave it out or choose --format nifti or mha"
         )
+    values = options.values
     if options.format == NNUNET:
-        check_consecutive(options.values, f"--label-scheme {options.label_scheme}")
+        check_consecutive(values, f"--label-scheme {options.label_scheme}")
     elif options.regions:
-        raise UserError("--regions are declared for nnU-Net; leave it out or --format")
+        raise UserError("--regions are declared for nnU-Net; leave out --regions or --format")
     return options
 
 

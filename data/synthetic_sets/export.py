@@ -228,8 +228,8 @@ def _stacked(name: str, cases: Sequence[Case]) -> Case:
     for place, case in zip(places, cases):
         images[place], label[place] = case.images[0], case.label[0]
     rows = tuple({**case.rows[0], "index": place} for place, case in zip(places, cases))
-    merged = {"patient": None} if not first.real else {}
-    return replace(first, name=name, images=images, label=label, rows=rows, **merged)
+    patient = first.patient if first.real else None
+    return replace(first, name=name, images=images, label=label, rows=rows, patient=patient)
 
 
 def write_case(
