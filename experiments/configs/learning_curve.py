@@ -53,7 +53,7 @@ DEMO = LearningCurveConfig(
     schedule=short_schedule(600, 4),
     generator=replace(
         brats.DEMO,
-        # phantom="varied",  # of the easy one, few patients already teach all
+        phantom="varied",  # of the easy one, few patients already teach all
         phantom_subjects=28,  # 16 for the largest number, 12 held out
         test_fraction=12 / 28,
         # Half of the demo's updates: eight systems in an hour and a half.

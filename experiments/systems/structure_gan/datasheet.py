@@ -33,7 +33,7 @@ PHANTOM_LICENCE = (
 def training_data(run: Run) -> str:
     """Returns what a set was learnt from: not even the name of the data's folder belongs in it."""
     if _on_phantom(run):
-        return run.prepared.dataset.phantom_note
+        return run.prepared.dataset.phantoms[run.config.phantom].note
     return "slices of the folder that --data named"
 
 
