@@ -1,0 +1,284 @@
+"""Train nnU-Net v2 on real, real + synthetic, and synthetic slices; score it on held-out patients.
+
+    python experiments/export_nnunet.py --run RUN --real --test --out EXPORT
+    python experiments/judge_nnunet.py --export EXPORT --out DIR --python JUDGE/bin/python
+    python experiments/judge_nnunet.py --export EXPORT --out DIR --python .. --table5 TABLE5
+
+An independent judge: nnU-Net chooses its network, patches and augmentation itself. It needs an
+environment of its own, which `--python` names:
+
+    python -m venv JUDGE && JUDGE/bin/pip install torch nnunetv2
+
+All arms see the same number of batches. Results: judge.csv and judge.md in DIR; finished arms are
+kept, so the same command goes on after a stop.
+"""
+
+from __future__ import annotations
+
+import _start
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+from data.brats.dataset import BRATS
+from data.grids import SPACING
+from data.slice_sets import Slices
+from data.synthetic_sets.files import MANIFEST
+from experiments.systems.structure_gan.volumes import score_volumes
+from utils.config import Parser
+from utils.errors import UserError
+from utils.metrics.segmentation import mean_and_count, segmentation_metrics
+from utils.reporting.tables import bullets, markdown_table, page, write_table
+from utils.runs.exits import exit_code
+from utils.runs.files import making_folder, read_json, write_json
+from utils.runs.outputs import check_output_folder
+from utils.runs.results import kept
+from utils.runs.run_directory import RunDirectory
+
+RUNNER = Path(__file__).with_name("_nnunet.py")
+ENDING = ".nii.gz"
+# Arm -> the kinds of training cases in it, and the row of Table 5 with the same mixture.
+ARMS = {
+    "real": (("real",), "row_01"),
+    "real_and_synthetic": (("real", "synthetic"), "row_15"),
+    "synthetic": (("synthetic",), "row_03"),
+}
+SHOWN = ("dice_wt", "dice_tc", "dice_et", "lesionwise_dice_wt", "hd95_wt")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asks for, field by field its options."""
+
+    export: Path
+    out: Path
+    python: str
+    epochs: int
+    iterations: int
+    device: str
+    seed: int
+    arms: str
+    table5: Optional[Path]
+
+
+def parse() -> Options:
+    """Returns the options of the command line; UserError for unknown arms or lengths."""
+    parser = Parser(prog="python experiments/judge_nnunet.py", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--export", type=Path, required=True, help="folder of export_nnunet.py --real --test")
+    add("--out", type=Path, required=True, help="folder for nnU-Net's files and the results")
+    add("--python", type=str, default=sys.executable, help="Python of nnU-Net's environment")
+    add("--epochs", type=int, default=5, help="epochs of each arm (nnU-Net's own: 1000)")
+    add("--iterations", type=int, default=250, help="batches per epoch")
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="where torch computes")
+    add("--seed", type=int, default=0, help="of weights and batches; nnU-Net repeats only roughly")
+    add("--arms", type=str, default=",".join(ARMS), help="some of the default, by commas")
+    add("--table5", type=Optional[Path], help="finished Table 5, to stand beside")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    words = vars(parser.parse_args())
+    options = Options(**{name: words[name] for name in Options.__dataclass_fields__})
+    if not set(options.arms.split(",")) <= set(ARMS):
+        raise UserError(f"--arms is {options.arms!r}; give some of {','.join(ARMS)}")
+    if min(options.epochs, options.iterations) < 1:
+        raise UserError(
+            f"--epochs is {options.epochs} and --iterations {options.iterations}; give 1 or more"
+        )
+    return options
+
+
+def main() -> None:
+    """Judges the arms one after the other, or says that nnU-Net is not installed."""
+    options = parse()
+    cases = training_cases(options.export)
+    missing = why_missing(options.python)
+    if missing:
+        print(f"skipped: {missing}")
+        return
+    check_output_folder("--out", options.out)
+    scores = {}
+    for arm in options.arms.split(","):
+        settings = {"export": read_json(options.export / MANIFEST), **_settings(options)}
+
+        def judged(arm: str = arm) -> Mapping[str, float]:
+            found = predicted(options, arm, cases)
+            return arm_scores(options.export, found)
+
+        scores[arm] = kept(options.out / "arms" / f"{arm}.json", judged, settings)
+    write(options, scores)
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    return {k: v for k, v in asdict(options).items() if k in ("epochs", "iterations", "seed")}
+
+
+def training_cases(export: Path) -> pd.DataFrame:
+    """Returns the rows of an export's manifest.csv.
+
+    Raises UserError if it is no export for nnU-Net with classes 0..4, real and held-out cases.
+    """
+    try:
+        read_json(export / MANIFEST)
+        table = pd.read_csv(export / "manifest.csv")
+        kinds = set(table["kind"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"--export {export} is no export of experiments/export_nnunet.py"
+        ) from error
+    description = export / "dataset.json"
+    labels = read_json(description)["labels"] if description.exists() else "no"
+    plain = {name: number for number, name in enumerate(BRATS.classes)}
+    if labels != plain or not {"real", "synthetic", "test"} <= kinds:
+        raise UserError(
+            f"--export {export} has {', '.join(sorted(kinds))} cases and the labels {labels}; the "
+            f"judge needs real, synthetic and test ones with {plain}: export with --real --test, "
+            "without --regions and --label-scheme"
+        )
+    return table
+
+
+def why_missing(python: str) -> str:
+    """Returns why nnU-Net cannot run there, as a sentence; "" if it can."""
+    try:
+        done = subprocess.run(
+            [python, "-c", "import torch, nnunetv2"], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        return f"--python {python} cannot be started ({error.strerror}); name another"
+    if done.returncode == 0:
+        return ""
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return (
+        f"{python} has no nnU-Net v2 ({last}); make an environment for it (`python -m venv JUDGE "
+        "&& JUDGE/bin/pip install torch nnunetv2`) and name its Python with --python"
+    )
+
+
+def predicted(options: Options, arm: str, cases: pd.DataFrame) -> Path:
+    """Trains nnU-Net on an arm and returns the folder of its labels of the held-out cases.
+
+    Raises UserError if it fails; its own messages are in <arm>.log.
+    """
+    out, number = options.out.resolve(), 501 + list(ARMS).index(arm)
+    name = f"Dataset{number}_{arm}"
+    raw = out / "raw" / name
+    if not raw.exists():
+        with making_folder(raw) as folder:
+            copy_arm(options.export.resolve(), folder, cases, ARMS[arm][0])
+    request = {
+        "dataset": number,
+        "name": name,
+        **_settings(options),
+        "device": options.device,
+        "images": str(options.export.resolve() / "imagesTs"),
+        "predictions": str(out / "predictions" / arm),
+    }
+    write_json(out / f"{arm}.request.json", request)
+    places = {f"nnUNet_{kind}": str(out / kind) for kind in ("raw", "preprocessed", "results")}
+    quiet = {"nnUNet_compile": "f", "nnUNet_n_proc_DA": "1"}
+    log = out / f"{arm}.log"
+    print(f"{arm}: nnU-Net trains on {number_of(cases, arm)} slices, see {log}", flush=True)
+    with log.open("w", encoding="utf-8") as file:
+        done = subprocess.run(
+            [options.python, str(RUNNER), str(out / f"{arm}.request.json")],
+            env={**os.environ, **places, **quiet},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise UserError(f"nnU-Net failed on the arm {arm}; {log} has its messages")
+    return out / "predictions" / arm
+
+
+def number_of(cases: pd.DataFrame, arm: str) -> int:
+    """Returns the number of training slices of an arm."""
+    return int(cases["kind"].isin(ARMS[arm][0]).sum())
+
+
+def copy_arm(export: Path, folder: Path, cases: pd.DataFrame, kinds: Sequence[str]) -> None:
+    """Makes a raw data set of some kinds of training cases, as links to the export's files."""
+    names = set(cases.loc[cases["kind"].isin(kinds), "case"])
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir()
+        for path in (export / part).iterdir():
+            stem = path.name[: -len(ENDING)]
+            if (stem.rpartition("_")[0] if part == "imagesTr" else stem) in names:
+                (folder / part / path.name).symlink_to(path)
+    description = {**read_json(export / "dataset.json"), "numTraining": len(names)}
+    write_json(folder / "dataset.json", description)
+
+
+def arm_scores(export: Path, predictions: Path) -> dict[str, float]:
+    """Returns scores of predicted labels of the held-out patients, in volumes and in slices.
+
+    Keys are those of `utils.metrics.volumes`, means over patients, and `slice_dice_wt`, the mean
+    over slices. Raises UserError if labels are missing.
+    """
+    table = pd.read_csv(export / "manifest.csv")
+    table = table[table["kind"] == "test"]
+    pairs = []
+    for name in table["case"]:
+        path = predictions / f"{name}{ENDING}"
+        if not path.exists():
+            raise UserError(f"nnU-Net left no {path}; remove {predictions} and start again")
+        pairs.append([_read(path), _read(export / "labelsTs" / path.name)])
+    found, label = (np.stack(part) for part in zip(*pairs))
+    slices = Slices(
+        np.zeros((*label.shape, 0)),
+        label,
+        subjects=table["patient"].to_numpy(int),
+        index=table["slice"].to_numpy(int),
+    )
+    pixel = read_json(export / MANIFEST)["pixel_mm"]
+    volumes = score_volumes(slices, found[..., None], BRATS, (SPACING, pixel, pixel))
+    scores = {key: mean_and_count(values[:, 0])[0] for key, values in volumes.scores.items()}
+    of_slices = segmentation_metrics(found, label, BRATS.num_classes, BRATS.classes, BRATS.regions)
+    scores["slice_dice_wt"] = of_slices["dice_wt"]
+    return {key: float(value) for key, value in scores.items() if np.isfinite(value)}
+
+
+def _read(path: Path) -> np.ndarray:
+    """Returns the label [H,W] of a slice."""
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0].astype(np.uint8)
+
+
+def write(options: Options, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Writes judge.csv and judge.md and prints the page."""
+    ours = RunDirectory(options.table5, writes=False).read_metrics() if options.table5 else {}
+    lines = []
+    for arm, found in scores.items():
+        line: dict[str, Any] = {"training data": arm.replace("_", " ")}
+        line.update({f"nnU-Net {key}": found.get(key, np.nan) for key in SHOWN})
+        for key in SHOWN[:3] if ours else ():
+            line[f"ours {key}"] = ours.get(f"table5/{ARMS[arm][1]}/volume_{key}", np.nan)
+        lines.append(line)
+    frame = pd.DataFrame(lines)
+    notice = read_json(options.export / MANIFEST)["notice"]
+    notes = [
+        f"nnU-Net v2, 2d, fold all, its own augmentation; {options.epochs} epochs of "
+        f"{options.iterations} batches in every arm (nnU-Net's own length: 1000 of 250); seed "
+        f"{options.seed}.",
+        "Scores: held-out patients' volumes, mean over patients (`utils.metrics.volumes`).",
+        *(["Ours: the U-Net of Table 5 on the same mixtures, rows 1, 15 and 3."] if ours else []),
+        notice,
+    ]
+    text = page(["# nnU-Net as judge", markdown_table(frame), bullets(notes)])
+    write_table(options.out / "judge", frame, text)
+    print(f"\n{text}\n{options.out / 'judge'}.md")
+
+
+def _after_interrupt() -> str:
+    return "finished arms are kept; give the same command again"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, _after_interrupt))
