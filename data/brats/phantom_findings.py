@@ -14,10 +14,13 @@ from scipy import ndimage
 from data.brats.phantom_anatomy import Anatomy, SmoothField
 from data.brats.phantom_kinds import Findings
 
-GAP = 4.0  # mm from the lesion's focus to the wall of the cavity
+GAP = 3.0  # mm from the lesion's focus to the wall of the cavity, at least
+DENTS = 0.25  # of its wall, as a share of its radius
 REACH = 3  # radii up to which a spot is drawn
 VESSEL_WIDTH = 0.13  # of the two fields whose common zeros are the vessels
-SURFACE_SHARE = 0.6  # a standard normal field above this: the surface has a vein or enhancing dura
+SURFACE_THRESHOLD = (
+    0.6  # a standard normal field above this: the surface has a vein or enhancing dura
+)
 
 
 class Mimics(NamedTuple):
@@ -38,12 +41,13 @@ def with_cavity(rng: np.random.Generator, anatomy: Anatomy, findings: Findings) 
     # Towards the brain's surface, from where it was operated on.
     outwards = anatomy.seeds[0] - np.array(anatomy.brain.shape) / 2
     outwards = outwards / np.linalg.norm(outwards) + 0.3 * rng.standard_normal(3)
-    centre = anatomy.seeds[0] + (radius * 1.2 + GAP) * outwards / np.linalg.norm(outwards)
+    shift = radius * (1 + DENTS) + GAP  # so that the lesion has tissue to begin in
+    centre = anatomy.seeds[0] + shift * outwards / np.linalg.norm(outwards)
     axes = [np.arange(float(n)) for n in anatomy.brain.shape]
-    rough = SmoothField(rng, 9.0, anatomy.brain.shape)(axes)[0]
+    rough = np.clip(SmoothField(rng, 9.0, anatomy.brain.shape)(axes)[0], -1, 1)
     away = np.meshgrid(*(axis - c for axis, c in zip(axes, centre)), indexing="ij", sparse=True)
     distance = np.sqrt(sum(component**2 for component in away))
-    wall = radius * (1 + 0.25 * rough) - distance
+    wall = radius * (1 + DENTS * rough) - distance
     share = np.clip(wall[anatomy.brain] + 0.5, 0, 1).astype(np.float32)  # one voxel wide
     tissues = anatomy.tissues * (1 - share)
     tissues[0] += share
@@ -94,6 +98,6 @@ def draw_vessels(
     first, second = SmoothField(rng, 12.0, brain.shape, channels=2)(axes)[:, brain]
     curves = np.exp(-(first**2 + second**2) / np.float32(2 * VESSEL_WIDTH**2))
     surface = (brain & ~ndimage.binary_erosion(brain, iterations=2))[brain]
-    patches = surface * (SmoothField(rng, 20.0, brain.shape)(axes)[0][brain] > SURFACE_SHARE)
+    patches = surface * (SmoothField(rng, 20.0, brain.shape)(axes)[0][brain] > SURFACE_THRESHOLD)
     blood = np.maximum(curves * np.minimum(2 * anatomy.tissues[0], 1), 0.7 * patches)
     return np.float32(rng.uniform(*findings.vessels)) * blood * (label[brain] == 0)

@@ -103,6 +103,14 @@ def test_a_cavity_is_csf_beside_the_focus_into_which_no_lesion_grows(rng, block)
     assert label.any() and not label[csf > 0.5].any()
 
 
+def test_the_widest_cavity_leaves_the_focus_in_tissue(block):
+    findings = VARIED.findings._replace(cavity=1.0)
+    for seed in range(40):
+        operated = with_cavity(np.random.default_rng(seed), block, findings)
+        csf = volume_of(operated.tissues[CSF], block.brain)
+        assert not csf[tuple(slice(c - 1, c + 2) for c in FOCUS)].any()
+
+
 def test_no_cavity_where_none_is_asked_for(rng, block):
     assert with_cavity(rng, block, VARIED.findings._replace(cavity=0.0)) is block
 
