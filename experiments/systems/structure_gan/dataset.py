@@ -15,7 +15,7 @@ from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import WHOLE, Shard, finished_manifest, sample_folder
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.datasheet import describe, made_with, training_data
+from experiments.systems.structure_gan.datasheet import describe, made_with, training_data, version
 from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
@@ -76,7 +76,11 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
         render=image_renderer(system, run.config.dataset.batch_size),
         labels=lesion_labels(run.prepared, run.split.train),
         score=lesion_scorer(system.segmenters),
-        notes={"training data": training_data(run), "modalities": " ".join(channels)},
+        notes={
+            "training data": training_data(run),
+            "modalities": " ".join(channels),
+            "version": version(run),
+        },
         describe=functools.partial(describe, run),
     )
 

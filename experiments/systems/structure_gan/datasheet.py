@@ -37,6 +37,17 @@ def training_data(run: Run) -> str:
     return "slices of the folder that --data named"
 
 
+def version(run: Run) -> str:
+    """Returns the version of code and packages in the latest start of a run's trainings."""
+    if not run.environment.exists():
+        return "unknown"
+    record = read_json(run.environment, dict)
+    git, packages = record.get("git") or {}, record.get("packages") or {}
+    commit = git.get("commit") or "unknown"
+    changed = " with changes" if git.get("modified") else ""
+    return f"commit {commit}{changed}, TensorFlow {packages.get('tensorflow', 'unknown')}"
+
+
 def made_with(run: Run, settings: Mapping[str, Any]) -> str:
     """Returns as JSON what samples depend on: settings but for their number, seed, networks."""
     return json.dumps(
@@ -64,7 +75,7 @@ def describe(run: Run, manifest: Mapping[str, Any]) -> str:
         classes=dataset.classes,
         system=SYSTEM,
         command=_command(run),
-        version=_version(run),
+        version=manifest.get("version", "unknown"),  # later starts may be of other code
         fingerprint=digest,
         figures=summary_table(metrics),
         measured=run.config.dataset.samples,
@@ -93,14 +104,3 @@ def _command(run: Run) -> str:
         config["slicing"]["layout"] = "LAYOUT"
     request = run.request
     return spell(run.experiment, request.preset, config, {}, False, request.data is not None)
-
-
-def _version(run: Run) -> str:
-    """Returns the version of code and packages in the latest start of a run's trainings."""
-    if not run.environment.exists():
-        return "unknown"
-    record = read_json(run.environment, dict)
-    git, packages = record.get("git") or {}, record.get("packages") or {}
-    commit = git.get("commit") or "unknown"
-    changed = " with changes" if git.get("modified") else ""
-    return f"commit {commit}{changed}, TensorFlow {packages.get('tensorflow', 'unknown')}"

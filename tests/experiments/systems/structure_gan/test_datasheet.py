@@ -9,7 +9,12 @@ import pytest
 
 from data.brats.names import MODALITIES
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.datasheet import describe, made_with, write_datasheet
+from experiments.systems.structure_gan.datasheet import (
+    describe,
+    made_with,
+    version,
+    write_datasheet,
+)
 from tests.experiments.small_run import CONFIG, in_folder, run_on
 from utils.runs.files import write_json
 
@@ -40,18 +45,27 @@ def test_a_user_s_data_is_neither_named_nor_shown(run, tmp_path):
     text = describe(run, MANIFEST)
     assert "slices of the folder that --data named" in text and "learnt from: 1." in text
     assert "--slicing.layout=LAYOUT" in text and "--seed=3" in text and "--data DIR" in text
-    assert "the training data govern this set" in text and "Version: unknown." in text
+    assert "the training data govern this set" in text
     names = [*run.split.train, *run.split.test, "hospital", str(tmp_path), "flat2015"]
     assert not [name for name in names if name in text]
 
 
 def test_a_phantom_is_named_with_its_licence(run):
     run.request = replace(run.request, data=None)
-    git, packages = {"commit": "12ab", "modified": True}, {"tensorflow": "2.15.1"}
-    write_json(run.environment, {"git": git, "packages": packages})
     text = describe(run, MANIFEST)
     assert run.prepared.dataset.phantom_note in text and "ICBM 152 (MNI152)" in text
-    assert "--data" not in text and "commit 12ab with changes, TensorFlow 2.15.1." in text
+    assert "--data" not in text and "Version: unknown." in text
+
+
+def test_the_version_is_that_of_the_drawing(run):
+    assert version(run) == "unknown"
+    git, packages = {"commit": "12ab", "modified": True}, {"tensorflow": "2.15.1"}
+    write_json(run.environment, {"git": git, "packages": packages})
+    drawn = version(run)
+    assert drawn == "commit 12ab with changes, TensorFlow 2.15.1"
+    write_json(run.environment, {"git": {"commit": None, "modified": None}, "packages": {}})
+    assert version(run) == "commit unknown, TensorFlow unknown"
+    assert f"Version: {drawn}." in describe(run, {**MANIFEST, "version": drawn})
 
 
 def test_the_fingerprint_is_that_of_what_the_samples_depend_on(run, monkeypatch):
