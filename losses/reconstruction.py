@@ -17,6 +17,9 @@ def mean_absolute_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.abs(a - b))
 
 
+ERRORS = {"squared": mean_squared_error, "absolute": mean_absolute_error}
+
+
 def absolute_error_sum(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Returns the mean over the batch of the *sum* of |a - b| over a sample's pixels and channels.
 

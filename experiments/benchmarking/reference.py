@@ -18,7 +18,12 @@ import tensorflow as tf
 
 from experiments.benchmarking.single_operations import single_operations
 from losses.adversarial import FAKE, REAL, least_squares
-from losses.reconstruction import masked_energy, masked_squared_error, mean_squared_error
+from losses.reconstruction import (
+    ERRORS,
+    masked_energy,
+    masked_squared_error,
+    mean_squared_error,
+)
 from models.networks.discriminator import Discriminator
 from models.structure_gan.config import (
     NUM_MODALITIES,
@@ -29,7 +34,7 @@ from models.structure_gan.config import (
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.structure_gan.structure import StructureGAN
-from models.structure_gan.synthesis import ERRORS, Pretraining, Synthesis, generator_input
+from models.structure_gan.synthesis import Pretraining, Synthesis, generator_input
 from models.system import Batch, GANSystem, Terms
 
 M = NUM_MODALITIES
@@ -60,21 +65,25 @@ def reference_translation_terms(
     system: Registration, images: tf.Tensor, config: RegistrationConfig
 ) -> Groups:
     """Returns the terms of `Registration.train_step` on images [B,H,W,4], weights of `config`."""
-    G_t, D_t = system.networks["G_t"], system.networks["D_t"]
+    G_t, D_t = system.networks["G_t"], system.networks.get("D_t")
     x, w = tf.split(images, M, axis=-1), config.adversarial
-    g, d = defaultdict(float), defaultdict(float)
+    g, d, error = defaultdict(float), defaultdict(float), ERRORS[config.error]
     for i in range(M):
-        _judge_real(d, D_t, x[i], i, w)
+        if D_t:
+            _judge_real(d, D_t, x[i], i, w)
         cycles = []
         for j in _others(i):
-            translated = G_t(x[i], _code(x[i], j))
-            _judge_fake(g, d, D_t, translated, j, w)
-            cycles.append(G_t(translated, _code(translated, i)))
-            g["G/cycle"] += config.cycle * mean_squared_error(x[i], cycles[-1])
+            translated = _translated(G_t, x[i], i, j)
+            if D_t:
+                _judge_fake(g, d, D_t, translated, j, w)
+            if config.cycle or config.consistency:
+                cycles.append(_translated(G_t, translated, j, i))
+                g["G/cycle"] += config.cycle * mean_squared_error(x[i], cycles[-1])
             if config.supervised:
-                g["G/supervised"] += config.supervised * mean_squared_error(translated, x[j])
-        g["G/consistency"] += config.consistency * _differences(cycles)
-    return {"G": g, "D": d}
+                g["G/supervised"] += config.supervised * error(translated, x[j])
+        if cycles:
+            g["G/consistency"] += config.consistency * _differences(cycles)
+    return {"G": g, "D": d} if D_t else {"G": g}
 
 
 def reference_synthesis_terms(
@@ -92,7 +101,7 @@ def reference_synthesis_terms(
     groups = reference_versus(D, batch["unpaired_images"], x_g, config.adversarial)
     g = groups["G"]
     for i in range(M):
-        translated = [G_t(x_g[j], _code(x_g[j], i)) for j in _others(i)]
+        translated = [_translated(G_t, x_g[j], j, i) for j in _others(i)]
         for image in translated:
             g["G/registration"] += config.registration * mean_squared_error(x_g[i], image)
         g["G/consistency"] += config.consistency * _differences(translated)
@@ -200,6 +209,13 @@ def _others(i: int) -> list[int]:
 
 def _code(x: tf.Tensor, modality: int) -> tf.Tensor:
     return tf.one_hot(tf.fill([tf.shape(x)[0]], modality), M)
+
+
+def _translated(G_t: tf.keras.Model, x: tf.Tensor, i: int, j: int) -> tf.Tensor:
+    """Returns x [B,H,W,1] of modality i as modality j; the twelve are numbered row by row."""
+    if G_t.spec.conditions == M:
+        return G_t(x, _code(x, j))
+    return G_t(x, tf.one_hot(tf.fill([tf.shape(x)[0]], (M - 1) * i + j - (j > i)), M * (M - 1)))
 
 
 def _differences(versions: Sequence[tf.Tensor]) -> tf.Tensor:

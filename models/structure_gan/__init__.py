@@ -50,6 +50,9 @@ Choices where the sources are silent or disagree
 * Pre-training minimises squared errors without D; `pretraining.error="absolute"` and
   `pretraining.adversarial` are for sharper slices within minutes, as is the trunk `"fine"` of D,
   D_t and D_s, which scores small patches of small slices.
+* Translator: `registered` with `supervised`, `error="absolute"` and `decay="cosine"` is for
+  registered data and minutes. Without weight for G_t's terms there is no D_t and there are no
+  cycles, which are most of an update's arithmetic.
 * Codes' moments are taken per sample, which is what four GPUs with one image each compute.
 * Dropout acts on network inputs in training only; the released graphs also kept it at generation
   (`dropout_at_generation`).
@@ -61,6 +64,13 @@ follows. A constant adds an offset per channel, which instance norm subtracts ag
 borders, where zero padding lets it leak in. With its own initialiser the original generator gives
 the same image for all four codes. `condition="concat"` keeps this (default, as published);
 `"conditional_instance_norm"` looks scale and offset up per modality, and the four contrasts appear.
+
+A finding about the translator's code
+
+Told the target alone, as published, G_t has to see which modality it is given. Its convolutions see
+a few pixels of normalised slices and do not know a T1 from a T2: T1 to T1c, little more than a
+factor, comes out worse than T2 to T1c, and best are targets whose sources look alike.
+`registration.code="translation"` gives G_t a code for each of the twelve translations.
 
 A finding about the norm before the output
 

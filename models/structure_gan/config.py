@@ -36,6 +36,8 @@ Fusion = Literal["concat", "weighted", "noise"]
 OutsideChannels = Literal["line", "both"]
 Prior = Literal["standard", "fitted"]
 ReconstructionError = Literal["squared", "absolute"]
+TranslatorCode = Literal["target", "translation"]
+Decay = Literal["constant", "cosine"]
 SegmentationLoss = Literal["squared_error", "cross_entropy"]
 
 _ONE_PER_CLASS = Rule(
@@ -236,7 +238,9 @@ class RegistrationConfig(UNetGANConfig):
         width: base width n, channels.
         initializer: kernel initialiser of G_t.
         activation: of the hidden units of G_t and D_t: capped_relu, or the text's leaky_relu (0.2).
-        condition: how the target modality enters G_t: concat or conditional_instance_norm.
+        condition: how the code enters G_t: concat or conditional_instance_norm.
+        code: what G_t is told: target, the modality to make, as in the thesis, or translation, the
+            modality that it sees as well.
         output_norm: instance norm before G_t's sigmoid; the text has none.
         output_scale: its initial scale.
         output_offset: its initial offset, or without norm the initial bias, logit.
@@ -245,28 +249,47 @@ class RegistrationConfig(UNetGANConfig):
         gradient_checkpointing: recompute activations inside G_t's layers in the backward pass: less
             memory for large slices, more time, the same gradients.
         registered: train on registered modalities of one slice; off draws the four independently.
-        adversarial: weights of the adversarial and class terms.
+        adversarial: weights of the adversarial and class terms; no D_t if those for G_t are 0.
         cycle: squared error of i -> j -> i (eq. 19), each of 12.
         consistency: squared difference between the cycles of one image, each of 12 pairs.
-        supervised: squared error to the true target; needs `registered`; 0 = off as in the thesis.
+        supervised: error to the true target; needs `registered`; 0 = off as in the thesis.
+        error: of `supervised`: squared, or absolute, which blurs less and leaves less haze.
         learning_rate: Adam's, per update.
+        decay: of the learning rate: constant, or cosine, which ends at 0.
     """
 
     condition: str = "concat"
+    code: TranslatorCode = "target"
     gradient_checkpointing: bool = False
     registered: bool = False
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     cycle: float = 20.0
     consistency: float = 5.0
     supervised: float = 0.0
+    error: ReconstructionError = "squared"
+    decay: Decay = "constant"
 
     def __post_init__(self) -> None:
-        weights = dict.fromkeys(("cycle", "supervised"), NOT_NEGATIVE)
-        check_fields(self, "--registration.", **_CONDITIONAL_GAN, **weights)
+        check_fields(
+            self,
+            "--registration.",
+            **_CONDITIONAL_GAN,
+            cycle=NOT_NEGATIVE,
+            supervised=NOT_NEGATIVE,
+            code=one_of(get_args(TranslatorCode)),
+            error=one_of(get_args(ReconstructionError)),
+            decay=one_of(get_args(Decay)),
+        )
         if self.supervised and not self.registered:
             raise UserError(
                 f"--registration.supervised is {self.supervised}, which compares with the true "
                 "target and needs --registration.registered true; add that or give 0"
+            )
+        judged = self.adversarial.fake or self.adversarial.modality
+        if not (judged or self.cycle or self.consistency or self.supervised):
+            raise UserError(
+                "--registration.adversarial.fake, .adversarial.modality, .cycle, .consistency and "
+                ".supervised are all 0, so that G_t would learn nothing; give one of them a weight"
             )
 
 

@@ -15,6 +15,8 @@ M = NUM_MODALITIES
 TRANSLATIONS = tuple((i, j) for i in range(M) for j in range(M) if i != j)
 SOURCE = tuple(i for i, _ in TRANSLATIONS)
 TARGET = tuple(j for _, j in TRANSLATIONS)
+# For each translation the one that leads back.
+BACK = tuple(TRANSLATIONS.index((j, i)) for i, j in TRANSLATIONS)
 # For each target the rows of `TRANSLATIONS` that lead to it.
 BY_TARGET = tuple(tuple(k for k, j in enumerate(TARGET) if j == i) for i in range(M))
 
@@ -48,11 +50,23 @@ def decode_modalities(network: UNet, codes: Codes, order: tuple = tuple(range(M)
     return network.decode(codes, tf.one_hot(index, M))
 
 
+def translation_codes(
+    network: UNet, samples: tf.Tensor, order: tuple = tuple(range(len(TRANSLATIONS)))
+) -> tf.Tensor:
+    """Returns G_t's one-hot codes [samples*len(order),K] of the translations with these numbers.
+
+    Of K = 4 conditions a code names the target, of 12 the translation.
+    """
+    conditions = network.spec.conditions
+    if conditions == M:
+        order = tuple(TARGET[k] for k in order)
+    return tf.one_hot(modality_index(samples, order), conditions)
+
+
 def translate_to_others(network: UNet, rows: tf.Tensor) -> tf.Tensor:
     """Returns G_t's twelve translations per sample, rows [B*12,H,W,1], from rows [B*4,H,W,1].
 
     Four encoder passes and twelve decoder rows per sample; the same numbers as twelve whole calls.
     """
-    samples = tf.shape(rows)[0] // M
-    condition = tf.one_hot(modality_index(samples, TARGET), M)  # 3 consecutive rows per source
-    return network.decode(network.encode(rows), condition)
+    codes = translation_codes(network, tf.shape(rows)[0] // M)  # 3 consecutive rows per source
+    return network.decode(network.encode(rows), codes)

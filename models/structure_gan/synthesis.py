@@ -7,9 +7,9 @@ import tensorflow as tf
 from losses.adversarial import least_squares_accuracy
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import (
+    ERRORS,
     masked_energy,
     masked_squared_error,
-    mean_absolute_error,
     mean_squared_error,
 )
 from models.networks.discriminator import Discriminator
@@ -30,8 +30,6 @@ from models.structure_gan.registration import Registration, adversarial_terms
 from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.system import Batch, GANSystem, Terms
 from utils.seeding import normal, uniform
-
-ERRORS = {"squared": mean_squared_error, "absolute": mean_absolute_error}
 
 
 def fuse_noise(structure: tf.Tensor, outside: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:

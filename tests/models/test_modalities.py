@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from models.networks.unet import UNetSpec, build_unet
 from models.structure_gan.modalities import (
+    BACK,
     BY_TARGET,
     SOURCE,
     TARGET,
@@ -39,6 +40,7 @@ def test_tables_of_the_translations():
     )
     assert SOURCE == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3)
     assert TARGET == (1, 2, 3, 0, 2, 3, 0, 1, 3, 0, 1, 2)
+    assert BACK == (3, 6, 9, 0, 7, 10, 1, 4, 11, 2, 5, 8)
     assert BY_TARGET == ((3, 6, 9), (0, 7, 10), (1, 4, 11), (2, 5, 8))
 
 

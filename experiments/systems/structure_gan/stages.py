@@ -144,7 +144,9 @@ TRAIN_BRATS = Experiment(
         ),
         _training(  # the translator G_t
             "registration",
-            build=lambda run: Registration(run.config.registration),
+            build=lambda run: Registration(
+                run.config.registration, run.total_steps("registration")
+            ),
             batches=registration_batches,
             draw=pictures.draw_registration,
         ),
