@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Union
+from typing import Optional, Union
 
 import tensorflow as tf
 
@@ -20,12 +20,17 @@ def mean_absolute_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 ERRORS = {"squared": mean_squared_error, "absolute": mean_absolute_error}
 
 
-def absolute_error_sum(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def absolute_error_sum(
+    a: tf.Tensor, b: tf.Tensor, weight: Optional[tf.Tensor] = None
+) -> tf.Tensor:
     """Returns the mean over the batch of the *sum* of |a - b| over a sample's pixels and channels.
 
     TC-MGAN's weight of 0.1 belongs to this sum, 16384 pixels of [B,H,W,C], in its released code.
+    `weight` [B,H,W,1] multiplies the error of each pixel.
     """
-    return tf.reduce_mean(tf.reduce_sum(tf.abs(a - b), axis=[1, 2, 3]))
+    error = tf.abs(a - b)
+    error = error if weight is None else error * weight
+    return tf.reduce_mean(tf.reduce_sum(error, axis=[1, 2, 3]))
 
 
 def masked_squared_error(a: tf.Tensor, b: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -105,7 +105,15 @@ DEMO = replace(
     augmentation=Augmentation(mirror=True, rotation=25.0, zoom=0.1, shift=0.06),
     enhancing_repeats=6,  # three slices of five instead of one, for so few updates
     segmenter=replace(THESIS.segmenter, width=16, learning_rate=1e-3),
-    gan=replace(THESIS.gan, width=16, critic_width=16, learning_rate=1e-3),
+    gan=replace(
+        THESIS.gan,
+        width=16,
+        critic_width=16,
+        learning_rate=1e-3,
+        # In T2 the enhancing tumour hardly differs from the non-enhancing one around it, which is
+        # likelier nearly everywhere: without this factor T1c shows no enhancement at all.
+        weights=replace(THESIS.gan.weights, l1_labels=(1.0, 1.0, 1.0, 1.0, 10.0)),
+    ),
     schedule=TCMGANSchedules(segmenter=short_schedule(600, 8), gan=short_schedule(10000, 4)),
 )
 

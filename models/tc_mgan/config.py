@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from models.networks.settings import WIDTH
 from models.tc_mgan.networks import check_image_size
-from utils.errors import POSITIVE, Rule, UserError, check_fields, one_of
+from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, UserError, check_fields, one_of
 
 _TRAINING = {
     "learning_rate": POSITIVE,
@@ -64,12 +64,25 @@ class SegmenterConfig:
 EVALUATION = SegmenterConfig(learning_rate=1e-3)
 
 
+NUM_LABELS = 5
+NO_LABEL_WEIGHTS = (1.0,) * NUM_LABELS
+
+
+def _label_weights(weights: Sequence[float]) -> bool:
+    return len(weights) == NUM_LABELS and all(map(NOT_NEGATIVE.holds, weights))
+
+
 @dataclass(frozen=True)
 class TCMGANWeights:
     """Weights of the losses; `l1` and `modality` multiply *sums* over pixels or classes.
 
     Args:
         l1: absolute error, summed over an image's pixels.
+        l1_labels: factors of the absolute error where the label is 0, 1, 2, 3 and 4. The published
+            ones are 1. The enhancing tumour (4) is a few dozen of 16384 pixels, and S cannot ask
+            for its brightness in T1c, because S knows the whole tumour only. Where T2 leaves open
+            which part of the tumour a pixel is, the absolute error draws the likeliest (the
+            median); a factor f of label 4 draws that from a probability of about 1 / (1 + f).
         modality: class head, summed over the classes.
         tumour: soft Dice of S on generated images (tc_mgan and tc_mgan_bw).
         penalty: gradient penalty of the critic.
@@ -78,6 +91,7 @@ class TCMGANWeights:
     """
 
     l1: float = 0.1
+    l1_labels: tuple[float, ...] = NO_LABEL_WEIGHTS
     modality: float = 10.0
     tumour: float = 50.0
     penalty: float = 100.0
@@ -85,7 +99,9 @@ class TCMGANWeights:
     segmenter_fake: float = 0.7
 
     def __post_init__(self) -> None:
-        check_fields(self, "--gan.weights.")
+        rules = {field.name: NOT_NEGATIVE for field in fields(self)}
+        rules["l1_labels"] = Rule(f"{NUM_LABELS} numbers of 0 or more", _label_weights)
+        check_fields(self, "--gan.weights.", **rules)
 
 
 def _ascending_shares(shares: Sequence[float]) -> bool:

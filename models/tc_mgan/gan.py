@@ -12,7 +12,7 @@ from losses.classification import sigmoid_cross_entropy_sum
 from losses.reconstruction import absolute_error_sum
 from losses.segmentation import soft_dice_per_sample
 from models.system import Batch, GANSystem, LearningRate, Terms
-from models.tc_mgan.config import VARIANTS, TCMGANConfig
+from models.tc_mgan.config import NO_LABEL_WEIGHTS, VARIANTS, TCMGANConfig
 from models.tc_mgan.modalities import (
     NUM_TARGETS,
     TARGET_CHANNELS,
@@ -121,7 +121,7 @@ class TCMGAN(GANSystem):
         L_D = -D(y) + D(G(x, c)) + modality classification loss of y + gradient penalty.
         """
         w, D, d = self.config.weights, self.networks[f"D{model}"], f"D{model}"
-        x, y, c, _ = pair
+        x, y, c, *_ = pair
         fake = self._generate(model, x, c)
         share = uniform(seeds, f"interpolation{model}", (1, 1, 1))
         with tf.GradientTape() as tape:
@@ -147,13 +147,13 @@ class TCMGAN(GANSystem):
         L_G = -D(G(x, c)) + modality classification loss of G(x, c) + l1 + tumour consistency.
         """
         w, g = self.config.weights, f"G{model}"
-        x, y, c, tumour = pair
+        x, y, c, tumour, _ = pair
         with tf.GradientTape() as tape:
             fake = self._generate(model, x, c)
             judged = self.networks[f"D{model}"](fake, x)
             terms = {
                 f"{g}/adversarial": -critic_score_sum(judged["score"]),
-                f"{g}/l1": w.l1 * absolute_error_sum(fake, y),
+                f"{g}/l1": w.l1 * absolute_error_sum(fake, y, self._pixel_weights(pair.label)),
             }
             if self.labels:
                 terms[f"{g}/modality"] = w.modality * sigmoid_cross_entropy_sum(
@@ -165,10 +165,15 @@ class TCMGAN(GANSystem):
             loss = tf.add_n(list(terms.values()))
         return {**self.descend(tape, {g: loss}), **terms}
 
+    def _pixel_weights(self, label: tf.Tensor) -> Optional[tf.Tensor]:
+        """The factor of each pixel's absolute error [B,H,W,1]; None = 1 everywhere."""
+        weights = self.config.weights.l1_labels
+        return None if weights == NO_LABEL_WEIGHTS else tf.gather(tf.constant(weights), label)
+
     def _segmenter_step(self, model: str, pair: Pair) -> Terms:
         """L_S of the released code: soft Dice on real and on generated images of the updated G."""
         w = self.config.weights
-        x, y, c, tumour = pair
+        x, y, c, tumour, _ = pair
         fake = self._generate(model, x, c)
         with tf.GradientTape() as tape:
             # Two forward passes: batch norm sees real and generated images apart.

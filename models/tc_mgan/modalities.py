@@ -26,12 +26,14 @@ class Pair(NamedTuple):
         y: each sample's target modality [B,H,W,1] in [-1,1].
         c: its one-hot modality code [B,3].
         tumour: the whole tumour [B,H,W,1], 0 or 1, float32.
+        label: the tumour's parts [B,H,W,1], 0..4, int32.
     """
 
     x: tf.Tensor
     y: tf.Tensor
     c: tf.Tensor
     tumour: tf.Tensor
+    label: tf.Tensor
 
 
 def to_signed(images: tf.Tensor) -> tf.Tensor:
@@ -82,9 +84,9 @@ def one_hot(index: tf.Tensor) -> tf.Tensor:
 
 def pair_of(batch: Batch, index: tf.Tensor) -> Pair:
     """Returns what a step sees of `images` and `label` with the targets `index` [B]."""
-    images = batch["images"]
-    tumour = whole_tumour(batch["label"])
-    return Pair(source_of(images), target_of(images, index), one_hot(index), tumour)
+    images, label = batch["images"], batch["label"]
+    x, y = source_of(images), target_of(images, index)
+    return Pair(x, y, one_hot(index), whole_tumour(label), label)
 
 
 def replace_targets(images: tf.Tensor, synthetic: tf.Tensor) -> tf.Tensor:

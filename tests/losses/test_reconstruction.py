@@ -36,6 +36,12 @@ def test_absolute_error_sums_pixels_and_averages_samples():
     assert float(absolute_error_sum(A, B)) == pytest.approx(15.0 / 2)
 
 
+def test_a_weight_multiplies_the_absolute_error_of_its_pixel():
+    # Pixels have errors 3, 3 in sample 0 and 4, 5 in sample 1.
+    weight = tf.reshape(tf.constant([2.0, 0.0, 1.0, 3.0]), [2, 1, 2, 1])
+    assert float(absolute_error_sum(A, B, weight)) == pytest.approx((6.0 + 0.0 + 4.0 + 15.0) / 2)
+
+
 @pytest.mark.parametrize("samples", [1, 3])
 def test_a_constant_difference_counts_once_for_every_pixel(samples):
     a = tf.fill([samples, 128, 128, 1], 0.75)

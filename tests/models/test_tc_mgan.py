@@ -45,7 +45,7 @@ def reference_terms(system: TCMGAN, batch: dict, group: str) -> dict:
     """The objective of one network at the weights that all have now (paper eq. 4-7)."""
     net, suffix = system.networks, group[1:]
     index = [TARGETS.index(suffix[1:])] * 4 if suffix else draw_targets(batch["seed"])
-    x, y, c, tumour = pair_of(batch, tf.constant(index))
+    x, y, c, tumour, _ = pair_of(batch, tf.constant(index))
     labelled = system.config.variant != "pix2pix"
     fake = net[f"G{suffix}"](x, c if labelled else None)
     if group == "S":
@@ -63,7 +63,9 @@ def reference_terms(system: TCMGAN, batch: dict, group: str) -> dict:
         if labelled:
             terms["modality"] = 10 * reference_entropy(D(y, x)["modality"], c)
     else:
-        terms = {"adversarial": -fake_score, "l1": 0.1 * tf.reduce_sum(tf.abs(fake - y)) / 4}
+        weight = np.take(system.config.weights.l1_labels, batch["label"])
+        error = tf.reduce_sum(weight * tf.abs(fake - y)) / 4
+        terms = {"adversarial": -fake_score, "l1": 0.1 * error}
         if labelled:
             terms["modality"] = 10 * reference_entropy(D(fake, x)["modality"], c)
         if system.variant.tumour:
@@ -103,6 +105,14 @@ class TestTCMGANbw(TestTCMGAN):
 
 class TestMGAN(TestTCMGAN):
     variant, slow = "mgan", LONG
+
+
+class TestLabelWeights(TestMGAN):
+    """The absolute error of each label counts by a factor of its own."""
+
+    def build(self):
+        weights = TCMGANWeights(l1_labels=(1.0, 0.0, 2.0, 0.5, 8.0))
+        return tiny_tc_mgan(self.variant, total_steps=3, weights=weights)
 
 
 class TestPix2pix(TestTCMGAN):
@@ -191,6 +201,8 @@ def test_a_guided_variant_needs_a_segmenter():
         (TCMGANConfig, {"decay_factors": (0.5,)}, "decay_factors has 1 numbers; .* of the 3"),
         (TCMGANConfig, {"decay_factors": (0.5, 0.0, 1.0)}, "decay_factors .* above 0"),
         (TCMGANWeights, {"penalty": -1.0}, "--gan.weights.penalty"),
+        (TCMGANWeights, {"l1_labels": (1.0,) * 4}, "--gan.weights.l1_labels .* give 5 numbers"),
+        (TCMGANWeights, {"l1_labels": (1.0, 1.0, 1.0, 1.0, -1.0)}, "l1_labels .* 0 or more"),
         (SegmenterConfig, {"width": 0}, "width is 0"),
     ],
 )

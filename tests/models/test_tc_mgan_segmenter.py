@@ -47,7 +47,7 @@ def test_modalities_are_counted_as_in_the_paper():
 def test_a_pair_holds_source_target_label_and_whole_tumour():
     batch = batch_of(4)
     index = [2, 0, 1, 2]
-    x, y, c, tumour = modalities.pair_of(batch, tf.constant(index))
+    x, y, c, tumour, label = modalities.pair_of(batch, tf.constant(index))
     images = batch["images"].numpy()
     np.testing.assert_allclose(x, 2 * images[..., [MODALITIES.index("T2")]] - 1, rtol=1e-6)
     names = ("T1", "Flair", "T1c", "T1")  # of the index
@@ -56,6 +56,7 @@ def test_a_pair_holds_source_target_label_and_whole_tumour():
         np.testing.assert_allclose(y[i, ..., 0], expected, rtol=1e-6)
     np.testing.assert_array_equal(c, np.eye(3)[index])
     np.testing.assert_array_equal(tumour, tumour_of(batch))
+    np.testing.assert_array_equal(label, batch["label"])
     np.testing.assert_allclose(modalities.to_unit(x), images[..., 1:2], atol=1e-6)
 
 
