@@ -20,9 +20,7 @@ def mean_absolute_error(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 ERRORS = {"squared": mean_squared_error, "absolute": mean_absolute_error}
 
 
-def absolute_error_sum(
-    a: tf.Tensor, b: tf.Tensor, weight: Optional[tf.Tensor] = None
-) -> tf.Tensor:
+def absolute_error_sum(a: tf.Tensor, b: tf.Tensor, weight: Optional[tf.Tensor] = None) -> tf.Tensor:
     """Returns the mean over the batch of the *sum* of |a - b| over a sample's pixels and channels.
 
     TC-MGAN's weight of 0.1 belongs to this sum, 16384 pixels of [B,H,W,C], in its released code.
