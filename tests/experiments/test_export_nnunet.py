@@ -254,7 +254,7 @@ def test_no_output_but_the_run_s_own_records_tells_an_id_path_or_date(
     words = ["--run", str(telling), "--out", str(tmp_path / "set"), "--samples=2"]
     monkeypatch.setattr(sys, "argv", ["generate.py", *words])
     assert exit_code(generate.main, str) == 0
-    secrets = [b"secretname", b"othername", b"1970", b"1980-02", b"hospital", b"phantom_pat"]
+    secrets = [b"secretname", b"othername", b"19701231", b"1980-02", b"hospital", b"phantom_pat"]
     secrets += [b"vsd.brain", str(telling.parent).encode().lower()]
     folder_name = b"ward7_2024-05-06"  # names the data in reports, not in what is published
     for path in [*telling.rglob("*"), *tmp_path.rglob("*")]:
