@@ -50,21 +50,22 @@ DEMO = LearningCurveConfig(
     **_SHARED,
     evaluation_batch_size=40,
     segmentation=brats.DEMO.segmentation,
-    schedule=short_schedule(600, 4),
+    schedule=short_schedule(400, 4),
     generator=replace(
         brats.DEMO,
         phantom="varied",  # of the easy one, few patients already teach all
         phantom_subjects=28,  # 16 for the largest number, 12 held out
         test_fraction=12 / 28,
-        # Half of the demo's updates: eight systems in an hour and a half.
+        random_maps=120,
+        # Half of the demo's updates or less: there are eight systems.
         schedule=brats.Schedules(
-            structure=short_schedule(600, 4),
-            segmentation=short_schedule(600, 4),
-            registration=short_schedule(400, 2),
+            structure=short_schedule(500, 4),
+            segmentation=short_schedule(500, 4),
+            registration=short_schedule(1200, 2),
             pretraining=short_schedule(800, 4),
-            synthesis=short_schedule(80, 2),
+            synthesis=short_schedule(60, 2),
         ),
-        dataset=replace(brats.DEMO.dataset, samples=100),
+        dataset=replace(brats.DEMO.dataset, samples=60),
     ),
 )
 
