@@ -114,7 +114,9 @@ DEMO = replace(
         # likelier nearly everywhere: without this factor T1c shows no enhancement at all.
         weights=replace(THESIS.gan.weights, l1_labels=(1.0, 1.0, 1.0, 1.0, 10.0)),
     ),
-    schedule=TCMGANSchedules(segmenter=short_schedule(600, 8), gan=short_schedule(10000, 4)),
+    # After 600 updates S takes a rim that is painted dark for more of a tumour than the bright one
+    # of real T1c slices, and its guidance darkens the rim; after 1200 it no longer does.
+    schedule=TCMGANSchedules(segmenter=short_schedule(1500, 8), gan=short_schedule(10000, 4)),
 )
 
 TINY = replace(

@@ -45,6 +45,9 @@ Choices where the sources are silent or disagree
   have fewer summands: with 32x32 pixels the weight 0.1 counts a sixteenth.
 * Evaluation nets see the channels in the project's order; the code's is FLAIR, T1, T1ce, T2.
 
+* `weights.l1_labels` is ours: factors of the absolute error by label. All are 1 by default, as
+  published; only the presets demo and tiny raise that of the enhancing tumour.
+
 Known deviations
 
 * Transposed convolutions of S start with biases of 0 (PyTorch: small and uniform); batch norm
