@@ -44,7 +44,6 @@ Choices where the sources are silent or disagree
 * Images other than 128x128 shorten G and the map that the critic judges (`networks`). Their sums
   have fewer summands: with 32x32 pixels the weight 0.1 counts a sixteenth.
 * Evaluation nets see the channels in the project's order; the code's is FLAIR, T1, T1ce, T2.
-
 * `weights.l1_labels` is ours: factors of the absolute error by label. All are 1 by default, as
   published; only the presets demo and tiny raise that of the enhancing tumour.
 
