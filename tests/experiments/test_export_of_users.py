@@ -1,4 +1,4 @@
-"""From a user's BraTS 2023 folder to nnU-Net: verify, train, export with test cases and regions."""
+"""From a user's BraTS 2023 folder to the evidence: verify, train, measure, export, judge."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from data.brats.label_schemes import values_in
 from data.brats.phantom import cached_phantom
 from data.brats.subjects import find_cases
 from data.volumes import write_volume
-from experiments import export_nnunet, verify_data
-from experiments.engine.cli import default_cache
+from experiments import export_nnunet, judge_nnunet, verify_data
+from experiments.engine.cli import default_cache, main
+from experiments.tables.mixing.table import TABLE5
 from tests.data.trees import case_files
 from tests.experiments.conftest import train
 from tests.experiments.test_export_nnunet import content, verify_like_nnunet
+from tests.experiments.test_judge_nnunet import STAND_IN
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
 SCHEME = "brats2023"
+KINDS = ("real", "synthetic")
 
 
 def write_users_tree(root: Path) -> Path:
@@ -117,3 +120,29 @@ def test_the_same_numbers_without_nnunet(export, tmp_path):
     rows = pd.read_csv(tmp_path / "out" / "manifest.csv")
     synthetic = rows[rows["kind"] == "synthetic"]
     assert set(synthetic["case"]) == {"synthetic_0000"} and synthetic["label_patient"].notna().all()
+
+
+@pytest.mark.slow
+def test_sharpness_scores_and_evidence(users, export, tmp_path, monkeypatch):
+    metrics = read_json(users / "run" / "metrics.json")
+    assert {
+        *(f"sharpness/{kind}/{name}" for kind in KINDS for name in ("gradient", "lines")),
+        *("translation/ssim", "translation/T2_to_T1c/psnr"),
+        *("segmentation/real/volume/lesionwise_dice_wt", "segmentation/real/volume/patients"),
+    } <= set(metrics)
+    places = ("--run", users / "run", "--cache", users / "cache", "--out", tmp_path / "table5")
+    assert main(TABLE5, [*map(str, places), "--rows", "1"]) == 0
+    row = pd.read_csv(tmp_path / "table5" / "table5.csv").loc[0]
+    assert np.isfinite(row["dice"]) and 0 <= row["volume_dice_wt"] <= 1
+
+    out, program = tmp_path / "export", tmp_path / "python"
+    assert export(out, "--real", "--test") == 0
+    program.write_text(f"#!{sys.executable}\n{STAND_IN}")
+    program.chmod(0o755)
+    words = ("--export", out, "--out", tmp_path / "judge", "--python", program)
+    words += ("--table5", tmp_path / "table5")
+    monkeypatch.setattr(sys, "argv", ["judge_nnunet.py", *map(str, words)])
+    assert exit_code(judge_nnunet.main, judge_nnunet._after_interrupt) == 0
+    judged = pd.read_csv(tmp_path / "judge" / "judge.csv").loc[0]
+    assert judged["nnU-Net dice_wt"] == 1
+    assert judged["ours dice_wt"] == pytest.approx(row["volume_dice_wt"], abs=1e-6)
