@@ -99,7 +99,7 @@ class Variants:
 
     Attributes:
         experiment: whose runs they are.
-        option: names the folder; runs that are missing are made in it.
+        option: names the folder, by default OUT/<its name>; runs that are missing are made in it.
         configs: from the table's configuration to the variants', by name.
         shared: what the splits of all variants must have in common; default: all.
     """
@@ -138,7 +138,7 @@ class Variants:
         )
 
     def _folder(self, request: Request) -> Path:
-        return request.options[self.option.field] or request.out / "variants"
+        return request.options[self.option.field] or request.out / self.option.name
 
     def _found(self, run: Run) -> dict[str, Run]:
         """Returns the run of each variant, finished or not; its data is there."""
