@@ -28,6 +28,12 @@ def test_the_thesis_has_its_sizes_and_schedule():
         assert (part.width, part.learning_rate, part.initializer) == (64, 1e-5, "mean_filter")
     for part in (THESIS.registration, THESIS.synthesis):
         assert (part.condition, part.discriminator) == ("concat", "patch")
+    translator = THESIS.registration
+    assert (translator.code, translator.error, translator.decay) == (
+        "target",
+        "squared",
+        "constant",
+    )
     assert THESIS.schedule == Schedules(*[Schedule(steps=0, epochs=200, batch_size=4)] * 5)
 
 

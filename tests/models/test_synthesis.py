@@ -139,6 +139,12 @@ def test_options_equal_the_reference():
     assert_step_equals(system, batch, reference)
 
 
+def test_a_translator_that_is_told_the_source_guides():
+    translator = tiny_registration(code="translation", condition="conditional_instance_norm")
+    system, batch = calm(Synthesis(tiny_config(), translator, tiny_segmentation())), random_batch()
+    assert_step_equals(system, batch, lambda: reference_terms(system, batch))
+
+
 @pytest.mark.slow
 def test_networks_that_guide_get_no_gradients_of_their_weights():
     system = tiny_synthesis()
