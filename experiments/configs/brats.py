@@ -184,8 +184,8 @@ DEMO = replace(
         output_offset=(2.0, -3.0, -4.0, -4.0, -4.0),
         learning_rate=2e-3,
     ),
-    # Registered pairs and their error alone: cycles and D_t make an update take four times as long,
-    # and in the same minutes the translations are farther from the true slices.
+    # Registered pairs and their error alone: with cycles and D_t an update takes three times as
+    # long, and minutes are better spent on more updates.
     registration=RegistrationConfig(
         width=8,
         # Told the target alone, the decoder takes a T1 for a T2: the convolutions do not see which
@@ -220,7 +220,7 @@ DEMO = replace(
     schedule=Schedules(
         structure=short_schedule(1100, 4),
         segmentation=short_schedule(1800, 4),
-        registration=short_schedule(5000, 2),
+        registration=short_schedule(7000, 2),
         pretraining=short_schedule(1500, 4),
         synthesis=short_schedule(150, 2),
     ),
