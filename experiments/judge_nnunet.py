@@ -9,15 +9,17 @@ environment of its own, which `--python` names:
 
     python -m venv JUDGE && JUDGE/bin/pip install torch nnunetv2
 
-All arms see the same number of batches. Results: judge.csv and judge.md in DIR; finished arms are
-kept, so the same command goes on after a stop.
+All mixtures see the same number of batches. Results: judge.csv and judge.md in DIR; finished
+mixtures are kept, so the same command goes on after a stop.
 """
 
 from __future__ import annotations
 
 import _start
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,15 +41,15 @@ from utils.errors import UserError
 from utils.metrics.segmentation import mean_and_count, segmentation_metrics
 from utils.reporting.tables import bullets, markdown_table, page, write_table
 from utils.runs.exits import exit_code
-from utils.runs.files import making_folder, read_json, write_json
+from utils.runs.files import read_json, replacing_folder, write_json
 from utils.runs.outputs import check_output_folder
 from utils.runs.results import kept
 from utils.runs.run_directory import RunDirectory
 
 RUNNER = Path(__file__).with_name("_nnunet.py")
 ENDING = ".nii.gz"
-# Arm -> the kinds of training cases in it, and the row of Table 5 with the same mixture.
-ARMS = {
+# Mixture -> the kinds of training cases in it, and the row of Table 5 with the same mixture.
+MIXTURES = {
     "real": (("real",), "row_01"),
     "real_and_synthetic": (("real", "synthetic"), "row_15"),
     "synthetic": (("synthetic",), "row_03"),
@@ -66,28 +68,28 @@ class Options:
     iterations: int
     device: str
     seed: int
-    arms: str
+    mixtures: str
     table5: Optional[Path]
 
 
 def parse() -> Options:
-    """Returns the options of the command line; UserError for unknown arms or lengths."""
+    """Returns the options of the command line; UserError for unknown mixtures or lengths."""
     parser = Parser(prog="python experiments/judge_nnunet.py", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--export", type=Path, required=True, help="folder of export_nnunet.py --real --test")
     add("--out", type=Path, required=True, help="folder for nnU-Net's files and the results")
     add("--python", type=str, default=sys.executable, help="Python of nnU-Net's environment")
-    add("--epochs", type=int, default=5, help="epochs of each arm (nnU-Net's own: 1000)")
+    add("--epochs", type=int, default=5, help="epochs of each mixture (nnU-Net's own: 1000)")
     add("--iterations", type=int, default=250, help="batches per epoch")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where torch computes")
     add("--seed", type=int, default=0, help="of weights and batches; nnU-Net repeats only roughly")
-    add("--arms", type=str, default=",".join(ARMS), help="some of the default, by commas")
+    add("--mixtures", type=str, default=",".join(MIXTURES), help="some of the default, by commas")
     add("--table5", type=Optional[Path], help="finished Table 5, to stand beside")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     words = vars(parser.parse_args())
     options = Options(**{name: words[name] for name in Options.__dataclass_fields__})
-    if not set(options.arms.split(",")) <= set(ARMS):
-        raise UserError(f"--arms is {options.arms!r}; give some of {','.join(ARMS)}")
+    if not set(options.mixtures.split(",")) <= set(MIXTURES):
+        raise UserError(f"--mixtures is {options.mixtures!r}; give some of {','.join(MIXTURES)}")
     if min(options.epochs, options.iterations) < 1:
         raise UserError(
             f"--epochs is {options.epochs} and --iterations {options.iterations}; give 1 or more"
@@ -96,46 +98,55 @@ def parse() -> Options:
 
 
 def main() -> None:
-    """Judges the arms one after the other, or says that nnU-Net is not installed."""
+    """Judges the mixtures one after the other, or says that nnU-Net is not installed."""
     options = parse()
-    cases = training_cases(options.export)
+    cases = exported_cases(options.export)
+    ours = table5_figures(options.table5) if options.table5 else {}
     missing = why_missing(options.python)
     if missing:
         print(f"skipped: {missing}")
         return
     check_output_folder("--out", options.out)
     scores = {}
-    for arm in options.arms.split(","):
-        settings = {"export": read_json(options.export / MANIFEST), **_settings(options)}
+    for mixture in options.mixtures.split(","):
+        settings = {"export": fingerprint(options.export), **_settings(options)}
 
-        def judged(arm: str = arm) -> Mapping[str, float]:
-            found = predicted(options, arm, cases)
-            return arm_scores(options.export, found)
+        def judged(mixture: str = mixture) -> Mapping[str, float]:
+            return label_scores(options.export, cases, predicted(options, mixture, cases))
 
-        scores[arm] = kept(options.out / "arms" / f"{arm}.json", judged, settings)
-    write(options, scores)
+        scores[mixture] = kept(options.out / "mixtures" / f"{mixture}.json", judged, settings)
+    write(options, scores, ours)
 
 
 def _settings(options: Options) -> dict[str, Any]:
     return {k: v for k, v in asdict(options).items() if k in ("epochs", "iterations", "seed")}
 
 
-def training_cases(export: Path) -> pd.DataFrame:
-    """Returns the rows of an export's manifest.csv.
+def fingerprint(export: Path) -> str:
+    """Returns a hash of an export's files: names, sizes, and the bytes of all but the images."""
+    digest = hashlib.sha256()
+    for path in sorted(export.rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(export)} {path.stat().st_size}".encode())
+            digest.update(b"" if path.parent.name.startswith("images") else path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def exported_cases(export: Path) -> pd.DataFrame:
+    """Returns the rows of an export's manifest.csv: training cases and held-out ones.
 
     Raises UserError if it is no export for nnU-Net with classes 0..4, real and held-out cases.
     """
+    plain = {name: number for number, name in enumerate(BRATS.classes)}
     try:
         read_json(export / MANIFEST)
         table = pd.read_csv(export / "manifest.csv")
-        kinds = set(table["kind"])
-    except (OSError, ValueError, KeyError) as error:
+        kinds, description = set(table["kind"]), export / "dataset.json"
+        labels = read_json(description, dict)["labels"] if description.exists() else "no"
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"--export {export} is no export of experiments/export_nnunet.py"
         ) from error
-    description = export / "dataset.json"
-    labels = read_json(description)["labels"] if description.exists() else "no"
-    plain = {name: number for number, name in enumerate(BRATS.classes)}
     if labels != plain or not {"real", "synthetic", "test"} <= kinds:
         raise UserError(
             f"--export {export} has {', '.join(sorted(kinds))} cases and the labels {labels}; the "
@@ -143,6 +154,14 @@ def training_cases(export: Path) -> pd.DataFrame:
             "without --regions and --label-scheme"
         )
     return table
+
+
+def table5_figures(path: Path) -> Mapping[str, float]:
+    """Returns the metrics of a run of Table 5; UserError if it is none."""
+    figures = RunDirectory(path, writes=False).read_metrics()
+    if not any(key.startswith("table5/") for key in figures):
+        raise UserError(f"--table5 {path} has no rows of Table 5; name a run of table5_mixing.py")
+    return figures
 
 
 def why_missing(python: str) -> str:
@@ -162,49 +181,52 @@ def why_missing(python: str) -> str:
     )
 
 
-def predicted(options: Options, arm: str, cases: pd.DataFrame) -> Path:
-    """Trains nnU-Net on an arm and returns the folder of its labels of the held-out cases.
+def predicted(options: Options, mixture: str, cases: pd.DataFrame) -> Path:
+    """Trains nnU-Net on an mixture and returns the folder of its labels of the held-out cases.
 
-    Raises UserError if it fails; its own messages are in <arm>.log.
+    Raises UserError if it fails; its own messages are in <mixture>.log.
     """
-    out, number = options.out.resolve(), 501 + list(ARMS).index(arm)
-    name = f"Dataset{number}_{arm}"
+    out, number = options.out.resolve(), 501 + list(MIXTURES).index(mixture)
+    name = f"Dataset{number}_{mixture}"
     raw = out / "raw" / name
-    if not raw.exists():
-        with making_folder(raw) as folder:
-            copy_arm(options.export.resolve(), folder, cases, ARMS[arm][0])
+    raw.parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(raw) as folder:  # also one of another export
+        copy_mixture(options.export.resolve(), folder, cases, MIXTURES[mixture][0])
+    for kind in ("preprocessed", "results", "predictions"):
+        rest = out / kind / (mixture if kind == "predictions" else name)
+        shutil.rmtree(rest, ignore_errors=True)
     request = {
         "dataset": number,
         "name": name,
         **_settings(options),
         "device": options.device,
         "images": str(options.export.resolve() / "imagesTs"),
-        "predictions": str(out / "predictions" / arm),
+        "predictions": str(out / "predictions" / mixture),
     }
-    write_json(out / f"{arm}.request.json", request)
+    write_json(out / f"{mixture}.request.json", request)
     places = {f"nnUNet_{kind}": str(out / kind) for kind in ("raw", "preprocessed", "results")}
     quiet = {"nnUNet_compile": "f", "nnUNet_n_proc_DA": "1"}
-    log = out / f"{arm}.log"
-    print(f"{arm}: nnU-Net trains on {number_of(cases, arm)} slices, see {log}", flush=True)
+    log = out / f"{mixture}.log"
+    print(f"{mixture}: nnU-Net trains on {number_of(cases, mixture)} slices, see {log}", flush=True)
     with log.open("w", encoding="utf-8") as file:
         done = subprocess.run(
-            [options.python, str(RUNNER), str(out / f"{arm}.request.json")],
+            [options.python, str(RUNNER), str(out / f"{mixture}.request.json")],
             env={**os.environ, **places, **quiet},
             stdout=file,
             stderr=subprocess.STDOUT,
             check=False,
         )
     if done.returncode:
-        raise UserError(f"nnU-Net failed on the arm {arm}; {log} has its messages")
-    return out / "predictions" / arm
+        raise UserError(f"nnU-Net failed on the mixture {mixture}; {log} has its messages")
+    return out / "predictions" / mixture
 
 
-def number_of(cases: pd.DataFrame, arm: str) -> int:
-    """Returns the number of training slices of an arm."""
-    return int(cases["kind"].isin(ARMS[arm][0]).sum())
+def number_of(cases: pd.DataFrame, mixture: str) -> int:
+    """Returns the number of training slices of an mixture."""
+    return int(cases["kind"].isin(MIXTURES[mixture][0]).sum())
 
 
-def copy_arm(export: Path, folder: Path, cases: pd.DataFrame, kinds: Sequence[str]) -> None:
+def copy_mixture(export: Path, folder: Path, cases: pd.DataFrame, kinds: Sequence[str]) -> None:
     """Makes a raw data set of some kinds of training cases, as links to the export's files."""
     names = set(cases.loc[cases["kind"].isin(kinds), "case"])
     for part in ("imagesTr", "labelsTr"):
@@ -217,14 +239,13 @@ def copy_arm(export: Path, folder: Path, cases: pd.DataFrame, kinds: Sequence[st
     write_json(folder / "dataset.json", description)
 
 
-def arm_scores(export: Path, predictions: Path) -> dict[str, float]:
+def label_scores(export: Path, cases: pd.DataFrame, predictions: Path) -> dict[str, float]:
     """Returns scores of predicted labels of the held-out patients, in volumes and in slices.
 
     Keys are those of `utils.metrics.volumes`, means over patients, and `slice_dice_wt`, the mean
     over slices. Raises UserError if labels are missing.
     """
-    table = pd.read_csv(export / "manifest.csv")
-    table = table[table["kind"] == "test"]
+    table = cases[cases["kind"] == "test"]
     pairs = []
     for name in table["case"]:
         path = predictions / f"{name}{ENDING}"
@@ -251,21 +272,22 @@ def _read(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0].astype(np.uint8)
 
 
-def write(options: Options, scores: Mapping[str, Mapping[str, float]]) -> None:
+def write(
+    options: Options, scores: Mapping[str, Mapping[str, float]], ours: Mapping[str, float]
+) -> None:
     """Writes judge.csv and judge.md and prints the page."""
-    ours = RunDirectory(options.table5, writes=False).read_metrics() if options.table5 else {}
     lines = []
-    for arm, found in scores.items():
-        line: dict[str, Any] = {"training data": arm.replace("_", " ")}
+    for mixture, found in scores.items():
+        line: dict[str, Any] = {"training data": mixture.replace("_", " ")}
         line.update({f"nnU-Net {key}": found.get(key, np.nan) for key in SHOWN})
         for key in SHOWN[:3] if ours else ():
-            line[f"ours {key}"] = ours.get(f"table5/{ARMS[arm][1]}/volume_{key}", np.nan)
+            line[f"ours {key}"] = ours.get(f"table5/{MIXTURES[mixture][1]}/volume_{key}", np.nan)
         lines.append(line)
     frame = pd.DataFrame(lines)
     notice = read_json(options.export / MANIFEST)["notice"]
     notes = [
         f"nnU-Net v2, 2d, fold all, its own augmentation; {options.epochs} epochs of "
-        f"{options.iterations} batches in every arm (nnU-Net's own length: 1000 of 250); seed "
+        f"{options.iterations} batches in every mixture (nnU-Net's own length: 1000 of 250); seed "
         f"{options.seed}.",
         "Scores: held-out patients' volumes, mean over patients (`utils.metrics.volumes`).",
         *(["Ours: the U-Net of Table 5 on the same mixtures, rows 1, 15 and 3."] if ours else []),
@@ -277,7 +299,7 @@ def write(options: Options, scores: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def _after_interrupt() -> str:
-    return "finished arms are kept; give the same command again"
+    return "finished mixtures are kept; give the same command again"
 
 
 if __name__ == "__main__":

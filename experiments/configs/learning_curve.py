@@ -57,7 +57,7 @@ DEMO = LearningCurveConfig(
         phantom_subjects=28,  # 16 for the largest number, 12 held out
         test_fraction=12 / 28,
         random_maps=120,
-        # Half of the demo's updates or less: there are eight systems.
+        # About half of the demo's updates: there are eight systems.
         schedule=brats.Schedules(
             structure=short_schedule(500, 4),
             segmentation=short_schedule(500, 4),

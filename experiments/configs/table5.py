@@ -38,8 +38,8 @@ class Table5Config:
     schedule: Schedule = field(default_factory=lambda: Schedule(epochs=100))
 
     def __post_init__(self) -> None:
-        counts = ("max_draws", "evaluation_batch_size", "resamples")
-        check_fields(self, "--", **dict.fromkeys(counts, at_least(1)))
+        counts = dict.fromkeys(("max_draws", "evaluation_batch_size"), at_least(1))
+        check_fields(self, "--", **counts, resamples=at_least(100))
 
 
 THESIS = Table5Config()

@@ -31,7 +31,7 @@ class Registration(GANSystem):
         total_steps: updates in all, for the decay of the learning rate.
     """
 
-    def __init__(self, config: RegistrationConfig, total_steps: int = 1):
+    def __init__(self, config: RegistrationConfig, total_steps: int):
         self.config = config
         conditions = {"target": NUM_MODALITIES, "translation": len(TRANSLATIONS)}[config.code]
         networks = {"G_t": config.build_unet(1, "G_t", conditions=conditions)}

@@ -1,17 +1,19 @@
-"""The judge with a stand-in for nnU-Net: arms, scores, what is kept, skipped and refused."""
+"""The judge with a stand-in for nnU-Net: mixtures, scores, what is kept, skipped and refused."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 
 from experiments import export_nnunet, judge_nnunet
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
 
-# Finds every label, but for the arm "synthetic", in which it finds nothing.
+# Finds every label, but for the mixture "synthetic", in which it finds nothing.
 STAND_IN = """
 import json, shutil, sys
 from pathlib import Path
@@ -62,8 +64,8 @@ def test_each_arm_has_its_cases_and_its_scores_in_the_table(judge, export, tmp_p
         "real_and_synthetic": manifest["real"] + manifest["synthetic"],
         "synthetic": manifest["synthetic"],
     }
-    for i, (arm, count) in enumerate(expected.items()):
-        folder = out / "raw" / f"Dataset{501 + i}_{arm}"
+    for i, (mixture, count) in enumerate(expected.items()):
+        folder = out / "raw" / f"Dataset{501 + i}_{mixture}"
         assert len(list((folder / "labelsTr").iterdir())) == count
         assert len(list((folder / "imagesTr").iterdir())) == 4 * count
         assert read_json(folder / "dataset.json")["numTraining"] == count
@@ -79,19 +81,37 @@ def test_each_arm_has_its_cases_and_its_scores_in_the_table(judge, export, tmp_p
 
 def test_finished_arms_are_kept_unless_the_length_changes(judge, tmp_path):
     calls = tmp_path / "out" / "calls.txt"
-    assert judge("--arms", "real") == judge() == judge() == 0
+    assert judge("--mixtures", "real") == judge() == judge() == 0
     assert len(calls.read_text().split()) == 3
     assert judge("--epochs", 7) == 0
     assert len(calls.read_text().split()) == 6
 
 
-def test_a_table_5_stands_beside_it(judge, tmp_path):
+def test_another_export_is_judged_anew(judge, export, tmp_path):
+    """Of as many cases: its manifest.json is the same."""
+    other = tmp_path / "other"
+    shutil.copytree(export, other)
+    assert judge("--mixtures", "real") == 0
+    assert judge("--mixtures", "real", "--export", other) == 0  # only moved: the same files
+    calls = tmp_path / "out" / "calls.txt"
+    assert len(calls.read_text().split()) == 1
+    label = next((other / "labelsTr").glob("real*"))
+    sitk.WriteImage(sitk.ReadImage(str(label)) * 0, str(label))
+    assert judge("--mixtures", "real", "--export", other) == 0
+    assert len(calls.read_text().split()) == 2
+    linked = tmp_path / "out" / "raw" / "Dataset501_real" / "labelsTr" / label.name
+    assert linked.resolve() == label.resolve()
+
+
+def test_a_table_5_stands_beside_it(judge, tmp_path, capsys):
     table5 = tmp_path / "table5"
     table5.mkdir()
     write_json(table5 / "metrics.json", {"table5/row_15/volume_dice_wt": 0.625})
     assert judge("--table5", table5) == 0
     table = pd.read_csv(tmp_path / "out" / "judge.csv").set_index("training data")
     assert table["ours dice_wt"].fillna(-1).tolist() == [-1, 0.625, -1]
+    assert judge("--table5", tmp_path / "typo") == 2
+    assert "typo has no rows of Table 5" in capsys.readouterr().err
 
 
 def test_without_nnunet_it_is_skipped_with_a_sentence(judge, tmp_path, capsys):
@@ -107,16 +127,23 @@ def test_a_failure_of_nnunet_names_its_log(judge, tmp_path, capsys):
     program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit(sys.argv[1] != '-c')\n")
     program.chmod(0o755)
     assert judge("--python", program) == 2
-    assert "nnU-Net failed on the arm real; " in capsys.readouterr().err
+    assert "nnU-Net failed on the mixture real; " in capsys.readouterr().err
     program.write_text(f"#!{sys.executable}\n")
     assert judge("--python", program) == 2
     assert "nnU-Net left no " in capsys.readouterr().err
 
 
-def test_other_exports_and_wrong_words_are_refused(judge, tiny_run, tmp_path, capsys, monkeypatch):
-    assert judge("--arms", "fake") == 2 and "some of real,real_and" in capsys.readouterr().err
+def test_other_exports_and_wrong_words_are_refused(
+    judge, export, tiny_run, tmp_path, capsys, monkeypatch
+):
+    assert judge("--mixtures", "fake") == 2 and "some of real,real_and" in capsys.readouterr().err
     assert judge("--epochs", 0) == 2 and "give 1 or more" in capsys.readouterr().err
     assert judge("--export", tmp_path) == 2 and "is no export of" in capsys.readouterr().err
+    broken = tmp_path / "broken"
+    shutil.copytree(export, broken)
+    for content in ("{}", "[]", "?"):
+        (broken / "dataset.json").write_text(content)
+        assert judge("--export", broken) == 2 and "is no export of" in capsys.readouterr().err
     other = tmp_path / "other"
     words = ["", "--run", str(tiny_run), "--out", str(other), "--real", "--regions"]
     monkeypatch.setattr(sys, "argv", words)

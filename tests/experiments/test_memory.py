@@ -37,11 +37,11 @@ segmentation = replace(config.segmentation, **learnable)
 registration = replace(config.registration, **learnable)
 synthesis = replace(config.synthesis, **learnable)
 def build_synthesis():
-    return Synthesis(synthesis, Registration(registration), Segmentation(segmentation))
+    return Synthesis(synthesis, Registration(registration, 1), Segmentation(segmentation))
 system = {{
     "structure": lambda: StructureGAN(structure),
     "segmentation": lambda: Segmentation(segmentation),
-    "registration": lambda: Registration(registration),
+    "registration": lambda: Registration(registration, 1),
     "synthesis": build_synthesis,
 }}[sys.argv[1]]()
 batch_size = 4 if sys.argv[1] == "segmentation" else 1

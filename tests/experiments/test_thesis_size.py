@@ -33,10 +33,10 @@ BATCH_SIZES = {"pretraining": 4}
 SYSTEMS = {
     "structure": lambda: StructureGAN(THESIS.structure),
     "segmentation": lambda: Segmentation(THESIS.segmentation),
-    "registration": lambda: Registration(THESIS.registration),
+    "registration": lambda: Registration(THESIS.registration, 1),
     "pretraining": lambda: Pretraining(THESIS.synthesis),
     "synthesis": lambda: Synthesis(
-        THESIS.synthesis, Registration(THESIS.registration), Segmentation(THESIS.segmentation)
+        THESIS.synthesis, Registration(THESIS.registration, 1), Segmentation(THESIS.segmentation)
     ),
 }
 

@@ -21,7 +21,7 @@ from utils.graphs import reached_operations
 SYSTEMS = {
     StructureGAN: lambda: StructureGAN(TINY.structure),
     Segmentation: tiny_segmentation,
-    Registration: lambda: calm(Registration(TINY.registration)),
+    Registration: lambda: calm(Registration(TINY.registration, 1)),
     Pretraining: lambda: Pretraining(TINY.synthesis),
     Synthesis: lambda: Synthesis(TINY.synthesis, SYSTEMS[Registration](), tiny_segmentation()),
 }

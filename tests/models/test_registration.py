@@ -20,7 +20,7 @@ from utils.errors import UserError
 
 def tiny_registration(**options) -> Registration:
     config = RegistrationConfig(**{"width": 4, "initializer": "he_normal", **options})
-    return calm(Registration(config))
+    return calm(Registration(config, 1))
 
 
 # Table 2.2, corrected: D sees the translations, cycles return to their source.

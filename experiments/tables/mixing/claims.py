@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
@@ -104,6 +104,7 @@ def claims_text(
     score: str = "dice",
     what: str = "label-index Dice on real held-out patients",
     mode: str = SEES_ALL,
+    trainings: Optional[int] = None,
 ) -> str:
     """Returns the claims with this run's answers and how they were found, as Markdown.
 
@@ -115,6 +116,7 @@ def claims_text(
         score: column of `results` that is compared.
         what: the score in words.
         mode: what the systems behind the synthetic slices saw, as a paragraph.
+        trainings: number of trainings of each row; default: of repeats.
     """
     findings = [
         [
@@ -128,7 +130,7 @@ def claims_text(
         "",
         mode,
         "",
-        *_caution(results["patient"].nunique(), results["repeat"].nunique()),
+        *_caution(results["patient"].nunique(), trainings or results["repeat"].nunique()),
     ]
     for claim, found, (word, p_value) in zip(claims, findings, verdicts(findings)):
         p_text = f" (p {p_value:.3f})" if np.isfinite(p_value) else ""
@@ -137,8 +139,8 @@ def claims_text(
     return "\n".join(lines) + "\n"
 
 
-def _caution(patients: int, repeats: int) -> list[str]:
-    """Returns what few patients or repeats mean for the verdicts, as lines of Markdown."""
+def _caution(patients: int, trainings: int) -> list[str]:
+    """Returns what few patients or trainings mean for the verdicts, as lines of Markdown."""
     lines = []
     if patients == 1:
         lines = ["A single patient was held out: there is no interval, nothing is decided.", ""]
@@ -148,7 +150,7 @@ def _caution(patients: int, repeats: int) -> list[str]:
             "narrow, and several contrasts are read at once. Take the verdicts as hints.",
             "",
         ]
-    if repeats == 1:
+    if trainings == 1:
         lines += ["Every row was trained once: chance in training may decide a verdict.", ""]
     return lines
 

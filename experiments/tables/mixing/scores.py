@@ -67,20 +67,31 @@ def score(
     return {"figures": segmentation_figures(dataset, found, test.label), "patients": scores}
 
 
-def read_results(folder: Path, rows: Sequence[Mixture], settings: Any) -> pd.DataFrame:
+def read_results(
+    folder: Path, rows: Sequence[Mixture], settings: Any, patient_of: Callable[[str], str]
+) -> pd.DataFrame:
     """Returns finished results, one line per row, repeat and held-out patient.
 
     Columns: no, repeat, patient, slices, then `SCORES` and `VOLUME_SCORES`, NaN where a score is
-    missing, as are those of volumes in results that are older than these. Results that were made
-    with other `settings` are left out.
+    missing, as those of volumes may be. Results that were made with other `settings` are left out.
+    Of a patient with several scans, scores are means over scans: scans of one patient are alike,
+    so intervals and tests have to count patients.
+
+    Args:
+        folder: where the rows' results are kept.
+        rows: the rows to read.
+        settings: see `settings_of`.
+        patient_of: from a scan's id to its patient.
     """
     lines = []
     for row in rows:
         for path in sorted(folder.glob(f"{row.name}_seed_*.json")):
             result = read_kept(path, settings) or {"patients": {}}
             for patient, values in result["patients"].items():
-                head = {"no": row.no, "repeat": result["repeat"], "patient": patient}
+                head = {"no": row.no, "repeat": result["repeat"], "patient": patient_of(patient)}
                 lines.append({**head, **values})
     scores = [*SCORES, *VOLUME_SCORES]
     frame = pd.DataFrame(lines, columns=["no", "repeat", "patient", "slices", *scores])
-    return frame.astype({key: float for key in scores})
+    frame = frame.astype({"slices": int, **{key: float for key in scores}})
+    ways = {"slices": "sum", **dict.fromkeys(scores, "mean")}
+    return frame.groupby(["no", "repeat", "patient"], as_index=False, sort=False).agg(ways)

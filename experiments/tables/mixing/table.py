@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -88,6 +88,11 @@ TABLE = Table(
 )
 
 
+def patient_of(run: Run) -> Callable[[str], str]:
+    """Returns the function from a held-out scan's id to its patient."""
+    return run.prepared.dataset.patient_of
+
+
 def train(run: Run) -> None:
     """Trains the chosen rows that have no result yet."""
     train_rows(run, choose_rows(run.request.options["rows"]), run.request.options["seeds"])
@@ -99,7 +104,7 @@ def write(run: Run) -> None:
     Raises UserError if no row has one.
     """
     config = run.config
-    results = read_results(run.path / "rows", ROWS, settings_of(config))
+    results = read_results(run.path / "rows", ROWS, settings_of(config), patient_of(run))
     if results.empty:
         raise UserError(
             f"No row of Table 5 is finished in {run.path}; run the script again with --out "

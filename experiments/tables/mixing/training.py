@@ -79,10 +79,11 @@ def pasted_slices(run: Run, rows: Sequence[Mixture]) -> list[RecordFile]:
         return []
     slices = real_slices(run.prepared, run.split.train)
     subject, seed = len(run.prepared.subject_ids), derive_seed(run.config.seed, "pasted")
+    folder = run.path / "pasted" / str(seed)
     if run.writes:
-        pasted_files(slices, run.path / "pasted", subject, seed)
+        pasted_files(slices, folder, subject, seed)
     wait_for_all_workers(run.strategy)
-    return pasted_files(slices, run.path / "pasted", subject, seed)
+    return pasted_files(slices, folder, subject, seed)
 
 
 def synthetic_files(run: Run, rows: Sequence[Mixture]) -> list[RecordFile]:

@@ -53,7 +53,7 @@ def test_a_user_s_data_is_neither_named_nor_shown(run, tmp_path):
 def test_a_phantom_is_named_with_its_licence(run):
     run.request = replace(run.request, data=None)
     text = describe(run, MANIFEST)
-    assert run.prepared.dataset.phantom_note in text and "ICBM 152 (MNI152)" in text
+    assert run.prepared.dataset.phantoms["easy"].note in text and "ICBM 152 (MNI152)" in text
     assert "--data" not in text and "Version: unknown." in text
 
 

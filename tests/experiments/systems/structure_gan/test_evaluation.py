@@ -69,7 +69,7 @@ from models.structure_gan.registration import Registration
 
 images = np.random.default_rng(0).random((21, 32, 24, 4), np.float32)
 run = SimpleNamespace(
-    trained=lambda stage: Registration(TINY.registration),
+    trained=lambda stage: Registration(TINY.registration, 1),
     config=replace(TINY, evaluation=replace(TINY.evaluation, batch_size=2)),
     prepared=SimpleNamespace(dataset=BRATS),
 )

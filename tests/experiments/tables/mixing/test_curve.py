@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from experiments.configs.learning_curve import TINY, LearningCurveConfig, numbers
+from experiments.engine.request import Request
 from experiments.tables.mixing.chart import CURVES, draw_curve
 from experiments.tables.mixing.claims import FEW_PATIENTS_CLAIMS
 from experiments.tables.mixing.curve import (
     METRICS,
     PRIMARY,
     TABLE,
+    check,
+    complete,
     figures,
     gains,
     measured_table,
@@ -65,6 +72,40 @@ def test_the_table_has_a_part_for_each_number_of_patients(found):
     frame = measured_table(LearningCurveConfig(patients="2,4")).frame(values)
     assert frame["part"].tolist() == ["", "2 patients", "4 patients"] * 3
     assert [row.key for row in TABLE.rows] == [row.name for row in FEW_PATIENTS_ROWS]
+
+
+def test_only_systems_with_all_rows_are_compared(found):
+    """Else a row that only many patients have would be compared with all numbers of another."""
+    late = (found["number"] == 2) & (found["no"] == "15") & (found["seed"] == 1)
+    places = complete(found[~late])[["number", "seed"]].drop_duplicates()
+    assert sorted(places.itertuples(index=False, name=None)) == [(2, 0), (4, 0), (4, 1)]
+    missing_repeat = late & (found["repeat"] == 2)
+    places = complete(found[~missing_repeat])[["number", "seed"]].drop_duplicates()
+    assert sorted(places.itertuples(index=False, name=None)) == [(2, 0), (4, 0), (4, 1)]
+    assert len(complete(found)) == len(found)
+
+
+def started(words: dict, **options) -> Request:
+    generator = replace(TINY.generator, **words)
+    config = replace(TINY, generator=generator, **options)
+    return Request(Path(), config, options={"rows": "all"})
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (started({"seed": 3}), "sets --generator.train_patients, .seed and .data_seed"),
+        (started({"data_seed": 3}), "give --patients and --seed"),
+        (started({"train_patients": 3}), "give --patients and --seed"),
+        (started({}, subset="patients"), "no row with a part of the slices for --subset"),
+        (started({}, patients="1,9"), "has 9, but a phantom of 4 patients has 2 for training"),
+    ],
+)
+def test_settings_that_the_curve_cannot_keep_are_refused(request_, text):
+    strategy = tf.distribute.get_strategy()
+    check(started({}), strategy)
+    with pytest.raises(UserError, match=text):
+        check(request_, strategy)
 
 
 def test_differences_are_those_of_patients(found):

@@ -121,8 +121,8 @@ def test_scores_are_means_over_slices_networks_and_patients(tmp_path):
     assert scored["figures"]["dice_wt"] == pytest.approx(0.75)
     path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 1)
     write_json(path, {"settings": {"x": 1}, "no": "7", "repeat": 1, **scored})
-    assert read_results(path.parent, ROWS, {"x": 2}).empty  # of another training
-    frame = read_results(path.parent, ROWS, {"x": 1})
+    assert read_results(path.parent, ROWS, {"x": 2}, str).empty  # of another training
+    frame = read_results(path.parent, ROWS, {"x": 1}, str)
     assert frame["repeat"].tolist() == [1, 1] and frame["no"].tolist() == ["7", "7"]
     assert summarise(frame)["dice"].tolist() == pytest.approx([(0.75 * 2 + 1) / 3], abs=1e-5)
     assert summarise(frame)["dice_wt"].tolist() == [0.75]  # of the patient that has one
@@ -147,7 +147,7 @@ def test_scores_of_volumes_stand_beside_those_of_slices(tmp_path):
 
     path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 0)
     write_json(path, {"settings": {}, "no": "7", "repeat": 0, **scored})
-    summary = summarise(read_results(path.parent, ROWS, {}))
+    summary = summarise(read_results(path.parent, ROWS, {}, str))
     assert summary["volume_dice_wt"].tolist() == [first["volume_dice_wt"]]  # not by slices
     assert np.isnan(summary["volume_dice_et"]).all()
     metrics = flat_metrics(summary)
@@ -164,11 +164,22 @@ def test_results_from_before_volumes_are_read_without(tmp_path):
         if more:
             patients["b"]["volume_dice_wt"] = 0.25
         write_json(path, {"settings": {}, "no": "7", "repeat": repeat, "patients": patients})
-    frame = read_results(path.parent, ROWS, {})
+    frame = read_results(path.parent, ROWS, {}, str)
     assert frame["dice"].tolist() == [0.5] * 4 and np.isnan(frame["lesionwise_dice_wt"]).all()
     (line,) = summarise(frame).to_dict("records")
     assert line["volume_dice_wt"] == 0.5 and np.isnan(line["volume_dice_wt_std"])
     assert line["dice_std"] == 0
+
+
+def test_scans_of_one_patient_count_once(tmp_path):
+    values = {"slices": 2, "dice": 0.5, "mse": 0.1, "dice_wt": None}
+    scans = {"ann_1": values, "ann_2": {**values, "dice": 0.7, "dice_wt": 0.4}, "bob_1": values}
+    path = result_path(SimpleNamespace(path=tmp_path), BY_NO["7"], 0)
+    write_json(path, {"settings": {}, "no": "7", "repeat": 0, "patients": scans})
+    frame = read_results(path.parent, ROWS, {}, lambda scan: scan[:3]).set_index("patient")
+    assert frame["slices"].to_dict() == {"ann": 4, "bob": 2}
+    assert frame["dice"].to_dict() == {"ann": pytest.approx(0.6), "bob": 0.5}
+    assert frame.loc["ann", "dice_wt"] == 0.4 and np.isnan(frame.loc["bob", "dice_wt"])
 
 
 MANY = tuple("abcdefghijkl")  # patients: of few, no claim of five is ever supported
