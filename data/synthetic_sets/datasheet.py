@@ -99,7 +99,8 @@ def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
     chosen = f"{manifest['selected']} of {manifest['samples']} samples are marked as selected"
     return [
         f"System: {origin.system}.",
-        f"Command: `{origin.command}`.",
+        f"The networks were trained by `{origin.command}`; `python experiments/generate.py --run "
+        f"RUN` draws more samples of theirs.",
         f"Version: {origin.version}.",
         f"Fingerprint of networks, settings and seed: {origin.fingerprint}.",
         f"Seed of the set: {manifest['seed']}.",

@@ -45,7 +45,7 @@ EXPORT = {
         "* 40 axial slices of a brain that does not exist, each in the modalities T1, T2,",
         "0 background, 1 lesion.",
         "learnt from: 8. Held-out patients, seen by no network: 2.",
-        "Command: `python train.py`.",
+        "The networks were trained by `python train.py`; ",
         "seed: abc.",
         "Seed of the set: 77.",
         "30 of 40 samples are marked as selected: their mean whole-tumour Dice of the segmenters "
