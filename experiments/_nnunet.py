@@ -34,6 +34,7 @@ def main(request: dict) -> None:
     preprocess([number], configurations=("2d",), num_processes=(2,))
     folder = join(os.environ["nnUNet_preprocessed"], request["name"])
     plans, dataset = (load_json(join(folder, f)) for f in ("nnUNetPlans.json", "dataset.json"))
+    plans["continue_training"] = False  # read by version 2.8
     trainer = nnUNetTrainer(plans, "2d", "all", dataset, device=device)
     trainer.num_epochs = request["epochs"]
     trainer.num_iterations_per_epoch = request["iterations"]
