@@ -111,11 +111,11 @@ DEMO = replace(
         critic_width=16,
         learning_rate=1e-3,
         # In T2 the enhancing tumour hardly differs from the non-enhancing one around it, which is
-        # likelier nearly everywhere: without this factor T1c shows no enhancement at all.
+        # likelier in most places: without this factor T1c hardly shows enhancement.
         weights=replace(THESIS.gan.weights, l1_labels=(1.0, 1.0, 1.0, 1.0, 10.0)),
     ),
-    # After 600 updates S takes a rim that is painted dark for more of a tumour than the bright one
-    # of real T1c slices, and its guidance darkens the rim; after 1200 it no longer does.
+    # A weak S guides wrongly: it takes a dark rim in T1c for more of a tumour than the real, bright
+    # one. On held-out T1c slices its Dice is 0.49 after 600 updates and 0.60 after 1500.
     schedule=TCMGANSchedules(segmenter=short_schedule(1500, 8), gan=short_schedule(10000, 4)),
 )
 
