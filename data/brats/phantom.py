@@ -108,7 +108,7 @@ def _parameters(num_subjects: int, seed: int, kind: PhantomKind) -> dict[str, ob
         "num_subjects": num_subjects,
         "seed": seed,
     }
-    # The first kind has no entry, so that what was cached before there were others stays valid.
+    # Without an entry of its own, a cached easy phantom of any version of this code is valid.
     if kind is not EASY:
         parameters["kind"] = json.loads(json.dumps(kind._asdict()))
     return parameters

@@ -18,9 +18,8 @@ GAP = 3.0  # mm from the lesion's focus to the wall of the cavity, at least
 DENTS = 0.25  # of its wall, as a share of its radius
 REACH = 3  # radii up to which a spot is drawn
 VESSEL_WIDTH = 0.13  # of the two fields whose common zeros are the vessels
-SURFACE_THRESHOLD = (
-    0.6  # a standard normal field above this: the surface has a vein or enhancing dura
-)
+# Where a standard normal field exceeds this, the surface has a vein or enhancing dura.
+SURFACE_THRESHOLD = 0.6
 
 
 class Mimics(NamedTuple):

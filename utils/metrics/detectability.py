@@ -74,12 +74,12 @@ def detection_accuracy(
     if not all(map(len, places)):
         return float("nan")
     pairs = list(zip(sets, places))
-    checked, tested = pairs[:2], pairs[2:]
+    learnt, tested = pairs[:2], pairs[2:]
     tf.keras.utils.set_random_seed(seed)
     network = _network(config, sets[0].shape[-1])
     for _ in range(config.steps):
         half = max(1, config.batch_size // 2)
-        network.train_on_batch(*_labelled(checked, half, config.patch, rng))
+        network.train_on_batch(*_labelled(learnt, half, config.patch, rng))
     patches, kinds = _labelled(tested, config.tests, config.patch, rng)
     found = network.predict(patches, batch_size=256, verbose=0)[:, 0] > 0
     return float(np.mean(found == (kinds[:, 0] > 0)))

@@ -156,7 +156,7 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
         "Frechet distance of texture features to held-out slices (lower is better)": (
             "texture/{}/frechet"
         ),
-        "small network tells its texture from real (0.5 = never)": "detectability/{}/accuracy",
+        "small network tells its texture from real (0.5 = chance)": "detectability/{}/accuracy",
         "similarity of random pairs (SSIM, lower is more diverse)": "diversity/{}/ssim",
     }
     table = {
