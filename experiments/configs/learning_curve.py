@@ -50,7 +50,7 @@ DEMO = LearningCurveConfig(
     **_SHARED,
     evaluation_batch_size=40,
     segmentation=brats.DEMO.segmentation,
-    schedule=short_schedule(300, 4),
+    schedule=short_schedule(1000, 4),
     generator=replace(
         brats.DEMO,
         phantom="varied",  # of the easy one, few patients already teach all
