@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 
 from data.contract import DataSet
+from data.slice_sets import Slices
 from experiments.engine.fitting import Pictures, Synthesize
+from models.structure_gan.modalities import TRANSLATIONS
 from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
 
 
@@ -35,6 +38,23 @@ def draw_registration(synthesize: Synthesize, examples: dict, dataset: DataSet) 
         for i in range(len(dataset.channels))
     ]
     return {"translations": grid(rows, titles=dataset.channels)}
+
+
+def translations_of(synthesize: Synthesize, real: Slices, dataset: DataSet) -> np.ndarray:
+    """Returns a picture of the slice with the largest lesion: a row for each target modality.
+
+    The columns are the true slice and its translations from each modality, with the outline of the
+    true lesion; in the column of its own modality the true slice stands again.
+    """
+    row = [np.argmax(np.count_nonzero(real.label, axis=(1, 2)))]
+    images = real.images[row]
+    found = synthesize({"images": tf.constant(images)})["translations"].numpy()[0, ..., 0]
+    columns = np.repeat(images, 1 + len(dataset.channels), axis=0)  # [1+M,H,W,M]
+    for (source, target), picture in zip(TRANSLATIONS, found):
+        columns[1 + source, ..., target] = picture
+    rows = slice_rows(columns, np.repeat(real.label[row], len(columns), axis=0))
+    headers = ("true", *(f"from {channel}" for channel in dataset.channels))
+    return grid(rows, titles=dataset.channels, headers=headers)
 
 
 def draw_pretraining(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:

@@ -15,6 +15,7 @@ from experiments.configs.privacy import AuditConfig
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.evaluation import held_out, synthetic
+from experiments.systems.structure_gan.pictures import translations_of
 from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
     audit_chart,
@@ -45,6 +46,14 @@ def write_report(run: Run) -> None:
     report.add_table(volume_table(metrics, run.prepared.dataset), volume_caption(metrics))
     report.add_table(translation_table(metrics), "Translations of held-out slices by G_t")
     _add_pictures(report, real, synthetic(run), run.prepared.dataset.channels)
+    if run.finished("registration"):
+        names = ", ".join(run.prepared.dataset.channels)
+        translate = run.trained("registration").synthesize
+        report.add_picture(
+            "Translations of a held-out slice",
+            f"Rows: targets. Columns: the true slice, then translated from {names}.",
+            translations_of(translate, real, run.prepared.dataset),
+        )
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
     manifest = finished_manifest(run.synthetic)
     report.add_key_values(
