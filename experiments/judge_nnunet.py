@@ -286,7 +286,7 @@ def write(
     frame = pd.DataFrame(lines)
     notice = read_json(options.export / MANIFEST)["notice"]
     notes = [
-        f"nnU-Net v2, 2d, fold all, its own augmentation; {options.epochs} epochs of "
+        f"nnU-Net v2, 2d, fold all, its own augmentation; {options.epochs} epoch(s) of "
         f"{options.iterations} batches in every mixture (nnU-Net's own length: 1000 of 250); seed "
         f"{options.seed}.",
         "Scores: held-out patients' volumes, mean over patients (`utils.metrics.volumes`).",

@@ -76,7 +76,7 @@ def test_each_arm_has_its_cases_and_its_scores_in_the_table(judge, export, tmp_p
     assert table["nnU-Net dice_wt"].tolist() == [1.0, 1.0, 0.0]
     assert table["nnU-Net hd95_wt"].tolist()[:2] == [0.0, 0.0]
     text = (out / "judge.md").read_text()
-    assert "2 epochs of 3 batches" in text and "patients" in text
+    assert "2 epoch(s) of 3 batches" in text and "patients" in text
 
 
 def test_finished_arms_are_kept_unless_the_length_changes(judge, tmp_path):
