@@ -142,8 +142,8 @@ def with_few_patients(split: Split, number: int, *, seed: int, patient_of: Patie
     ranked = _ranked(patients, seed, 1)
     if number > len(ranked):
         raise UserError(
-            f"--train_patients is {number}, but the split has {len(ranked)} training patients; "
-            "give fewer or 0 for all."
+            f"{number} training patients are asked for (--train_patients, or --patients of a "
+            f"learning curve), but the split has {len(ranked)}; give fewer or hold out fewer."
         )
     sizes = {"train": number, "unused": len(ranked) - number}
     return replace(split, **_dealt(patients, ranked, sizes))

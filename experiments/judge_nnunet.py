@@ -83,7 +83,7 @@ def parse() -> Options:
     add("--iterations", type=int, default=250, help="batches per epoch")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where torch computes")
     add("--seed", type=int, default=0, help="of weights and batches; nnU-Net repeats only roughly")
-    add("--mixtures", type=str, default=",".join(MIXTURES), help="some of the default, by commas")
+    add("--mixtures", type=str, default=",".join(MIXTURES), help=f"some of {','.join(MIXTURES)}")
     add("--table5", type=Optional[Path], help="finished Table 5, to stand beside")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     words = vars(parser.parse_args())
@@ -147,11 +147,15 @@ def exported_cases(export: Path) -> pd.DataFrame:
         raise UserError(
             f"--export {export} is no export of experiments/export_nnunet.py"
         ) from error
-    if labels != plain or not {"real", "synthetic", "test"} <= kinds:
+    if not {"real", "synthetic", "test"} <= kinds:
         raise UserError(
-            f"--export {export} has {', '.join(sorted(kinds))} cases and the labels {labels}; the "
-            f"judge needs real, synthetic and test ones with {plain}: export with --real --test, "
-            "without --regions and --label-scheme"
+            f"--export {export} has {', '.join(sorted(kinds))} cases, the judge needs real, "
+            "synthetic and test ones: export with --real --test"
+        )
+    if labels != plain:
+        raise UserError(
+            f"--export {export} is not for nnU-Net with the labels 0 to {max(plain.values())}: "
+            "export without --format, --regions and --label-scheme"
         )
     return table
 

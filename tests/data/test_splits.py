@@ -203,7 +203,7 @@ def test_few_patients_are_nested_and_hold_out_the_same(tmp_path):
 
 
 def test_more_patients_than_there_are_cannot_take_part():
-    with pytest.raises(UserError, match="--train_patients is 15, but the split has 14"):
+    with pytest.raises(UserError, match="15 training patients are asked for .* the split has 14"):
         few(15)
 
 

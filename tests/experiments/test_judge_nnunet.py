@@ -149,4 +149,8 @@ def test_other_exports_and_wrong_words_are_refused(
     monkeypatch.setattr(sys, "argv", words)
     assert exit_code(export_nnunet.main, export_nnunet._after_interrupt) == 0
     assert judge("--export", other) == 2
-    assert "export with --real --test, without --regions" in capsys.readouterr().err
+    assert "the judge needs real, synthetic and test ones" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [*words, "--test", "--overwrite"])
+    assert exit_code(export_nnunet.main, export_nnunet._after_interrupt) == 0
+    assert judge("--export", other) == 2
+    assert "export without --format, --regions and" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pandas as pd
 from utils.metrics.contrasts import Contrast, Finding, examine, verdicts
 from utils.seeding import derive_seed
 
-FEW_PATIENTS = 10
+FEW_PATIENTS = 8  # of fewer, p cannot be below 0.05 / 5
 
 
 class Claim(NamedTuple):
@@ -81,17 +81,18 @@ FEW_PATIENTS_CLAIMS = (
 
 HOW = (
     "paired by patient, averaged over the repeats that both rows have; 95 % interval by BCa "
-    "bootstrap over patients, {resamples} resamples; p by flipping signs of patients' differences, "
-    "adjusted for all claims that were run (Holm). A claim is supported if its intervals and all "
+    "bootstrap over patients, {resamples} resamples; p (two-sided: how often chance alone makes so "
+    "large a difference) by flipping the signs of patients' differences, adjusted for all claims "
+    "that were run (Holm). A claim is supported if its intervals and all "
     "repeats lie on the claimed side of 0 and p is below 0.05, not supported if an interval and "
     "the repeats lie on the other side, else undecided. The interval covers the choice of "
     'patients, not the chance in training. "Detectable" is the true difference that so many '
-    "patients find in four of five studies."
+    "patients find in four of five studies, by a t-test at 5 % without adjustment."
 )
 SEES_ALL = (
-    "Mode: **GAN sees all**. The systems that made the synthetic slices, and the lesion labels in "
-    "these, saw all real training slices: a row with a part of the real data knows the rest at "
-    "second hand, as in the thesis. All repeats share one synthetic set. "
+    "Mode: **GAN sees all**. The GAN was trained on all training patients, also for rows that use "
+    "few real slices, and the lesion labels of its slices come from all: such a row knows the rest "
+    "of the real data at second hand, as in the thesis. All repeats share one synthetic set. "
     "`experiments/learning_curve.py` trains all networks on the same few patients."
 )
 
@@ -146,8 +147,8 @@ def _caution(patients: int, trainings: int) -> list[str]:
         lines = ["A single patient was held out: there is no interval, nothing is decided.", ""]
     elif patients < FEW_PATIENTS:
         lines = [
-            f"Only {patients} patients were held out: bootstrap intervals of so few are too "
-            "narrow, and several contrasts are read at once. Take the verdicts as hints.",
+            f"Only {patients} patients were held out: intervals of so few are too narrow, and p "
+            "cannot become small enough to support one of five claims.",
             "",
         ]
     if trainings == 1:

@@ -246,11 +246,14 @@ def check(request: Request, strategy: tf.distribute.Strategy) -> None:
     config, generator = request.config, request.config.generator
     choose_rows(request.options["rows"], FEW_PATIENTS_ROWS)
     check_batch_size("--schedule.batch_size", config.schedule.batch_size, strategy)
-    given = (generator.train_patients, generator.seed, generator.data_seed)
-    if given != (0, 0, None) or config.subset != "slices":
+    if (generator.train_patients, generator.seed, generator.data_seed) != (0, 0, None):
         raise UserError(
-            "The curve sets --generator.train_patients, .seed and .data_seed for each system and "
-            "has no row with a part of the slices for --subset; give --patients and --seed instead"
+            "--generator.train_patients, .seed and .data_seed are set for each system; give "
+            "--patients and --seed instead"
+        )
+    if config.subset != "slices":
+        raise UserError(
+            "--subset chooses a part of the real slices, which no row here has; leave it out"
         )
     subjects = generator.phantom_subjects
     there, most = (

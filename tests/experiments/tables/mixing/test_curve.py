@@ -94,11 +94,11 @@ def started(words: dict, **options) -> Request:
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        (started({"seed": 3}), "sets --generator.train_patients, .seed and .data_seed"),
+        (started({"seed": 3}), "--generator.train_patients, .seed and .data_seed are set"),
         (started({"data_seed": 3}), "give --patients and --seed"),
         (started({"train_patients": 3}), "give --patients and --seed"),
-        (started({}, subset="patients"), "no row with a part of the slices for --subset"),
-        (started({}, patients="1,9"), "has 9, but a phantom of 4 patients has 2 for training"),
+        (started({}, subset="patients"), "--subset chooses a part of the real slices"),
+        (started({}, patients="1,9"), "has 9, but a phantom of 4 patients trains on 2"),
     ],
 )
 def test_settings_that_the_curve_cannot_keep_are_refused(request_, text):
