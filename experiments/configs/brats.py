@@ -220,7 +220,7 @@ DEMO = replace(
     schedule=Schedules(
         structure=short_schedule(1100, 4),
         segmentation=short_schedule(1800, 4),
-        registration=short_schedule(7000, 2),
+        registration=short_schedule(5000, 2),
         pretraining=short_schedule(1500, 4),
         synthesis=short_schedule(150, 2),
     ),
