@@ -50,7 +50,7 @@ def test_every_slice_is_read_as_it_was_prepared(prepared, tmp_path):
         assert batch["source"].tolist() == [[number, i] for i in range(PICTURES)]
         check_batch(batch, SECOND, ("images", "source"))
     split = split_subjects(prepared.subject_ids, 0.5, seed=0, patient_of=SECOND.patient_of)
-    assert [len(part) for part in vars(split).values()] == [2, 2]
+    assert [len(split.train), len(split.test), len(split.unused)] == [2, 2, 0]
     assert {verdict.problems for verdict in SECOND.verify(cases, Window(), tmp_path)} == {()}
 
 

@@ -23,7 +23,7 @@ SMALL = {"width": 2, "initializer": "he_normal"}
 
 
 def build(**changes: object) -> Synthesis:
-    translator = Registration(RegistrationConfig(**SMALL, discriminator_stddev=0.2))
+    translator = Registration(RegistrationConfig(**SMALL, discriminator_stddev=0.2), 1)
     config = SynthesisConfig(**SMALL, discriminator_width=8, **changes)
     return Synthesis(config, translator, Segmentation(SegmentationConfig(**SMALL)))
 
@@ -38,7 +38,7 @@ def test_spread_of_the_discriminators_kernels_is_an_option(stddev):
 
 def test_activation_and_bare_outputs_reach_every_network():
     options = {"activation": "leaky_relu", "output_norm": False}
-    translator = Registration(RegistrationConfig(**SMALL, output_offset=-2.0, **options))
+    translator = Registration(RegistrationConfig(**SMALL, output_offset=-2.0, **options), 1)
     segmenters = Segmentation(SegmentationConfig(**SMALL, output_offset=(1.0,) * 5, **options))
     config = SynthesisConfig(**SMALL, discriminator_width=2, output_offset=-3.0, **options)
     synthesis = Synthesis(config, translator, segmenters)

@@ -72,7 +72,9 @@ def test_other_grids_give_the_same_slices_and_places(tmp_path, before, behind):
     assert (other.index - plain.index == before[0]).all()
     # An export puts the first pixel where it is in the volume: `before` voxels further.
     origins = [
-        Grid.of(TINY).origin(ExportCase("a", s.images, s.label, (), int(s.index[0]), "p", s.place))
+        Grid.of(TINY).origin(
+            ExportCase("a", s.images, s.label, (), int(s.index[0]), "p", place=s.place)
+        )
         for s in (plain, other)
     ]
     np.testing.assert_allclose(np.subtract(*origins[::-1]), before[::-1])

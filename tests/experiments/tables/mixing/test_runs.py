@@ -55,7 +55,7 @@ def test_results_tables_and_metrics_are_written(whole):
 def test_only_the_worker_that_writes_removes_a_rows_checkpoint(tmp_path, monkeypatch):
     """The others are ahead of it: it may still score the row, or restore from there."""
     monkeypatch.setattr(training, "synthetic_files", lambda run, rows: [])
-    monkeypatch.setattr(Bench, "of", staticmethod(lambda run, files: None))
+    monkeypatch.setattr(Bench, "of", staticmethod(lambda run, rows, like: None))
     rows = choose_rows("1")
     for writes in (False, True):
         run = RunDirectory(tmp_path, writes)
