@@ -18,8 +18,7 @@ from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.mixing import curve
 from experiments.tables.mixing.curve import LEARNING_CURVE, PRIMARY
 from experiments.tables.mixing.training import Bench
-from tests.data.trees import write_tree
-from tests.experiments.small_run import SHAPE
+from tests.experiments.test_export_of_users import SCHEME, write_users_tree
 from utils.runs.files import read_json
 
 FILES = ("learning_curve.csv", "learning_curve.md", "learning_curve.png", "claims.md", "gains.csv")
@@ -71,12 +70,10 @@ def test_finished_rows_are_not_trained_again(run, monkeypatch):
 @pytest.mark.slow
 def test_a_users_folder_gives_a_curve_and_a_stop_changes_no_number(tmp_path):
     """All systems see only the patients of their row, and hold out the same ones."""
-    data = write_tree(tmp_path / "data", "flat2020", 4, SHAPE)
-    slicing = ["--generator.slicing.slices=[1,5]", "--generator.slicing.rows=[1,25]"]
-    slicing += ["--generator.slicing.columns=[2,18]", "--generator.slicing.downsample=1"]
-    slicing += [f"--generator.slicing.frame=[{','.join(map(str, SHAPE))}]"]
+    data = write_users_tree(tmp_path / "data")
     words = ["--preset", "tiny", "--data", data, "--cache", tmp_path / "cache", "--generators", 1]
-    words = [str(word) for word in (*words, *slicing, "--rows", "1,3,cm")]
+    scheme = f"--generator.slicing.label_scheme={SCHEME}"
+    words = [str(word) for word in (*words, scheme, "--rows", "1,3,cm")]
     out = tmp_path / "out"
     assert main(LEARNING_CURVE, [*words, "--out", str(out)]) == 0
     splits = {
@@ -87,7 +84,7 @@ def test_a_users_folder_gives_a_curve_and_a_stop_changes_no_number(tmp_path):
     before = {name: (out / name).read_bytes() for name in FILES}
     shutil.rmtree(out / "patients_001_seed_0" / "rows")
     (out / "metrics.json").unlink()
-    assert main(LEARNING_CURVE, ["--out", str(out), "--resume"]) == 0
+    assert main(LEARNING_CURVE, ["--out", str(out), "--resume", "--rows", "1,3,cm"]) == 0
     assert {name: (out / name).read_bytes() for name in FILES} == before
     evaluated = json.loads((out / "systems" / "patients_002_seed_0" / "metrics.json").read_text())
     assert "segmentation/real/volume/lesionwise_dice_wt" in evaluated
