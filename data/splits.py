@@ -8,12 +8,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations, islice
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Optional
 
-from utils.errors import UserError
+from utils.errors import UserError, at_least, check_fields
 from utils.runs.files import write_json
 
 PatientOf = Callable[[str], str]  # from an id to its patient's name, `DataSet.patient_of`
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Which patients of the data a run works on.
+
+    Args:
+        patients: number of training patients that take part, chosen by the run's seed; 0 = all.
+        seed: random seed of phantom and split in the place of the run's, so that several seeds
+            share them.
+    """
+
+    patients: int = 0
+    seed: Optional[int] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--cohort.", patients=at_least(0))
 
 
 @dataclass(frozen=True)
@@ -142,7 +159,7 @@ def with_few_patients(split: Split, number: int, *, seed: int, patient_of: Patie
     ranked = _ranked(patients, seed, 1)
     if number > len(ranked):
         raise UserError(
-            f"{number} training patients are asked for (--train_patients, or --patients of a "
+            f"{number} training patients are asked for (--cohort.patients, or --patients of a "
             f"learning curve), but the split has {len(ranked)}; give fewer or hold out fewer."
         )
     sizes = {"train": number, "unused": len(ranked) - number}

@@ -35,10 +35,10 @@ from data.brats.dataset import BRATS
 from data.grids import SPACING
 from data.slice_sets import Slices
 from data.synthetic_sets.files import MANIFEST
-from experiments.systems.structure_gan.volumes import score_volumes
+from data.synthetic_sets.nnunet import ENDING
+from experiments.systems.structure_gan.volumes import score_volumes, volume_figures
 from utils.config import Parser
 from utils.errors import UserError
-from utils.metrics.segmentation import mean_and_count, segmentation_metrics
 from utils.reporting.tables import bullets, markdown_table, page, write_table
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, replacing_folder, write_json
@@ -47,7 +47,6 @@ from utils.runs.results import kept
 from utils.runs.run_directory import RunDirectory
 
 RUNNER = Path(__file__).with_name("_nnunet.py")
-ENDING = ".nii.gz"
 # Mixture -> the kinds of training cases in it, and the row of Table 5 with the same mixture.
 MIXTURES = {
     "real": (("real",), "row_01"),
@@ -107,9 +106,8 @@ def main() -> None:
         print(f"skipped: {missing}")
         return
     check_output_folder("--out", options.out)
-    scores = {}
+    settings, scores = {"export": fingerprint(options.export), **_settings(options)}, {}
     for mixture in options.mixtures.split(","):
-        settings = {"export": fingerprint(options.export), **_settings(options)}
 
         def judged(mixture: str = mixture) -> Mapping[str, float]:
             return label_scores(options.export, cases, predicted(options, mixture, cases))
@@ -186,7 +184,7 @@ def why_missing(python: str) -> str:
 
 
 def predicted(options: Options, mixture: str, cases: pd.DataFrame) -> Path:
-    """Trains nnU-Net on an mixture and returns the folder of its labels of the held-out cases.
+    """Trains nnU-Net on a mixture and returns the folder of its labels of the held-out cases.
 
     Raises UserError if it fails; its own messages are in <mixture>.log.
     """
@@ -226,7 +224,7 @@ def predicted(options: Options, mixture: str, cases: pd.DataFrame) -> Path:
 
 
 def number_of(cases: pd.DataFrame, mixture: str) -> int:
-    """Returns the number of training slices of an mixture."""
+    """Returns the number of training slices of a mixture."""
     return int(cases["kind"].isin(MIXTURES[mixture][0]).sum())
 
 
@@ -244,10 +242,9 @@ def copy_mixture(export: Path, folder: Path, cases: pd.DataFrame, kinds: Sequenc
 
 
 def label_scores(export: Path, cases: pd.DataFrame, predictions: Path) -> dict[str, float]:
-    """Returns scores of predicted labels of the held-out patients, in volumes and in slices.
+    """Returns `volume_figures` of predicted labels of the held-out scans, `volume/<figure>`.
 
-    Keys are those of `utils.metrics.volumes`, means over patients, and `slice_dice_wt`, the mean
-    over slices. Raises UserError if labels are missing.
+    Raises UserError if labels are missing.
     """
     table = cases[cases["kind"] == "test"]
     pairs = []
@@ -265,10 +262,7 @@ def label_scores(export: Path, cases: pd.DataFrame, predictions: Path) -> dict[s
     )
     pixel = read_json(export / MANIFEST)["pixel_mm"]
     volumes = score_volumes(slices, found[..., None], BRATS, (SPACING, pixel, pixel))
-    scores = {key: mean_and_count(values[:, 0])[0] for key, values in volumes.scores.items()}
-    of_slices = segmentation_metrics(found, label, BRATS.num_classes, BRATS.classes, BRATS.regions)
-    scores["slice_dice_wt"] = of_slices["dice_wt"]
-    return {key: float(value) for key, value in scores.items() if np.isfinite(value)}
+    return volume_figures(volumes, "volume")
 
 
 def _read(path: Path) -> np.ndarray:
@@ -283,7 +277,7 @@ def write(
     lines = []
     for mixture, found in scores.items():
         line: dict[str, Any] = {"training data": mixture.replace("_", " ")}
-        line.update({f"nnU-Net {key}": found.get(key, np.nan) for key in SHOWN})
+        line.update({f"nnU-Net {key}": found.get(f"volume/{key}", np.nan) for key in SHOWN})
         for key in SHOWN[:3] if ours else ():
             line[f"ours {key}"] = ours.get(f"table5/{MIXTURES[mixture][1]}/volume_{key}", np.nan)
         lines.append(line)
@@ -293,7 +287,7 @@ def write(
         f"nnU-Net v2, 2d, fold all, its own augmentation; {options.epochs} epoch(s) of "
         f"{options.iterations} batches in every mixture (nnU-Net's own length: 1000 of 250); seed "
         f"{options.seed}.",
-        "Scores: held-out patients' volumes, mean over patients (`utils.metrics.volumes`).",
+        "Scores: volumes of held-out scans, mean over scans (`utils.metrics.volumes`).",
         *(["Ours: the U-Net of Table 5 on the same mixtures, rows 1, 15 and 3."] if ours else []),
         notice,
     ]

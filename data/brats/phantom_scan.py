@@ -38,11 +38,11 @@ def mixture(
     label: np.ndarray,
     mimics: Optional[Mimics] = None,
 ) -> np.ndarray:
-    """What every brain voxel consists of [8,N] float32, in the order of a row of `SIGNALS`.
+    """What every brain voxel consists of [8 or 9,N] float32, in the order of a row of `SIGNALS`.
 
     Lesion parts are blurred over the voxel's size (partial volume) and let some of the anatomy
-    below shine through, here more, there less; `label` [Z,Y,X] stays crisp. With `mimics` [9,N]:
-    spots are made of what oedema is made of, and blood comes last.
+    below shine through, here more, there less; `label` [Z,Y,X] stays crisp. Only with
+    `mimics` there is a ninth row, blood; their spots are made of what oedema is made of.
     """
     box = tuple(
         slice(max(part.start - 4, 0), part.stop + 4) for part in ndimage.find_objects(label > 0)[0]
@@ -85,9 +85,8 @@ def scan(
     """One volume [Z,Y,X] int16 of `modality`: contrast, texture, bias field, Rician noise, scale.
 
     `contents` [8 or 9,N] comes from `mixture`, `brain` [Z,Y,X] is the mask of its N voxels. The
-    background is exactly 0, the brain at least 1 and at most a random scale of 500..1800. What
-    the first kind of phantom does not vary is drawn from `extra`, so that `rng` gives it the same
-    numbers whatever there is beside it.
+    background is exactly 0, the brain at least 1 and at most a random scale of 500..1800. `extra`
+    draws what easy phantoms do not vary: whatever is added there, their numbers stay the same.
     """
     axes = [np.arange(float(n)) for n in brain.shape]
     image = np.einsum("c,cn->n", draw_signals(rng, extra, modality, len(contents), kind), contents)

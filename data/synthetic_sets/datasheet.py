@@ -100,7 +100,7 @@ def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
     return [
         f"System: {origin.system}.",
         f"The networks were trained by `{origin.command}`; `python experiments/generate.py --run "
-        f"RUN` draws more samples of theirs.",
+        "RUN` draws more samples of theirs.",
         f"Version: {origin.version}.",
         f"Fingerprint of networks, settings and seed: {origin.fingerprint}.",
         f"Seed of the set: {manifest['seed']}.",

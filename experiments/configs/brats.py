@@ -1,12 +1,12 @@
 """Configuration of the main system on BRATS-like data: the thesis' settings, two small presets."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Optional
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.dataset import BRATS
 from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import PERCENTILE, SliceConfig
+from data.splits import Cohort
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
@@ -74,12 +74,11 @@ class BratsConfig:
 
     Args:
         seed: of initial weights, order, noise, phantom and split.
-        data_seed: of phantom and split in the place of `seed`, so that several seeds share them.
         phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
             between scanners and gliomas, those of "easy" little.
         phantom_subjects: number of its patients.
         test_fraction: share of patients held out.
-        train_patients: number of training patients that take part, chosen by `seed`; 0 = all.
+        cohort: which patients take part.
         augmentation: random motions of the training slices.
         pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         random_maps: generated maps that feed the adversarial steps.
@@ -95,11 +94,10 @@ class BratsConfig:
     """
 
     seed: int = 0
-    data_seed: Optional[int] = None
     phantom: PhantomName = "easy"  # minutes of training suffice for its few differences
     phantom_subjects: int = 20
     test_fraction: float = 0.1
-    train_patients: int = 0
+    cohort: Cohort = field(default_factory=Cohort)
     augmentation: Augmentation = NO_AUGMENTATION
     pretrain: bool = False
     random_maps: int = 2000
@@ -119,7 +117,6 @@ class BratsConfig:
             "--",
             phantom_subjects=at_least(2),
             test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
-            train_patients=at_least(0),
             random_maps=at_least(1),
         )
         self.maps.check(BRATS)

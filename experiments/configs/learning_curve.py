@@ -15,14 +15,14 @@ def numbers(text: str) -> list[int]:
 
 
 @dataclass(frozen=True)
-class LearningCurveConfig(table5.Table5Config):
+class LearningCurveConfig(table5.MixingConfig):
     """Everything that determines the curve; written to config.json.
 
     Args:
         patients: numbers of training patients, such as 2,4,8,16.
         generators: systems trained for each number, on patients of their own choice.
         repeats: segmenters trained on each mixture, with other initial weights and order.
-        generator: settings of the systems; `train_patients` and `seed` are set for each.
+        generator: settings of the systems; `seed` and `cohort` are set for each.
     """
 
     patients: str = "2,4,8,16"

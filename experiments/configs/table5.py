@@ -1,6 +1,7 @@
 """Configuration of Table 5: the thesis' settings and two small presets."""
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from data.synthetic_sets.mixing import SubsetRule
 from experiments.configs import brats
@@ -11,14 +12,13 @@ from utils.training.trainer import Schedule
 
 
 @dataclass(frozen=True)
-class Table5Config:
-    """Everything that determines a row's result beside the trained run and the row itself.
+class MixingConfig:
+    """What determines a row's result beside the trained run, the row and its real slices.
 
     Args:
         seed: random seed of initial weights, orders, parts of the real data, and bootstrap.
         inputs: per_modality trains a U-Net for each modality; four_channel a single one for all,
             which the early code weighs --segmentation.class_weights=[1,15,85,85,85].
-        subset: how a part of the real data is chosen: slices of all patients, or whole patients.
         max_draws: synthetic samples drawn at most, as a multiple of those needed, when the main
             run's selection rejects some.
         evaluation_batch_size: slices per forward pass.
@@ -28,9 +28,9 @@ class Table5Config:
             training slices.
     """
 
+    subset: ClassVar[SubsetRule] = "slices"  # only rows with a part of the real slices need one
     seed: int = 0
     inputs: Inputs = "per_modality"
-    subset: SubsetRule = "slices"
     max_draws: int = 4
     evaluation_batch_size: int = 8
     resamples: int = 10000
@@ -40,6 +40,17 @@ class Table5Config:
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("max_draws", "evaluation_batch_size"), at_least(1))
         check_fields(self, "--", **counts, resamples=at_least(100))
+
+
+@dataclass(frozen=True)
+class Table5Config(MixingConfig):
+    """Everything that determines a row's result beside the trained run and the row itself.
+
+    Args:
+        subset: how a part of the real data is chosen: slices of all patients, or whole patients.
+    """
+
+    subset: SubsetRule = "slices"
 
 
 THESIS = Table5Config()

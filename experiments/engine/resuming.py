@@ -11,9 +11,7 @@ from utils.errors import UserError
 from utils.runs.files import read_json
 
 # Fields, or groups of them, that decide which slices of which patients a run is made of.
-DATA_FIELDS = {
-    *("slicing", "phantom", "phantom_subjects", "data_seed", "test_fraction", "train_patients")
-}
+DATA_FIELDS = {"slicing", "phantom", "phantom_subjects", "test_fraction", "cohort"}
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LATER = ("run", "fingerprint", "skip_bad", "earlier")  # what config.json gets later, if at all

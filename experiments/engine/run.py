@@ -17,7 +17,7 @@ import tensorflow as tf
 from data.opening import Problems, Source, open_slices
 from data.pipeline import number_of_slices, training_batches
 from data.shards import PreparedSlices
-from data.splits import Split, split_subjects, with_few_patients
+from data.splits import Cohort, Split, split_subjects, with_few_patients
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.resuming import run_config
@@ -87,16 +87,19 @@ class Run(RunDirectory):
         split = split_subjects(
             ids, config.test_fraction, seed=self.data_seed, patient_of=patient_of
         )
-        number = getattr(config, "train_patients", 0)  # not every training has the option
-        if not number:
+        if not self._cohort.patients:
             return split
         seed = derive_seed(config.seed, "train patients")
-        return with_few_patients(split, number, seed=seed, patient_of=patient_of)
+        return with_few_patients(split, self._cohort.patients, seed=seed, patient_of=patient_of)
+
+    @property
+    def _cohort(self) -> Cohort:
+        return getattr(self.config, "cohort", Cohort())  # not every training has the option
 
     @property
     def data_seed(self) -> int:
         """The random seed of phantom and split: `seed`, unless the configuration has another."""
-        seed = getattr(self.config, "data_seed", None)  # not every training has the option
+        seed = self._cohort.seed
         return self.config.seed if seed is None else seed
 
     def data_source(self) -> Source:

@@ -9,7 +9,7 @@ import pytest
 
 from data import splits
 from data.brats.namings import patient_of
-from data.splits import Split, ThreeWaySplit
+from data.splits import Cohort, Split, ThreeWaySplit
 from experiments.configs.tc_mgan import SHARES
 from utils.errors import UserError
 
@@ -205,6 +205,11 @@ def test_few_patients_are_nested_and_hold_out_the_same(tmp_path):
 def test_more_patients_than_there_are_cannot_take_part():
     with pytest.raises(UserError, match="15 training patients are asked for .* the split has 14"):
         few(15)
+
+
+def test_a_cohort_has_no_negative_size():
+    with pytest.raises(UserError, match="--cohort.patients is -1; give 0 or more"):
+        Cohort(patients=-1)
 
 
 def test_an_unused_patient_in_another_part_is_refused(tmp_path):

@@ -225,7 +225,7 @@ def texture_figures(run: Run, real: Slices, fake: Slices) -> dict[str, float]:
     Keys are `texture/synthetic/[<modality>/]frechet`, the Frechet distance of texture features to
     the held-out slices, and the same with `real` for training slices: the mark to meet;
     `detectability/synthetic/accuracy`, how often a small network tells synthetic texture from real
-    (0.5: never, 1: always), and `detectability/real/accuracy` of two groups of real patients. An
+    (0.5 is chance, 1: always), and `detectability/real/accuracy` of two groups of real patients. An
     accuracy is left out if a part of it has no slices or no patches, a distance if there are fewer
     slices than features. The network learns from training patients and half of the set, the rest is
     for its test.

@@ -166,6 +166,6 @@ def draw_curve(results: pd.DataFrame, score: str, path: Path, data_note: str) ->
     axes.set_title(
         f"{data_note.partition(' (')[0]}; bars: standard deviation over repeats", size=10
     )
-    axes.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     axes.grid(alpha=0.3)
     save_figure(figure, path)

@@ -14,6 +14,7 @@ from typing import Optional
 import pandas as pd
 import tensorflow as tf
 
+from data.splits import Cohort
 from experiments.configs.brats import BratsConfig
 from experiments.configs.learning_curve import PRESETS, LearningCurveConfig, numbers
 from experiments.engine.experiment import Experiment, Option, Task
@@ -60,9 +61,8 @@ def system_configs(config: LearningCurveConfig) -> Mapping[str, BratsConfig]:
     return {
         folder(number, seed): replace(
             config.generator,
-            train_patients=number,
             seed=config.seed + seed,
-            data_seed=config.seed,
+            cohort=Cohort(number, config.seed),
         )
         for number in reversed(numbers(config.patients))
         for seed in range(config.generators)
@@ -240,30 +240,14 @@ def _length(config: LearningCurveConfig) -> str:
 
 
 def check(request: Request, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for unknown rows, too many patients, settings that the curve sets itself,
-    or batches that replicas cannot share.
-    """
+    """Raises UserError for unknown rows, settings that the curve makes, or unequal batches."""
     config, generator = request.config, request.config.generator
     choose_rows(request.options["rows"], FEW_PATIENTS_ROWS)
     check_batch_size("--schedule.batch_size", config.schedule.batch_size, strategy)
-    if (generator.train_patients, generator.seed, generator.data_seed) != (0, 0, None):
+    if (generator.seed, generator.cohort) != (0, Cohort()):
         raise UserError(
-            "--generator.train_patients, .seed and .data_seed are set for each system; give "
-            "--patients and --seed instead"
-        )
-    if config.subset != "slices":
-        raise UserError(
-            "--subset chooses a part of the real slices, which no row here has; leave it out"
-        )
-    subjects = generator.phantom_subjects
-    there, most = (
-        subjects - round(generator.test_fraction * subjects),
-        max(numbers(config.patients)),
-    )
-    if request.data is None and most > there:
-        raise UserError(
-            f"--patients has {most}, but a phantom of {subjects} patients trains on {there}; "
-            "give fewer or raise --generator.phantom_subjects"
+            "--generator.seed and --generator.cohort are set for each system; give --patients and "
+            "--seed instead"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -89,11 +89,6 @@ TABLE = Table(
 )
 
 
-def patient_of(run: Run) -> Callable[[str], str]:
-    """Returns the function from a held-out scan's id to its patient."""
-    return run.prepared.dataset.patient_of
-
-
 def train(run: Run) -> None:
     """Trains the chosen rows that have no result yet."""
     train_rows(run, choose_rows(run.request.options["rows"]), run.request.options["seeds"])
@@ -105,7 +100,8 @@ def write(run: Run) -> None:
     Raises UserError if no row has one.
     """
     config = run.config
-    results = read_results(run.path / "rows", ROWS, settings_of(config), patient_of(run))
+    patient_of = run.prepared.dataset.patient_of
+    results = read_results(run.path / "rows", ROWS, settings_of(config), patient_of)
     if results.empty:
         raise UserError(
             f"No row of Table 5 is finished in {run.path}; run the script again with --out "

@@ -25,7 +25,7 @@ from data.synthetic_sets.mixing import (
 )
 from data.synthetic_sets.pasting import pasted_files
 from data.synthetic_sets.records import record_files
-from experiments.configs.table5 import Table5Config
+from experiments.configs.table5 import MixingConfig
 from experiments.engine.experiment import Training
 from experiments.engine.run import Run
 from experiments.tables.mixing.rows import Mixture
@@ -111,7 +111,7 @@ def result_path(run: Run, row: Mixture, repeat: int) -> Path:
     return run.path / "rows" / f"{_stage(row, repeat)}.json"
 
 
-def settings_of(config: Table5Config) -> dict[str, Any]:
+def settings_of(config: MixingConfig) -> dict[str, Any]:
     """Returns the settings that a row's result depends on."""
     others = ("max_draws", "evaluation_batch_size", "resamples", *LENGTHS)
     return {key: value for key, value in asdict(config).items() if key not in others}

@@ -50,7 +50,7 @@ def test_help_shows_what_people_use_and_help_all_the_rest(capsys, monkeypatch):
             parse([word], TRAIN_BRATS)
         texts.append(capsys.readouterr().out)
     few, many = ([words.split()[0].rstrip(",") for words in helps_of(text)] for text in texts)
-    assert len(few) <= 25 and len(many) > 150 and set(few) < set(many)
+    assert len(few) <= 24 and len(many) > 150 and set(few) < set(many)
     assert {"--data", "--variant", "--seed", "--slicing.label_scheme", "--help-all"} <= set(few)
     assert not {"--debug", "--synthesis.width"} & set(few) and "Loss weights" not in texts[0]
     assert "(default: 0)" in texts[0]

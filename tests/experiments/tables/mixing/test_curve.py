@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from data.splits import Cohort
 from experiments.configs.learning_curve import TINY, LearningCurveConfig, numbers
 from experiments.engine.request import Request
 from experiments.tables.mixing.chart import CURVES, draw_curve
@@ -59,8 +60,8 @@ def test_each_system_has_its_patients_and_seed_and_all_hold_out_the_same():
     configs = system_configs(TINY)
     assert list(configs) == [f"patients_00{n}_seed_{seed}" for n in (2, 1) for seed in (0, 1)]
     config = configs["patients_001_seed_1"]
-    assert (config.train_patients, config.seed, config.data_seed) == (1, 1, 0)
-    assert {config.data_seed for config in configs.values()} == {0}
+    assert (config.seed, config.cohort) == (1, Cohort(patients=1, seed=0))
+    assert {config.cohort.seed for config in configs.values()} == {0}
 
 
 def test_the_table_has_a_part_for_each_number_of_patients(found):
@@ -94,11 +95,9 @@ def started(words: dict, **options) -> Request:
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
-        (started({"seed": 3}), "--generator.train_patients, .seed and .data_seed are set"),
-        (started({"data_seed": 3}), "give --patients and --seed"),
-        (started({"train_patients": 3}), "give --patients and --seed"),
-        (started({}, subset="patients"), "--subset chooses a part of the real slices"),
-        (started({}, patients="1,9"), "has 9, but a phantom of 4 patients trains on 2"),
+        (started({"seed": 3}), "--generator.seed and --generator.cohort are set"),
+        (started({"cohort": Cohort(seed=3)}), "give --patients and --seed"),
+        (started({"cohort": Cohort(patients=3)}), "give --patients and --seed"),
     ],
 )
 def test_settings_that_the_curve_cannot_keep_are_refused(request_, text):

@@ -63,8 +63,13 @@ def test_pages_chart_and_differences_are_written(run):
 
 
 def test_finished_rows_are_not_trained_again(run, monkeypatch):
-    monkeypatch.setattr(Bench, "finish", lambda *arguments: pytest.fail("trained again"))
+    trained = []
+    monkeypatch.setattr(Bench, "finish", lambda *arguments: trained.append(arguments))
     curve.train(run)
+    assert trained == []
+    (run.path / NAMES[1] / "rows" / "row_cm_seed_0.json").unlink()
+    curve.train(run)
+    assert [(row.no, repeat) for _, row, repeat in trained] == [("cm", 0)]
 
 
 @pytest.mark.slow
