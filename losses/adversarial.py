@@ -1,6 +1,7 @@
-"""Adversarial terms: least squares, and the Wasserstein critic with gradient penalty.
+"""Adversarial terms: least squares, cross-entropy, the Wasserstein critic with gradient penalty.
 
-Sources: Mao et al. 2017, thesis eq. 8-11, 13-14, 20-21; Gulrajani et al. 2017, TC-MGAN eq. 5-7.
+Sources: Mao et al. 2017, thesis eq. 8-11, 13-14, 20-21; Goodfellow et al. 2014, SAMR eq. 1;
+Gulrajani et al. 2017, TC-MGAN eq. 5-7.
 """
 
 from __future__ import annotations
@@ -26,15 +27,33 @@ def least_squares(scores: tf.Tensor, target: float) -> tf.Tensor:
     return mean_squared_error(scores, target)
 
 
-def least_squares_accuracy(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+def binary_cross_entropy(scores: tf.Tensor, target: float) -> tf.Tensor:
+    """Returns the mean cross-entropy of sigmoid(scores) to `target` (SAMR eq. 1, pix2pix).
+
+    Args: as of `least_squares`.
+    """
+    targets = tf.fill(tf.shape(scores), target)
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, scores))
+
+
+# Each loss with the score that means as much real as generated.
+ADVERSARIAL = {
+    "least_squares": (least_squares, (REAL + FAKE) / 2),
+    "cross_entropy": (binary_cross_entropy, 0.0),
+}
+
+
+def least_squares_accuracy(
+    real: tf.Tensor, fake: tf.Tensor, middle: float = (REAL + FAKE) / 2
+) -> tf.Tensor:
     """Returns the share of scores that are nearer to their own target than to the other, 0..1.
 
     Real and fake scores count half each; a discriminator that knows nothing has 0.5.
 
     Args:
         real, fake: linear patch scores [...], float32.
+        middle: the score between both targets; 0 for cross-entropies.
     """
-    middle = (REAL + FAKE) / 2
     shares = [tf.cast(right, tf.float32) for right in (real > middle, fake < middle)]
     return (tf.reduce_mean(shares[0]) + tf.reduce_mean(shares[1])) / 2
 

@@ -1,7 +1,7 @@
 """The lesion terms: class-weighted squared error or cross-entropy, and soft Dice.
 
-Sources: "original code", section 2.3 (squared error and cross-entropy); TC-MGAN's released code
-(soft Dice).
+Sources: "original code", section 2.3 (squared error and cross-entropy); the released codes of
+TC-MGAN and SAMR (soft Dice).
 """
 
 from __future__ import annotations
@@ -60,3 +60,18 @@ def soft_dice_per_sample(
     overlap = 2.0 * tf.reduce_sum(probabilities * mask, axes)
     sizes = tf.reduce_sum(probabilities, axes) + tf.reduce_sum(mask, axes)
     return tf.reduce_mean(1.0 - (overlap + smoothing) / (sizes + smoothing))
+
+
+def soft_dice_per_class(probabilities: tf.Tensor, one_hot: tf.Tensor) -> tf.Tensor:
+    """Returns 1 - the mean over classes of 2 sum(p r) / (sum(p) + sum(r) + 1e-7).
+
+    SAMR's eq. 3 and 4 as its code has them: the sums run over batch, height and width, and the
+    background is a class like the others. A class that is neither there nor found counts as wrong.
+
+    Args:
+        probabilities: p [B,H,W,K] in [0,1], float32.
+        one_hot: r [B,H,W,K], 0 or 1, float32.
+    """
+    overlap = tf.reduce_sum(probabilities * one_hot, axis=[0, 1, 2])
+    sizes = tf.reduce_sum(probabilities, axis=[0, 1, 2]) + tf.reduce_sum(one_hot, axis=[0, 1, 2])
+    return 1.0 - tf.reduce_mean(2.0 * overlap / (sizes + 1e-7))

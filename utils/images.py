@@ -1,4 +1,4 @@
-"""Image operations with fixed index and border rules: nearest resize, separable and median filter.
+"""Ranges of intensities; image operations with fixed index and border rules: resize and filters.
 
 The resize follows TensorFlow 1. `tf.image.resize` of TensorFlow 2 samples at pixel centres instead;
 the two agree for exact doubling and differ for 184 -> 512, 512 -> 184 and H -> H + 10.
@@ -10,6 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from utils.errors import UserError
+
+
+def to_signed(images: tf.Tensor) -> tf.Tensor:
+    """Returns images with intensities in [0,1] scaled to [-1,1]."""
+    return 2.0 * images - 1.0
+
+
+def to_unit(images: tf.Tensor) -> tf.Tensor:
+    """Returns images with intensities in [-1,1] scaled to [0,1]."""
+    return 0.5 * (images + 1.0)
 
 
 def _source_indices(source: int, target: int) -> np.ndarray:

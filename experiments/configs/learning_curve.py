@@ -43,8 +43,8 @@ class LearningCurveConfig(table5.MixingConfig):
         )
 
 
-# With squared errors, 8 patients and 2000 updates, one of three initial weights still found nothing:
-# the gradient of a sigmoid that is sure of "no lesion" is near 0, that of a cross-entropy is not.
+# With squared errors and 8 patients, one of three initial weights still found nothing after 2000
+# updates: where a sigmoid is sure of "no lesion" its gradient is near 0, a cross-entropy's is not.
 _SEGMENTATION = replace(brats.DEMO.segmentation, loss="cross_entropy")
 
 _SHARED = {"inputs": "four_channel"}  # as most segmenters are trained, and a quarter of the time

@@ -36,9 +36,10 @@ class Row:
         join: name of the skip that is concatenated in front of the input.
         keep: name under which the output is kept as a skip.
         before: activation in front of the convolution.
-        padding: "same" (of an odd sum, the larger half at the end), "valid" (none), or "symmetric":
-            (kernel - 1) / 2 pixels on all sides. Transposed, symmetric is for 3x3 kernels and
-            drops the first row and column, as PyTorch's padding 1 with output padding 1.
+        padding: "same" (of an odd sum, the larger half at the end), "valid" (none), "reflect"
+            (mirrored without the edge, half a kernel on all sides), or so many pixels of zeros on
+            all sides. Transposed, 1 is for 3x3 kernels with stride 2 and drops the first row and
+            column, as PyTorch's padding 1 with output padding 1.
         norm: a key of `NORMS`, read by `table_unit`.
         bias: whether the convolution has a bias.
     """
@@ -53,7 +54,7 @@ class Row:
     join: str = ""
     keep: str = ""
     before: str = ""
-    padding: str = "same"
+    padding: Union[str, int] = "same"
     norm: str = ""
     bias: bool = True
 
@@ -76,6 +77,7 @@ ACTIVATIONS = {
     "leaky_relu_0.01": lambda x: tf.nn.leaky_relu(x, SLIGHT_LEAK),
     "relu": tf.nn.relu,
     "sigmoid": lambda x: tf.sigmoid(tf.cast(x, tf.float32)),
+    "softmax": lambda x: tf.nn.softmax(tf.cast(x, tf.float32)),
     "tanh": lambda x: tf.tanh(tf.cast(x, tf.float32)),
     "logits": lambda x: tf.cast(x, tf.float32),
     "": tf.identity,
@@ -201,12 +203,15 @@ class ConvUnit(tf.keras.layers.Layer):
             return self.convolution((skip, x))
         if skip is not None:
             x = tf.concat([skip, x], axis=-1)
-        if self.row.padding != "symmetric":
+        padding = self.row.padding
+        if padding in ("same", "valid"):
             return self.convolution(x)
         if self.row.resample == "transposed":
-            return self.convolution(x)[:, 1:, 1:]
-        margin = (self.row.kernel - 1) // 2
-        return self.convolution(tf.pad(x, [[0, 0], [margin] * 2, [margin] * 2, [0, 0]]))
+            return self.convolution(x)[:, padding:, padding:]
+        if padding == "reflect":
+            margin = [self.row.kernel // 2] * 2
+            return self.convolution(tf.pad(x, [[0, 0], margin, margin, [0, 0]], "REFLECT"))
+        return self.convolution(tf.pad(x, [[0, 0], [padding] * 2, [padding] * 2, [0, 0]]))
 
     def _normalise(self, x: tf.Tensor, condition: Optional[tf.Tensor], training: bool) -> tf.Tensor:
         if self.norm is None:

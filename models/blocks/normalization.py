@@ -146,10 +146,22 @@ def _normalised_apart(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tupl
     return tf.concat([norm.y for norm in normalised], axis=0), gradient
 
 
-# What a table row may ask for, with PyTorch's defaults. Batch norm's running mean and variance move
-# by a tenth per step, the variance unbiased (as the fused kernel has it).
+def batch_norm(spread: float = 0.0) -> tf.keras.layers.BatchNormalization:
+    """Returns a batch norm with PyTorch's defaults and initial scales ~ N(1, spread).
+
+    Running mean and variance move by a tenth per step, the variance unbiased (as the fused kernel
+    has it).
+    """
+    scale = tf.keras.initializers.RandomNormal(1.0, spread)
+    return tf.keras.layers.BatchNormalization(
+        momentum=0.9, epsilon=EPSILON, gamma_initializer=scale, name="norm"
+    )
+
+
+# What a table row may ask for; "batch_spread" as pix2pix and its descendants initialise it.
 NORMS = {
     "": lambda: None,
     "instance": lambda: InstanceNormalization(affine=False, name="norm"),
-    "batch": lambda: tf.keras.layers.BatchNormalization(momentum=0.9, epsilon=EPSILON, name="norm"),
+    "batch": batch_norm,
+    "batch_spread": lambda: batch_norm(SCALE_STDDEV),
 }

@@ -9,7 +9,7 @@ Paper -> code
 | paper | here |
 | --- | --- |
 | 2.1 pix2pix, one model per target | `gan.TCMGAN` with `variant="pix2pix"` |
-| 2.2 modality labels (MGAN) | `variant="mgan"`, `networks.LabelledUNet` |
+| 2.2 modality labels (MGAN) | `variant="mgan"`, `models.networks.pix2pix` |
 | 2.3 tumour consistency (TC-MGAN) | `variant="tc_mgan"` |
 | 3.1 S trained along (TC-MGAN bw) | `variant="tc_mgan_bw"`, `gan.TCMGAN._segmenter_step` |
 | G, D, S (architectures: released code) | `networks` |

@@ -11,6 +11,7 @@ from losses.adversarial import critic_accuracy, critic_score_sum, gradient_penal
 from losses.classification import sigmoid_cross_entropy_sum
 from losses.reconstruction import absolute_error_sum
 from losses.segmentation import soft_dice_per_sample
+from models.networks.pix2pix import TableUNet
 from models.system import Batch, GANSystem, LearningRate, Terms
 from models.tc_mgan.config import NO_LABEL_WEIGHTS, VARIANTS, TCMGANConfig
 from models.tc_mgan.modalities import (
@@ -23,16 +24,11 @@ from models.tc_mgan.modalities import (
     pair_of,
     same_target,
     source_of,
-    to_unit,
 )
-from models.tc_mgan.networks import (
-    Critic,
-    LabelledUNet,
-    build_generator,
-    build_segmenter,
-)
+from models.tc_mgan.networks import Critic, build_generator, build_segmenter
 from models.tc_mgan.segmenter import Segmenter
 from utils.errors import UserError
+from utils.images import to_unit
 from utils.seeding import uniform
 
 
@@ -49,7 +45,7 @@ def learning_rate(config: TCMGANConfig, total_steps: int) -> LearningRate:
     )
 
 
-def _copied(segmenter: Segmenter) -> LabelledUNet:
+def _copied(segmenter: Segmenter) -> TableUNet:
     """A network S with the segmenter's weights, which are trained further."""
     S = build_segmenter(segmenter.config.width, 1, NUM_TARGETS, "S")
     S.set_weights(segmenter.networks["S"].get_weights())

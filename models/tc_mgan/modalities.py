@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from models.system import Batch
+from utils.images import to_signed
 from utils.seeding import uniform
 
 # The paper's modality index 0, 1, 2 by the names of `data.brats.names.MODALITIES`, and the channels
@@ -34,16 +35,6 @@ class Pair(NamedTuple):
     c: tf.Tensor
     tumour: tf.Tensor
     label: tf.Tensor
-
-
-def to_signed(images: tf.Tensor) -> tf.Tensor:
-    """Returns images with intensities in [0,1] scaled to [-1,1]."""
-    return 2.0 * images - 1.0
-
-
-def to_unit(images: tf.Tensor) -> tf.Tensor:
-    """Returns images with intensities in [-1,1] scaled to [0,1]."""
-    return 0.5 * (images + 1.0)
 
 
 def source_of(images: tf.Tensor) -> tf.Tensor:

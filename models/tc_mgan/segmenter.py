@@ -16,10 +16,10 @@ from models.tc_mgan.modalities import (
     one_hot,
     source_of,
     target_of,
-    to_signed,
     whole_tumour,
 )
 from models.tc_mgan.networks import build_segmenter
+from utils.images import to_signed
 
 Inputs = Literal["labelled_target", "four_channel", "source"]
 # Image channels and length of the modality code for each of them.

@@ -9,6 +9,7 @@ import tensorflow as tf
 from losses.adversarial import (
     FAKE,
     REAL,
+    binary_cross_entropy,
     critic_accuracy,
     critic_score_sum,
     gradient_penalty_of_sum,
@@ -24,12 +25,20 @@ def test_least_squares(target, expected):
     assert float(least_squares(SCORES, target)) == pytest.approx(expected)
 
 
+def test_cross_entropy_of_a_score():
+    # -log(sigmoid(s)) and -log(1 - sigmoid(s)), s = 0 and log(3): sigmoid 1/2 and 3/4.
+    scores = tf.math.log([1.0, 3.0])
+    assert float(binary_cross_entropy(scores, REAL)) == pytest.approx(-np.log(1 / 2 * 3 / 4) / 2)
+    assert float(binary_cross_entropy(scores, FAKE)) == pytest.approx(-np.log(1 / 2 * 1 / 4) / 2)
+
+
 def test_least_squares_counts_the_nearer_target():
     real = tf.constant([1.2, 0.6, 0.4, -3.0])  # two are nearer to 1
     fake = tf.constant([0.4, -2.0, 0.1, 0.6])  # three are nearer to 0
     assert float(least_squares_accuracy(real, fake)) == pytest.approx((2 / 4 + 3 / 4) / 2)
     assert float(least_squares_accuracy(real + 9, fake - 9)) == 1.0
     assert float(least_squares_accuracy(real, real)) == 0.5
+    assert float(least_squares_accuracy(real, fake, 0.0)) == pytest.approx((3 / 4 + 1 / 4) / 2)
 
 
 def test_a_critic_has_to_prefer_the_real_image_of_a_pair():

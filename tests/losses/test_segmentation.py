@@ -11,6 +11,7 @@ import tensorflow as tf
 from losses.segmentation import (
     class_weighted_cross_entropy,
     class_weighted_squared_error,
+    soft_dice_per_class,
     soft_dice_per_sample,
 )
 
@@ -44,3 +45,15 @@ def test_soft_dice_is_a_ratio_of_each_sample():
     assert float(loss) == pytest.approx(expected.mean(), rel=1e-6)
     alone = soft_dice_per_sample(tf.constant(p[:1]), tf.constant(m[:1]), smoothing=0.0)
     assert float(alone) == pytest.approx(1 - overlap[0] / sizes[0], rel=1e-6)
+
+
+def test_soft_dice_per_class():
+    # Sums over all pixels, class by class: p 0.5, 1.5, 1.5; r 1, 1, 2; overlap 0.5, 0.5, 1.
+    found = soft_dice_per_class(PROBABILITIES, tf.one_hot(LABEL[..., 0], 3))
+    dice = [2 * 0.5 / 1.5, 2 * 0.5 / 2.5, 2 * 1.0 / 3.5]
+    assert float(found) == pytest.approx(1 - sum(dice) / 3, rel=1e-5)
+
+
+def test_soft_dice_of_a_class_that_is_not_there_counts_as_wrong():
+    nothing = tf.one_hot(tf.zeros([1, 2, 2], tf.int32), 2)
+    assert float(soft_dice_per_class(nothing, nothing)) == pytest.approx(0.5)

@@ -89,7 +89,7 @@ def test_rows_of_the_table(monkeypatch, build, table, kernel):
 
 
 @pytest.mark.parametrize(
-    "size, kept", [((128, 256), "1234567"), ((64, 64), "123457"), ((96, 160), "12347")]
+    "size, kept", [((128, 256), "1234567"), ((64, 64), "123456"), ((96, 160), "12345")]
 )
 def test_small_images_have_fewer_levels(size, kept):
     names = [row.name for row in generator_rows(size)]
@@ -128,7 +128,7 @@ def plain_generator(network, image, label):
     maps = tf.ones([*image.shape[:3], 1]) * label[:, None, None]
     x = tf.concat([image, maps], -1)
     outer = tf.nn.conv2d(x, layer["down1"].kernel, 2, "SAME") + layer["down1"].bias
-    return tf.tanh(up("1", level("2", "347", outer), image.shape))
+    return tf.tanh(up("1", level("2", "345", outer), image.shape))
 
 
 def spread(network, stddev: float = 0.3):
@@ -235,7 +235,8 @@ def test_a_gradient_reaches_every_variable(net):
         for v, g in zip(network.trainable_variables, gradients)
     }
     still = {name for name, value in largest.items() if value < 1e-2}
-    assert still == BEFORE_NORM[net] & set(largest)
+    innermost = {"down5/conv/bias:0"} if net == "G" else set()  # of 32 pixels: without norm
+    assert still == BEFORE_NORM[net] & set(largest) - innermost
 
 
 def flat(made) -> list:

@@ -12,6 +12,7 @@ from models.tc_mgan.config import EVALUATION, SegmenterConfig
 from models.tc_mgan.segmenter import Segmenter
 from tests.models.harness import LONG, SystemTests
 from tests.models.toys import random_batch
+from utils.images import to_unit
 
 SIZE = (32, 32)
 
@@ -57,7 +58,7 @@ def test_a_pair_holds_source_target_label_and_whole_tumour():
     np.testing.assert_array_equal(c, np.eye(3)[index])
     np.testing.assert_array_equal(tumour, tumour_of(batch))
     np.testing.assert_array_equal(label, batch["label"])
-    np.testing.assert_allclose(modalities.to_unit(x), images[..., 1:2], atol=1e-6)
+    np.testing.assert_allclose(to_unit(x), images[..., 1:2], atol=1e-6)
 
 
 def test_targets_are_drawn_for_each_sample_by_its_seed():

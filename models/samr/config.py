@@ -1,0 +1,94 @@
+"""Settings of SAMR.
+
+The defaults follow the paper; where it gives no value, the released code, or the choice that the
+package's docstring names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from models.networks.settings import WIDTH
+from utils.errors import POSITIVE, Rule, at_least, between, check_fields
+
+Norm = Literal["batch_spread", "instance"]
+Adversarial = Literal["least_squares", "cross_entropy"]
+Matching = Literal["squared", "absolute"]
+BETA = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
+
+
+@dataclass(frozen=True)
+class SAMRWeights:
+    """Weights of the generator's terms beside the adversarial one (eq. 5).
+
+    Args:
+        matching: features of every discriminator, summed over layers and discriminators.
+        consistency: soft Dice of U on generated images (lesion-shape consistency); 0 = ablation.
+        absolute: absolute error to the real images; 0 as published.
+    """
+
+    matching: float = 5.0
+    consistency: float = 1.0
+    absolute: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--samr.weights.")
+
+
+@dataclass(frozen=True)
+class SAMRConfig:
+    """Generator, discriminators and segmentation module.
+
+    Args:
+        width: base width of the generator, channels; the trunk has 2 * width * 2^down_samplings.
+        down_samplings: how often the generator halves label and atlas.
+        blocks: residual blocks of its trunk.
+        norm: of the generator, batch_spread (batch norm) or instance.
+        stretch_out: a decoder for each sequence; otherwise one for all (ablation).
+        atlas: the generator sees the atlas; otherwise the label alone (ablation).
+        label_wise: six discriminators, of three regions at two scales; otherwise two of the whole
+            image (ablation).
+        atlas_in_discriminator: the discriminators see the atlas too.
+        discriminator_width: base width of the discriminators, channels.
+        segmenter_levels: how often the segmentation module U halves the images.
+        segmenter_width: its base width, channels.
+        adversarial: least_squares or cross_entropy.
+        matching_error: squared (paper) or absolute (pix2pixHD).
+        learning_rate: Adam's, per update, for all networks.
+        constant_share: share of the updates before the rate falls, along a line, to 0.
+        beta_1: Adam's.
+        weights: loss weights.
+    """
+
+    width: int = 16
+    down_samplings: int = 5
+    blocks: int = 9
+    norm: Norm = "batch_spread"
+    stretch_out: bool = True
+    atlas: bool = True
+    label_wise: bool = True
+    atlas_in_discriminator: bool = True
+    discriminator_width: int = 64
+    segmenter_levels: int = 5
+    segmenter_width: int = 64
+    adversarial: Adversarial = "least_squares"
+    matching_error: Matching = "squared"
+    learning_rate: float = 2e-4
+    constant_share: float = 0.5
+    beta_1: float = 0.5
+    weights: SAMRWeights = field(default_factory=SAMRWeights)
+
+    def __post_init__(self) -> None:
+        widths = ("width", "discriminator_width", "segmenter_width")
+        check_fields(
+            self,
+            "--samr.",
+            **dict.fromkeys(widths, WIDTH),
+            down_samplings=between(1, 8),
+            blocks=at_least(1),
+            segmenter_levels=between(2, 8),
+            learning_rate=POSITIVE,
+            constant_share=Rule("a share from 0 to 1", lambda share: 0 <= share <= 1),
+            beta_1=BETA,
+        )

@@ -1,0 +1,167 @@
+"""System "samr": all sequences of a lesion label and an atlas, from one generator."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+from losses.adversarial import ADVERSARIAL, FAKE, REAL, least_squares_accuracy
+from losses.matching import feature_matching
+from losses.reconstruction import mean_absolute_error
+from losses.segmentation import soft_dice_per_class
+from models.samr.config import SAMRConfig
+from models.samr.networks import Generator, GeneratorSpec, PatchDiscriminator, build_segmenter
+from models.samr.regions import (
+    REGIONS,
+    SCALES,
+    plain_views,
+    region_masks,
+    regional_views,
+    with_lesion_union,
+)
+from models.system import Batch, GANSystem, Terms
+from utils.images import to_signed, to_unit
+from utils.training.schedules import constant_then_linear
+
+NEIGHBOURS = (-1, 0, 1)  # slices of the atlas that G sees, from below to above
+
+
+class SAMR(GANSystem):
+    """G against D1..D6, with U that finds the labels in real and in generated images.
+
+    Args:
+        config: settings.
+        sequences: channels of the images.
+        labels: number of labels: background, normal brain and those of the lesion.
+        atlas: [Z,H,W,sequences] in [0,1], mean images of neighbouring axial slices; None without.
+        first: index in the volume of the atlas' first slice.
+        total_steps: updates in all, for the decay of the learning rate.
+    """
+
+    monitored = ("accuracy/D",)
+
+    def __init__(
+        self,
+        config: SAMRConfig,
+        sequences: int,
+        labels: int,
+        atlas: Optional[np.ndarray],
+        total_steps: int,
+        first: int = 0,
+    ):
+        self.config = config
+        self.labels = labels
+        self.first = first
+        self.atlas = None if atlas is None else to_signed(tf.constant(atlas, tf.float32))
+        maps = 0 if atlas is None else len(NEIGHBOURS) * sequences
+        spec = GeneratorSpec(
+            labels=labels,
+            atlas=maps if config.atlas else 0,
+            sequences=sequences,
+            width=config.width,
+            down_samplings=config.down_samplings,
+            blocks=config.blocks,
+            norm=config.norm,
+            decoders=sequences if config.stretch_out else 1,
+        )
+        networks: dict[str, tf.keras.Model] = {"G": Generator(spec)}
+        names = [f"D{i}" for i in range(1, SCALES * (REGIONS if config.label_wise else 1) + 1)]
+        seen = labels + sequences + (maps if config.atlas_in_discriminator else 0)
+        for name in names:
+            networks[name] = PatchDiscriminator(config.discriminator_width, seen, name)
+        levels = config.segmenter_levels, config.segmenter_width
+        networks["U"] = build_segmenter(*levels, sequences, labels, "U")
+        groups = {"G": ["G"], "D": names, "U": ["U"]}
+        rate = constant_then_linear(config.learning_rate, total_steps, config.constant_share)
+        super().__init__(networks, groups, dict.fromkeys(groups, rate), config.beta_1)
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One update of all networks on `images` [B,H,W,S], `label` [B,H,W,1], `source` [B,2]."""
+        w, U = self.config.weights, self.networks["U"]
+        x, y = self._one_hot(batch["label"]), to_signed(batch["images"])
+        atlas = self._atlas_of(batch["source"])
+        with tf.GradientTape(persistent=True) as tape:
+            # 1. All sequences of the batch's labels.
+            fake = self._generate(x, atlas, training=True)
+            # 2. The discriminators against G, each in its region and scale (eq. 1), and their
+            #    features of real and of generated images (eq. 2).
+            terms_g, terms_d, accuracy = self._versus(x, atlas, y, fake)
+            # 3. U finds the labels in real and in generated images (eq. 4).
+            found = U(y, training=True), U(fake, training=True)
+            real_shape, fake_shape = (soft_dice_per_class(part, x) for part in found)
+            terms_u = {"U/real": real_shape, "U/fake": fake_shape}
+            terms_g["G/consistency"] = w.consistency * fake_shape
+            if w.absolute:
+                terms_g["G/absolute"] = w.absolute * mean_absolute_error(fake, y)
+            losses = {
+                group: tf.add_n(list(terms.values()))
+                for group, terms in (("G", terms_g), ("D", terms_d), ("U", terms_u))
+            }
+        # 4. G, D and U, each by its own loss, from one forward pass of G.
+        return {**self.descend(tape, losses), **terms_g, **terms_d, **terms_u, **accuracy}
+
+    def _versus(
+        self, x: tf.Tensor, atlas: Optional[tf.Tensor], y: tf.Tensor, fake: tf.Tensor
+    ) -> tuple[Terms, Terms, Terms]:
+        """Returns terms of G and of D, summed over the discriminators, and D's accuracy."""
+        loss, middle = ADVERSARIAL[self.config.adversarial]
+        views = [self._views(x, atlas, images) for images in (y, fake)]
+        sums = {"adversarial": [], "matching": [], "real": [], "fake": [], "accuracy": []}
+        for name, real_view, fake_view in zip(self.groups["D"], *views):
+            # One pass for both: instance norm mixes no samples.
+            score, features = self.networks[name](tf.concat([real_view, fake_view], axis=0))
+            pairs = [tf.split(part, 2) for part in (score, *features)]
+            (real, made), *layers = pairs
+            sums["adversarial"].append(loss(made, REAL))
+            sums["matching"].append(
+                feature_matching(*zip(*layers), error=self.config.matching_error)
+            )
+            sums["real"].append(0.5 * loss(real, REAL))
+            sums["fake"].append(0.5 * loss(made, FAKE))
+            sums["accuracy"].append(least_squares_accuracy(real, made, middle))
+        total = {name: tf.add_n(parts) for name, parts in sums.items()}
+        matching = self.config.weights.matching * total["matching"]
+        terms_g = {"G/adversarial": total["adversarial"], "G/matching": matching}
+        terms_d = {"D/real": total["real"], "D/fake": total["fake"]}
+        return terms_g, terms_d, {"accuracy/D": total["accuracy"] / len(self.groups["D"])}
+
+    def _views(
+        self, x: tf.Tensor, atlas: Optional[tf.Tensor], images: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """What each discriminator sees: label, atlas and images in its region and scale."""
+        seen = [atlas] if self.config.atlas_in_discriminator and atlas is not None else []
+        if not self.config.label_wise:
+            return plain_views(tf.concat([x, *seen, images], axis=-1))
+        stack = tf.concat([with_lesion_union(x), *seen, images], axis=-1)
+        return regional_views(stack, region_masks(x))
+
+    def _generate(self, x: tf.Tensor, atlas: Optional[tf.Tensor], training: bool) -> tf.Tensor:
+        return self.networks["G"](x, atlas if self.config.atlas else None, training=training)
+
+    def _one_hot(self, label: tf.Tensor) -> tf.Tensor:
+        return tf.one_hot(label[..., 0], self.labels)
+
+    def _atlas_of(self, source: tf.Tensor) -> Optional[tf.Tensor]:
+        """The atlas at the slices' heights and beside them [B,H,W,3S]; its edges repeat."""
+        if self.atlas is None:
+            return None
+        height, last = source[:, 1] - self.first, self.atlas.shape[0] - 1
+        heights = [tf.clip_by_value(height + step, 0, last) for step in NEIGHBOURS]
+        return tf.concat([tf.gather(self.atlas, z) for z in heights], axis=-1)
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `images` [B,H,W,S] in [0,1] of `label` [B,H,W,1] and `source` [B,2].
+
+        Of a slice's `source` only the second number is read, its height in the atlas.
+        """
+        atlas = self._atlas_of(batch["source"])
+        images = self._generate(self._one_hot(batch["label"]), atlas, training=False)
+        return {"images": to_unit(images)}
+
+    def collapse_pair(
+        self, outputs: dict[str, tf.Tensor], batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns G's images [B,H,W,S] and those of the batch."""
+        return outputs["images"], batch["images"]
