@@ -116,6 +116,8 @@ class DataSet:
             `progress`, to a `Verdict` of each case, like `data.brats.verification.verify_cases`.
         rank: 2 for slices, 3 for volumes.
         verify_script: path of the script that prints what `verify` finds; "" = there is none.
+        first_lesion: number of the first class that is part of a lesion; those before are the
+            background and, where they are told apart, normal tissue.
     """
 
     name: str
@@ -133,6 +135,7 @@ class DataSet:
     verify: Callable[..., list[Verdict]]
     rank: int = 2
     verify_script: str = ""
+    first_lesion: int = 1
 
     @property
     def num_classes(self) -> int:

@@ -39,7 +39,7 @@ class PreparedSlices:
         subject_ids: ids of the cases; the tuples below have the same order.
         files: file with the records of each case.
         slices_per_subject: number of slices of each case.
-        lesions_per_subject: number of each case's slices with a label other than background.
+        lesions_per_subject: number of each case's slices with a lesion.
         places: where each case's volumes lie.
         size: (H, W) of a slice in pixels, (D, H, W) of a volume.
     """
@@ -179,6 +179,7 @@ def _write_shard(
     slices = dataset.prepare(case, config)
     _check_slices(dataset, case, slices, dataset.size(config))
     labels = [None] * len(slices.images) if slices.label is None else slices.label
+    lesions = 0 if slices.label is None else _any(slices.label >= dataset.first_lesion).sum()
     path = folder / f"{number:04d}.tfrecord"  # an id may be as long as a file's name can be
     with tf.io.TFRecordWriter(str(path)) as writer:
         for images, label, index in zip(slices.images, labels, slices.index):
@@ -188,14 +189,14 @@ def _write_shard(
         "file": path.name,
         "bytes": path.stat().st_size,
         "slices": len(slices.images),
-        "slices_with_lesion": 0 if slices.label is None else int(_any(slices.label).sum()),
+        "slices_with_lesion": int(lesions),
         "empty_slices_skipped": slices.skipped,
         "place": slices.place,
     }
 
 
 def _any(label: np.ndarray) -> np.ndarray:
-    """Returns bool [N]: which of the labels [N,(D,)H,W] are not all background."""
+    """Returns bool [N]: in which of the maps [N,(D,)H,W] there is something."""
     return label.reshape(len(label), -1).any(axis=1)
 
 

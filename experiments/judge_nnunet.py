@@ -36,7 +36,7 @@ from data.grids import SPACING
 from data.slice_sets import Slices
 from data.synthetic_sets.files import MANIFEST
 from data.synthetic_sets.nnunet import ENDING
-from experiments.systems.structure_gan.volumes import score_volumes, volume_figures
+from experiments.engine.volumes import score_volumes, volume_figures
 from utils.config import Parser
 from utils.errors import UserError
 from utils.reporting.tables import bullets, markdown_table, page, write_table

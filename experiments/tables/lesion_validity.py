@@ -11,12 +11,12 @@ import numpy as np
 from data.brats.names import MODALITIES
 from experiments.engine.experiment import Experiment, Task
 from experiments.engine.run import Run
+from experiments.engine.scoring import segmentation_figures
 from experiments.engine.sources import Finished
 from experiments.engine.table import Metric, Row, Table
 from experiments.systems.structure_gan.evaluation import (
     find_labels,
     held_out,
-    segmentation_figures,
     synthetic,
 )
 from experiments.systems.structure_gan.stages import TRAIN_BRATS

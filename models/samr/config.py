@@ -15,7 +15,11 @@ from utils.errors import POSITIVE, Rule, at_least, between, check_fields
 Norm = Literal["batch_spread", "instance"]
 Adversarial = Literal["least_squares", "cross_entropy"]
 Matching = Literal["squared", "absolute"]
-BETA = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
+_RATE = {
+    "learning_rate": POSITIVE,
+    "constant_share": Rule("a share from 0 to 1", lambda share: 0 <= share <= 1),
+}
+_LABEL_NET = {"levels": between(2, 8), "width": WIDTH, **_RATE}
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,26 @@ class SAMRConfig:
             down_samplings=between(1, 8),
             blocks=at_least(1),
             segmenter_levels=between(2, 8),
-            learning_rate=POSITIVE,
-            constant_share=Rule("a share from 0 to 1", lambda share: 0 <= share <= 1),
-            beta_1=BETA,
+            beta_1=Rule("0 or more and below 1", lambda value: 0 <= value < 1),
+            **_RATE,
         )
+
+
+@dataclass(frozen=True)
+class LabelNetConfig:
+    """The segmenter that judges generated images.
+
+    Args:
+        levels: how often it halves the images.
+        width: base width, channels.
+        learning_rate: Adam's, per update.
+        constant_share: share of the updates before the rate falls, along a line, to 0.
+    """
+
+    levels: int = 5
+    width: int = 64
+    learning_rate: float = 2e-4
+    constant_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--segmenter.", **_LABEL_NET)

@@ -14,7 +14,8 @@ from data.contract import DataSet
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.volumes import score_volumes, volume_figures
+from experiments.engine.scoring import per_channel, segmentation_figures
+from experiments.engine.volumes import score_volumes, volume_figures
 from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
 from utils.metrics.detectability import detection_accuracy
@@ -22,7 +23,7 @@ from utils.metrics.distributions import is_rank_deficient
 from utils.metrics.features import TEXTURE_FEATURE_NAMES
 from utils.metrics.images import diversity_ssim, outside_share, paired_ssim, pairwise_overlap, psnr
 from utils.metrics.quality import frechet_texture
-from utils.metrics.segmentation import dice, mean_and_count, segmentation_metrics
+from utils.metrics.segmentation import dice, mean_and_count
 from utils.metrics.sharpness import (
     healthy_inside,
     line_share,
@@ -46,14 +47,14 @@ def evaluate(run: Run) -> None:
             **segmentation_figures(dataset, found, slices.label, f"segmentation/{name}"),
             **surface_figures(run, found, slices.label, f"segmentation/{name}"),
             **overlap_figures(run, slices, f"registration/{name}"),
-            **_per_modality(
+            **per_channel(
                 dataset,
                 outside_share(slices.images, slices.outside).mean(axis=0),
                 f"outside/{name}",
                 "share",
             ),
             **sharpness_figures(dataset, slices, f"sharpness/{name}"),
-            **_per_modality(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
+            **per_channel(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
         }
         run.update_metrics(metrics)
         if name == "real":  # synthetic slices make up no volume
@@ -102,33 +103,6 @@ def find_labels(find: Callable[[dict], dict], images: np.ndarray, batch_size: in
     return infer(find, {"images": images}, batch_size)["labels"]
 
 
-def segmentation_figures(
-    dataset: DataSet, found: np.ndarray, label: np.ndarray, prefix: str = ""
-) -> dict[str, float]:
-    """Returns `segmentation_metrics` of labels [N,H,W,K] against [N,H,W], and their means.
-
-    Keys are `[<prefix>/]<figure>` and, of one network per modality, also
-    `[<prefix>/]<modality>/<figure>`; figures that do not exist, such as the Dice of a class that
-    never occurs, are left out.
-    """
-    place = f"{prefix}/" if prefix else ""
-    per_network = [
-        segmentation_metrics(
-            found[..., i], label, dataset.num_classes, dataset.classes, dataset.regions
-        )
-        for i in range(found.shape[-1])
-    ]
-    names = dataset.channels if len(per_network) == len(dataset.channels) else ()
-    figures = {
-        f"{place}{modality}/{key}": value
-        for modality, values in zip(names, per_network)
-        for key, value in values.items()
-    }
-    for key in per_network[0]:
-        figures[f"{place}{key}"] = float(np.mean([values[key] for values in per_network]))
-    return {key: value for key, value in figures.items() if np.isfinite(value)}
-
-
 def surface_figures(
     run: Run, found: np.ndarray, label: np.ndarray, prefix: str
 ) -> dict[str, float]:
@@ -144,8 +118,8 @@ def surface_figures(
         for i in range(len(dataset.channels))
     ]
     figures = {
-        **_per_modality(dataset, np.array([d.mean for d in distances]), prefix, "hd95_wt"),
-        **_per_modality(
+        **per_channel(dataset, np.array([d.mean for d in distances]), prefix, "hd95_wt"),
+        **per_channel(
             dataset, np.array([d.one_empty for d in distances]), prefix, "hd95_wt_one_empty"
         ),
     }
@@ -170,7 +144,7 @@ def overlap_figures(run: Run, slices: Slices, prefix: str) -> dict[str, float]:
     for i, j in itertools.combinations(modalities, 2):
         overlap = pairwise_overlap(np.stack([maps[i], maps[j]], axis=1))
         pairs[i, j] = pairs[j, i] = np.nanmean(overlap)
-    return _per_modality(dataset, np.nanmean(pairs, axis=1), prefix, "overlap")
+    return per_channel(dataset, np.nanmean(pairs, axis=1), prefix, "overlap")
 
 
 def translation_figures(run: Run, find: Callable[[dict], dict], slices: Slices) -> dict[str, float]:
@@ -242,7 +216,7 @@ def texture_figures(run: Run, real: Slices, fake: Slices) -> dict[str, float]:
     sets = {} if is_rank_deficient(fewest, width) else {"real": seen, "synthetic": fake}
     for name, slices in sets.items():
         distances = frechet_texture(slices.images, real.images)
-        figures.update(_per_modality(dataset, distances, f"texture/{name}", "frechet"))
+        figures.update(per_channel(dataset, distances, f"texture/{name}", "frechet"))
     pairs = {
         "synthetic": [(seen.images, fake.images[::2]), (real.images, fake.images[1::2])],
         "real": [_two_groups(seen), _two_groups(real)],
@@ -272,7 +246,7 @@ def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str
         values[f"spectrum_{band}"] = power
     figures = {f"{prefix}/lines": line_share(slices.structure, slices.outside)}
     for key, per_modality in values.items():
-        figures.update(_per_modality(dataset, per_modality, prefix, key))
+        figures.update(per_channel(dataset, per_modality, prefix, key))
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 
@@ -281,8 +255,3 @@ def _diversity(run: Run, slices: Slices) -> np.ndarray:
     pairs = run.config.evaluation.ssim_pairs
     several = np.ptp(slices.subjects) > 0  # of a single held-out patient any two slices are paired
     return diversity_ssim(slices.images, pairs, seed, slices.subjects if several else None)
-
-
-def _per_modality(dataset: DataSet, values: np.ndarray, prefix: str, key: str) -> dict[str, float]:
-    metrics = {f"{prefix}/{m}/{key}": float(v) for m, v in zip(dataset.channels, values)}
-    return {**metrics, f"{prefix}/{key}": float(np.mean(values))}

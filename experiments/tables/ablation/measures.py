@@ -9,12 +9,12 @@ import numpy as np
 
 from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
+from experiments.engine.scoring import segmentation_figures
 from experiments.engine.table import Metric
 from experiments.systems.structure_gan.evaluation import (
     find_labels,
     held_out,
     overlap_figures,
-    segmentation_figures,
 )
 from utils.inference import compiled
 from utils.metrics.features import texture_features

@@ -12,8 +12,8 @@ import pandas as pd
 from data.brats.names import REGIONS
 from data.contract import DataSet
 from data.slice_sets import Slices
-from experiments.systems.structure_gan.evaluation import segmentation_figures
-from experiments.systems.structure_gan.volumes import score_volumes
+from experiments.engine.scoring import segmentation_figures
+from experiments.engine.volumes import score_volumes
 from experiments.tables.mixing.rows import Mixture
 from utils.metrics.volumes import FIGURES
 from utils.runs.results import read_kept

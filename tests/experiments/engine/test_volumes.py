@@ -7,7 +7,7 @@ import pytest
 
 from data.brats.dataset import BRATS
 from data.slice_sets import Slices
-from experiments.systems.structure_gan.volumes import score_volumes, volume_figures
+from experiments.engine.volumes import score_volumes, volume_figures
 
 SIDE = 10
 

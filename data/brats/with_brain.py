@@ -1,0 +1,46 @@
+"""BRATS with normal brain as a class: for systems that draw a slice from its label alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+
+from data.brats.dataset import BRATS, prepare_case
+from data.brats.slices import SliceConfig
+from data.brats.subjects import Case
+from data.contract import CaseSlices
+
+BRAIN = 1
+# BRATS 2015's background, necrosis, oedema, non-enhancing and enhancing tumour.
+FROM_2015 = np.array([0, 3, 2, 3, 4], np.uint8)
+
+
+def label_with_brain(images: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Returns the label with normal brain: where a modality is not 0, holes filled, no lesion is.
+
+    Args:
+        images: [N,H,W,M] in [0,1], 0 outside of the brain.
+        label: [N,H,W], BRATS 2015's classes.
+    """
+    lesion = FROM_2015[label]
+    seen = (images > 0).any(axis=-1) | (lesion > 0)
+    brain = np.stack([ndimage.binary_fill_holes(mask) for mask in seen])
+    return np.where(lesion, lesion, brain * np.uint8(BRAIN)).astype(np.uint8)
+
+
+def prepare_with_brain(case: Case, config: SliceConfig) -> CaseSlices:
+    """Returns the slices of a case as `prepare_case` does, normal brain labelled."""
+    slices = prepare_case(case, config)
+    return slices._replace(label=label_with_brain(slices.images, slices.label))
+
+
+BRATS_WITH_BRAIN = replace(
+    BRATS,
+    name="brats_with_brain",
+    classes=("background", "brain", "oedema", "core", "enhancing"),
+    regions={"wt": (2, 3, 4), "tc": (3, 4), "et": (4,)},
+    prepare=prepare_with_brain,
+    first_lesion=2,
+)

@@ -1,0 +1,246 @@
+"""Changes to the lesion of a label map: mirrored, grown, shrunk, moved, replaced, combined.
+
+A label map is an integer array [H,W] or [D,H,W], columns from right to left: 0 is background, 1
+normal brain, 2 and more are parts of a lesion. Every function returns a new map with the same
+background: a lesion stays inside of the brain, at least a pixel of it is left, and what it leaves
+behind becomes normal brain, or the part of the lesion around.
+
+Source: SAMR's manipulations; how they are drawn at random is in a supplement that is not public,
+`random_change` is our reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
+from scipy import ndimage
+
+from utils.errors import UserError
+
+BRAIN, LESION = 1, 2
+FACTORS = (0.5, 2.0)  # of the area, at random
+LARGEST_MOVE = 0.15  # of the brain's extent along an axis, at random
+ATTEMPTS = 20
+
+
+def mirrored(label: np.ndarray) -> np.ndarray:
+    """Flips the lesion left to right about the middle column of the brain."""
+    columns = np.flatnonzero((label >= BRAIN).any(axis=tuple(range(label.ndim - 1))))
+    first, last = columns[0], columns[-1]
+    lesion = _lesion(label)
+    flipped = np.zeros_like(lesion)
+    flipped[..., first : last + 1] = lesion[..., first : last + 1][..., ::-1]
+    return _placed(_without_lesion(label), flipped)
+
+
+def moved(label: np.ndarray, offset: Sequence[int]) -> np.ndarray:
+    """Moves the lesion by so many pixels along each axis, rows (or slices) first.
+
+    Raises UserError if nothing of it would stay inside of the brain.
+    """
+    return _placed(_without_lesion(label), _shifted(_lesion(label), offset))
+
+
+def resized(label: np.ndarray, factor: float, parts: Optional[Sequence[int]] = None) -> np.ndarray:
+    """Enlarges or shrinks the lesion about its centre of mass.
+
+    It has `factor` times the pixels afterwards, rounded, unless the brain ends before.
+
+    Args:
+        label: the map.
+        factor: of the area in pixels (of the volume in voxels), above 0.
+        parts: the labels that change, by default all of the lesion. What they leave behind takes
+            the label of the nearest pixel that is none of them, oedema around a tumour for example.
+    """
+    parts = np.unique(label[label >= LESION]) if parts is None else parts
+    chosen = np.isin(label, parts)
+    if not chosen.any():
+        raise UserError(
+            f"the label map has none of the labels {', '.join(map(str, parts))}, whose size is to "
+            "be changed; give those of its lesion"
+        )
+    places = _zoomed_places(chosen, factor)
+    depth = ndimage.distance_transform_edt(chosen) - ndimage.distance_transform_edt(~chosen)
+    depth = ndimage.map_coordinates(depth, places, order=1, mode="nearest")
+    # The deepest pixels: their number is exact where an outline at a depth of 0 would round.
+    size = min(max(round(factor * chosen.sum()), 1), label.size)
+    inside = np.zeros(label.size, bool)
+    inside[np.argsort(-depth, axis=None, kind="stable")[:size]] = True
+    values = _nearest(label, chosen)[tuple(np.rint(places).astype(int))]
+    lesion = np.where(inside.reshape(label.shape), values, 0)
+    rest = np.where(chosen, _nearest(label, (label >= BRAIN) & ~chosen, BRAIN), label)
+    return _placed(rest, lesion)
+
+
+def replaced(label: np.ndarray, donor: np.ndarray) -> np.ndarray:
+    """Exchanges the lesion for that of another map, at the donor's place.
+
+    Raises UserError if the maps have different shapes, or nothing of it lies inside of the brain.
+    """
+    _check_shapes(label, donor)
+    return _placed(_without_lesion(label), _lesion(donor))
+
+
+def combined(label: np.ndarray, donor: np.ndarray) -> np.ndarray:
+    """Adds the lesion of another map to the own one; where both are, it is the donor's.
+
+    Raises UserError if the maps have different shapes, or no lesion lies inside of the brain.
+    """
+    _check_shapes(label, donor)
+    return _placed(label, _lesion(donor))
+
+
+class Change(NamedTuple):
+    """A change that was drawn at random.
+
+    Attributes:
+        label: the new map.
+        words: what was done, such as "grow:1.52".
+    """
+
+    label: np.ndarray
+    words: str
+
+
+def random_change(
+    label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator
+) -> Change:
+    """Returns a map with one change of each kind or none, drawn anew until a lesion is left.
+
+    In half of the cases the lesion is a donor's, in place of the own one or beside it; it is
+    mirrored in half of the cases, resized by a factor of 0.5 to 2 (as likely smaller as larger),
+    and moved by up to 15 % of the brain's extent along each axis.
+
+    Args:
+        label: the map; without a lesion it gets a donor's.
+        donors: maps of the same shape with a lesion, of other patients.
+        rng: source of the random numbers.
+
+    Raises:
+        UserError: neither the map nor a donor has a lesion inside of this brain.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return _drawn(label, donors, rng)
+        except UserError:
+            continue
+    raise UserError(
+        f"{ATTEMPTS} random changes left no lesion inside of the brain; give donors with lesions "
+        "that lie in it"
+    )
+
+
+def _drawn(label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator) -> Change:
+    words, own = [], bool((label >= LESION).any())
+    if donors and (not own or rng.random() < 0.5):
+        number = int(rng.integers(len(donors)))
+        beside = own and rng.random() < 0.5
+        label = (combined if beside else replaced)(label, donors[number])
+        words.append(f"{'combine' if beside else 'replace'}:{number}")
+    if rng.random() < 0.5:
+        label = mirrored(label)
+        words.append("mirror")
+    factor = float(np.exp(rng.uniform(*np.log(FACTORS))))
+    label = resized(label, factor)
+    words.append(f"{'grow' if factor > 1 else 'shrink'}:{factor:.2f}")
+    extents = [np.ptp(places) for places in np.nonzero(label >= BRAIN)]
+    offset = [int(round(rng.uniform(-1, 1) * LARGEST_MOVE * extent)) for extent in extents]
+    words.append("move:" + ":".join(map(str, offset)))
+    return Change(moved(label, offset), ",".join(words))
+
+
+def changed(label: np.ndarray, words: str) -> np.ndarray:
+    """Applies changes in words, one after the other, such as "mirror,grow:1.5,move:10:-4".
+
+    grow takes a factor above 1 and shrink one below, of the area; move pixels along each axis.
+    Raises UserError for other words, or if a change leaves no lesion inside of the brain.
+    """
+    for word in words.split(","):
+        name, *values = word.strip().split(":")
+        label = _change_of(name, values, word, label.ndim)(label)
+    return label
+
+
+def _change_of(
+    name: str, values: Sequence[str], word: str, axes: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function that a word of `changed` means; UserError if it means none."""
+    try:
+        if name == "mirror" and not values:
+            return mirrored
+        if name == "move" and len(values) == axes:
+            offset = [int(value) for value in values]
+            return lambda label: moved(label, offset)
+        if name in ("grow", "shrink") and len(values) == 1:
+            factor = float(values[0])
+            if 0 < factor < np.inf and (factor > 1) == (name == "grow"):
+                return lambda label: resized(label, factor)
+    except ValueError:
+        pass
+    raise UserError(
+        f"{word!r} is no change of a lesion; give mirror, grow:1.5 (a factor above 1), shrink:0.5 "
+        f"(below 1) or move:{':'.join(['3'] * axes)} (pixels along each of the {axes} axes), "
+        "separated by commas"
+    )
+
+
+def _lesion(label: np.ndarray) -> np.ndarray:
+    """Returns the lesion's labels, 0 elsewhere; UserError if there is none."""
+    lesion = np.where(label >= LESION, label, 0)
+    if not lesion.any():
+        raise UserError(
+            f"the label map has no lesion, whose labels are {LESION} and more; give one that has"
+        )
+    return lesion
+
+
+def _without_lesion(label: np.ndarray) -> np.ndarray:
+    return np.minimum(label, BRAIN)
+
+
+def _placed(rest: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """Returns `rest` with a lesion where it lies in the brain; UserError if it nowhere does."""
+    inside = (lesion >= LESION) & (rest >= BRAIN)
+    if not inside.any():
+        raise UserError(
+            "the change leaves nothing of the lesion inside of the brain; change it less"
+        )
+    return np.where(inside, lesion, rest).astype(rest.dtype)
+
+
+def _shifted(lesion: np.ndarray, offset: Sequence[int]) -> np.ndarray:
+    """Returns a lesion moved by whole pixels; what leaves the image is lost."""
+    for axis, step in enumerate(offset):
+        step = int(np.clip(step, -lesion.shape[axis], lesion.shape[axis]))
+        kept = [slice(None)] * lesion.ndim
+        kept[axis] = slice(max(-step, 0), lesion.shape[axis] - max(step, 0))
+        margins = [(0, 0)] * lesion.ndim
+        margins[axis] = (max(step, 0), max(-step, 0))
+        lesion = np.pad(lesion[tuple(kept)], margins)
+    return lesion
+
+
+def _zoomed_places(chosen: np.ndarray, factor: float) -> np.ndarray:
+    """Returns which place of the old map each pixel shows after an enlargement, [axes,...]."""
+    centre = np.reshape(ndimage.center_of_mass(chosen), [-1] + [1] * chosen.ndim)
+    length = factor ** (1 / chosen.ndim)
+    places = centre + (np.indices(chosen.shape) - centre) / length
+    return np.clip(places, 0, np.reshape(chosen.shape, centre.shape) - 1)
+
+
+def _nearest(label: np.ndarray, among: np.ndarray, otherwise: int = 0) -> np.ndarray:
+    """Returns at every pixel the label of the nearest of some pixels, `otherwise` without any."""
+    if not among.any():
+        return np.full_like(label, otherwise)
+    _, places = ndimage.distance_transform_edt(~among, return_indices=True)
+    return label[tuple(places)]
+
+
+def _check_shapes(label: np.ndarray, donor: np.ndarray) -> None:
+    if label.shape != donor.shape:
+        raise UserError(
+            f"the donor's label map has {donor.shape} pixels, but the map has {label.shape}; give "
+            "one of the same size"
+        )

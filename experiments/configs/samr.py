@@ -1,0 +1,118 @@
+"""Configuration of SAMR on BRATS-like data: the paper's settings, two small presets."""
+
+from dataclasses import dataclass, field, fields, replace
+
+from data.augmentation import NO_AUGMENTATION, Augmentation
+from data.brats.phantom_kinds import PhantomName
+from data.brats.slices import PERCENTILE, SliceConfig, output_size
+from experiments.configs.schedules import short_schedule
+from models.networks.unet import check_sides
+from models.samr.config import LabelNetConfig, SAMRConfig, SAMRWeights
+from utils.errors import Rule, at_least, check_fields
+from utils.training.trainer import Schedule
+
+
+@dataclass(frozen=True)
+class SAMRSchedules:
+    """Length and intervals of each training.
+
+    Args:
+        segmenter: the segmenter that judges generated images.
+        gan: generator, discriminators and segmentation module.
+    """
+
+    segmenter: Schedule = field(default_factory=Schedule)
+    gan: Schedule = field(default_factory=Schedule)
+
+
+TRAININGS = tuple(training.name for training in fields(SAMRSchedules))
+
+
+@dataclass(frozen=True)
+class SAMRRunConfig:
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: random seed of initial weights, order and split.
+        phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
+            between scanners and gliomas, those of "easy" little.
+        phantom_subjects: number of its patients.
+        test_fraction: share of patients held out.
+        batch_size: slices per forward pass of the evaluation.
+        slicing: range, size and scaling of the slices.
+        augmentation: random geometric augmentation of the training slices.
+        segmenter: the segmenter that judges generated images.
+        samr: networks, ablations and loss weights.
+        schedule: length of each training.
+    """
+
+    seed: int = 0
+    phantom: PhantomName = "easy"  # minutes of training suffice for its few differences
+    phantom_subjects: int = 20
+    test_fraction: float = 0.2
+    batch_size: int = 8
+    # BRATS' frame without its margin: 224 pixels (paper: 256) can be halved five times.
+    slicing: SliceConfig = SliceConfig(rows=(8, 232), columns=(8, 232), scaling=PERCENTILE)
+    augmentation: Augmentation = NO_AUGMENTATION
+    segmenter: LabelNetConfig = field(default_factory=LabelNetConfig)
+    samr: SAMRConfig = field(default_factory=SAMRConfig)
+    schedule: SAMRSchedules = field(default_factory=SAMRSchedules)
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--",
+            phantom_subjects=at_least(2),
+            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            batch_size=at_least(1),
+        )
+        size = output_size(self.slicing)
+        for network, halvings in (
+            ("the generator", self.samr.down_samplings),
+            ("the segmentation module", self.samr.segmenter_levels),
+            ("the segmenter", self.segmenter.levels),
+        ):
+            check_sides("--slicing", size, halvings, network)
+
+
+# 500 epochs of batch 8, the rate falls in the second half; the segmenter 200 of batch 16.
+THESIS = SAMRRunConfig(
+    schedule=SAMRSchedules(
+        segmenter=Schedule(epochs=200, batch_size=16), gan=Schedule(epochs=500, batch_size=8)
+    )
+)
+
+DEMO = replace(
+    THESIS,
+    # The main system's frame at half resolution: a quarter of the arithmetic.
+    slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2, scaling=PERCENTILE),
+    augmentation=Augmentation(mirror=True),  # few patients: twice the anatomies
+    segmenter=LabelNetConfig(levels=3, width=16, learning_rate=2e-3),
+    samr=SAMRConfig(
+        width=8,
+        down_samplings=3,  # 12 x 9 pixels in the trunk, as the paper's 8 x 8
+        blocks=4,
+        # Batch norm of small batches at rest is not that of its training: pictures change.
+        norm="instance",
+        discriminator_width=16,
+        segmenter_levels=3,
+        segmenter_width=16,
+        learning_rate=1e-3,
+        # Adversarial terms alone need days to draw a brain.
+        weights=SAMRWeights(absolute=20.0),
+    ),
+    schedule=SAMRSchedules(segmenter=short_schedule(1500, 8), gan=short_schedule(4000, 4)),
+)
+
+TINY = replace(
+    DEMO,
+    phantom_subjects=4,
+    test_fraction=0.5,
+    # A sixth of the resolution and 20 of the 50 slices: seconds instead of minutes.
+    slicing=replace(DEMO.slicing, slices=(70, 90), downsample=6),
+    segmenter=replace(DEMO.segmenter, width=4),
+    samr=replace(DEMO.samr, width=2, blocks=1, discriminator_width=2, segmenter_width=2),
+    schedule=SAMRSchedules(segmenter=short_schedule(10, 4), gan=short_schedule(10, 4)),
+)
+
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

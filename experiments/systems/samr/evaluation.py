@@ -1,0 +1,79 @@
+"""Stage "evaluate" of SAMR: slices made from the labels of held-out patients, beside theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from data.brats.slices import voxel_size
+from data.contract import DataSet
+from data.slice_sets import Slices, real_slices
+from experiments.engine.run import Run
+from experiments.engine.scoring import per_channel, segmentation_figures
+from experiments.engine.volumes import score_volumes, volume_figures
+from utils.inference import compiled, infer
+from utils.metrics.images import paired_ssim, psnr
+from utils.metrics.sharpness import healthy_inside, power_spectrum, relative_gradient
+
+
+def evaluate(run: Run) -> None:
+    """Adds the figures of real and of generated slices, and of their pairs, to metrics.json.
+
+    The generated ones are made from the held-out patients' own labels.
+    """
+    real = real_slices(run.prepared, run.split.test)
+    made = replace(real, images=made_from(run, real))
+    dataset = run.prepared.dataset
+    find = compiled(run.trained("segmenter").synthesize)
+    for name, slices in {"real": real, "synthetic": made}.items():
+        found = infer(find, {"images": slices.images}, run.config.batch_size)["labels"]
+        place = f"segmentation/{name}"
+        volumes = score_volumes(slices, found, dataset, voxel_size(run.config.slicing))
+        metrics = {
+            **segmentation_figures(dataset, found, slices.label, place),
+            **volume_figures(volumes, f"{place}/volume"),
+            **contrast_figures(dataset, slices, f"contrast/{name}"),
+            **sharpness_figures(dataset, slices, f"sharpness/{name}"),
+        }
+        run.update_metrics(metrics)
+    scores = {"psnr": psnr, "ssim": paired_ssim}
+    for key, score in scores.items():
+        means = score(made.images, real.images).mean(axis=0)
+        run.update_metrics(per_channel(dataset, means, "synthesis", key))
+
+
+def made_from(run: Run, slices: Slices) -> np.ndarray:
+    """Returns the images [N,H,W,M] that the trained generator makes of labels and heights."""
+    source = np.stack([np.zeros_like(slices.index), slices.index], axis=1).astype(np.int32)
+    arrays = {"label": slices.label[..., None], "source": source}
+    synthesize = compiled(run.trained("gan").synthesize)
+    return infer(synthesize, arrays, run.config.batch_size)["images"]
+
+
+def contrast_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
+    """Returns how bright each lesion class is beside normal brain, in every sequence.
+
+    Keys are `<prefix>/<sequence>/<class>`: the mean over pixels of all slices divided by that of
+    normal brain, minus 1; 0 is no contrast. Classes without a pixel are left out.
+    """
+    figures, brain = {}, slices.images[slices.label == dataset.first_lesion - 1].mean(axis=0)
+    for value in range(dataset.first_lesion, dataset.num_classes):
+        region = slices.images[slices.label == value]
+        ratios = region.mean(axis=0) / brain if len(region) else ()
+        for name, ratio in zip(dataset.channels, ratios):
+            figures[f"{prefix}/{name}/{dataset.classes[value]}"] = float(ratio - 1)
+    return figures
+
+
+def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
+    """Returns gradient and spectrum inside of the normal brain, see `utils.metrics.sharpness`."""
+    lesion = np.where(slices.label >= dataset.first_lesion, slices.label, 0)
+    healthy = healthy_inside(slices.label == 0, lesion)
+    values = {"gradient": relative_gradient(slices.images, healthy)}
+    for band, power in power_spectrum(slices.images, healthy).items():
+        values[f"spectrum_{band}"] = power
+    figures = {}
+    for key, numbers in values.items():
+        figures.update(per_channel(dataset, numbers, prefix, key))
+    return {key: value for key, value in figures.items() if np.isfinite(value)}

@@ -1,0 +1,29 @@
+"""Pictures of SAMR from fixed examples; columns are examples."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.contract import DataSet
+from experiments.engine.fitting import Pictures, Synthesize
+from utils.reporting.pictures import grid, label_row, slice_rows
+
+
+def draw_labels(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """The label, and what the segmenter finds."""
+    rows = [label_row(examples["label"].numpy()[..., 0])]
+    rows.append(label_row(synthesize(examples)["labels"].numpy()[..., 0]))
+    return {"labels": grid(rows, titles=("label", "found"))}
+
+
+def draw_slices(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """The label, and each sequence real above generated, lesion outlined."""
+    label = examples["label"].numpy()[..., 0]
+    lesion = np.where(label >= dataset.first_lesion, label, 0)
+    real = slice_rows(examples["images"].numpy(), lesion)
+    made = slice_rows(synthesize(examples)["images"].numpy(), lesion)
+    rows, titles = [label_row(label)], ["label"]
+    for name, *pair in zip(dataset.channels, real, made):
+        rows += pair
+        titles += [f"{name} real", f"{name} made"]
+    return {"slices": grid(rows, titles=titles)}

@@ -1,0 +1,149 @@
+"""Changes of a lesion by hand, and what holds for 500 random maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data.manipulation import changed, combined, mirrored, moved, random_change, replaced, resized
+from utils.errors import UserError
+
+MAP = np.array(
+    [
+        [0, 1, 1, 1, 1, 1, 0, 0],
+        [0, 1, 2, 3, 1, 1, 1, 0],
+        [0, 1, 2, 4, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1, 1, 0, 0],
+    ]
+)
+HEALTHY = np.minimum(MAP, 1)
+
+
+def test_mirrored_about_the_brains_middle():
+    expected = HEALTHY.copy()
+    expected[1:3, 4:6] = [[3, 2], [4, 2]]  # columns 1..6: 2 <-> 5, 3 <-> 4
+    np.testing.assert_array_equal(mirrored(MAP), expected)
+
+
+def test_moved_and_cut_off_by_the_brain():
+    expected = HEALTHY.copy()
+    expected[0:2, 3:5] = [[2, 3], [2, 4]]
+    np.testing.assert_array_equal(moved(MAP, (-1, 1)), expected)
+    expected = HEALTHY.copy()
+    expected[1:3, 6] = [2, 2]
+    np.testing.assert_array_equal(moved(MAP, (0, 4)), expected)
+
+
+def test_replaced_and_combined():
+    donor = HEALTHY.copy()
+    donor[0, 4:7] = [1, 4, 4]  # the last one lies outside of this brain
+    donor[1, 3:5] = 2
+    expected = HEALTHY.copy()
+    expected[0, 5], expected[1, 3:5] = 4, 2
+    np.testing.assert_array_equal(replaced(MAP, donor), expected)
+    expected[1, 2], expected[2, 2:4] = 2, [2, 4]
+    np.testing.assert_array_equal(combined(MAP, donor), expected)
+
+
+def disc(radius: float, size: int = 64) -> np.ndarray:
+    rows, columns = np.indices((size, size)) - size / 2 + 0.5
+    distance = np.hypot(rows, columns)
+    label = np.where(distance < radius, 2, 1) + (distance < radius / 2) * 2
+    return np.where(distance < size / 2 - 1, label, 0)
+
+
+def test_a_resized_disc_is_a_disc_of_that_area():
+    np.testing.assert_array_equal(resized(disc(8), 1.0), disc(8))
+    grown = resized(disc(8), 2.0)
+    assert (grown > 1).sum() == 2 * (disc(8) > 1).sum()
+    rows, columns = np.nonzero((grown > 1) != (disc(8 * np.sqrt(2)) > 1))
+    assert np.abs(np.hypot(rows - 31.5, columns - 31.5) - 8 * np.sqrt(2)).max(initial=0) < 1
+    assert (grown == 4).sum() == pytest.approx(2 * (disc(8) == 4).sum(), rel=0.1)
+
+
+def test_a_tumour_that_shrinks_leaves_the_oedema_around_it():
+    label = resized(disc(10), 0.5, parts=[4])
+    assert set(np.unique(label)) == {0, 1, 2, 4}
+    assert (label == 4).sum() == round(0.5 * (disc(10) == 4).sum())
+    np.testing.assert_array_equal(label > 1, disc(10) > 1)
+    grown = resized(disc(10), 1.8, parts=[4])
+    assert (grown == 4).sum() == round(1.8 * (disc(10) == 4).sum())
+    np.testing.assert_array_equal(grown > 1, disc(10) > 1)
+
+
+def random_map(rng: np.random.Generator, size: tuple = (48, 40)) -> np.ndarray:
+    """A brain with a lesion of three parts somewhere in it."""
+    places = np.indices(size) - np.reshape(size, [-1] + [1] * len(size)) / 2
+    radii = np.reshape(size, [-1] + [1] * len(size)) * rng.uniform(0.35, 0.48)
+    brain = (places / radii) ** 2
+    brain = brain.sum(0) < 1
+    centre = rng.permutation(np.argwhere(brain))[0]
+    distance = np.sqrt(
+        ((np.indices(size) - centre.reshape([-1] + [1] * len(size))) ** 2).sum(0)
+    ) * np.exp(0.3 * rng.standard_normal())
+    radius = rng.uniform(1.5, 9)
+    lesion = np.digitize(distance, [radius / 3, radius / 2, radius])
+    label = np.choose(lesion, [3, 4, 2, 1])
+    return np.where(brain, label, 0)
+
+
+def check(old: np.ndarray, new: np.ndarray) -> None:
+    np.testing.assert_array_equal(new == 0, old == 0)
+    assert (new >= 2).any() and new.max() <= 4 and new.dtype == old.dtype
+
+
+def test_500_random_maps_stay_in_the_brain_and_keep_a_lesion():
+    rng, clipped = np.random.default_rng(0), 0
+    maps = [random_map(rng) for _ in range(500)]
+    for number, label in enumerate(maps):
+        donors = [maps[number - 1], maps[number - 2]]
+        change = random_change(label, donors, np.random.default_rng(number))
+        check(label, change.label)
+        again = random_change(label, donors, np.random.default_rng(number))
+        np.testing.assert_array_equal(again.label, change.label)
+        assert again.words == change.words
+        factor = rng.uniform(0.5, 2)
+        new = resized(label, factor)
+        check(label, new)
+        area, wanted = (new >= 2).sum(), factor * (label >= 2).sum()
+        roomy = np.where(label == 0, 1, label)  # nothing is cut off where all is brain
+        whole = (resized(roomy, factor) >= 2).sum()
+        clipped += area < whole
+        assert whole == pytest.approx(wanted, rel=0.05, abs=0.5) and area <= whole
+        mirror = mirrored(label)
+        check(label, mirror)
+    assert 0 < clipped < 400
+
+
+def test_volumes_change_in_the_same_way():
+    label = random_map(np.random.default_rng(3), (24, 32, 28))
+    new = resized(np.where(label == 0, 1, label), 1.7)
+    assert (new >= 2).sum() == round(1.7 * (label >= 2).sum())
+    check(label, changed(label, "mirror,shrink:0.6,move:1:-2:2"))
+
+
+def test_changes_in_words():
+    np.testing.assert_array_equal(changed(MAP, "mirror"), mirrored(MAP))
+    expected = moved(resized(mirrored(disc(6)), 1.5), (10, -4))
+    np.testing.assert_array_equal(changed(disc(6), "mirror, grow:1.5,move:10:-4"), expected)
+
+
+@pytest.mark.parametrize(
+    "words", ["turn", "grow", "grow:0.5", "shrink:2", "move:1", "move:a:b", "grow:inf", "mirror:2"]
+)
+def test_words_that_are_no_change_are_refused(words):
+    with pytest.raises(UserError, match=f"'{words}' is no change of a lesion; give mirror, grow"):
+        changed(MAP, words)
+
+
+def test_what_would_leave_no_lesion_is_refused():
+    with pytest.raises(UserError, match="leaves nothing of the lesion inside of the brain"):
+        moved(MAP, (0, 6))
+    with pytest.raises(UserError, match="no lesion, whose labels are 2 and more"):
+        mirrored(HEALTHY)
+    with pytest.raises(UserError, match="none of the labels 7, whose size"):
+        resized(MAP, 2.0, parts=[7])
+    with pytest.raises(UserError, match="donor's label map has .* give one of the same size"):
+        replaced(MAP, MAP[:, :4])
+    with pytest.raises(UserError, match="20 random changes left no lesion inside"):
+        random_change(HEALTHY, [], np.random.default_rng(0))

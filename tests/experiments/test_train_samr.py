@@ -1,0 +1,131 @@
+"""A tiny run of SAMR: what it leaves, how it resumes, its figures and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data.atlas import Atlas, build_atlas
+from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.slice_sets import Slices
+from experiments.configs.samr import PRESETS, TINY
+from experiments.engine.cli import default_cache, main
+from experiments.engine.run import Run
+from experiments.systems.samr.evaluation import contrast_figures, made_from, sharpness_figures
+from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file
+from utils.config import from_dict
+from utils.errors import UserError
+from utils.runs.files import read_json
+
+pytestmark = pytest.mark.xdist_group("samr")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    out = tmp_path_factory.mktemp("samr") / "out"
+    words = ["--preset", "tiny", "--out", str(out), "--cache", str(default_cache())]
+    assert main(TRAIN_SAMR, words) == 0
+    return opened(out)
+
+
+def opened(out) -> Run:
+    return Run.open_finished(TRAIN_SAMR, out, tf.distribute.get_strategy(), default_cache())
+
+
+def test_a_run_leaves_figures_pictures_and_a_report(run):
+    metrics = read_json(run.path / "metrics.json")
+    names = ("synthesis/T1c/ssim", "synthesis/psnr", "segmentation/real/dice_core")
+    names += ("contrast/synthetic/Flair/oedema", "sharpness/real/T1/gradient")
+    names += ("segmentation/synthetic/volume/dice_wt",)
+    assert all(np.isfinite(metrics[name]) for name in names)
+    pictures = {path.name for path in run.samples.glob("*_0000010.png")}
+    assert pictures == {"segmenter_labels_0000010.png", "gan_slices_0000010.png"}
+    page = run.report.read_text(encoding="utf-8")
+    assert "Sequences from a lesion label" in page and "contrast in T1c, made" in page
+
+
+def test_the_atlas_is_that_of_the_training_patients(run):
+    found = Atlas.load(atlas_file(run))
+    expected = build_atlas(run.prepared, run.split.train)
+    np.testing.assert_array_equal(found.images, expected.images)
+    assert found.first == expected.first == 70 and len(found.images) == 20
+    other = build_atlas(run.prepared, run.split.test)
+    assert np.abs(other.images - found.images).max() > 0.05
+
+
+def test_an_interrupted_run_ends_with_the_same_numbers(run, tmp_path):
+    whole = (run.path / "metrics.json").read_bytes()
+    out = shutil.copytree(run.path, tmp_path / "out")
+    for name in ("metrics.json", "atlas.npz", "report.html"):
+        (out / name).unlink()
+    shutil.rmtree(out / "checkpoints" / "gan")
+    assert main(TRAIN_SAMR, ["--out", str(out), "--resume"]) == 0
+    assert (out / "metrics.json").read_bytes() == whole
+
+
+def test_slices_follow_label_and_height(run):
+    label = np.ones((2, *run.prepared.size), np.int32)
+    label[:, 10:16, 8:12] = 4
+    slices = Slices(np.zeros((2, *run.prepared.size, 4)), label, index=np.array([75, 80]))
+    images = made_from(run, slices)
+    assert images.shape == (2, *run.prepared.size, 4)
+    assert np.abs(images[0] - images[1]).max() > 1e-4
+    label[:, 10:16, 8:12] = 1
+    assert np.abs(made_from(run, slices) - images).max() > 1e-4
+
+
+def test_contrasts_compare_with_normal_brain():
+    label = np.array([[[0, 1, 2], [1, 2, 4]]])
+    images = np.zeros((1, 2, 3, 4))
+    images[label == 1], images[label == 2], images[label == 4] = 0.4, [0.2, 0.4, 0.6, 0.8], 0.5
+    found = contrast_figures(BRATS_WITH_BRAIN, Slices(images, label), "c")
+    assert found.pop("c/T1/enhancing") == pytest.approx(0.25)
+    oedema = [found[f"c/{name}/oedema"] for name in BRATS_WITH_BRAIN.channels]
+    assert oedema == pytest.approx([-0.5, 0.0, 0.5, 1.0])
+    assert not any("core" in name for name in found)
+
+
+def test_sharpness_is_that_of_the_normal_brain():
+    label = np.ones((1, 48, 48), int)
+    label[0, :4], label[0, 30:] = 0, 3
+    ramp = 0.2 + 0.01 * np.arange(48)[None, None, :, None] * np.ones((1, 48, 1, 4))
+    noisy = np.where(label[..., None] == 3, np.random.default_rng(0).random(ramp.shape), ramp)
+    found = sharpness_figures(BRATS_WITH_BRAIN, Slices(noisy, label), "s")
+    inside = ramp[0, 6:28, 2:-2, 0]  # without the rim of 2 pixels and the border of the lesion
+    assert found["s/T1/gradient"] == pytest.approx(0.01 / inside.mean(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"slicing": replace(TINY.slicing, rows=(34, 214))}, "--slicing has 30x24 pixels"),
+        ({"test_fraction": 1.0}, "--test_fraction is 1.0; give a share"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(change, text):
+    with pytest.raises(UserError, match=text):
+        replace(TINY, **change)
+
+
+def test_presets_survive_json_and_paper_has_its_numbers():
+    for preset in PRESETS.values():
+        assert from_dict(type(preset), read_back(preset)) == preset
+    paper = PRESETS["thesis"]
+    assert (paper.schedule.gan.epochs, paper.schedule.gan.batch_size) == (500, 8)
+    assert (paper.samr.width, paper.samr.down_samplings, paper.samr.learning_rate) == (16, 5, 2e-4)
+
+
+def read_back(preset) -> dict:
+    return json.loads(json.dumps(asdict(preset)))
+
+
+def test_a_plan_needs_no_data(capsys, tmp_path):
+    words = ["--preset", "tiny", "--out", str(tmp_path / "out"), "--dry-run"]
+    assert main(TRAIN_SAMR, words) == 0
+    assert "atlas -> segmenter -> gan -> evaluate -> report" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
