@@ -12,6 +12,7 @@ Source: SAMR's manipulations; how they are drawn at random is in a supplement th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -151,38 +152,42 @@ def _drawn(label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Gener
     return Change(moved(label, offset), ",".join(words))
 
 
-def changed(label: np.ndarray, words: str) -> np.ndarray:
+def changed(
+    label: np.ndarray, words: str, read: Optional[Callable[[str], np.ndarray]] = None
+) -> np.ndarray:
     """Applies changes in words, one after the other, such as "mirror,grow:1.5,move:10:-4".
 
-    grow takes a factor above 1 and shrink one below, of the area; move pixels along each axis.
-    Raises UserError for other words, or if a change leaves no lesion inside of the brain.
+    grow takes a factor above 1 and shrink one below, of the area (the volume); move takes pixels
+    along the last axes; donor takes what `read` makes a map of, a file, whose lesion replaces the
+    own one. Raises UserError for other words, or if a change leaves no lesion inside of the brain.
     """
     for word in words.split(","):
-        name, *values = word.strip().split(":")
-        label = _change_of(name, values, word, label.ndim)(label)
+        label = _change_of(word.strip(), label.ndim, read)(label)
     return label
 
 
 def _change_of(
-    name: str, values: Sequence[str], word: str, axes: int
+    word: str, axes: int, read: Optional[Callable[[str], np.ndarray]]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the function that a word of `changed` means; UserError if it means none."""
-    try:
-        if name == "mirror" and not values:
-            return mirrored
-        if name == "move" and len(values) == axes:
-            offset = [int(value) for value in values]
+    name, *values = word.split(":")
+    if name == "mirror" and not values:
+        return mirrored
+    if name == "donor" and values and read:
+        donor = read(word.partition(":")[2])
+        return lambda label: replaced(label, donor)
+    with suppress(ValueError):
+        if name == "move" and 0 < len(values) <= axes:
+            offset = [0] * (axes - len(values)) + [int(value) for value in values]
             return lambda label: moved(label, offset)
         if name in ("grow", "shrink") and len(values) == 1:
             factor = float(values[0])
             if 0 < factor < np.inf and (factor > 1) == (name == "grow"):
                 return lambda label: resized(label, factor)
-    except ValueError:
-        pass
     raise UserError(
         f"{word!r} is no change of a lesion; give mirror, grow:1.5 (a factor above 1), shrink:0.5 "
-        f"(below 1) or move:{':'.join(['3'] * axes)} (pixels along each of the {axes} axes), "
-        "separated by commas"
+        f"(below 1), move:10:-4 (pixels along up to {axes} axes, the last ones)"
+        f"{' or donor:FILE' if read else ''}, separated by commas"
     )
 
 

@@ -96,6 +96,11 @@ class SAMRConfig:
             **_RATE,
         )
 
+    @property
+    def sees_atlas(self) -> bool:
+        """Whether a network sees the atlas."""
+        return self.atlas or self.atlas_in_discriminator
+
 
 @dataclass(frozen=True)
 class LabelNetConfig:

@@ -126,10 +126,14 @@ def test_changes_in_words():
     np.testing.assert_array_equal(changed(MAP, "mirror"), mirrored(MAP))
     expected = moved(resized(mirrored(disc(6)), 1.5), (10, -4))
     np.testing.assert_array_equal(changed(disc(6), "mirror, grow:1.5,move:10:-4"), expected)
+    np.testing.assert_array_equal(changed(disc(6), "move:3"), moved(disc(6), (0, 3)))
+    donors = {"a:b": disc(3)}
+    np.testing.assert_array_equal(changed(disc(6), "donor:a:b", donors.get), disc(3))
 
 
 @pytest.mark.parametrize(
-    "words", ["turn", "grow", "grow:0.5", "shrink:2", "move:1", "move:a:b", "grow:inf", "mirror:2"]
+    "words",
+    ["turn", "grow", "grow:0.5", "shrink:2", "move:1:2:3", "move:a:b", "grow:inf", "donor:x"],
 )
 def test_words_that_are_no_change_are_refused(words):
     with pytest.raises(UserError, match=f"'{words}' is no change of a lesion; give mirror, grow"):

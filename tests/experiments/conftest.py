@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.engine.cli import main
+from experiments.systems.samr.stages import TRAIN_SAMR
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
 from utils.runs.environment import REPOSITORY
@@ -91,4 +92,12 @@ def tiny_variants(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("tc_mgan") / "table1"
     words = ("--preset", "tiny", "--out", str(out))
     assert main(TABLE1_TC_MGAN, words) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def samr_run(tmp_path_factory) -> Path:
+    """The run directory of a finished run of SAMR."""
+    out = tmp_path_factory.mktemp("samr") / "run"
+    assert main(TRAIN_SAMR, ("--preset", "tiny", "--out", str(out))) == 0
     return out

@@ -26,15 +26,8 @@ pytestmark = pytest.mark.xdist_group("samr")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
-    out = tmp_path_factory.mktemp("samr") / "out"
-    words = ["--preset", "tiny", "--out", str(out), "--cache", str(default_cache())]
-    assert main(TRAIN_SAMR, words) == 0
-    return opened(out)
-
-
-def opened(out) -> Run:
-    return Run.open_finished(TRAIN_SAMR, out, tf.distribute.get_strategy(), default_cache())
+def run(samr_run) -> Run:
+    return Run.open_finished(TRAIN_SAMR, samr_run, tf.distribute.get_strategy(), default_cache())
 
 
 def test_a_run_leaves_figures_pictures_and_a_report(run):

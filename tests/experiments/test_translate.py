@@ -20,6 +20,7 @@ from data.pipeline import evaluation_batches
 from data.volumes import read_volume, write_volume
 from experiments import translate
 from experiments.configs.brats import TINY as BRATS
+from experiments.engine import derived
 from experiments.engine.cli import default_cache
 from models.tc_mgan.modalities import TARGETS
 from tests.experiments.test_train_tc_mgan import run_of
@@ -280,7 +281,9 @@ def test_a_name_that_would_become_too_long_is_told(runs, tmp_path, monkeypatch, 
         words = ("--run", runs / "mgan", "--input", path, "--out", tmp_path / "out")
         assert run(monkeypatch, *words) == code
     error = capsys.readouterr().err
-    assert "has a name that is too long for those of its translations; shorten it by 1 by" in error
+    assert (
+        "has a name that is too long for those of what is made of it; shorten it by 1 by" in error
+    )
 
 
 def bad_run(kind: str, run: Path, folder: Path) -> Path:
@@ -339,14 +342,14 @@ def test_every_case_is_checked_before_the_first_is_translated(runs, tmp_path, mo
 
 def test_the_same_command_goes_on_after_an_interrupt(runs, tmp_path, monkeypatch, capsys):
     two_cases(tmp_path / "in")
-    out, write = tmp_path / "out", translate.write_on_grid
+    out, write = tmp_path / "out", derived.write_on_grid
 
     def stop(path, *arguments):
         if "002_t2_synthetic_T1c" in path.name:
             raise KeyboardInterrupt
         write(path, *arguments)
 
-    monkeypatch.setattr(translate, "write_on_grid", stop)
+    monkeypatch.setattr(derived, "write_on_grid", stop)
     words = ("--run", runs / "mgan", "--input", tmp_path / "in", "--out", out)
     assert run(monkeypatch, *words) == 130
     first, second = (
@@ -360,7 +363,7 @@ def test_the_same_command_goes_on_after_an_interrupt(runs, tmp_path, monkeypatch
     volumes = [name for name in first if name.endswith(".nii.gz")]
     assert set(before) == first and all(str(out / name) in told.out for name in volumes)
     assert "the volumes named above are whole; give the same command again" in told.err
-    monkeypatch.setattr(translate, "write_on_grid", write)
+    monkeypatch.setattr(derived, "write_on_grid", write)
     assert run(monkeypatch, *words) == 0
     told, after = capsys.readouterr().out, content(out)
     assert set(after) == first | second and before.items() <= after.items()

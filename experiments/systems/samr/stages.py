@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data.atlas import Atlas, build_atlas
 from data.brats.with_brain import BRATS_WITH_BRAIN
-from experiments.configs.samr import PRESETS, TRAININGS
+from experiments.configs.samr import PRESETS, TRAININGS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -19,10 +19,11 @@ from experiments.systems.samr.pictures import draw_labels, draw_slices
 from experiments.systems.samr.report import write_report
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
+from utils.runs.run_directory import RunDirectory
 from utils.training.trainer import check_batch_sizes
 
 
-def atlas_file(run: Run) -> Path:
+def atlas_file(run: RunDirectory) -> Path:
     """Returns where the run keeps its atlas."""
     return run.path / "atlas.npz"
 
@@ -35,15 +36,20 @@ def make_atlas(run: Run) -> None:
 def build_gan(run: Run) -> SAMR:
     """Returns the system with the run's atlas, or a black one if the run has no data yet."""
     config, data = run.config, BRATS_WITH_BRAIN
-    channels, atlas = len(data.channels), None
-    if config.samr.atlas or config.samr.atlas_in_discriminator:
-        if atlas_file(run).exists():
-            atlas = Atlas.load(atlas_file(run))
-        else:  # a plan
-            size = (data.most_slices(config.slicing), *data.size(config.slicing), channels)
-            atlas = Atlas(np.zeros(size, np.float32), 0)
-    images, first = (None, 0) if atlas is None else atlas
-    return SAMR(config.samr, channels, data.num_classes, images, run.total_steps("gan"), first)
+    if atlas_file(run).exists():
+        atlas = Atlas.load(atlas_file(run))
+    else:  # a plan
+        size = data.most_slices(config.slicing), *data.size(config.slicing), len(data.channels)
+        atlas = Atlas(np.zeros(size, np.float32), 0)
+    return build_system(config, atlas, run.total_steps("gan"))
+
+
+def build_system(config: SAMRRunConfig, atlas: Atlas, total_steps: int) -> SAMR:
+    """Returns the system of a configuration with an atlas, which it may not use."""
+    data = BRATS_WITH_BRAIN
+    images = atlas.images if config.samr.sees_atlas else None
+    sizes = len(data.channels), data.num_classes
+    return SAMR(config.samr, *sizes, images, total_steps, atlas.first)
 
 
 def build_segmenter(run: Run) -> LabelNet:

@@ -1,0 +1,112 @@
+"""Volumes that a network makes of a user's volume: their names, their record, what is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.grids import StoredGrid
+from data.volumes import write_on_grid
+from utils.errors import UserError
+from utils.runs.files import read_json, write_json
+from utils.runs.outputs import replacing_files
+
+SUFFIXES = (".nii.gz", ".nii", ".mha")
+LONGEST_NAME = 215  # bytes; file systems take 255, and until it is written a file has 34 more
+NOTICE = "Volumes made by a neural network; not for diagnosis."
+
+
+class Output(NamedTuple):
+    """Where the volumes made of a volume go.
+
+    Attributes:
+        source: the volume.
+        folder: of what is made and its record.
+        names: of the files, by what they show.
+        record: name of the JSON file that tells what they were made from.
+    """
+
+    source: Path
+    folder: Path
+    names: Mapping[str, str]
+    record: str
+
+
+def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str]) -> Output:
+    """Returns where the volumes made of one go: OUT/<case>/<name>_synthetic_<kind>.
+
+    Raises UserError, naming `option`, for a suffix that cannot be written, or a name too long.
+    """
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise UserError(f"{option} {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
+    stem = f"{path.name[: -len(suffix)]}_synthetic"
+    names = {kind: f"{stem}_{kind}{suffix}" for kind in kinds}
+    length = max(len(os.fsencode(name)) for name in names.values())
+    if length > LONGEST_NAME:
+        raise UserError(
+            f"{option} {path} has a name that is too long for those of what is made of it; shorten "
+            f"it by {length - LONGEST_NAME} bytes"
+        )
+    return Output(path, out / case, names, f"{stem}{suffix}.json")
+
+
+def already_there(output: Output, record: Mapping[str, str]) -> bool:
+    """Returns whether the volumes of an output exist, made from what `record` says; says so.
+
+    Raises UserError for files that were made from something else.
+    """
+    files = [output.folder / name for name in (*output.names.values(), output.record)]
+    present = [file for file in files if file.exists()]
+    if present and _record(output.folder / output.record) != record:
+        raise UserError(
+            f"{present[0]} exists but is not known to be made from {output.source} by this run; "
+            "add --overwrite to replace it, or choose another --out"
+        )
+    if present != files:
+        return False
+    for file in files[:-1]:
+        print(f"{file} exists and is kept")
+    return True
+
+
+def _record(path: Path) -> object:
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def origin(source: Path, network: str, **settings: str) -> dict[str, str]:
+    """Returns the record of what a network made of a volume, which does not name the patient."""
+    return {"notice": NOTICE, "input": file_hash(source), "network": network, **settings}
+
+
+def file_hash(path: Path) -> str:
+    """Returns a hash of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_derived(
+    output: Output, volumes: Mapping[str, np.ndarray], grid: StoredGrid, record: Mapping[str, str]
+) -> None:
+    """Writes volumes [D,H,W] by kind on the grid of their source; all get their names at the end.
+
+    Files with these names are replaced. Raises UserError if a file cannot be written.
+    """
+    # The record comes first: whatever stands beside it is of this making.
+    with replacing_files(output.folder, (output.record, *output.names.values())) as folder:
+        write_json(folder / output.record, dict(record))
+        for kind, name in output.names.items():
+            write_on_grid(folder / name, volumes[kind], grid)
+    for name in output.names.values():
+        print(output.folder / name)

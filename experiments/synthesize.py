@@ -1,0 +1,114 @@
+"""Make registered sequences of label volumes with a trained SAMR.
+
+    python experiments/synthesize.py --run RUN --labels LABEL.nii.gz --out DIR
+    python experiments/synthesize.py --run RUN --labels SEG.nii.gz --brain T1.nii.gz --out DIR
+    python experiments/synthesize.py --run RUN --labels FOLDER --manipulate mirror --out DIR
+
+RUN is a finished run of experiments/train_samr.py. A label volume is on the 1 mm grid of BraTS; it
+holds the run's classes (0 background, 1 brain, 2 oedema, 3 core, 4 enhancing), or with --brain
+those of a BRATS release. --manipulate changes the lesion first: mirror, grow:FACTOR, shrink:FACTOR
+(of its volume), move:ROWS:COLUMNS (voxels, with a third number before them: slices), donor:FILE
+(the lesion of another label volume), one after the other.
+
+For each input the sequences and the label that they show are written with its geometry and format;
+slices that the run did not learn from stay black. Intensities are thousandths of the brightest
+that the network can show. A JSON file beside them holds hashes of input and network. Outputs of the
+same input, network and changes are kept, so that the same command goes on after an interrupt.
+"""
+
+import _start
+
+import sys
+from pathlib import Path
+from typing import Optional
+
+from tqdm import tqdm
+
+from data.manipulation import changed
+from experiments.engine.derived import (
+    SUFFIXES,
+    already_there,
+    file_hash,
+    origin,
+    output_of,
+    write_derived,
+)
+from experiments.systems.samr.synthesizing import Source, Synthesizer
+from utils.config import Parser
+from utils.errors import UserError
+from utils.runs.exits import exit_code
+from utils.runs.outputs import check_output_folder
+
+
+def main() -> None:
+    """Makes the sequences of every label volume that the command line names."""
+    parser = Parser(prog="python experiments/synthesize.py", description=__doc__.split("\n")[0])
+    parser.add_argument("--run", type=Path, required=True, help="finished run of train_samr.py")
+    parser.add_argument(
+        "--labels", type=Path, required=True, help="label volume, or folder of them"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the new volumes")
+    parser.add_argument("--brain", type=Optional[Path], help="brain mask or skull-stripped scan")
+    parser.add_argument("--label_scheme", type=Optional[str], help="release of labels with --brain")
+    parser.add_argument(
+        "--manipulate", type=str, default="", help="such as mirror,grow:1.5,move:10:-4"
+    )
+    parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args()
+    if options.batch_size < 1:
+        raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
+    check_output_folder("--out", options.out)
+    synthesizer = Synthesizer(options.run)
+
+    def read(path: Path) -> Source:
+        return synthesizer.read(Path(path), options.brain, options.label_scheme)
+
+    def changed_source(path: Path) -> Source:
+        source = read(path)
+        if not options.manipulate:
+            return source
+        label = changed(source.label, options.manipulate, lambda file: read(file).label)
+        return source._replace(label=label)
+
+    def record_of(path: Path) -> dict[str, str]:
+        brain = file_hash(options.brain) if options.brain else ""
+        return origin(path, synthesizer.network, manipulate=options.manipulate, brain=brain)
+
+    kinds = (*synthesizer.sequences, "label")
+    outputs = [
+        output_of("--labels", path, options.out, "", kinds) for path in find_labels(options.labels)
+    ]
+    missing = [
+        output
+        for output in outputs
+        if options.overwrite or not already_there(output, record_of(output.source))
+    ]
+    for output in tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2):
+        changed_source(output.source)
+    for output in tqdm(missing, desc="Synthesizing", unit="volume", disable=len(missing) < 2):
+        source = changed_source(output.source)
+        volumes = synthesizer.volumes(source.label, options.batch_size)
+        write_derived(output, volumes, source.grid, record_of(output.source))
+
+
+def find_labels(path: Path) -> list[Path]:
+    """Returns the label volumes that `--labels` names; UserError if there is none."""
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.glob("*") if file.name.lower().endswith(SUFFIXES))
+    if not found:
+        raise UserError(
+            f"--labels {path} must be a label volume or a folder of them ({', '.join(SUFFIXES)}), "
+            "found none; check the path"
+        )
+    return found
+
+
+def _after_interrupt() -> str:
+    return "the volumes named above are whole; give the same command again to make the others"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, _after_interrupt))

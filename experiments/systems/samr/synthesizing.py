@@ -1,0 +1,156 @@
+"""Volumes of all sequences made of label volumes by a finished run; its data is not needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from data.atlas import Atlas
+from data.brats.label_schemes import to_2015
+from data.brats.scaling import shrunk_label
+from data.brats.translation import predicted_volume
+from data.brats.windows import axial_range, check_crop, cut, frame_start
+from data.brats.with_brain import BRAIN, BRATS_WITH_BRAIN, FROM_2015
+from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
+from data.volumes import read_volume, read_volume_and_grid
+from experiments.configs.samr import SAMRRunConfig
+from experiments.engine.resuming import run_config
+from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, build_system, evaluated
+from utils.errors import UserError
+from utils.inference import compiled, infer
+from utils.runs.run_directory import RunDirectory
+from utils.training.checkpoints import checkpoint_index, load_networks
+
+SCHEME = "brats2015"  # of labels without brain, if the run does not say
+
+
+class Source(NamedTuple):
+    """A label volume.
+
+    Attributes:
+        path: its file.
+        label: uint8 [D,H,W], classes of the run's data set, LPS order.
+        grid: grid of its file.
+    """
+
+    path: Path
+    label: np.ndarray
+    grid: StoredGrid
+
+
+class Synthesizer:
+    """The generator of a finished run of `train_samr.py`.
+
+    Args:
+        path: the run directory.
+
+    Attributes:
+        network: hash of generator, atlas and slicing.
+        sequences: names of what it makes.
+
+    Raises:
+        UserError: the folder holds no such run, or the run is not finished.
+    """
+
+    def __init__(self, path: Path):
+        self.run, self.config = RunDirectory(path, writes=False), _finished_config(path)
+        atlas = Atlas.load(atlas_file(self.run))
+        system = build_system(self.config, atlas, total_steps=1)
+        load_networks(system, self.run.checkpoints("gan"))
+        self._synthesize = compiled(system.synthesize)
+        self.sequences = BRATS_WITH_BRAIN.channels
+        digest = hashlib.sha256(json.dumps(asdict(self.config.slicing)).encode())
+        digest.update(checkpoint_index(self.run.checkpoints("gan")))
+        digest.update(atlas.images.tobytes())
+        self.network = digest.hexdigest()
+
+    def read(
+        self, path: Path, brain: Optional[Path] = None, scheme: Optional[str] = None
+    ) -> Source:
+        """Reads a label volume.
+
+        Args:
+            path: its file. Without `brain` it holds the run's own classes, brain among them.
+            brain: a mask or a skull-stripped scan on the same grid, above 0 in the brain; the label
+                then holds values of a BRATS release.
+            scheme: that release; default: the run's, or brats2015.
+
+        Raises:
+            UserError: a damaged file, another grid than 1 mm, values that the run does not know, no
+                brain, or a volume too small for the run's slices.
+        """
+        volume, grid = read_volume_and_grid(path)
+        check_spacing(path, volume)
+        check_crop(f"The label {path}", volume.array.shape, self.config.slicing)
+        if brain is None:
+            label = self._own_classes(path, volume.array)
+        else:
+            label = self._with_brain(path, volume, brain, scheme)
+        if not (label == BRAIN).any():
+            raise UserError(
+                f"The label {path} has no brain (value {BRAIN}) in it; give the brain's mask or a "
+                "skull-stripped scan of the patient with --brain"
+            )
+        return Source(path, label, grid)
+
+    def _own_classes(self, path: Path, array: np.ndarray) -> np.ndarray:
+        classes = BRATS_WITH_BRAIN.classes
+        known = np.isin(array, range(len(classes)))
+        if not known.all():
+            names = ", ".join(f"{value} {name}" for value, name in enumerate(classes))
+            raise UserError(
+                f"The label {path} holds the value {array[~known][0]:g}, which the run "
+                f"{self.run.path} does not know; give a label of {names}, or one of BRATS with "
+                "--brain"
+            )
+        return array.astype(np.uint8)
+
+    def _with_brain(
+        self, path: Path, volume: Volume, brain: Path, scheme: Optional[str]
+    ) -> np.ndarray:
+        mask = read_volume(brain)
+        check_same_geometry({path: volume, brain: mask})
+        lesion = FROM_2015[to_2015(volume.array, scheme or self._scheme(), path)]
+        return np.where(lesion, lesion, (mask.array > 0) * np.uint8(BRAIN)).astype(np.uint8)
+
+    def _scheme(self) -> str:
+        return self.config.slicing.label_scheme or SCHEME
+
+    def volumes(self, label: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+        """Returns the volume of each sequence, and the label that they show, by name.
+
+        Volumes are int16 [D,H,W], 0..1000, the label uint8 [D,H,W]; all are 0 outside of the slices
+        `config.slicing.slices`, from which the run learned.
+        """
+        slicing, names = self.config.slicing, self.sequences
+        axial = axial_range(label.shape, slicing)
+        shown = shrunk_label(cut(label, axial, slicing), slicing)
+        rows = np.flatnonzero(shown.any(axis=(1, 2)))
+        heights = axial[rows] - frame_start(label.shape, slicing)[0]
+        arrays = {
+            "label": shown[rows].astype(np.int32)[..., None],
+            "source": np.stack([np.zeros_like(heights), heights], axis=1).astype(np.int32),
+        }
+        images = infer(self._synthesize, arrays, batch_size)["images"]
+        made = {
+            name: predicted_volume(images[..., i], axial[rows], label, slicing)
+            for i, name in enumerate(names)
+        }
+        used = np.zeros_like(label)
+        used[axial[rows]] = label[axial[rows]]
+        return {**made, "label": used}
+
+
+def _finished_config(path: Path) -> SAMRRunConfig:
+    config, _ = run_config(path, SAMRRunConfig, TRAIN_SAMR.script)
+    if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
+        raise UserError(
+            f"The run {path} is not finished; continue it with python {TRAIN_SAMR.script} "
+            f"--out {path} --resume"
+        )
+    return config
