@@ -32,6 +32,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from data.brats.dataset import BRATS
+from data.brats.names import REGIONS
 from data.grids import SPACING
 from data.slice_sets import Slices
 from data.synthetic_sets.files import MANIFEST
@@ -53,7 +54,10 @@ MIXTURES = {
     "real_and_synthetic": (("real", "synthetic"), "row_15"),
     "synthetic": (("synthetic",), "row_03"),
 }
-SHOWN = ("dice_wt", "dice_tc", "dice_et", "lesionwise_dice_wt", "hd95_wt")
+# Of the whole tumour, its core and the enhancing tumour, each.
+SHOWN = tuple(
+    f"{score}_{region}" for score in ("dice", "hd95", "lesionwise_dice") for region in REGIONS
+)
 
 
 @dataclass(frozen=True)

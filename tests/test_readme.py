@@ -29,7 +29,7 @@ TEXT = "\n\n".join(PAGES.values())
 CODE = re.findall(r"`([^`\n]+)`", TEXT)
 ROOM = r"(?:data|models|utils|losses|experiments|tests)"
 # Names of things that the pages on adding something only make up.
-MADE_UP = {"train_toy.py", "toy_table.py", "train_samr.py", "train_photographs.py"}
+MADE_UP = {"train_toy.py", "toy_table.py", "train_photographs.py"}
 SCRIPTS = sorted({name for name in re.findall(r"(?<!tests/)experiments/(\w+\.py)", TEXT)})
 
 

@@ -1,4 +1,4 @@
-"""Configurations of the figures on structure maps and samples (thesis 5.7)."""
+"""Configurations of figures: maps and samples (thesis 5.7), changed lesions (SAMR)."""
 
 from dataclasses import dataclass
 
@@ -62,6 +62,22 @@ class SamplesConfig:
         check_fields(self, "--", samples=at_least(1))
 
 
+@dataclass(frozen=True)
+class ManipulationsConfig:
+    """SAMR's Fig. 3.
+
+    Args:
+        seed: random seed of the donors.
+        patients: number of held-out patients, each with the slice of its largest tumour.
+    """
+
+    seed: int = 0
+    patients: int = 2
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--", patients=at_least(1))
+
+
 def presets(config: type, **tiny: int) -> dict:
     """Returns a figure's presets: demo and thesis draw the same, tiny is smaller."""
     return {"tiny": config(**tiny), "demo": config(), "thesis": config()}
@@ -70,3 +86,4 @@ def presets(config: type, **tiny: int) -> dict:
 DIVERSITY = presets(DiversityConfig, side=3)
 WALK = presets(WalkConfig)
 SAMPLES = presets(SamplesConfig, samples=4)
+MANIPULATIONS = presets(ManipulationsConfig, patients=1)

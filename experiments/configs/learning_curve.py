@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from experiments.configs import brats, table5
 from experiments.configs.brats import BratsConfig
 from experiments.configs.schedules import short_schedule
+from models.structure_gan.config import SegmentationConfig
 from utils.errors import Rule, at_least, check_fields
 
 
@@ -45,10 +46,11 @@ class LearningCurveConfig(table5.MixingConfig):
 
 # With squared errors and 8 patients, one of three initial weights still found nothing after 2000
 # updates: where a sigmoid is sure of "no lesion" its gradient is near 0, a cross-entropy's is not.
-_SEGMENTATION = replace(brats.DEMO.segmentation, loss="cross_entropy")
+LOSS = "cross_entropy"
+_SEGMENTATION = replace(brats.DEMO.segmentation, loss=LOSS)
 
 _SHARED = {"inputs": "four_channel"}  # as most segmenters are trained, and a quarter of the time
-THESIS = LearningCurveConfig(**_SHARED)
+THESIS = LearningCurveConfig(**_SHARED, segmentation=SegmentationConfig(loss=LOSS))
 
 DEMO = LearningCurveConfig(
     **_SHARED,

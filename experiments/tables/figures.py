@@ -27,7 +27,7 @@ from utils.runs.files import write_text
 from utils.seeding import derive_seed
 
 
-def _finish(run: Run, title: str, text: str, notes: list[str], figures: Mapping[str, float]):
+def finish(run: Run, title: str, text: str, notes: list[str], figures: Mapping[str, float]) -> None:
     """Writes the figure's page and its numbers, and prints where it is."""
     key = run.experiment.key
     where = f"Data: {run.data_note}.", f"Command: `{command(run)}`; seed {run.config.seed}."
@@ -51,7 +51,7 @@ def draw_diversity(run: Run) -> None:
     write_png(run.path / "figure14.png", map_sheet(first, filtered, config.side))
     titles = ("as drawn", "filtered", "extracted")
     numbers = ", ".join(f"{title} {v:.3f}" for title, v in zip(titles, overlaps.values()))
-    _finish(
+    finish(
         run,
         "Figure 14: random structure maps",
         f"{count} random maps as drawn (left) and filtered by Algorithm 3 (right), {replaced} of "
@@ -121,7 +121,7 @@ def draw_walk(run: Run) -> None:
         sheet = grid([[to_uint8(one) for one in row] for row in maps])
         write_png(run.path / f"figure15_{name}.png", sheet)
         overlaps[name] = neighbour_overlap(maps)
-    _finish(
+    finish(
         run,
         "Figure 15: a walk through the latent codes",
         f"Four random codes in the corners, a fifth in the centre, {config.side}x{config.side} "
@@ -162,7 +162,7 @@ def draw_samples(run: Run) -> None:
     slices = synthetic(source).choose(chosen)
     write_png(run.path / "figure16.png", sample_sheet(slices, source.prepared.dataset.channels))
     kept = "kept by the lesion filter" if config.selected else "unfiltered"
-    _finish(
+    finish(
         run,
         "Figure 16: synthetic samples",
         f"Columns are samples {', '.join(map(str, chosen))} of the trained run's set, drawn at "

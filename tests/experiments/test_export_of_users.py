@@ -16,6 +16,7 @@ from data.brats.subjects import find_cases
 from data.volumes import write_volume
 from experiments import export_nnunet, judge_nnunet, verify_data
 from experiments.engine.cli import default_cache, main
+from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
 from experiments.tables.mixing.table import TABLE5
 from tests.data.trees import case_files
 from tests.experiments.conftest import train
@@ -128,7 +129,9 @@ def test_sharpness_scores_and_evidence(users, export, tmp_path, monkeypatch):
     assert {
         *(f"sharpness/{kind}/{name}" for kind in KINDS for name in ("gradient", "lines")),
         *("translation/ssim", "translation/T2_to_T1c/psnr"),
+        *(f"sharpness/{kind}/T1c/spectrum_middle" for kind in KINDS),
         *("segmentation/real/volume/lesionwise_dice_wt", "segmentation/real/volume/patients"),
+        "detectability/synthetic/accuracy",
     } <= set(metrics)
     places = ("--run", users / "run", "--cache", users / "cache", "--out", tmp_path / "table5")
     assert main(TABLE5, [*map(str, places), "--rows", "1"]) == 0
@@ -146,3 +149,14 @@ def test_sharpness_scores_and_evidence(users, export, tmp_path, monkeypatch):
     judged = pd.read_csv(tmp_path / "judge" / "judge.csv").loc[0]
     assert judged["nnU-Net dice_wt"] == 1
     assert judged["ours dice_wt"] == pytest.approx(row["volume_dice_wt"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_translations_of_the_users_cases(users):
+    """TC-MGAN's figures, the contrast of the enhancing tumour among them, on the same folder."""
+    places = ("--data", users / "hospital", "--cache", users / "cache", "--out", users / "tc_mgan")
+    words = ("--preset", "tiny", f"--slicing.label_scheme={SCHEME}", *map(str, places))
+    assert main(TRAIN_TC_MGAN, words) == 0
+    metrics = read_json(users / "tc_mgan" / "metrics.json")
+    assert 0 < metrics["translation/T1c/ssim"] < 1 and metrics["contrast/real/T1c/enhancing"] > 1
+    assert np.isfinite(metrics["contrast/translated/T1c/enhancing"])

@@ -13,6 +13,8 @@ from utils.runs.files import replacing
 
 # Background, then labels 1..4: yellow, blue, green, magenta; each stands out from black and white.
 PALETTE = ((0, 0, 0), (245, 195, 0), (40, 145, 240), (0, 185, 110), (240, 40, 130))
+# The same where label 1 is normal brain: grey.
+PALETTE_WITH_BRAIN = (PALETTE[0], (90, 90, 90), *PALETTE[2:])
 PAPER = 255  # grey of gaps and margins
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 ROW_SCALE = 2  # contours are drawn on enlarged slices
@@ -66,11 +68,11 @@ def draw_contour(
     return picture
 
 
-def label_picture(label: np.ndarray) -> np.ndarray:
-    """Colours a label map [H,W] of 0..4 with `PALETTE`: uint8 [H,W,3]; UserError beyond 4."""
+def label_picture(label: np.ndarray, colours: Sequence[Sequence[int]] = PALETTE) -> np.ndarray:
+    """Colours a label map [H,W]: uint8 [H,W,3]; UserError for a label without a colour."""
     label = np.asarray(label)
-    _check_label(label, len(PALETTE))
-    return np.array(PALETTE, np.uint8)[label]
+    _check_label(label, len(colours))
+    return np.array(colours, np.uint8)[label]
 
 
 def slice_rows(images: np.ndarray, label: np.ndarray) -> list[list[np.ndarray]]:
@@ -89,9 +91,10 @@ def plain_row(maps: np.ndarray) -> list[np.ndarray]:
     return [to_uint8(np.kron(image, np.ones((ROW_SCALE, ROW_SCALE)))) for image in maps]
 
 
-def label_row(labels: np.ndarray) -> list[np.ndarray]:
+def label_row(labels: np.ndarray, colours: Sequence[Sequence[int]] = PALETTE) -> list[np.ndarray]:
     """Returns one row of coloured label pictures [N,H,W], enlarged like the slices."""
-    return [label_picture(np.kron(mask, np.ones((ROW_SCALE, ROW_SCALE), int))) for mask in labels]
+    block = np.ones((ROW_SCALE, ROW_SCALE), int)
+    return [label_picture(np.kron(mask, block), colours) for mask in labels]
 
 
 def grid(

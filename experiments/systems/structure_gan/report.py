@@ -25,6 +25,7 @@ from experiments.systems.structure_gan.privacy import (
     worst_pairs,
 )
 from utils.metrics.privacy import audit_metrics
+from utils.metrics.sharpness import BANDS
 from utils.reporting.pictures import grid, plain_row, slice_rows
 from utils.reporting.report import Report
 
@@ -43,6 +44,8 @@ def write_report(run: Run) -> None:
     report.add_table(summary_table(metrics), "Means over modalities")
     table = segmentation_table(metrics, run.prepared.dataset)
     report.add_table(table, "Dice of the segmenters G_l, per modality")
+    sharpness = sharpness_table(metrics, run.prepared.dataset)
+    report.add_table(sharpness, "Sharpness of the healthy organ, per modality (as real is best)")
     report.add_table(volume_table(metrics, run.prepared.dataset), volume_caption(metrics))
     report.add_table(translation_table(metrics), "Translations of held-out slices by G_t")
     _add_pictures(report, real, synthetic(run), run.prepared.dataset.channels)
@@ -173,6 +176,22 @@ def summary_table(metrics: dict[str, float]) -> pd.DataFrame:
         for name, key in rows.items()
     }
     return pd.DataFrame(table).T.round(4)
+
+
+def sharpness_table(metrics: dict[str, float], dataset: DataSet) -> pd.DataFrame:
+    """Returns gradient and power spectrum per modality, real beside synthetic."""
+    columns = {"relative gradient": "gradient"}
+    for band, (low, high) in BANDS.items():
+        columns[f"power at 1/{1 / low:g}..1/{1 / high:g} cycles per pixel"] = f"spectrum_{band}"
+    rows = {
+        f"{modality} {kind}": {
+            column: metrics.get(f"sharpness/{kind}/{modality}/{key}", np.nan)
+            for column, key in columns.items()
+        }
+        for modality in dataset.channels
+        for kind in ("real", "synthetic")
+    }
+    return pd.DataFrame(rows).T.round(3)
 
 
 def translation_table(metrics: dict[str, float]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.mixing.chart import draw_curve
 from experiments.tables.mixing.claims import FEW_PATIENTS_CLAIMS, claims_text
 from experiments.tables.mixing.rows import FEW_PATIENTS_ROWS, Mixture, choose_rows
-from experiments.tables.mixing.scores import read_results
+from experiments.tables.mixing.scores import SCORES_NOTE, read_results, write_scores
 from experiments.tables.mixing.training import settings_of, train_rows
 from utils.errors import UserError
 from utils.metrics.contrasts import Contrast, examine
@@ -139,7 +139,7 @@ TABLE = Table(
     paper_note="Numbers of rows are those of the thesis' Table 5; cm is copy-paste in the manner "
     "of CarveMix. All amounts are multiples of the real slices of the few patients; every row "
     "presents equally many slices. The first table is the mean over the numbers of patients; ± is "
-    "the standard deviation over generator seeds and repeats.",
+    f"the standard deviation over generator seeds and repeats. {SCORES_NOTE}",
 )
 
 
@@ -183,7 +183,7 @@ def gains(found: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
 
 
 def write(run: Run) -> None:
-    """Writes learning_curve.csv, .md and .png, claims.md, gains.csv and metrics.
+    """Writes learning_curve.csv, .md and .png, scores.csv, claims.md, gains.csv and metrics.
 
     Raises UserError if no row has a result.
     """
@@ -194,6 +194,7 @@ def write(run: Run) -> None:
             f"--out {run.path} --resume --stages rows,table"
         )
     found = complete(everything)
+    write_scores(run, found)
     run.update_metrics(figures(found), f"{TABLE.key}/")
     by_generator = found.groupby(["no", "seed", "patient"], as_index=False).mean(numeric_only=True)
     claims = claims_text(

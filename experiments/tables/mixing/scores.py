@@ -12,14 +12,20 @@ import pandas as pd
 from data.brats.names import REGIONS
 from data.contract import DataSet
 from data.slice_sets import Slices
+from experiments.engine.run import Run
 from experiments.engine.scoring import segmentation_figures
 from experiments.engine.volumes import score_volumes
 from experiments.tables.mixing.rows import Mixture
 from utils.metrics.volumes import FIGURES
+from utils.runs.files import write_text
 from utils.runs.results import read_kept
 
 # Name in Table 5 -> name in `utils.metrics`.
 SCORES = {"dice": "legacy_dice", "mse": "legacy_mse", "dice_wt": "dice_wt"}
+SCORES_NOTE = (
+    "scores.csv has every held-out patient's scores in every repeat, those in 3-D with HD95 (mm) "
+    "and lesion-wise Dice of whole tumour, tumour core and enhancing tumour among them."
+)
 # Likewise of a patient's volume, whose plain Dice and HD95 have other names than the slices'.
 VOLUME_SCORES = {
     name if name.startswith("lesionwise") else f"volume_{name}": name
@@ -95,3 +101,8 @@ def read_results(
     frame = frame.astype({"slices": int, **{key: float for key in scores}})
     ways = {"slices": "sum", **dict.fromkeys(scores, "mean")}
     return frame.groupby(["no", "repeat", "patient"], as_index=False, sort=False).agg(ways)
+
+
+def write_scores(run: Run, results: pd.DataFrame) -> None:
+    """Writes scores.csv, see `SCORES_NOTE`, from what `read_results` returns."""
+    write_text(run.path / "scores.csv", results.to_csv(index=False))

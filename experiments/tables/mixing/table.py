@@ -19,7 +19,7 @@ from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.mixing.chart import draw_table5
 from experiments.tables.mixing.claims import claims_text
 from experiments.tables.mixing.rows import ROWS, Mixture, choose_rows
-from experiments.tables.mixing.scores import SCORES, read_results
+from experiments.tables.mixing.scores import SCORES, SCORES_NOTE, read_results, write_scores
 from experiments.tables.mixing.training import settings_of, train_rows
 from utils.errors import UserError
 from utils.runs.files import write_text
@@ -84,7 +84,7 @@ TABLE = Table(
     "standard deviation over repeats, which differ in initial weights, order and chosen part of "
     "the real data. The thesis' numbers are of BRATS 2015; differences are ours - thesis. Amounts "
     "are multiples of the real training set; every row presents equally "
-    "many slices. Rows c10 and c20 are controls that the thesis lacks.",
+    f"many slices. Rows c10 and c20 are controls that the thesis lacks. {SCORES_NOTE}",
     ledger={"MSE": "mse", "Dice": "dice"},
 )
 
@@ -95,7 +95,7 @@ def train(run: Run) -> None:
 
 
 def write(run: Run) -> None:
-    """Writes table5.csv, .md and .png, claims.md and metrics of all rows with a result.
+    """Writes table5.csv, .md and .png, scores.csv, claims.md and metrics of all rows with a result.
 
     Raises UserError if no row has one.
     """
@@ -109,6 +109,7 @@ def write(run: Run) -> None:
         )
     summary = summarise(results)
     run.update_metrics(flat_metrics(summary), "table5/row_")
+    write_scores(run, results)
     claims = claims_text(results, config.resamples, config.seed)
     done = [row.no for row in ROWS if (results["no"] == row.no).any()]
     options = {

@@ -15,7 +15,11 @@ from experiments.systems.structure_gan import dataset, stages
 from experiments.systems.structure_gan.dataset import lesion_scorer
 from experiments.systems.structure_gan.evaluation import held_out, surface_figures
 from experiments.systems.structure_gan.maps import map_decoder
-from experiments.systems.structure_gan.report import segmentation_table, summary_table
+from experiments.systems.structure_gan.report import (
+    segmentation_table,
+    sharpness_table,
+    summary_table,
+)
 from experiments.systems.structure_gan.stages import TRAIN_BRATS, generated_maps, take_pretrained
 from tests.experiments.small_run import CONFIG, SLICING, in_folder, records, run_on
 from utils.reporting.pictures import plain_row, slice_rows
@@ -150,6 +154,7 @@ def test_tables_set_real_beside_synthetic():
         "segmentation/synthetic/dice_wt": 0.75,
         "outside/synthetic/share": 0.01,
         "segmentation/real/T1c/dice_enhancing": 0.61,
+        "sharpness/synthetic/T2/spectrum_middle": 0.11,
     }
     summary = summary_table(metrics)
     assert summary.loc["whole-tumour Dice (higher is better)"].tolist() == [0.8123, 0.75]
@@ -158,3 +163,6 @@ def test_tables_set_real_beside_synthetic():
     table = segmentation_table(metrics, BRATS)
     assert table.shape == (8, 5) and table.loc["T1c real", "dice_enhancing"] == 0.61
     assert table.notna().to_numpy().sum() == 1
+    table = sharpness_table(metrics, BRATS)
+    assert table.loc["T2 synthetic", "power at 1/16..1/4 cycles per pixel"] == 0.11
+    assert table.shape == (8, 4) and table.notna().to_numpy().sum() == 1

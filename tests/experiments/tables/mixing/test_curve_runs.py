@@ -21,7 +21,14 @@ from experiments.tables.mixing.training import Bench
 from tests.experiments.test_export_of_users import SCHEME, write_users_tree
 from utils.runs.files import read_json
 
-FILES = ("learning_curve.csv", "learning_curve.md", "learning_curve.png", "claims.md", "gains.csv")
+FILES = (
+    "learning_curve.csv",
+    "learning_curve.md",
+    "learning_curve.png",
+    "claims.md",
+    "gains.csv",
+    "scores.csv",
+)
 NAMES = ("patients_001_seed_0", "patients_001_seed_1")
 
 
