@@ -7,7 +7,7 @@ from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import PERCENTILE, SliceConfig, output_size
 from experiments.configs.schedules import short_schedule
 from models.networks.unet import check_sides
-from models.samr.config import LabelNetConfig, SAMRConfig, SAMRWeights
+from models.samr.config import METHODS, LabelNetConfig, SAMRConfig, SAMRWeights
 from utils.errors import Rule, at_least, check_fields
 from utils.training.trainer import Schedule
 
@@ -68,7 +68,7 @@ class SAMRRunConfig:
         )
         size = output_size(self.slicing)
         for network, halvings in (
-            ("the generator", self.samr.down_samplings),
+            ("the generator", self.samr.halvings),
             ("the segmentation module", self.samr.segmenter_levels),
             ("the segmenter", self.segmenter.levels),
         ):
@@ -84,13 +84,13 @@ THESIS = SAMRRunConfig(
 
 DEMO = replace(
     THESIS,
-    # The main system's frame at half resolution: a quarter of the arithmetic.
-    slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2, scaling=PERCENTILE),
+    # Half resolution: a quarter of the arithmetic. 96 pixels can be halved five times.
+    slicing=SliceConfig(rows=(34, 226), columns=(24, 216), downsample=2, scaling=PERCENTILE),
     augmentation=Augmentation(mirror=True),  # few patients: twice the anatomies
     segmenter=LabelNetConfig(levels=3, width=16, learning_rate=2e-3),
     samr=SAMRConfig(
         width=8,
-        down_samplings=3,  # 12 x 9 pixels in the trunk, as the paper's 8 x 8
+        down_samplings=3,  # 12 x 12 pixels in the trunk; the paper's has 8 x 8
         blocks=4,
         # Batch norm of small batches at rest is not that of its training: pictures change.
         norm="instance",
@@ -116,3 +116,9 @@ TINY = replace(
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
+
+VARIANTS = {
+    name: {f"samr.{field}": value for field, value in changes.items()}
+    for name, changes in METHODS.items()
+    if changes
+}

@@ -15,6 +15,8 @@ from utils.errors import POSITIVE, Rule, at_least, between, check_fields
 Norm = Literal["batch_spread", "instance"]
 Adversarial = Literal["least_squares", "cross_entropy"]
 Matching = Literal["squared", "absolute"]
+GeneratorKind = Literal["residual", "unet"]
+Discriminators = Literal["label_wise", "two_scales", "one"]
 _RATE = {
     "learning_rate": POSITIVE,
     "constant_share": Rule("a share from 0 to 1", lambda share: 0 <= share <= 1),
@@ -28,7 +30,7 @@ class SAMRWeights:
 
     Args:
         matching: features of every discriminator, summed over layers and discriminators.
-        consistency: soft Dice of U on generated images (lesion-shape consistency); 0 = ablation.
+        consistency: soft Dice of U on generated images (lesion-shape consistency); 0 = without U.
         absolute: absolute error to the real images; 0 as published.
     """
 
@@ -49,10 +51,14 @@ class SAMRConfig:
         down_samplings: how often the generator halves label and atlas.
         blocks: residual blocks of its trunk.
         norm: of the generator, batch_spread (batch norm) or instance.
+        generator: residual, with encoders, trunk and decoders, or unet, that of pix2pix.
+        unet_levels: how often the unet halves the label.
         stretch_out: a decoder for each sequence; otherwise one for all (ablation).
+        own_blocks: residual blocks in front of each decoder; pix2pixHD has none.
         atlas: the generator sees the atlas; otherwise the label alone (ablation).
-        label_wise: six discriminators, of three regions at two scales; otherwise two of the whole
-            image (ablation).
+        discriminators: label_wise, six of three regions at two scales; two_scales, of the whole
+            image (ablation, pix2pixHD); or one (pix2pix).
+        discriminator_norm: instance or batch_spread.
         atlas_in_discriminator: the discriminators see the atlas too.
         discriminator_width: base width of the discriminators, channels.
         segmenter_levels: how often the segmentation module U halves the images.
@@ -69,9 +75,13 @@ class SAMRConfig:
     down_samplings: int = 5
     blocks: int = 9
     norm: Norm = "batch_spread"
+    generator: GeneratorKind = "residual"
+    unet_levels: int = 8
     stretch_out: bool = True
+    own_blocks: int = 1
     atlas: bool = True
-    label_wise: bool = True
+    discriminators: Discriminators = "label_wise"
+    discriminator_norm: Norm = "instance"
     atlas_in_discriminator: bool = True
     discriminator_width: int = 64
     segmenter_levels: int = 5
@@ -90,7 +100,9 @@ class SAMRConfig:
             "--samr.",
             **dict.fromkeys(widths, WIDTH),
             down_samplings=between(1, 8),
+            unet_levels=between(2, 8),
             blocks=at_least(1),
+            own_blocks=at_least(0),
             segmenter_levels=between(2, 8),
             beta_1=Rule("0 or more and below 1", lambda value: 0 <= value < 1),
             **_RATE,
@@ -100,6 +112,11 @@ class SAMRConfig:
     def sees_atlas(self) -> bool:
         """Whether a network sees the atlas."""
         return self.atlas or self.atlas_in_discriminator
+
+    @property
+    def halvings(self) -> int:
+        """How often the generator halves its input."""
+        return self.unet_levels if self.generator == "unet" else self.down_samplings
 
 
 @dataclass(frozen=True)
@@ -120,3 +137,35 @@ class LabelNetConfig:
 
     def __post_init__(self) -> None:
         check_fields(self, "--segmenter.", **_LABEL_NET)
+
+
+# The paper's ablations and rivals (Table 2): what differs from SAMR, by name. As the paper is
+# silent, rivals see no atlas; pix2pixHD goes without its VGG term, which needs three channels.
+_RIVAL = {"atlas": False, "atlas_in_discriminator": False, "weights.consistency": 0.0}
+METHODS = {
+    "samr": {},
+    "without_stretch_out": {"stretch_out": False},
+    "without_label_wise": {"discriminators": "two_scales"},
+    "without_atlas": {"atlas": False},
+    "without_consistency": {"weights.consistency": 0.0},
+    "pix2pixhd": {
+        **_RIVAL,
+        "down_samplings": 4,
+        "width": 64,
+        "norm": "instance",
+        "stretch_out": False,
+        "own_blocks": 0,
+        "discriminators": "two_scales",
+        "matching_error": "absolute",  # with weight 10, 4 / 4 of each layer, 1 / 2 of each D
+    },
+    "pix2pix": {
+        **_RIVAL,
+        "generator": "unet",
+        "width": 64,
+        "discriminators": "one",
+        "discriminator_norm": "batch_spread",
+        "adversarial": "cross_entropy",
+        "weights.matching": 0.0,
+        "weights.absolute": 100.0,
+    },
+}

@@ -12,7 +12,13 @@ from losses.matching import feature_matching
 from losses.reconstruction import mean_absolute_error
 from losses.segmentation import soft_dice_per_class
 from models.samr.config import SAMRConfig
-from models.samr.networks import Generator, GeneratorSpec, PatchDiscriminator, build_segmenter
+from models.samr.networks import (
+    Generator,
+    GeneratorSpec,
+    PatchDiscriminator,
+    build_segmenter,
+    build_unet,
+)
 from models.samr.regions import (
     REGIONS,
     SCALES,
@@ -25,6 +31,8 @@ from models.system import Batch, GANSystem, Terms
 from utils.images import to_signed, to_unit
 from utils.training.schedules import constant_then_linear
 
+# Discriminators by kind.
+NUMBERS = {"label_wise": REGIONS * SCALES, "two_scales": SCALES, "one": 1}
 NEIGHBOURS = (-1, 0, 1)  # slices of the atlas that G sees, from below to above
 
 
@@ -56,30 +64,24 @@ class SAMR(GANSystem):
         self.first = first
         self.atlas = None if atlas is None else to_signed(tf.constant(atlas, tf.float32))
         maps = 0 if atlas is None else len(NEIGHBOURS) * sequences
-        spec = GeneratorSpec(
-            labels=labels,
-            atlas=maps if config.atlas else 0,
-            sequences=sequences,
-            width=config.width,
-            down_samplings=config.down_samplings,
-            blocks=config.blocks,
-            norm=config.norm,
-            decoders=sequences if config.stretch_out else 1,
-        )
-        networks: dict[str, tf.keras.Model] = {"G": Generator(spec)}
-        names = [f"D{i}" for i in range(1, SCALES * (REGIONS if config.label_wise else 1) + 1)]
+        networks = {"G": _build_generator(config, labels, maps, sequences)}
+        names = [f"D{i}" for i in range(1, NUMBERS[config.discriminators] + 1)]
         seen = labels + sequences + (maps if config.atlas_in_discriminator else 0)
+        margin = 1 if config.discriminators == "one" else 2
         for name in names:
-            networks[name] = PatchDiscriminator(config.discriminator_width, seen, name)
-        levels = config.segmenter_levels, config.segmenter_width
-        networks["U"] = build_segmenter(*levels, sequences, labels, "U")
-        groups = {"G": ["G"], "D": names, "U": ["U"]}
+            options = config.discriminator_norm, margin
+            networks[name] = PatchDiscriminator(config.discriminator_width, seen, name, *options)
+        groups = {"G": ["G"], "D": names}
+        if config.weights.consistency:
+            levels = config.segmenter_levels, config.segmenter_width
+            networks["U"] = build_segmenter(*levels, sequences, labels, "U")
+            groups["U"] = ["U"]
         rate = constant_then_linear(config.learning_rate, total_steps, config.constant_share)
         super().__init__(networks, groups, dict.fromkeys(groups, rate), config.beta_1)
 
     def train_step(self, batch: Batch) -> Terms:
         """One update of all networks on `images` [B,H,W,S], `label` [B,H,W,1], `source` [B,2]."""
-        w, U = self.config.weights, self.networks["U"]
+        w = self.config.weights
         x, y = self._one_hot(batch["label"]), to_signed(batch["images"])
         atlas = self._atlas_of(batch["source"])
         with tf.GradientTape(persistent=True) as tape:
@@ -88,19 +90,21 @@ class SAMR(GANSystem):
             # 2. The discriminators against G, each in its region and scale (eq. 1), and their
             #    features of real and of generated images (eq. 2).
             terms_g, terms_d, accuracy = self._versus(x, atlas, y, fake)
+            terms = {"G": terms_g, "D": terms_d}
             # 3. U finds the labels in real and in generated images (eq. 4).
-            found = U(y, training=True), U(fake, training=True)
-            real_shape, fake_shape = (soft_dice_per_class(part, x) for part in found)
-            terms_u = {"U/real": real_shape, "U/fake": fake_shape}
-            terms_g["G/consistency"] = w.consistency * fake_shape
+            if "U" in self.networks:
+                found = [self.networks["U"](images, training=True) for images in (y, fake)]
+                real_shape, fake_shape = (soft_dice_per_class(part, x) for part in found)
+                terms["U"] = {"U/real": real_shape, "U/fake": fake_shape}
+                terms_g["G/consistency"] = w.consistency * fake_shape
             if w.absolute:
                 terms_g["G/absolute"] = w.absolute * mean_absolute_error(fake, y)
-            losses = {
-                group: tf.add_n(list(terms.values()))
-                for group, terms in (("G", terms_g), ("D", terms_d), ("U", terms_u))
-            }
+            losses = {group: tf.add_n(list(found.values())) for group, found in terms.items()}
         # 4. G, D and U, each by its own loss, from one forward pass of G.
-        return {**self.descend(tape, losses), **terms_g, **terms_d, **terms_u, **accuracy}
+        report = self.descend(tape, losses)
+        for found in terms.values():
+            report.update(found)
+        return {**report, **accuracy}
 
     def _versus(
         self, x: tf.Tensor, atlas: Optional[tf.Tensor], y: tf.Tensor, fake: tf.Tensor
@@ -110,10 +114,7 @@ class SAMR(GANSystem):
         views = [self._views(x, atlas, images) for images in (y, fake)]
         sums = {"adversarial": [], "matching": [], "real": [], "fake": [], "accuracy": []}
         for name, real_view, fake_view in zip(self.groups["D"], *views):
-            # One pass for both: instance norm mixes no samples.
-            score, features = self.networks[name](tf.concat([real_view, fake_view], axis=0))
-            pairs = [tf.split(part, 2) for part in (score, *features)]
-            (real, made), *layers = pairs
+            (real, made), *layers = self._judged(self.networks[name], real_view, fake_view)
             sums["adversarial"].append(loss(made, REAL))
             sums["matching"].append(
                 feature_matching(*zip(*layers), error=self.config.matching_error)
@@ -122,23 +123,37 @@ class SAMR(GANSystem):
             sums["fake"].append(0.5 * loss(made, FAKE))
             sums["accuracy"].append(least_squares_accuracy(real, made, middle))
         total = {name: tf.add_n(parts) for name, parts in sums.items()}
-        matching = self.config.weights.matching * total["matching"]
-        terms_g = {"G/adversarial": total["adversarial"], "G/matching": matching}
+        terms_g = {"G/adversarial": total["adversarial"]}
+        if self.config.weights.matching:
+            terms_g["G/matching"] = self.config.weights.matching * total["matching"]
         terms_d = {"D/real": total["real"], "D/fake": total["fake"]}
         return terms_g, terms_d, {"accuracy/D": total["accuracy"] / len(self.groups["D"])}
+
+    def _judged(
+        self, network: PatchDiscriminator, real: tf.Tensor, fake: tf.Tensor
+    ) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Scores and then each layer's features, of real and of generated images."""
+        if self.config.discriminator_norm == "instance":  # mixes no samples: one pass for both
+            score, features = network(tf.concat([real, fake], axis=0))
+            return [tuple(tf.split(part, 2)) for part in (score, *features)]
+        parts = [network(view, training=True) for view in (real, fake)]
+        return list(zip(*((score, *features) for score, features in parts)))
 
     def _views(
         self, x: tf.Tensor, atlas: Optional[tf.Tensor], images: tf.Tensor
     ) -> list[tf.Tensor]:
         """What each discriminator sees: label, atlas and images in its region and scale."""
         seen = [atlas] if self.config.atlas_in_discriminator and atlas is not None else []
-        if not self.config.label_wise:
-            return plain_views(tf.concat([x, *seen, images], axis=-1))
+        if self.config.discriminators != "label_wise":
+            views = plain_views(tf.concat([x, *seen, images], axis=-1))
+            return views[: NUMBERS[self.config.discriminators]]
         stack = tf.concat([with_lesion_union(x), *seen, images], axis=-1)
         return regional_views(stack, region_masks(x))
 
     def _generate(self, x: tf.Tensor, atlas: Optional[tf.Tensor], training: bool) -> tf.Tensor:
-        return self.networks["G"](x, atlas if self.config.atlas else None, training=training)
+        if self.config.atlas and atlas is not None:
+            return self.networks["G"](x, atlas, training=training)
+        return self.networks["G"](x, training=training)
 
     def _one_hot(self, label: tf.Tensor) -> tf.Tensor:
         return tf.one_hot(label[..., 0], self.labels)
@@ -165,3 +180,22 @@ class SAMR(GANSystem):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns G's images [B,H,W,S] and those of the batch."""
         return outputs["images"], batch["images"]
+
+
+def _build_generator(config: SAMRConfig, labels: int, maps: int, sequences: int) -> tf.keras.Model:
+    """Returns G for labels, an atlas of `maps` channels and so many sequences."""
+    if config.generator == "unet":
+        return build_unet(config.unet_levels, config.width, labels, sequences)
+    return Generator(
+        GeneratorSpec(
+            labels=labels,
+            atlas=maps if config.atlas else 0,
+            sequences=sequences,
+            width=config.width,
+            down_samplings=config.down_samplings,
+            blocks=config.blocks,
+            norm=config.norm,
+            decoders=sequences if config.stretch_out else 1,
+            own_blocks=config.own_blocks,
+        )
+    )

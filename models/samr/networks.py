@@ -11,7 +11,7 @@ of a residual block. The discriminator is PatchGAN with margins of two pixels, U
 pix2pix with a soft-max.
 
 The global generator of pix2pixHD is the same without atlas and with a single decoder that has no
-residual block; the generator of pix2pix is U's table with tanh.
+residual block; the generator of pix2pix is U's table with tanh, its PatchGAN has margins of one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ from models.blocks.initializers import discriminator_normal
 from models.networks.pix2pix import TableUNet, pix2pix_rows
 from models.networks.unet import check_sides
 
-PATCH = (
-    Row("conv0", 1, kernel=4, stride=2, padding=2, activation="leaky_relu"),
-    Row("conv1", 2, kernel=4, stride=2, padding=2, activation="leaky_relu", norm="instance"),
-    Row("conv2", 4, kernel=4, stride=2, padding=2, activation="leaky_relu", norm="instance"),
-    Row("conv3", 8, kernel=4, padding=2, activation="leaky_relu", norm="instance"),
-)
-SCORE = Row("score", 1, kernel=4, padding=2, activation="logits")
+
+def patch_rows(norm: str, margin: int) -> list[Row]:
+    """Returns PatchGAN's table: `norm` behind all but the first row and the score, `margin` px."""
+    options = {"kernel": 4, "padding": margin, "activation": "leaky_relu"}
+    return [
+        Row("conv0", 1, stride=2, **options),
+        Row("conv1", 2, stride=2, norm=norm, **options),
+        Row("conv2", 4, stride=2, norm=norm, **options),
+        Row("conv3", 8, norm=norm, **options),
+        Row("score", 1, **{**options, "activation": "logits"}),
+    ]
 
 
 @dataclass(frozen=True)
@@ -151,21 +155,32 @@ class PatchDiscriminator(tf.keras.Model):
     Args:
         width: base width, channels.
         channels: of the input, C.
+        norm: a key of `NORMS`.
+        margin: pixels of zeros around the input of each row: 2, or 1 in pix2pix.
     """
 
-    def __init__(self, width: int, channels: int, name: str):
+    def __init__(
+        self, width: int, channels: int, name: str, norm: str = "instance", margin: int = 2
+    ):
         super().__init__(name=name)
-        self.trunk = [_unit(row, width) for row in PATCH]
-        self.score = _unit(SCORE, 1)
+        *rows, score = patch_rows(norm, margin)
+        self.trunk = [_unit(row, width) for row in rows]
+        self.score = _unit(score, 1)
         self(tf.zeros([1, 32, 32, channels]))  # creates the variables
 
-    def call(self, x: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def call(self, x: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Returns (scores, features)."""
         features = []
         for unit in self.trunk:
-            x = unit(x)
+            x = unit(x, training=training)
             features.append(x)
         return self.score(x), features
+
+
+def build_unet(levels: int, width: int, labels: int, sequences: int) -> TableUNet:
+    """Returns the generator of pix2pix: label [B,H,W,labels] -> images [B,H,W,sequences]."""
+    rows = pix2pix_rows(levels, sequences, "batch_spread")
+    return TableUNet(rows, width, labels, 0, lambda row: discriminator_normal(), "G")
 
 
 def build_segmenter(levels: int, width: int, sequences: int, labels: int, name: str) -> TableUNet:

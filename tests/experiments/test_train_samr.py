@@ -96,7 +96,7 @@ def test_sharpness_is_that_of_the_normal_brain():
 @pytest.mark.parametrize(
     "change, text",
     [
-        ({"slicing": replace(TINY.slicing, rows=(34, 214))}, "--slicing has 30x24 pixels"),
+        ({"slicing": replace(TINY.slicing, rows=(34, 214))}, "--slicing has 30x32 pixels"),
         ({"test_fraction": 1.0}, "--test_fraction is 1.0; give a share"),
     ],
 )

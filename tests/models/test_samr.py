@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.samr.config import SAMRConfig, SAMRWeights
+from models.samr.config import METHODS, SAMRConfig, SAMRWeights
 from models.samr.gan import SAMR
 from models.samr.regions import halved, region_masks, regional_views, with_lesion_union
 from tests.models.harness import LONG, SystemTests
 from tests.models.toys import random_batch, random_image
+from utils.config import differences, field_types, with_values
 from utils.errors import UserError
 
 SMALL = SAMRConfig(
@@ -51,12 +52,12 @@ def atlas_of(batch: dict) -> np.ndarray:
     return tf.constant(np.stack(rows))
 
 
-def reference_views(x, seen, label_wise: bool) -> list:
+def reference_views(x, seen, kind: str) -> list:
     """Regions 0, 1 and the union of the others, each whole and halved."""
     union = tf.reduce_sum(x[..., 2:], -1, keepdims=True)
-    if not label_wise:
+    if kind != "label_wise":
         stack = tf.concat([x, *seen], -1)
-        return [stack, halved(stack)]
+        return [stack, halved(stack)] if kind == "two_scales" else [stack]
     stack = tf.concat([x[..., :2], union, x[..., 3:], *seen], -1)
     views = [stack * mask for mask in (x[..., 0:1], x[..., 1:2], union)]
     return [view for whole in views for view in (whole, halved(whole))]
@@ -75,14 +76,14 @@ def reference_terms(system: SAMR, batch: dict) -> dict:
     net, config = system.networks, system.config
     x, y = tf.one_hot(batch["label"][..., 0], 5), 2 * batch["images"] - 1
     atlas = atlas_of(batch)
-    fake = net["G"](x, atlas if config.atlas else None, training=True)
+    fake = net["G"](x, *([atlas] if config.atlas else []), training=True)
     shown = [atlas] if config.atlas_in_discriminator else []
-    views = [reference_views(x, [*shown, image], config.label_wise) for image in (y, fake)]
+    views = [reference_views(x, [*shown, image], config.discriminators) for image in (y, fake)]
     entropy = tf.nn.sigmoid_cross_entropy_with_logits
-    g = {"G/adversarial": 0.0, "G/matching": 0.0}
+    g = {"G/adversarial": 0.0, **({"G/matching": 0.0} if config.weights.matching else {})}
     d = {"D/real": 0.0, "D/fake": 0.0}
     for name, real_view, fake_view in zip(system.groups["D"], *views):
-        (real, a), (made, b) = net[name](real_view), net[name](fake_view)
+        (real, a), (made, b) = (net[name](v, training=True) for v in (real_view, fake_view))
 
         def loss(score, target):
             if config.adversarial == "cross_entropy":
@@ -90,16 +91,18 @@ def reference_terms(system: SAMR, batch: dict) -> dict:
             return tf.reduce_mean((score - target) ** 2)
 
         g["G/adversarial"] += loss(made, 1.0)
-        for p, q in zip(a, b):
+        for p, q in zip(a, b) if config.weights.matching else ():
             error = tf.abs(p - q) if config.matching_error == "absolute" else (p - q) ** 2
             g["G/matching"] += config.weights.matching * tf.reduce_mean(error)
         d["D/real"] += loss(real, 1.0) / 2
         d["D/fake"] += loss(made, 0.0) / 2
+    if config.weights.absolute:
+        g["G/absolute"] = config.weights.absolute * tf.reduce_mean(tf.abs(fake - y))
+    if not config.weights.consistency:
+        return {"G": g, "D": d}
     of_real, of_fake = (net["U"](image, training=True) for image in (y, fake))
     u = {"U/real": reference_dice(of_real, x), "U/fake": reference_dice(of_fake, x)}
     g["G/consistency"] = config.weights.consistency * u["U/fake"]
-    if config.weights.absolute:
-        g["G/absolute"] = config.weights.absolute * tf.reduce_mean(tf.abs(fake - y))
     return {"G": g, "D": d, "U": u}
 
 
@@ -121,13 +124,13 @@ class TestSAMR(SystemTests):
 class TestAblations(TestSAMR):
     """None of the paper's four ideas, and all options that differ from the paper."""
 
-    groups = {**TestSAMR.groups, "D": ["D1", "D2"]}
-    parameters = {"G": 3_962, "D1": 3_263, "D2": 3_263, "U": 717}
+    groups = {"G": ["G"], "D": ["D1", "D2"]}
+    parameters = {"G": 3_962, "D1": 3_263, "D2": 3_263}
 
     def build(self):
         return tiny_samr(
             stretch_out=False,
-            label_wise=False,
+            discriminators="two_scales",
             atlas=False,
             atlas_in_discriminator=False,
             norm="instance",
@@ -135,6 +138,33 @@ class TestAblations(TestSAMR):
             matching_error="absolute",
             weights=SAMRWeights(consistency=0.0, absolute=3.0),
         )
+
+
+class TestPix2pix(TestSAMR):
+    """A U-Net against one PatchGAN, both with batch norm."""
+
+    groups = {"G": ["G"], "D": ["D1"]}
+    parameters = {"G": 684, "D1": 3_375}
+
+    def build(self):
+        changes = {**METHODS["pix2pix"], "unet_levels": 2, "width": 2}
+        config = with_values(SMALL, changes)
+        return tiny_samr(**{name: getattr(config, name) for name in field_types(config)})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_differs_from_samr_in_what_is_named(method):
+    config = with_values(SAMRConfig(), METHODS[method])
+    changed = {line.partition(":")[0] for line in differences(SAMRConfig(), config)}
+    assert changed == set(METHODS[method])
+
+
+def test_pix2pixhd_is_its_global_generator():
+    """182 million parameters at the paper's width; here an eighth of it."""
+    config = with_values(SAMRConfig(), {**METHODS["pix2pixhd"], "width": 8})
+    generator = SAMR(config, 5, 5, None, total_steps=1).networks["G"]
+    assert len(generator.encoders) == len(generator.decoders) == 1
+    assert len(generator.trunk) == 9 and generator.decoders[0][0] == []
 
 
 def test_regions_are_disjoint_and_cover_the_image():

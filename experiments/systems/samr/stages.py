@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from data.atlas import Atlas, build_atlas
 from data.brats.with_brain import BRATS_WITH_BRAIN
-from experiments.configs.samr import PRESETS, TRAININGS, SAMRRunConfig
+from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -78,6 +78,7 @@ TRAIN_SAMR = Experiment(
     "experiments/train_samr.py",
     "Train SAMR: from lesion label and atlas to T1, T2, T1c and Flair at once.",
     PRESETS,
+    variants=VARIANTS,
     stages=(
         Task("atlas", make_atlas, done=lambda run: atlas_file(run).exists()),
         Training(
