@@ -10,7 +10,7 @@ import _start
 import sys
 
 from experiments.engine.cli import main
-from experiments.tables.samr import FIGURE3
+from experiments.tables.samr.figure3 import FIGURE3
 
 if __name__ == "__main__":
     sys.exit(main(FIGURE3))

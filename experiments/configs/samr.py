@@ -92,6 +92,7 @@ DEMO = replace(
         width=8,
         down_samplings=3,  # 12 x 12 pixels in the trunk; the paper's has 8 x 8
         blocks=4,
+        unet_levels=5,
         # Batch norm of small batches at rest is not that of its training: pictures change.
         norm="instance",
         discriminator_width=16,
@@ -121,4 +122,56 @@ VARIANTS = {
     name: {f"samr.{field}": value for field, value in changes.items()}
     for name, changes in METHODS.items()
     if changes
+}
+
+
+@dataclass(frozen=True)
+class SAMRTable2Config:
+    """Table 2: segmenters that learn from real slices and from slices made of changed labels.
+
+    Args:
+        experiments: some of 1 (real and as many made slices), 2 (half as many), 3 (real alone) and
+            4 (as 1, SAMR without one of its parts each).
+        segmenter: settings of each segmenter.
+        schedule: length of each segmenter's training.
+        rival_width: base width of the generators of pix2pix and pix2pixHD, channels.
+        rival_halvings: how often pix2pixHD's halves the label; pix2pix' halves it as often as
+            `training.samr.unet_levels`.
+        resamples: number of bootstrap resamples.
+        training: settings of SAMR's run, from which those of the others differ as they are named.
+    """
+
+    experiments: str = "1,3"
+    segmenter: LabelNetConfig = THESIS.segmenter
+    schedule: Schedule = THESIS.schedule.segmenter
+    rival_width: int = 64
+    rival_halvings: int = 4
+    resamples: int = 10000
+    training: SAMRRunConfig = THESIS
+
+    def __post_init__(self) -> None:
+        rules = dict.fromkeys(("rival_width", "rival_halvings"), at_least(1))
+        check_fields(self, "--", **rules, resamples=at_least(100))
+
+
+TABLE2_PRESETS = {
+    # Half of the demo's updates: there are seven systems, and seven segmenters or more.
+    "demo": SAMRTable2Config(
+        segmenter=DEMO.segmenter,
+        schedule=DEMO.schedule.segmenter,
+        rival_width=16,
+        rival_halvings=3,
+        training=replace(
+            DEMO, schedule=SAMRSchedules(short_schedule(10, 8), short_schedule(2000, 4))
+        ),
+    ),
+    "tiny": SAMRTable2Config(
+        segmenter=TINY.segmenter,
+        schedule=TINY.schedule.segmenter,
+        rival_width=2,
+        rival_halvings=2,
+        resamples=200,
+        training=TINY,
+    ),
+    "thesis": SAMRTable2Config(),
 }

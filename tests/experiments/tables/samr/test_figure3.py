@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from data.slice_sets import Slices
 from experiments.engine.cli import main
-from experiments.tables.samr import COLUMNS, FIGURE3, changes, donor_of, largest
+from experiments.tables.samr.figure3 import COLUMNS, FIGURE3, changes, donor_of, largest
 from utils.errors import UserError
 
 pytestmark = pytest.mark.xdist_group("samr")

@@ -1,0 +1,1 @@
+"""SAMR's figure and table."""
