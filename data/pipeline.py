@@ -304,7 +304,7 @@ def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.nd
     batches = evaluation_batches(prepared, subject_ids, 64)
     labels = [batch["label"].numpy().astype(np.uint8) for batch in batches]
     stacked = np.concatenate(labels)
-    with_lesion = stacked[stacked.any(axis=(1, 2, 3))]
+    with_lesion = stacked[(stacked >= prepared.dataset.first_lesion).any(axis=(1, 2, 3))]
     if not len(with_lesion):
         raise UserError("No training slice has a lesion label; check the data and its label scheme")
     return with_lesion
