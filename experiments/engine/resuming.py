@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from utils.config import differences, from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
+from utils.runs.run_directory import RunDirectory
 
 # Fields, or groups of them, that decide which slices of which patients a run is made of.
 DATA_FIELDS = {"slicing", "phantom", "phantom_subjects", "test_fraction", "cohort"}
@@ -61,6 +62,28 @@ def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:
         return from_dict(kind, saved["config"]), saved
     except UserError as error:
         raise UserError(f"--run {path} is no run of {script}: {error}") from error
+
+
+def finished_config(
+    path: Path, kind: type, script: str, finished: Callable[[RunDirectory], bool]
+) -> Any:
+    """Returns the configuration of a finished run, whose networks are used without its data.
+
+    Args:
+        path: the run directory.
+        kind: class of the configuration.
+        script: that made the run.
+        finished: function that returns whether the run has done its stage "evaluate".
+
+    Raises UserError if the folder holds no such run, or one that is not finished.
+    """
+    config, _ = run_config(path, kind, script)
+    if not finished(RunDirectory(path, writes=False)):  # else a network may be half trained
+        raise UserError(
+            f"The run {path} is not finished; continue it with python {script} --out {path} "
+            "--resume"
+        )
+    return config
 
 
 def check_changes(

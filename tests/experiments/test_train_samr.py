@@ -51,6 +51,7 @@ def test_the_atlas_is_that_of_the_training_patients(run):
     assert np.abs(other.images - found.images).max() > 0.05
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_with_the_same_numbers(run, tmp_path):
     whole = (run.path / "metrics.json").read_bytes()
     out = shutil.copytree(run.path, tmp_path / "out")

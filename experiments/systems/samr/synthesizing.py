@@ -19,7 +19,7 @@ from data.brats.with_brain import BRAIN, BRATS_WITH_BRAIN, FROM_2015
 from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
-from experiments.engine.resuming import run_config
+from experiments.engine.resuming import finished_config
 from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, build_system, evaluated
 from utils.errors import UserError
 from utils.inference import compiled, infer
@@ -58,7 +58,8 @@ class Synthesizer:
     """
 
     def __init__(self, path: Path):
-        self.run, self.config = RunDirectory(path, writes=False), _finished_config(path)
+        self.run = RunDirectory(path, writes=False)
+        self.config = finished_config(path, SAMRRunConfig, TRAIN_SAMR.script, evaluated)
         atlas = Atlas.load(atlas_file(self.run))
         system = build_system(self.config, atlas, total_steps=1)
         load_networks(system, self.run.checkpoints("gan"))
@@ -144,13 +145,3 @@ class Synthesizer:
         used = np.zeros_like(label)
         used[axial[rows]] = label[axial[rows]]
         return {**made, "label": used}
-
-
-def _finished_config(path: Path) -> SAMRRunConfig:
-    config, _ = run_config(path, SAMRRunConfig, TRAIN_SAMR.script)
-    if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
-        raise UserError(
-            f"The run {path} is not finished; continue it with python {TRAIN_SAMR.script} "
-            f"--out {path} --resume"
-        )
-    return config

@@ -17,11 +17,10 @@ from data.brats.translation import predicted_volume, source_slices
 from data.grids import StoredGrid, check_spacing
 from data.volumes import read_volume_and_grid
 from experiments.configs.tc_mgan import TranslationConfig
-from experiments.engine.resuming import run_config
+from experiments.engine.resuming import finished_config
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
 from models.tc_mgan.gan import TCMGAN
 from models.tc_mgan.modalities import NUM_MODALITIES, TARGETS
-from utils.errors import UserError
 from utils.runs.names import printable
 from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import checkpoint_index, load_networks
@@ -60,7 +59,8 @@ class Translator:
     """
 
     def __init__(self, path: Path):
-        run, config = RunDirectory(path, writes=False), _finished_config(path)
+        run = RunDirectory(path, writes=False)
+        config = finished_config(path, TranslationConfig, TRAIN_TC_MGAN.script, evaluated)
         # What S did is in the generator's weights: the generator alone is that of the variant mgan.
         variant = "mgan" if config.variant.conditional else "pix2pix"
         self._system = TCMGAN(replace(config.gan, variant=variant), None, total_steps=1)
@@ -100,13 +100,3 @@ class Translator:
             name: predicted_volume(images[..., i], source.axial, source.array, self.slicing)
             for i, name in enumerate(TARGETS)
         }
-
-
-def _finished_config(path: Path) -> TranslationConfig:
-    config, _ = run_config(path, TranslationConfig, TRAIN_TC_MGAN.script)
-    if not evaluated(RunDirectory(path, writes=False)):  # else G may be half trained
-        raise UserError(
-            f"The run {path} is not finished; continue it with python {TRAIN_TC_MGAN.script} "
-            f"--out {path} --resume"
-        )
-    return config
