@@ -12,12 +12,10 @@ import pytest
 from data.slice_sets import Slices
 from experiments.configs.samr import TABLE2_PRESETS
 from experiments.engine.cli import main
+from experiments.tables.samr.made import changed_label
+from experiments.tables.samr.rows import ABLATIONS, TABLE, chosen_rows
 from experiments.tables.samr.table2 import (
-    ABLATIONS,
-    TABLE,
     TABLE2_SAMR,
-    changed_label,
-    chosen_rows,
     label_scores,
     method_configs,
     needed_methods,
