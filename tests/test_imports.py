@@ -22,7 +22,7 @@ ALLOWED = {
     "models.system": {"utils", "losses", "models.blocks", "models.networks"},
 }
 # What holds for any data set imports nothing of one of them.
-KNOWS_BRATS = ("data.brats", "data.synthetic_sets")
+KNOWS_BRATS = ("data.brats", "data.nnunet", "data.synthetic_sets")
 PAPER = {"utils", "losses", *SHARED_MODELS}
 # Rooms of experiments -> the rooms that each may import beside itself; all others are scripts,
 # which may import every room and are imported by nobody.

@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -80,14 +81,31 @@ def write_subject(tree: Path, seed: int, kind: PhantomKind, index: int) -> None:
         write_volume(patient / stem / f"{stem}.mha", array)
 
 
+class Tree(NamedTuple):
+    """What a phantom's files look like.
+
+    Attributes:
+        name: of the folder in the phantom's root.
+        write: function from (folder, seed, kind, index) that writes a subject's files.
+        finish: function from (folder, number of subjects) that writes what belongs to all.
+    """
+
+    name: str
+    write: Callable[[Path, int, PhantomKind, int], None]
+    finish: Callable[[Path, int], None] = lambda folder, num_subjects: None
+
+
+BRATS_TREE = Tree(TREE, write_subject)
+
+
 def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent stops its workers itself.
 
 
 def _write_all(
-    tree: Path, num_subjects: int, seed: int, workers: int, kind: PhantomKind
+    folder: Path, num_subjects: int, seed: int, workers: int, kind: PhantomKind, tree: Tree
 ) -> Generator:
-    write = partial(write_subject, tree, seed, kind)
+    write = partial(tree.write, folder, seed, kind)
     if workers == 1:
         yield from map(write, range(num_subjects))
         return
@@ -126,13 +144,14 @@ def make_phantom(
     progress: bool = True,
     workers: int | None = None,
     kind: PhantomKind = EASY,
+    tree: Tree = BRATS_TREE,
 ) -> Path:
-    """Write `num_subjects` phantoms and return the tree `root/BRATS2015_Training`.
+    """Write `num_subjects` phantoms and return their folder, such as `root/BRATS2015_Training`.
 
-    Files are `{HGG,LGG}/<patient>/VSD.Brain.XX.O.MR_T1.<id>/VSD.Brain.XX.O.MR_T1.<id>.mha` etc.,
-    int16 [155,240,240] at 1 mm. A demonstration and test object, not medical data. Subject k is a
-    function of (kind, seed, k), so a larger phantom begins with a smaller one. `root` appears only
-    when it is complete; a finished one with the same parameters is reused. `workers` processes
+    In BRATS' tree files are `{HGG,LGG}/<patient>/VSD.Brain.XX.O.MR_T1.<id>/<the same>.mha` and so
+    on, int16 [155,240,240] at 1 mm. A demonstration and test object, not medical data. Subject k is
+    a function of (kind, seed, k), so a larger phantom begins with a smaller one. `root` appears
+    only when it is complete; a finished one with the same parameters is reused. `workers` processes
     (default: one per CPU and subject) share the work. Raises UserError if `root` holds something
     else, or cannot be written.
     """
@@ -147,11 +166,12 @@ def make_phantom(
     try:
         if _is_free(root):
             with making_folder(root) as unfinished:
-                tree = unfinished / TREE
-                with closing(_write_all(tree, num_subjects, seed, workers, kind)) as done:
+                folder = unfinished / tree.name
+                with closing(_write_all(folder, num_subjects, seed, workers, kind, tree)) as done:
                     bar = tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress)
                     for _ in bar:
                         pass
+                tree.finish(folder, num_subjects)
                 write_json(unfinished / MANIFEST, parameters)
     except OSError as error:
         raise UserError(
@@ -163,7 +183,7 @@ def make_phantom(
             f"{root} exists but is not the {kind.name} phantom of {num_subjects} subjects with "
             f"seed {seed}; choose another directory or remove it."
         )
-    return root / TREE
+    return root / tree.name
 
 
 def _is_free(root: Path) -> bool:
@@ -177,12 +197,13 @@ def cached_phantom(
     progress: bool = True,
     workers: int | None = None,
     kind: PhantomKind = EASY,
+    tree: Tree = BRATS_TREE,
 ) -> Path:
-    """Tree of the phantom kept at `cache/phantom-<hash of its parameters>`, built when missing.
+    """Folder of the phantom kept at `cache/phantom-<hash of its parameters>`, built when missing.
 
     The hash covers the number of subjects, the seed and the kind; see `make_phantom`.
     """
     text = json.dumps(_parameters(num_subjects, seed, kind), sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     root = Path(cache) / f"phantom-{key}"
-    return make_phantom(root, num_subjects, seed, progress, workers, kind)
+    return make_phantom(root, num_subjects, seed, progress, workers, kind, tree)

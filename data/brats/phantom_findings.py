@@ -6,7 +6,7 @@ has no class for cavities, and because bright white matter and vessels are no tu
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 from scipy import ndimage
@@ -34,8 +34,23 @@ def with_cavity(rng: np.random.Generator, anatomy: Anatomy, findings: Findings) 
 
     Lesions hardly grow into CSF, so that they surround the cavity.
     """
+    share = cavity_share(rng, anatomy, findings)
+    return anatomy if share is None else with_csf(anatomy, share)
+
+
+def with_csf(anatomy: Anatomy, share: np.ndarray) -> Anatomy:
+    """Returns the anatomy with CSF in a share [N] of each of the brain's voxels."""
+    tissues = anatomy.tissues * (1 - share)
+    tissues[0] += share
+    return anatomy._replace(tissues=tissues, detail=anatomy.detail * (1 - share))
+
+
+def cavity_share(
+    rng: np.random.Generator, anatomy: Anatomy, findings: Findings
+) -> Optional[np.ndarray]:
+    """Returns how much of each of the brain's voxels [N] a cavity takes, by chance None."""
     if rng.random() >= findings.cavity:
-        return anatomy
+        return None
     radius = rng.uniform(*findings.cavity_radius)
     # Towards the brain's surface, from where it was operated on.
     outwards = anatomy.seeds[0] - np.array(anatomy.brain.shape) / 2
@@ -47,10 +62,7 @@ def with_cavity(rng: np.random.Generator, anatomy: Anatomy, findings: Findings) 
     away = np.meshgrid(*(axis - c for axis, c in zip(axes, centre)), indexing="ij", sparse=True)
     distance = np.sqrt(sum(component**2 for component in away))
     wall = radius * (1 + DENTS * rough) - distance
-    share = np.clip(wall[anatomy.brain] + 0.5, 0, 1).astype(np.float32)  # one voxel wide
-    tissues = anatomy.tissues * (1 - share)
-    tissues[0] += share
-    return anatomy._replace(tissues=tissues, detail=anatomy.detail * (1 - share))
+    return np.clip(wall[anatomy.brain] + 0.5, 0, 1).astype(np.float32)  # one voxel wide
 
 
 def draw_mimics(

@@ -144,3 +144,11 @@ VARIED = PhantomKind(
     ),
 )
 KINDS = {kind.name: kind for kind in (EASY, VARIED)}
+
+# After an operation: a cavity beside what is left of the tumour; no part of BRATS' data.
+POSTSURGICAL = EASY._replace(
+    name="postsurgical",
+    findings=Findings(
+        cavity=1.0, cavity_radius=(8, 16), spots=(0, 4), spot_radius=(1.0, 2.0), vessels=(0.0, 0.3)
+    ),
+)

@@ -21,6 +21,8 @@ SIGNALS = {
     "T2": (0.95, 0.55, 0.41, -1.0, 0.84, 0.76, 0.66, 0.58, 0.20),
     "T1c": (0.16, 0.46, 0.61, 0.8, 0.19, 0.26, 0.33, 0.95, 0.95),
     "Flair": (0.17, 0.50, 0.42, -0.6, 0.36, 0.86, 0.70, 0.66, 0.25),
+    # Amide proton transfer: tumour cells, hardly oedema. No part of BRATS.
+    "APTw": (0.42, 0.44, 0.42, 0.05, 0.60, 0.52, 0.85, 0.92, 0.55),
 }
 WHITE, PARTS = 2, slice(4, 8)  # where these are in a row of `SIGNALS`
 # How much of the healthy signal each of labels 1..4 replaces, and by how much that varies.

@@ -217,12 +217,14 @@ def _shrunk(stack: np.ndarray, config: SliceConfig) -> np.ndarray:
     return block_reduce(stack, (1, config.downsample, config.downsample, 1), np.mean)
 
 
-def shrunk_label(label: np.ndarray, config: SliceConfig) -> np.ndarray:
-    """Brings labels [S,H,W] to the output size."""
+def shrunk_label(
+    label: np.ndarray, config: SliceConfig, num_classes: int = NUM_CLASSES
+) -> np.ndarray:
+    """Brings labels [S,H,W] of 0..num_classes - 1 to the output size."""
     if config.resize is not None:
         return area_resize_label(label, config.resize)
     if config.downsample == 1:
         return label
     block = (1, config.downsample, config.downsample)
-    votes = [block_reduce(label == value, block, np.sum) for value in range(NUM_CLASSES)]
+    votes = [block_reduce(label == value, block, np.sum) for value in range(num_classes)]
     return np.argmax(votes, axis=0).astype(np.uint8)

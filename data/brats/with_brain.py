@@ -25,9 +25,19 @@ def label_with_brain(images: np.ndarray, label: np.ndarray) -> np.ndarray:
         label: [N,H,W], BRATS 2015's classes.
     """
     lesion = FROM_2015[label]
-    seen = (images > 0).any(axis=-1) | (lesion > 0)
-    brain = np.stack([ndimage.binary_fill_holes(mask) for mask in seen])
+    brain = brain_mask(images, lesion)
     return np.where(lesion, lesion, brain * np.uint8(BRAIN)).astype(np.uint8)
+
+
+def brain_mask(images: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """Returns where the brain is, bool [N,H,W]: a modality is not 0 or a lesion is; no holes.
+
+    Args:
+        images: [N,H,W,M] in [0,1], 0 outside of the brain.
+        lesion: [N,H,W], above 0 in a lesion.
+    """
+    seen = (images > 0).any(axis=-1) | (lesion > 0)
+    return np.stack([ndimage.binary_fill_holes(mask) for mask in seen])
 
 
 def prepare_with_brain(case: Case, config: SliceConfig) -> CaseSlices:

@@ -1,6 +1,7 @@
 """Configuration of SAMR on BRATS-like data: the paper's settings, two small presets."""
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.phantom_kinds import PhantomName
@@ -35,7 +36,8 @@ class SAMRRunConfig:
     Args:
         seed: random seed of initial weights, order and split.
         phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
-            between scanners and gliomas, those of "easy" little.
+            between scanners and gliomas, those of "easy" little; "postsurgical" has the paper's
+            five sequences and labels.
         phantom_subjects: number of its patients.
         test_fraction: share of patients held out.
         batch_size: slices per forward pass of the evaluation.
@@ -47,7 +49,9 @@ class SAMRRunConfig:
     """
 
     seed: int = 0
-    phantom: PhantomName = "easy"  # minutes of training suffice for its few differences
+    phantom: Literal[PhantomName, "postsurgical"] = (
+        "easy"  # minutes of training suffice for its few differences
+    )
     phantom_subjects: int = 20
     test_fraction: float = 0.2
     batch_size: int = 8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Union
 
 import tensorflow as tf
@@ -191,7 +192,8 @@ class Experiment:
         shown: nested settings that `--help` shows, beside those that are in no group.
         stages: in order, `Task`s and `Training`s.
         key: prefix of its metrics in metrics.json, such as "figure14", if it has no table.
-        data: the data set that it trains on; None for a script that works on finished runs.
+        data: the data set that it trains on, or a function to it from (configuration, folder of the
+            user or None); None for a script that works on finished runs.
         divide: function from (subject ids, configuration) to a split; default: training and test by
             patient, with the configuration's `test_fraction` and `seed`.
         split: class of the split.
@@ -210,7 +212,7 @@ class Experiment:
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     key: str = ""
-    data: Optional[DataSet] = None
+    data: Union[DataSet, Callable[[Any, Optional[Path]], DataSet], None] = None
     divide: Optional[Callable[[Sequence[str], Any], Split]] = None
     split: type[Split] = Split
     sources: Optional[Sources] = None
@@ -266,11 +268,19 @@ class Experiment:
         names = set(names)
         return [stage for stage in self.stages if names & {stage.name, stage.part_of}]
 
-    def check_labels(self, names: Iterable[str], config: Any) -> None:
+    def dataset(self, config: Any, folder: Optional[Path]) -> DataSet:
+        """Returns the data set that it trains on, given the user's folder, None = the phantom.
+
+        Raises UserError for a folder that does not tell what is in it.
+        """
+        return self.data if isinstance(self.data, DataSet) else self.data(config, folder)
+
+    def check_labels(self, names: Iterable[str], config: Any, folder: Optional[Path]) -> None:
         """Raises UserError if a chosen training reads a label that the data set does not have."""
         for stage in self.chosen(names) if self.data else ():
             if isinstance(stage, Training) and "label" in stage.keys and not stage.skip(config):
-                self.data.check_label(f"the networks of stage {stage.name}")
+                dataset = self.dataset(config, folder)
+                dataset.check_label(f"the networks of stage {stage.name}")
 
     def check_needs(self, names: Sequence[str], finished: Callable[[Stage], bool]) -> None:
         """Raises UserError if a chosen stage needs one that is neither chosen nor `finished`."""

@@ -25,7 +25,7 @@ def perform(run: Run) -> None:
     """Runs the chosen stages in order, or prints the plan."""
     experiment, request = run.experiment, run.request
     experiment.check(request, run.strategy)
-    experiment.check_labels(request.stages, run.config)
+    experiment.check_labels(request.stages, run.config, request.data)
     if request.dry_run:
         print_plan(experiment, request, run.strategy.num_replicas_in_sync)
         return

@@ -71,8 +71,8 @@ def print_plan(experiment: Experiment, request: Request, replicas: int) -> None:
         if reason:
             print(f"{line}  (left out: {reason})")
             continue
-        batch_size, size = schedule.batch_size // replicas, experiment.data.size(config.slicing)
-        memory = step_memory(run.trained(training), experiment.data, batch_size, size)
+        batch_size, size = schedule.batch_size // replicas, run.dataset.size(config.slicing)
+        memory = step_memory(run.trained(training), run.dataset, batch_size, size)
         total, kept = ((size / 2**20) for size in (sum(memory), memory.kept))
         print(f"{line}  {total:,.0f} MiB, {kept:,.0f} of it weights and optimisers")
 

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 import tensorflow as tf
 
+from data.contract import DataSet
 from data.opening import Problems, Source, open_slices
 from data.pipeline import number_of_slices, training_batches
 from data.shards import PreparedSlices
@@ -83,7 +84,7 @@ class Run(RunDirectory):
         config, experiment = self.config, self.experiment
         if experiment.divide:
             return experiment.divide(ids, config)
-        patient_of = experiment.data.patient_of
+        patient_of = self.dataset.patient_of
         split = split_subjects(
             ids, config.test_fraction, seed=self.data_seed, patient_of=patient_of
         )
@@ -102,11 +103,16 @@ class Run(RunDirectory):
         seed = self._cohort.seed
         return self.config.seed if seed is None else seed
 
+    @property
+    def dataset(self) -> DataSet:
+        """The data set of a run that trains."""
+        return self.experiment.dataset(self.config, self.request.data)
+
     def data_source(self) -> Source:
         """Returns where the cases of a run that trains come from."""
         config, request = self.config, self.request
         return Source(
-            self.experiment.data,
+            self.dataset,
             config.slicing,
             request.data,
             request.cache,

@@ -12,12 +12,15 @@ import tensorflow as tf
 
 from data.atlas import Atlas, build_atlas
 from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.nnunet.description import Description
+from data.nnunet.postsurgical import POSTSURGICAL_DATA
 from data.slice_sets import Slices
 from experiments.configs.samr import PRESETS, TINY
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
 from experiments.systems.samr.evaluation import contrast_figures, made_from, sharpness_figures
-from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file
+from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, dataset_of
+from experiments.systems.samr.synthesizing import Synthesizer
 from utils.config import from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
@@ -116,6 +119,36 @@ def test_presets_survive_json_and_paper_has_its_numbers():
 
 def read_back(preset) -> dict:
     return json.loads(json.dumps(asdict(preset)))
+
+
+def test_the_data_set_is_that_of_the_folder_or_phantom(tmp_path):
+    assert dataset_of(TINY, None) is BRATS_WITH_BRAIN
+    assert dataset_of(TINY, tmp_path) is BRATS_WITH_BRAIN
+    assert dataset_of(replace(TINY, phantom="postsurgical"), None) is POSTSURGICAL_DATA
+    Description(("CT", "PET"), ("background", "a", "b")).write(tmp_path, 1)
+    found = dataset_of(TINY, tmp_path)
+    assert found.channels == ("CT", "PET") and found.classes[1:] == ("brain", "a", "b")
+    Description(("t2w", "T1", "FLAIR", "T1ce"), ("background", "edema")).write(tmp_path, 1)
+    assert dataset_of(TINY, tmp_path) is BRATS_WITH_BRAIN
+
+
+@pytest.mark.slow
+def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
+    """That of the phantom, as somebody's own data; the networks know its names afterwards."""
+    folder = POSTSURGICAL_DATA.phantoms["postsurgical"].make(default_cache(), 3, 0)
+    out = tmp_path / "out"
+    words = ("--preset", "tiny", "--data", str(folder), "--cache", str(tmp_path / "cache"))
+    assert main(TRAIN_SAMR, (*words, "--out", str(out))) == 0
+    metrics = read_json(out / "metrics.json")
+    assert 0 < metrics["synthesis/APTw/ssim"] < 1
+    assert metrics["contrast/real/APTw/tumour"] > 0.3 > metrics["contrast/real/FLAIR/cavity"]
+    synthesizer = Synthesizer(out)
+    assert synthesizer.sequences == ["T1", "Gd-T1", "T2", "FLAIR", "APTw"]
+    label = sorted((folder / "labelsTr").iterdir())[0]
+    volumes = synthesizer.volumes(synthesizer.read(label).label, batch_size=4)
+    assert set(volumes) == {*synthesizer.sequences, "label"} and volumes["APTw"].any()
+    with pytest.raises(UserError, match="--brain is for labels of a BRATS release"):
+        synthesizer.read(label, brain=label)
 
 
 def test_a_plan_needs_no_data(capsys, tmp_path):

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from data.atlas import Atlas, build_atlas
+from data.brats.layouts import kind_named
+from data.brats.names import MODALITIES
 from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.contract import DataSet
+from data.nnunet.dataset import described_dataset
+from data.nnunet.description import FILE, read_description
+from data.nnunet.postsurgical import POSTSURGICAL_DATA
 from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
@@ -19,8 +25,24 @@ from experiments.systems.samr.pictures import draw_labels, draw_slices
 from experiments.systems.samr.report import write_report
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
+from utils.runs.files import write_json
 from utils.runs.run_directory import RunDirectory
 from utils.training.trainer import check_batch_sizes
+
+
+def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
+    """Returns the data set of a folder: BRATS, or what an nnU-Net raw folder describes.
+
+    Without a folder it is that of the phantom. A raw folder with BRATS' four modalities is read as
+    BRATS.
+    """
+    if folder is None:
+        return POSTSURGICAL_DATA if config.phantom == POSTSURGICAL_DATA.name else BRATS_WITH_BRAIN
+    if not (folder / FILE).is_file():
+        return BRATS_WITH_BRAIN
+    description = read_description(folder)
+    kinds = {kind_named(name) for name in description.channels}
+    return BRATS_WITH_BRAIN if set(MODALITIES) <= kinds else described_dataset(description)
 
 
 def atlas_file(run: RunDirectory) -> Path:
@@ -29,32 +51,37 @@ def atlas_file(run: RunDirectory) -> Path:
 
 
 def make_atlas(run: Run) -> None:
-    """Writes the mean of the training patients; no held-out patient is in it."""
+    """Writes the mean of the training patients, and the names of sequences and labels.
+
+    No held-out patient is in it.
+    """
+    data = run.prepared.dataset
+    names = {"sequences": data.channels, "classes": data.classes}
+    write_json(run.path / NAMES_FILE, names)
     build_atlas(run.prepared, run.split.train).save(atlas_file(run))
 
 
 def build_gan(run: Run) -> SAMR:
     """Returns the system with the run's atlas, or a black one if the run has no data yet."""
-    config, data = run.config, BRATS_WITH_BRAIN
+    config, data = run.config, run.dataset
     if atlas_file(run).exists():
         atlas = Atlas.load(atlas_file(run))
     else:  # a plan
         size = data.most_slices(config.slicing), *data.size(config.slicing), len(data.channels)
         atlas = Atlas(np.zeros(size, np.float32), 0)
-    return build_system(config, atlas, run.total_steps("gan"))
+    return build_system(config, data.num_classes, atlas, run.total_steps("gan"))
 
 
-def build_system(config: SAMRRunConfig, atlas: Atlas, total_steps: int) -> SAMR:
+def build_system(config: SAMRRunConfig, labels: int, atlas: Atlas, total_steps: int) -> SAMR:
     """Returns the system of a configuration with an atlas, which it may not use."""
-    data = BRATS_WITH_BRAIN
     images = atlas.images if config.samr.sees_atlas else None
-    sizes = len(data.channels), data.num_classes
-    return SAMR(config.samr, *sizes, images, total_steps, atlas.first)
+    sequences = atlas.images.shape[-1]
+    return SAMR(config.samr, sequences, labels, images, total_steps, atlas.first)
 
 
 def build_segmenter(run: Run) -> LabelNet:
     """Returns the segmenter that judges generated slices."""
-    data, steps = BRATS_WITH_BRAIN, run.total_steps("segmenter")
+    data, steps = run.dataset, run.total_steps("segmenter")
     return LabelNet(run.config.segmenter, len(data.channels), data.num_classes, steps)
 
 
@@ -73,6 +100,7 @@ def evaluated(run: Any) -> bool:
     return "synthesis/ssim" in run.read_metrics()  # the last one
 
 
+NAMES_FILE = "sequences_and_labels.json"  # what the networks are used with, without the data
 KEYS = ("images", "label", "seed", "source")
 TRAIN_SAMR = Experiment(
     "experiments/train_samr.py",
@@ -109,6 +137,6 @@ TRAIN_SAMR = Experiment(
             always=True,
         ),
     ),
-    data=BRATS_WITH_BRAIN,
+    data=dataset_of,
     check=check_batches,
 )

@@ -20,9 +20,16 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
 from experiments.engine.resuming import finished_config
-from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, build_system, evaluated
+from experiments.systems.samr.stages import (
+    NAMES_FILE,
+    TRAIN_SAMR,
+    atlas_file,
+    build_system,
+    evaluated,
+)
 from utils.errors import UserError
 from utils.inference import compiled, infer
+from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import checkpoint_index, load_networks
 
@@ -52,6 +59,7 @@ class Synthesizer:
     Attributes:
         network: hash of generator, atlas and slicing.
         sequences: names of what it makes.
+        classes: names of the labels that it knows, 0 background, 1 normal brain.
 
     Raises:
         UserError: the folder holds no such run, or the run is not finished.
@@ -61,10 +69,11 @@ class Synthesizer:
         self.run = RunDirectory(path, writes=False)
         self.config = finished_config(path, SAMRRunConfig, TRAIN_SAMR.script, evaluated)
         atlas = Atlas.load(atlas_file(self.run))
-        system = build_system(self.config, atlas, total_steps=1)
+        names = read_json(self.run.path / NAMES_FILE, dict)
+        self.sequences, self.classes = names["sequences"], names["classes"]
+        system = build_system(self.config, len(self.classes), atlas, total_steps=1)
         load_networks(system, self.run.checkpoints("gan"))
         self._synthesize = compiled(system.synthesize)
-        self.sequences = BRATS_WITH_BRAIN.channels
         digest = hashlib.sha256(json.dumps(asdict(self.config.slicing)).encode())
         digest.update(checkpoint_index(self.run.checkpoints("gan")))
         digest.update(atlas.images.tobytes())
@@ -100,10 +109,9 @@ class Synthesizer:
         return Source(path, label, grid)
 
     def _own_classes(self, path: Path, array: np.ndarray) -> np.ndarray:
-        classes = BRATS_WITH_BRAIN.classes
-        known = np.isin(array, range(len(classes)))
+        known = np.isin(array, range(len(self.classes)))
         if not known.all():
-            names = ", ".join(f"{value} {name}" for value, name in enumerate(classes))
+            names = ", ".join(f"{value} {name}" for value, name in enumerate(self.classes))
             raise UserError(
                 f"The label {path} holds the value {array[~known][0]:g}, which the run "
                 f"{self.run.path} does not know; give a label of {names}, or one of BRATS with "
@@ -114,6 +122,11 @@ class Synthesizer:
     def _with_brain(
         self, path: Path, volume: Volume, brain: Path, scheme: Optional[str]
     ) -> np.ndarray:
+        if tuple(self.classes) != BRATS_WITH_BRAIN.classes:
+            raise UserError(
+                f"--brain is for labels of a BRATS release, but the run {self.run.path} has the "
+                f"labels {', '.join(self.classes)}; give a label of these and leave --brain out"
+            )
         mask = read_volume(brain)
         check_same_geometry({path: volume, brain: mask})
         lesion = FROM_2015[to_2015(volume.array, scheme or self._scheme(), path)]
@@ -130,7 +143,7 @@ class Synthesizer:
         """
         slicing, names = self.config.slicing, self.sequences
         axial = axial_range(label.shape, slicing)
-        shown = shrunk_label(cut(label, axial, slicing), slicing)
+        shown = shrunk_label(cut(label, axial, slicing), slicing, len(self.classes))
         rows = np.flatnonzero(shown.any(axis=(1, 2)))
         heights = axial[rows] - frame_start(label.shape, slicing)[0]
         arrays = {

@@ -18,7 +18,7 @@ import pandas as pd
 import tensorflow as tf
 
 from data.brats.slices import voxel_size
-from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.contract import DataSet
 from data.pipeline import number_of_slices
 from data.slice_sets import Slices, patient_volumes, real_slices
 from experiments.configs.samr import TABLE2_PRESETS, TRAININGS, SAMRRunConfig, SAMRTable2Config
@@ -29,7 +29,7 @@ from experiments.engine.sources import Variants
 from experiments.systems.samr.pictures import draw_labels
 from experiments.systems.samr.stages import KEYS, TRAIN_SAMR
 from experiments.tables.samr.made import with_made_slices
-from experiments.tables.samr.rows import FIGURES, LESIONS, REAL, TABLE, chosen_rows, row_key
+from experiments.tables.samr.rows import FIGURES, REAL, TABLE, chosen_rows, row_key
 from models.samr.config import METHODS
 from models.samr.segmenter import LabelNet
 from utils.config import with_values
@@ -75,16 +75,18 @@ def write(run: Run) -> None:
     """Writes table2_samr.{csv,md}, patients.csv and the keys `table2_samr/...` of metrics.json."""
     rows = chosen_rows(run.config.experiments)
     settings = {key: v for key, v in asdict(run.config).items() if key not in ANALYSIS}
+    lesions = lesion_names(run.prepared.dataset)
+    table = replace(TABLE, parts=lesions)
 
     def measure(row: str) -> dict[str, float]:
         scores = score_row(run, *rows[row])
         write_text(_patients(run, row), scores.to_csv(index=False))
         figures = scores.groupby("label")[list(FIGURES)].mean()
-        found = {f"{label}/{key}": figures.loc[label, key] for label in LESIONS for key in FIGURES}
+        found = {f"{label}/{key}": figures.loc[label, key] for label in lesions for key in FIGURES}
         return {**found, **figures.mean().to_dict()}
 
-    TABLE.measure(run, measure, settings, rows)
-    TABLE.write(
+    table.measure(run, measure, settings, rows)
+    table.write(
         run,
         ("One training of each segmenter, on one device.",),
         ["## Differences to the real slices alone", markdown_table(differences(run))],
@@ -154,7 +156,8 @@ def score_row(run: Run, method: str, share: float) -> pd.DataFrame:
     test = real_slices(run.prepared, run.split.test)
     find = compiled(system.synthesize)
     found = infer(find, {"images": test.images}, run.config.training.batch_size)["labels"]
-    return label_scores(test, found[..., 0], voxel_size(run.config.training.slicing))
+    spacing = voxel_size(run.config.training.slicing)
+    return label_scores(test, found[..., 0], spacing, data)
 
 
 def _batches(run: Run, training: Training, seed: int) -> Any:
@@ -162,7 +165,14 @@ def _batches(run: Run, training: Training, seed: int) -> Any:
     return run.pipeline(training, maps=None, augmentation=augmentation, seed=seed)
 
 
-def label_scores(test: Slices, found: np.ndarray, spacing: Sequence[float]) -> pd.DataFrame:
+def lesion_names(dataset: DataSet) -> tuple[str, ...]:
+    """Returns the names of a data set's lesion labels."""
+    return dataset.classes[dataset.first_lesion :]
+
+
+def label_scores(
+    test: Slices, found: np.ndarray, spacing: Sequence[float], dataset: DataSet
+) -> pd.DataFrame:
     """Returns `FIGURES` of each held-out patient's volume and lesion label.
 
     Two empty masks have no Dice and no HD95; a single empty one has the Dice 0 and no HD95.
@@ -171,10 +181,11 @@ def label_scores(test: Slices, found: np.ndarray, spacing: Sequence[float]) -> p
         test: slices with label, subjects and index.
         found: labels [N,H,W] of the segmenter.
         spacing: mm between voxels along D, H and W.
+        dataset: whose lesion labels are scored.
     """
-    lines, first = [], BRATS_WITH_BRAIN.first_lesion
+    lines = []
     for volume in patient_volumes(test, test.label, found):
-        for value, name in enumerate(LESIONS, start=first):
+        for value, name in enumerate(lesion_names(dataset), start=dataset.first_lesion):
             truth, guess = (array == value for array in volume.values)
             line = {
                 "dice": float(dice(guess[None], truth[None])[0]),

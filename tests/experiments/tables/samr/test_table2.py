@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.slice_sets import Slices
 from experiments.configs.samr import TABLE2_PRESETS
 from experiments.engine.cli import main
@@ -58,7 +59,7 @@ def test_scores_of_a_volume_by_hand():
     found[0, 0, 0] = 2  # and one more
     found[1, 2, 4] = 4  # enhancing where there is none
     test = Slices(np.zeros((2, 4, 5, 1)), label, subjects=np.zeros(2, int), index=np.array([7, 8]))
-    scores = label_scores(test, found, (1, 1, 1)).set_index("label")
+    scores = label_scores(test, found, (1, 1, 1), BRATS_WITH_BRAIN).set_index("label")
     oedema, core, enhancing = (scores.loc[name] for name in ("oedema", "core", "enhancing"))
     voxels = label.size
     assert oedema["dice"] == pytest.approx(2 * 4 / (6 + 5))

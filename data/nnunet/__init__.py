@@ -1,0 +1,1 @@
+"""nnU-Net's raw folders as data sets, whatever their modalities and labels are."""

@@ -1,0 +1,151 @@
+"""An nnU-Net raw folder as a data set; normal brain is a class of its label.
+
+Volumes are cut and scaled as those of BRATS are: their voxels are 1 mm wide, and ranges count in a
+frame in the middle of each volume (`--slicing.frame`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.brats.dataset import most_slices
+from data.brats.preparation import chosen_slices, frame_place, slices_with_signal
+from data.brats.scaling import scaled_slices, shrunk_label
+from data.brats.slices import SliceConfig, output_size
+from data.brats.windows import check_crop, cut
+from data.brats.with_brain import BRAIN, brain_mask
+from data.contract import CaseSlices, DataSet, Phantom
+from data.grids import check_same_geometry, check_spacing
+from data.nnunet.description import Description
+from data.verdicts import Verdict
+from data.volumes import read_volume
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """One case: a file for each modality, and the label."""
+
+    id: str
+    images: tuple[Path, ...]
+    label: Path
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files, the label last."""
+        return (*self.images, self.label)
+
+    def problems(self) -> list[UserError]:
+        """Returns an error for each file that is missing."""
+        missing = [path for path in self.paths if not path.is_file()]
+        return [UserError(f"The volume {path} does not exist; add it") for path in missing]
+
+
+def described_dataset(
+    description: Description, name: str = "nnunet", phantoms: Mapping[str, Phantom] = {}
+) -> DataSet:
+    """Returns the data set of an nnU-Net raw folder.
+
+    Its only region is "wt", all lesion labels together.
+    """
+    classes = description.classes
+    return DataSet(
+        name=name,
+        channels=description.channels,
+        classes=classes,
+        regions={"wt": tuple(range(BRAIN + 1, len(classes)))},
+        map_constants="brats2015",
+        patient_of=str,
+        find=partial(find, description=description),
+        phantoms=phantoms,
+        settle=lambda cases, config: config,
+        prepare=partial(prepare, description=description),
+        size=output_size,
+        most_slices=most_slices,
+        verify=partial(verify, description=description),
+        first_lesion=BRAIN + 1,
+    )
+
+
+def find(folder: Path, config: SliceConfig, description: Description) -> list[RawCase]:
+    """Returns the training cases of a raw folder, those that have a label.
+
+    Raises UserError if there are none.
+    """
+    folder, ending = Path(folder), description.ending
+    labels = sorted((folder / "labelsTr").glob(f"*{ending}"))
+    if not labels:
+        raise UserError(
+            f"{folder / 'labelsTr'} has no file with the ending {ending}; give an nnU-Net raw "
+            "folder with training cases"
+        )
+    cases = []
+    for label in labels:
+        case = label.name[: -len(ending)]
+        files = (f"{case}_{k:04d}{ending}" for k in range(len(description.channels)))
+        cases.append(RawCase(case, tuple(folder / "imagesTr" / file for file in files), label))
+    return cases
+
+
+def prepare(case: RawCase, config: SliceConfig, description: Description) -> CaseSlices:
+    """Returns the slices of a case.
+
+    Raises UserError for a file that is missing or damaged, grids that differ or are not of 1 mm, a
+    volume that is smaller than the crop or cannot be scaled, unknown label values, or no signal.
+    """
+    for problem in case.problems():
+        raise problem
+    volumes = {path: read_volume(path) for path in case.paths}
+    check_same_geometry(volumes)
+    whole, what = volumes[case.label], f"Case {case.id}"
+    check_spacing(case.label, whole)
+    check_crop(f"{what} ({case.label})", whole.array.shape, config)
+    arrays = {path: volumes[path].array for path in case.images}
+    axial = chosen_slices(what, arrays, config)
+    images = scaled_slices(arrays, axial, config)
+    known = _known(case.label, whole.array, description)
+    label = shrunk_label(cut(known, axial, config), config, len(description.labels))
+    if not description.has_brain:
+        lesion = np.where(label > 0, label + BRAIN, 0).astype(np.uint8)
+        label = np.where(lesion, lesion, brain_mask(images, lesion) * np.uint8(BRAIN))
+    kept = slices_with_signal(what, images, config)
+    skipped = most_slices(config) - len(kept)
+    place = frame_place(whole, config)
+    return CaseSlices(images[kept], label[kept].astype(np.uint8), axial[kept], place, skipped)
+
+
+def _known(path: Path, array: np.ndarray, description: Description) -> np.ndarray:
+    values = range(len(description.labels))
+    unknown = array[~np.isin(array, values)]
+    if unknown.size:
+        names = ", ".join(f"{value} {name}" for value, name in enumerate(description.labels))
+        raise UserError(
+            f"The label {path} holds the value {unknown[0]:g}, which dataset.json does not name "
+            f"({names}); correct one of the two"
+        )
+    return array.astype(np.uint8)
+
+
+def verify(
+    cases: Sequence[RawCase],
+    config: SliceConfig,
+    cache: Path,
+    description: Description,
+    **options: Any,
+) -> list[Verdict]:
+    """Returns a verdict of each case: what `prepare` refuses, or the number of lesion slices."""
+    verdicts = []
+    for case in cases:
+        try:
+            slices = prepare(case, config, description)
+            lesions = int((slices.label > BRAIN).any(axis=(1, 2)).sum())
+            verdicts.append(Verdict(case, (), lesions=lesions))
+        except UserError as error:
+            verdicts.append(Verdict(case, (str(error),)))
+    return verdicts
