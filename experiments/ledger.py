@@ -30,6 +30,7 @@ from experiments.tables.ablation.table import TABLE1
 from experiments.tables.lesion_validity import TABLE4
 from experiments.tables.mixing.table import TABLE5
 from experiments.tables.quality import TABLE3
+from experiments.tables.samr.table2 import TABLE2_SAMR
 from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
 from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
 from utils.config import flatten
@@ -51,7 +52,7 @@ BEGIN = "<!-- Written by `python experiments/ledger.py RUN ...` from here on: do
 END = "<!-- Written by the command up to here. -->"
 
 
-EXPERIMENTS = (TABLE1, TABLE3, TABLE4, TABLE5, TABLE1_TC_MGAN, TABLE2_TC_MGAN)
+EXPERIMENTS = (TABLE1, TABLE3, TABLE4, TABLE5, TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR)
 LedgerRow = tuple[Experiment, Row]
 ROWS: tuple[LedgerRow, ...] = tuple(
     (experiment, row) for experiment in EXPERIMENTS for row in experiment.table.rows if row.place

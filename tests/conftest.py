@@ -38,5 +38,5 @@ def pytest_collection_modifyitems(items):
     """Keep a file's tests in one process, and in one all that look at the same tiny runs."""
     for item in items:
         names = getattr(item, "fixturenames", ())
-        shared = [name for name in ("tiny_run", "tiny_variants") if name in names]
+        shared = [name for name in ("tiny_run", "tiny_variants", "samr_run") if name in names]
         item.add_marker(pytest.mark.xdist_group((shared or [item.path.as_posix()])[0]))

@@ -13,7 +13,6 @@ from experiments import synthesize
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
-pytestmark = pytest.mark.xdist_group("samr")
 SHAPE, SLICES = (155, 240, 240), slice(70, 90)  # those of the tiny preset
 NAMES = ("T1", "T2", "T1c", "Flair", "label")
 
@@ -75,6 +74,7 @@ def test_a_changed_lesion_is_drawn_and_written(samr_run, file, tmp_path, monkeyp
     assert record["manipulate"] == change and "not for diagnosis" in record["notice"]
 
 
+@pytest.mark.slow
 def test_a_donors_lesion_takes_the_place_of_the_own_one(samr_run, file, tmp_path, monkeypatch):
     label = label_volume()
     donor = np.where(label > 1, 1, label)
@@ -98,6 +98,7 @@ def test_labels_of_a_release_get_their_brain_from_a_scan(samr_run, file, tmp_pat
     np.testing.assert_array_equal(found[SLICES], label[SLICES])
 
 
+@pytest.mark.slow
 def test_the_same_command_keeps_what_is_there(samr_run, file, tmp_path, monkeypatch, capsys):
     words = ["--run", samr_run, "--labels", file.parent, "--out", tmp_path / "out"]
     assert run(monkeypatch, *words) == 0

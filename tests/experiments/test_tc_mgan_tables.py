@@ -313,7 +313,7 @@ def test_bad_data_leaves_no_table(table, tmp_path, capsys):
 def test_a_dry_run_prints_the_plan(table, plan, tmp_path, capsys):
     assert run(table, "--dry-run", "--out", tmp_path / "out") == 0
     text = capsys.readouterr().out
-    assert "phantom_subjects: 20" in text and text.splitlines()[-1] == plan
+    assert "phantom_subjects: 40" in text and text.splitlines()[-1] == plan
     assert not (tmp_path / "out").exists()
 
 

@@ -25,8 +25,6 @@ from utils.config import from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
 
-pytestmark = pytest.mark.xdist_group("samr")
-
 
 @pytest.fixture(scope="module")
 def run(samr_run) -> Run:

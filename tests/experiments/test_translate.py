@@ -239,7 +239,7 @@ def test_what_others_made_is_replaced_only_when_told(made, runs, monkeypatch, ca
     assert f"exists but is not known to be made from {made / 'case_T2.nii.gz'} by this" in error
     assert "add --overwrite to replace it, or choose another --out" in error
     with monkeypatch.context() as patch:
-        patch.setattr(translate, "write_on_grid", lambda *_: 1 / 0)
+        patch.setattr(derived, "write_on_grid", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(patch, *words, "--overwrite")
     assert content(made / "out") == before

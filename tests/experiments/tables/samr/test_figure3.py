@@ -11,7 +11,6 @@ from experiments.engine.cli import main
 from experiments.tables.samr.figure3 import COLUMNS, FIGURE3, changes, donor_of, largest
 from utils.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("samr")
 TUMOUR = range(3, 5)
 
 

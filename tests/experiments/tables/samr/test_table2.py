@@ -24,7 +24,6 @@ from experiments.tables.samr.table2 import (
 from utils.errors import UserError
 from utils.runs.files import read_json
 
-pytestmark = pytest.mark.xdist_group("samr")
 TINY = TABLE2_PRESETS["tiny"]
 
 
