@@ -131,7 +131,6 @@ def test_sharpness_scores_and_evidence(users, export, tmp_path, monkeypatch):
         *("translation/ssim", "translation/T2_to_T1c/psnr"),
         *(f"sharpness/{kind}/T1c/spectrum_middle" for kind in KINDS),
         *("segmentation/real/volume/lesionwise_dice_wt", "segmentation/real/volume/patients"),
-        "detectability/synthetic/accuracy",
     } <= set(metrics)
     places = ("--run", users / "run", "--cache", users / "cache", "--out", tmp_path / "table5")
     assert main(TABLE5, [*map(str, places), "--rows", "1"]) == 0
