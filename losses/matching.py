@@ -18,10 +18,12 @@ def feature_matching(
 ) -> tf.Tensor:
     """Returns the sum over a discriminator's layers of the mean error between their outputs.
 
-    No gradient reaches the network through its features of real images.
+    In float32, whatever the layers compute in. No gradient reaches the network through its features
+    of real images.
 
     Args:
         real, fake: outputs [B,h,w,C] of each layer for real and for generated images.
         error: a key of `ERRORS`.
     """
-    return tf.add_n([ERRORS[error](tf.stop_gradient(a), b) for a, b in zip(real, fake)])
+    pairs = [[tf.cast(layer, tf.float32) for layer in pair] for pair in zip(real, fake)]
+    return tf.add_n([ERRORS[error](tf.stop_gradient(a), b) for a, b in pairs])

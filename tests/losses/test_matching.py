@@ -21,3 +21,9 @@ def test_no_gradient_reaches_the_real_features():
     with tf.GradientTape() as tape:
         loss = feature_matching([2 * real], [2 * fake])
     assert [g if g is None else float(g) for g in tape.gradient(loss, [real, fake])] == [None, 16.0]
+
+
+def test_sixteen_bits_are_summed_in_float32():
+    halves = [[tf.cast(layer, tf.bfloat16) for layer in part] for part in (REAL, FAKE)]
+    found = feature_matching(*halves)
+    assert found.dtype == tf.float32 and float(found) == pytest.approx(5.5)
