@@ -27,8 +27,8 @@ from tqdm import tqdm
 from data.manipulation import changed
 from experiments.engine.derived import (
     SUFFIXES,
-    already_there,
     file_hash,
+    not_there,
     origin,
     output_of,
     write_derived,
@@ -80,11 +80,7 @@ def main() -> None:
     outputs = [
         output_of("--labels", path, options.out, "", kinds) for path in find_labels(options.labels)
     ]
-    missing = [
-        output
-        for output in outputs
-        if options.overwrite or not already_there(output, record_of(output.source))
-    ]
+    missing = not_there(outputs, record_of, options.overwrite)
     for output in tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2):
         changed_source(output.source)
     for output in tqdm(missing, desc="Synthesizing", unit="volume", disable=len(missing) < 2):

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from data.brats.namings import kind_of
 from data.brats.subjects import find_scans
-from experiments.engine.derived import Output, already_there, origin, output_of, write_derived
+from experiments.engine.derived import Output, not_there, origin, output_of, write_derived
 from experiments.systems.tc_mgan.translating import Translator
 from models.tc_mgan.modalities import TARGETS
 from utils.config import Parser
@@ -51,11 +51,7 @@ def main() -> None:
     outputs = [
         output_of("--input", path, options.out, case, TARGETS) for case, path in inputs.items()
     ]
-    there = [
-        not options.overwrite and already_there(out, origin(out.source, translator.network))
-        for out in outputs
-    ]
-    missing = [output for output, exists in zip(outputs, there) if not exists]
+    missing = not_there(outputs, lambda path: origin(path, translator.network), options.overwrite)
     for output in tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2):
         translator.read(output.source)
     for output in missing:

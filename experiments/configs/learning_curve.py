@@ -44,8 +44,8 @@ class LearningCurveConfig(table5.MixingConfig):
         )
 
 
-# With squared errors and 8 patients, one of three initial weights still found nothing after 2000
-# updates: where a sigmoid is sure of "no lesion" its gradient is near 0, a cross-entropy's is not.
+# With squared errors some initial weights never find a lesion of few patients: where a sigmoid is
+# sure of "no lesion" its gradient is near 0, a cross-entropy's is not.
 LOSS = "cross_entropy"
 _SEGMENTATION = replace(brats.DEMO.segmentation, loss=LOSS)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,16 @@ def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str
             f"it by {length - LONGEST_NAME} bytes"
         )
     return Output(path, out / case, names, f"{stem}{suffix}.json")
+
+
+def not_there(
+    outputs: Iterable[Output], record_of: Callable[[Path], Mapping[str, str]], overwrite: bool
+) -> list[Output]:
+    """Returns the outputs that have to be made: all with `overwrite`, else see `already_there`.
+
+    `record_of` returns the record of a source. Raises UserError as `already_there` does.
+    """
+    return [o for o in outputs if overwrite or not already_there(o, record_of(o.source))]
 
 
 def already_there(output: Output, record: Mapping[str, str]) -> bool:

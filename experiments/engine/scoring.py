@@ -6,6 +6,7 @@ import numpy as np
 
 from data.contract import DataSet
 from utils.metrics.segmentation import segmentation_metrics
+from utils.metrics.sharpness import power_spectrum, relative_gradient
 
 
 def segmentation_figures(
@@ -32,6 +33,23 @@ def segmentation_figures(
     }
     for key in per_network[0]:
         figures[f"{place}{key}"] = float(np.mean([values[key] for values in per_network]))
+    return {key: value for key, value in figures.items() if np.isfinite(value)}
+
+
+def sharpness_figures(
+    dataset: DataSet, images: np.ndarray, region: np.ndarray, prefix: str
+) -> dict[str, float]:
+    """Returns gradient and spectrum of images [N,H,W,M] in a region [N,H,W] bool.
+
+    See `utils.metrics.sharpness`. Keys are `<prefix>/[<channel>/]gradient`, and the same with
+    `spectrum_<band>`; those of an empty region are left out.
+    """
+    values = {"gradient": relative_gradient(images, region)}
+    for band, power in power_spectrum(images, region).items():
+        values[f"spectrum_{band}"] = power
+    figures = {}
+    for key, numbers in values.items():
+        figures.update(per_channel(dataset, numbers, prefix, key))
     return {key: value for key, value in figures.items() if np.isfinite(value)}
 
 

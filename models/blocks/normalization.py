@@ -152,7 +152,8 @@ def batch_norm(spread: float = 0.0) -> tf.keras.layers.BatchNormalization:
     Running mean and variance move by a tenth per step, the variance unbiased (as the fused kernel
     has it).
     """
-    scale = tf.keras.initializers.RandomNormal(1.0, spread)
+    # A random initialiser takes a number from the seed, even with a spread of 0.
+    scale = tf.keras.initializers.RandomNormal(1.0, spread) if spread else "ones"
     return tf.keras.layers.BatchNormalization(
         momentum=0.9, epsilon=EPSILON, gamma_initializer=scale, name="norm"
     )

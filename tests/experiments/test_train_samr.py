@@ -18,7 +18,8 @@ from data.slice_sets import Slices
 from experiments.configs.samr import PRESETS, TINY
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
-from experiments.systems.samr.evaluation import contrast_figures, made_from, sharpness_figures
+from experiments.engine.scoring import sharpness_figures
+from experiments.systems.samr.evaluation import contrast_figures, made_from, normal_brain
 from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
 from utils.config import from_dict
@@ -90,7 +91,8 @@ def test_sharpness_is_that_of_the_normal_brain():
     label[0, :4], label[0, 30:] = 0, 3
     ramp = 0.2 + 0.01 * np.arange(48)[None, None, :, None] * np.ones((1, 48, 1, 4))
     noisy = np.where(label[..., None] == 3, np.random.default_rng(0).random(ramp.shape), ramp)
-    found = sharpness_figures(BRATS_WITH_BRAIN, Slices(noisy, label), "s")
+    region = normal_brain(BRATS_WITH_BRAIN, Slices(noisy, label))
+    found = sharpness_figures(BRATS_WITH_BRAIN, noisy, region, "s")
     inside = ramp[0, 6:28, 2:-2, 0]  # without the rim of 2 pixels and the border of the lesion
     assert found["s/T1/gradient"] == pytest.approx(0.01 / inside.mean(), rel=0.02)
 

@@ -193,3 +193,14 @@ def test_configuration_round_trip():
     assert InstanceNormalization.from_config(layer.get_config()).get_config() == layer.get_config()
     expected = {"num_conditions": 4, "scale": 2.0, "offset": -1.0, "name": "norm"}
     assert layer.get_config().items() >= expected.items()
+
+
+def test_batch_norm_takes_no_random_number():
+    """The weights of other layers are the same with and without it."""
+    kernels = []
+    for norms in ((), ("batch",)):
+        tf.keras.utils.set_random_seed(0)
+        for name in norms:
+            NORMS[name]().build((None, 4, 4, 3))
+        kernels.append(tf.keras.initializers.RandomNormal()((4,)).numpy())
+    np.testing.assert_array_equal(*kernels)

@@ -10,11 +10,11 @@ from data.brats.slices import voxel_size
 from data.contract import DataSet
 from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
-from experiments.engine.scoring import per_channel, segmentation_figures
+from experiments.engine.scoring import per_channel, segmentation_figures, sharpness_figures
 from experiments.engine.volumes import score_volumes, volume_figures
 from utils.inference import compiled, infer
 from utils.metrics.images import paired_ssim, psnr
-from utils.metrics.sharpness import healthy_inside, power_spectrum, relative_gradient
+from utils.metrics.sharpness import healthy_inside
 
 
 def evaluate(run: Run) -> None:
@@ -34,7 +34,9 @@ def evaluate(run: Run) -> None:
             **segmentation_figures(dataset, found, slices.label, place),
             **volume_figures(volumes, f"{place}/volume"),
             **contrast_figures(dataset, slices, f"contrast/{name}"),
-            **sharpness_figures(dataset, slices, f"sharpness/{name}"),
+            **sharpness_figures(
+                dataset, slices.images, normal_brain(dataset, slices), f"sharpness/{name}"
+            ),
         }
         run.update_metrics(metrics)
     scores = {"psnr": psnr, "ssim": paired_ssim}
@@ -66,14 +68,7 @@ def contrast_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str,
     return figures
 
 
-def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
-    """Returns gradient and spectrum inside of the normal brain, see `utils.metrics.sharpness`."""
+def normal_brain(dataset: DataSet, slices: Slices) -> np.ndarray:
+    """Returns the normal brain away from rim and lesion, bool [N,H,W]."""
     lesion = np.where(slices.label >= dataset.first_lesion, slices.label, 0)
-    healthy = healthy_inside(slices.label == 0, lesion)
-    values = {"gradient": relative_gradient(slices.images, healthy)}
-    for band, power in power_spectrum(slices.images, healthy).items():
-        values[f"spectrum_{band}"] = power
-    figures = {}
-    for key, numbers in values.items():
-        figures.update(per_channel(dataset, numbers, prefix, key))
-    return {key: value for key, value in figures.items() if np.isfinite(value)}
+    return healthy_inside(slices.label == 0, lesion)

@@ -14,7 +14,7 @@ from data.contract import DataSet
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from experiments.engine.run import Run
-from experiments.engine.scoring import per_channel, segmentation_figures
+from experiments.engine.scoring import per_channel, segmentation_figures, sharpness_figures
 from experiments.engine.volumes import score_volumes, volume_figures
 from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
@@ -24,12 +24,7 @@ from utils.metrics.features import TEXTURE_FEATURE_NAMES
 from utils.metrics.images import diversity_ssim, outside_share, paired_ssim, pairwise_overlap, psnr
 from utils.metrics.quality import frechet_texture
 from utils.metrics.segmentation import dice, mean_and_count
-from utils.metrics.sharpness import (
-    healthy_inside,
-    line_share,
-    power_spectrum,
-    relative_gradient,
-)
+from utils.metrics.sharpness import healthy_inside, line_share
 from utils.metrics.surface import hausdorff95_batch
 from utils.seeding import derive_seed
 
@@ -53,7 +48,7 @@ def evaluate(run: Run) -> None:
                 f"outside/{name}",
                 "share",
             ),
-            **sharpness_figures(dataset, slices, f"sharpness/{name}"),
+            **healthy_figures(dataset, slices, f"sharpness/{name}"),
             **per_channel(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
         }
         run.update_metrics(metrics)
@@ -234,20 +229,15 @@ def _two_groups(slices: Slices) -> list[np.ndarray]:
     return [slices.images[patient % 2 == k] for k in (0, 1)]
 
 
-def sharpness_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
-    """Returns gradient, spectrum and lines inside the healthy organ (`utils.metrics.sharpness`).
+def healthy_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:
+    """Returns `sharpness_figures` of the healthy organ, and `<prefix>/lines` (`line_share`).
 
-    Keys are `<prefix>/[<modality>/]gradient`, the same with `spectrum_<band>`, and
-    `<prefix>/lines`; figures of sets without healthy organ are left out.
+    Figures of sets without healthy organ are left out.
     """
     healthy = healthy_inside(slices.outside, slices.label)
-    values = {"gradient": relative_gradient(slices.images, healthy)}
-    for band, power in power_spectrum(slices.images, healthy).items():
-        values[f"spectrum_{band}"] = power
-    figures = {f"{prefix}/lines": line_share(slices.structure, slices.outside)}
-    for key, per_modality in values.items():
-        figures.update(per_channel(dataset, per_modality, prefix, key))
-    return {key: value for key, value in figures.items() if np.isfinite(value)}
+    lines = line_share(slices.structure, slices.outside)
+    found = {f"{prefix}/lines": lines} if np.isfinite(lines) else {}
+    return {**found, **sharpness_figures(dataset, slices.images, healthy, prefix)}
 
 
 def _diversity(run: Run, slices: Slices) -> np.ndarray:

@@ -14,7 +14,7 @@ from scipy import ndimage
 from data.brats.dataset import BRATS
 from data.slice_sets import Slices, real_slices
 from experiments.systems.structure_gan import evaluation
-from experiments.systems.structure_gan.evaluation import sharpness_figures, translation_figures
+from experiments.systems.structure_gan.evaluation import healthy_figures, translation_figures
 from models.structure_gan.modalities import TARGET, TRANSLATIONS
 from tests.experiments.small_run import run_on
 from utils.metrics.quality import frechet_texture
@@ -136,11 +136,11 @@ def test_sharpness_is_measured_in_the_healthy_organ():
     label[:, 20:24, 20:24] = 1
     images = rng.random((2, 48, 48, 4), np.float32)
     slices = Slices(images, label, outside, structure=np.ones_like(label))
-    figures = sharpness_figures(BRATS, slices, "sharpness/real")
+    figures = healthy_figures(BRATS, slices, "sharpness/real")
     gradients = relative_gradient(images, healthy_inside(outside, label))
     assert figures["sharpness/real/T1c/gradient"] == pytest.approx(gradients[2])
     assert figures["sharpness/real/gradient"] == pytest.approx(gradients.mean())
     assert figures["sharpness/real/lines"] == 1
     assert {"sharpness/real/spectrum_middle", "sharpness/real/T2/spectrum_low"} < set(figures)
-    empty = sharpness_figures(BRATS, Slices(images, label, np.ones_like(outside), label), "x")
+    empty = healthy_figures(BRATS, Slices(images, label, np.ones_like(outside), label), "x")
     assert empty == {}

@@ -45,6 +45,13 @@ def test_only_methods_that_rows_need_are_trained():
     assert configs["pix2pixhd"].samr.down_samplings == 1
 
 
+@pytest.mark.parametrize("preset", TABLE2_PRESETS)
+def test_every_method_fits_the_slices_of_every_preset(preset):
+    """Networks that cannot halve them so often are refused as the configuration is made."""
+    configs = method_configs(TABLE2_PRESETS[preset])
+    assert set(configs) == {"samr", "pix2pix", "pix2pixhd", *ABLATIONS}
+
+
 def test_the_papers_numbers_stand_in_their_columns():
     row = next(row for row in TABLE.rows if row.key == "without_atlas_1")
     assert row.paper["oedema/dice"] == 0.677 and row.paper["tumour/hd95"] == 7.123
