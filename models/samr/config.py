@@ -16,6 +16,7 @@ Norm = Literal["batch_spread", "instance"]
 Adversarial = Literal["least_squares", "cross_entropy"]
 Matching = Literal["squared", "absolute"]
 GeneratorKind = Literal["residual", "unet"]
+Doubling = Literal["transposed", "nearest"]
 Discriminators = Literal["label_wise", "two_scales", "one"]
 _RATE = {
     "learning_rate": POSITIVE,
@@ -55,6 +56,8 @@ class SAMRConfig:
         unet_levels: how often the unet halves the label.
         stretch_out: a decoder for each sequence; otherwise one for all (ablation).
         own_blocks: residual blocks in front of each decoder; pix2pixHD has none.
+        doubling: how the decoders double the image, transposed convolutions, or nearest: each pixel
+            is repeated and convolved, which leaves no stripes.
         atlas: the generator sees the atlas; otherwise the label alone (ablation).
         discriminators: label_wise, six of three regions at two scales; two_scales, of the whole
             image (ablation, pix2pixHD); or one (pix2pix).
@@ -79,6 +82,7 @@ class SAMRConfig:
     unet_levels: int = 8
     stretch_out: bool = True
     own_blocks: int = 1
+    doubling: Doubling = "transposed"
     atlas: bool = True
     discriminators: Discriminators = "label_wise"
     discriminator_norm: Norm = "instance"

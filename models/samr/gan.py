@@ -197,5 +197,6 @@ def _build_generator(config: SAMRConfig, labels: int, maps: int, sequences: int)
             norm=config.norm,
             decoders=sequences if config.stretch_out else 1,
             own_blocks=config.own_blocks,
+            doubling=config.doubling,
         )
     )

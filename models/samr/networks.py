@@ -40,6 +40,14 @@ def patch_rows(norm: str, margin: int) -> list[Row]:
     ]
 
 
+# How a row of 3x3 kernels doubles the image. Of transposed ones neighbouring pixels get different
+# numbers of products, which leaves stripes until they are unlearned.
+DOUBLINGS = {
+    "transposed": {"resample": "transposed", "stride": 2, "padding": 1},
+    "nearest": {"resample": "up"},
+}
+
+
 @dataclass(frozen=True)
 class GeneratorSpec:
     """What a generator consists of.
@@ -54,6 +62,7 @@ class GeneratorSpec:
         norm: a key of `NORMS`.
         decoders: number of decoders: 1, or as many as sequences.
         own_blocks: residual blocks in front of each decoder.
+        doubling: how decoders double the image, a key of `DOUBLINGS`.
     """
 
     labels: int
@@ -65,6 +74,7 @@ class GeneratorSpec:
     norm: str = "batch_spread"
     decoders: int = 1
     own_blocks: int = 1
+    doubling: str = "transposed"
 
 
 def encoder_rows(spec: GeneratorSpec) -> list[Row]:
@@ -79,7 +89,7 @@ def encoder_rows(spec: GeneratorSpec) -> list[Row]:
 
 def decoder_rows(spec: GeneratorSpec, channels: int) -> list[Row]:
     """Returns the table of a decoder behind a trunk of `channels` times the base width."""
-    doubling = {"resample": "transposed", "stride": 2, "padding": 1, "norm": spec.norm}
+    doubling = {**DOUBLINGS[spec.doubling], "norm": spec.norm}
     return [
         Row(f"up{i}", channels // 2**i, activation="relu", **doubling)
         for i in range(1, spec.down_samplings + 1)

@@ -73,6 +73,17 @@ def test_sizes_of_the_discriminators_maps():
         assert tuple(part.shape[1] for part in (*features, score)) == sides
 
 
+@pytest.mark.parametrize("doubling, stripes", [("transposed", True), ("nearest", False)])
+def test_only_transposed_convolutions_draw_stripes_on_a_plain_label(doubling, stripes):
+    tf.random.set_seed(0)
+    network = Generator(replace(SMALL, atlas=0, norm="", doubling=doubling))
+    assert trained(network) == trained(Generator(replace(network.spec, doubling="transposed")))
+    for variable in network.trainable_variables:  # of the initial weights nothing would be left
+        variable.assign(variable * 20)
+    middle = network(tf.ones([1, 64, 64, 5]))[0, 24:40, 24:40].numpy()
+    assert (np.ptp(middle, axis=(0, 1)).max() > 1e-3) == stripes
+
+
 # PyTorch's layers in NumPy, on arrays [C,H,W].
 def convolve(x, kernel, bias, stride=1, padding=0, mode="constant"):
     x = np.pad(x, [(0, 0), (padding,) * 2, (padding,) * 2], mode)
