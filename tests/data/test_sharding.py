@@ -26,7 +26,7 @@ def batches(prepared, workers: int, index: int, count: int) -> list[dict]:
     return list(islice(dataset.as_numpy_iterator(), count))
 
 
-@pytest.mark.parametrize("workers", [2, 3, 6])
+@pytest.mark.parametrize("workers", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_one_file_feeds_any_number_of_workers(one_file, workers):
     steps = 4
     whole = batches(one_file, 1, 0, steps)

@@ -136,6 +136,7 @@ def test_a_layout_that_cannot_be_read_is_told_at_once(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_figures_fit_each_other(rows):
     (row,), _, _ = rows
     assert set(row) == KEYS
@@ -154,6 +155,7 @@ def test_figures_fit_each_other(rows):
     assert re.search(r", \d+ CPUs$", row["processor"]) and "2.15" in row["versions"]["tensorflow"]
 
 
+@pytest.mark.slow
 def test_a_quick_run_leaves_out_the_reference(rows):
     (long,), (row,), _ = rows
     left_out = {"plain_step_ms", "plain_step_ms_quartiles", "speedup", "plain_conv_gflop"}
@@ -164,6 +166,7 @@ def test_a_quick_run_leaves_out_the_reference(rows):
     assert "step_ms" in header and "plain" not in header and "speedup" not in header
 
 
+@pytest.mark.slow
 def test_a_whole_step_is_counted_by_the_networks_table(rows):
     (row,), _, _ = rows
     # The tables of models/networks/unet.py at width 2: pixels * channels in * channels out, row by
@@ -184,6 +187,7 @@ def test_a_whole_step_is_counted_by_the_networks_table(rows):
     assert row["plain_conv_gflop"] == pytest.approx((3 * whole - 4 * first) / 1e9)
 
 
+@pytest.mark.slow
 def test_rows_are_replaced_only_when_told(rows, capsys):
     _, _, file = rows
     before = file.read_text()

@@ -30,6 +30,7 @@ def run_example(text: str, run, folder) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_docs_example_runs_anywhere(tiny_run, tmp_path):
     assert len(SYNTHESIS.splitlines()) <= 30
     assert "('T1', 'T2', 'T1c', 'Flair')" in run_example(SYNTHESIS, tiny_run, tmp_path)

@@ -151,6 +151,7 @@ def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
         synthesizer.read(label, brain=label)
 
 
+@pytest.mark.slow
 def test_a_plan_needs_no_data(capsys, tmp_path):
     words = ["--preset", "tiny", "--out", str(tmp_path / "out"), "--dry-run"]
     assert main(TRAIN_SAMR, words) == 0

@@ -82,7 +82,10 @@ def stored(array: np.ndarray, axes: str, degrees: float) -> sitk.Image:
 
 @pytest.mark.parametrize(
     ("variant", "suffix", "axes", "degrees"),
-    [("pix2pix", ".mha", "RAS", 0.0), ("tc_mgan_bw", ".nii.gz", "SLA", 7.0)],
+    [
+        pytest.param("pix2pix", ".mha", "RAS", 0.0, marks=pytest.mark.slow),
+        ("tc_mgan_bw", ".nii.gz", "SLA", 7.0),
+    ],
 )
 def test_a_whole_volume_keeps_its_geometry(
     runs, tmp_path, monkeypatch, variant, suffix, axes, degrees

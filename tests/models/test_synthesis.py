@@ -139,6 +139,7 @@ def test_options_equal_the_reference():
     assert_step_equals(system, batch, reference)
 
 
+@pytest.mark.slow
 def test_a_translator_that_is_told_the_source_guides():
     translator = tiny_registration(code="translation", condition="conditional_instance_norm")
     system, batch = calm(Synthesis(tiny_config(), translator, tiny_segmentation())), random_batch()

@@ -136,7 +136,12 @@ def test_bw_trains_a_copy_of_the_segmenter():
         np.testing.assert_array_equal(a, b)  # statistics too
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+SLOW = pytest.mark.slow  # each variant is a graph of its own to build
+
+
+@pytest.mark.parametrize(
+    "variant", [pytest.param(v, marks=() if v == "tc_mgan_bw" else SLOW) for v in VARIANTS]
+)
 def test_compiled_steps_stay_finite(variant):
     system, batch = tiny_tc_mgan(variant, learning_rate=1e-3), batch_of()
     step = tf.function(system.train_step, autograph=False)

@@ -29,6 +29,7 @@ FILES = (
     "gains.csv",
     "scores.csv",
 )
+pytestmark = pytest.mark.slow  # six trainings; Table 5 trains by the same code
 NAMES = ("patients_001_seed_0", "patients_001_seed_1")
 
 
@@ -79,7 +80,6 @@ def test_finished_rows_are_not_trained_again(run, monkeypatch):
     assert [(row.no, repeat) for _, row, repeat in trained] == [("cm", 0)]
 
 
-@pytest.mark.slow
 def test_a_users_folder_gives_a_curve_and_a_stop_changes_no_number(tmp_path):
     """All systems see only the patients of their row, and hold out the same ones."""
     data = write_users_tree(tmp_path / "data")
