@@ -13,7 +13,9 @@ those of a BRATS release. --manipulate changes the lesion first: mirror, grow:FA
 For each input the sequences and the label that they show are written with its geometry and format;
 slices that the run did not learn from stay black. Intensities are thousandths of the brightest
 that the network can show. A JSON file beside them holds hashes of input and network. Outputs of the
-same input, network and changes are kept, so that the same command goes on after an interrupt.
+same input, network and changes are kept, so that the same command goes on after an interrupt. The
+Dice that is printed tells how much of the lesion the run's segmenter finds in what was made; that
+of real slices is in the run's report.
 """
 
 import _start
@@ -85,8 +87,10 @@ def main() -> None:
         changed_source(output.source)
     for output in tqdm(missing, desc="Synthesizing", unit="volume", disable=len(missing) < 2):
         source = changed_source(output.source)
-        volumes = synthesizer.volumes(source.label, options.batch_size)
-        write_derived(output, volumes, source.grid, record_of(output.source))
+        made = synthesizer.make(source.label, options.batch_size)
+        write_derived(output, made.volumes, source.grid, record_of(output.source))
+        scores = ", ".join(f"{name} {score:.2f}" for name, score in made.dice.items())
+        print(f"{output.source}: Dice of the run's segmenter: {scores or 'no lesion is shown'}")
 
 
 def find_labels(path: Path) -> list[Path]:

@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from data.manipulation import changed
 from data.volumes import read_volume, read_volume_and_grid, write_on_grid, write_volume
 from experiments import synthesize
+from experiments.systems.samr.synthesizing import Synthesizer
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
@@ -44,9 +46,10 @@ def made(folder, stem: str = "case") -> dict:
     return {name: read_volume(folder / f"{stem}_synthetic_{name}.nii.gz") for name in NAMES}
 
 
-def test_sequences_have_the_inputs_geometry(samr_run, file, tmp_path, monkeypatch):
+def test_sequences_have_the_inputs_geometry(samr_run, file, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     assert run(monkeypatch, "--run", samr_run, "--labels", file, "--out", out) == 0
+    assert "case.nii.gz: Dice of the run's segmenter: oedema 0." in capsys.readouterr().out
     _, grid = read_volume_and_grid(file)
     for name in NAMES:
         _, found = read_volume_and_grid(out / f"case_synthetic_{name}.nii.gz")
@@ -59,6 +62,21 @@ def test_sequences_have_the_inputs_geometry(samr_run, file, tmp_path, monkeypatc
         assert volumes[name].dtype == np.int16 and 0 <= volumes[name].min()
         assert volumes[name].max() <= 1000 and not volumes[name][expected == 0].any()
         assert (volumes[name][expected > 0] > 0).mean() > 0.9
+
+
+def test_the_score_is_of_what_the_segmenter_finds_in_the_images(samr_run):
+    synthesizer, label = Synthesizer(samr_run), label_volume()
+
+    def find(batch: dict) -> dict:  # the second class everywhere
+        images = batch["images"]
+        assert images.shape[-1] == 4
+        return {"labels": tf.fill([*images.shape[:-1], 1], 2)}
+
+    synthesizer._find = find
+    _, dice = synthesizer.make(label, batch_size=3)
+    oedema, window = (label[SLICES] == 2).sum(), 20 * 192 * 144
+    assert dice["oedema"] == pytest.approx(2 * oedema / (oedema + window), rel=0.1)
+    assert dice["enhancing"] == 0 and list(dice) == ["oedema", "enhancing"]
 
 
 def test_a_changed_lesion_is_drawn_and_written(samr_run, file, tmp_path, monkeypatch):

@@ -145,7 +145,8 @@ def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
     synthesizer = Synthesizer(out)
     assert synthesizer.sequences == ["T1", "Gd-T1", "T2", "FLAIR", "APTw"]
     label = sorted((folder / "labelsTr").iterdir())[0]
-    volumes = synthesizer.volumes(synthesizer.read(label).label, batch_size=4)
+    volumes, dice = synthesizer.make(synthesizer.read(label).label, batch_size=4)
+    assert set(dice) <= {"oedema", "cavity", "tumour"} and dice
     assert set(volumes) == {*synthesizer.sequences, "label"} and volumes["APTw"].any()
     with pytest.raises(UserError, match="--brain is for labels of a BRATS release"):
         synthesizer.read(label, brain=label)

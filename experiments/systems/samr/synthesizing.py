@@ -27,8 +27,10 @@ from experiments.systems.samr.stages import (
     build_system,
     evaluated,
 )
+from models.samr.segmenter import LabelNet
 from utils.errors import UserError
 from utils.inference import compiled, infer
+from utils.metrics.segmentation import dice
 from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import checkpoint_index, load_networks
@@ -50,8 +52,22 @@ class Source(NamedTuple):
     grid: StoredGrid
 
 
+class Made(NamedTuple):
+    """What is made of a label volume.
+
+    Attributes:
+        volumes: each sequence by name, int16 [D,H,W], 0..1000, and `label`, the label that they
+            show, uint8 [D,H,W]; all are 0 outside of the slices from which the run learned.
+        dice: of the lesion classes in the label, by name: what the run's segmenter, which learned
+            from real slices alone, finds in the sequences.
+    """
+
+    volumes: dict[str, np.ndarray]
+    dice: dict[str, float]
+
+
 class Synthesizer:
-    """The generator of a finished run of `train_samr.py`.
+    """Generator and segmenter of a finished run of `train_samr.py`.
 
     Args:
         path: the run directory.
@@ -73,7 +89,9 @@ class Synthesizer:
         self.sequences, self.classes = names["sequences"], names["classes"]
         system = build_system(self.config, len(self.classes), atlas, total_steps=1)
         load_networks(system, self.run.checkpoints("gan"))
-        self._synthesize = compiled(system.synthesize)
+        segmenter = LabelNet(self.config.segmenter, len(self.sequences), len(self.classes), 1)
+        load_networks(segmenter, self.run.checkpoints("segmenter"))
+        self._synthesize, self._find = compiled(system.synthesize), compiled(segmenter.synthesize)
         digest = hashlib.sha256(json.dumps(asdict(self.config.slicing)).encode())
         digest.update(checkpoint_index(self.run.checkpoints("gan")))
         digest.update(atlas.images.tobytes())
@@ -135,12 +153,8 @@ class Synthesizer:
     def _scheme(self) -> str:
         return self.config.slicing.label_scheme or SCHEME
 
-    def volumes(self, label: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
-        """Returns the volume of each sequence, and the label that they show, by name.
-
-        Volumes are int16 [D,H,W], 0..1000, the label uint8 [D,H,W]; all are 0 outside of the slices
-        `config.slicing.slices`, from which the run learned.
-        """
+    def make(self, label: np.ndarray, batch_size: int) -> Made:
+        """Returns the sequences of a label [D,H,W], made `batch_size` slices at a time."""
         slicing, names = self.config.slicing, self.sequences
         axial = axial_range(label.shape, slicing)
         shown = shrunk_label(cut(label, axial, slicing), slicing, len(self.classes))
@@ -151,10 +165,18 @@ class Synthesizer:
             "source": np.stack([np.zeros_like(heights), heights], axis=1).astype(np.int32),
         }
         images = infer(self._synthesize, arrays, batch_size)["images"]
+        found = infer(self._find, {"images": images}, batch_size)["labels"][..., 0]
         made = {
             name: predicted_volume(images[..., i], axial[rows], label, slicing)
             for i, name in enumerate(names)
         }
         used = np.zeros_like(label)
         used[axial[rows]] = label[axial[rows]]
-        return {**made, "label": used}
+        return Made({**made, "label": used}, self._dice(found, shown[rows]))
+
+    def _dice(self, found: np.ndarray, shown: np.ndarray) -> dict[str, float]:
+        first = BRAIN + 1  # in every data set with brain
+        return {
+            self.classes[value]: float(dice(found[None] == value, shown[None] == value)[0])
+            for value in np.unique(shown[shown >= first])
+        }
