@@ -64,6 +64,8 @@ class SAMRConfig:
         discriminator_norm: instance or batch_spread.
         atlas_in_discriminator: the discriminators see the atlas too.
         discriminator_width: base width of the discriminators, channels.
+        discriminator_halvings: how often they halve their input; of 3 a score sees 70 pixels, of 2
+            34, of 1 16.
         segmenter_levels: how often the segmentation module U halves the images.
         segmenter_width: its base width, channels.
         adversarial: least_squares or cross_entropy.
@@ -88,6 +90,7 @@ class SAMRConfig:
     discriminator_norm: Norm = "instance"
     atlas_in_discriminator: bool = True
     discriminator_width: int = 64
+    discriminator_halvings: int = 3
     segmenter_levels: int = 5
     segmenter_width: int = 64
     adversarial: Adversarial = "least_squares"
@@ -107,6 +110,7 @@ class SAMRConfig:
             unet_levels=between(2, 8),
             blocks=at_least(1),
             own_blocks=at_least(0),
+            discriminator_halvings=between(1, 3),
             segmenter_levels=between(2, 8),
             beta_1=Rule("0 or more and below 1", lambda value: 0 <= value < 1),
             **_RATE,

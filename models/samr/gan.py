@@ -69,7 +69,7 @@ class SAMR(GANSystem):
         seen = labels + sequences + (maps if config.atlas_in_discriminator else 0)
         margin = 1 if config.discriminators == "one" else 2
         for name in names:
-            options = config.discriminator_norm, margin
+            options = config.discriminator_norm, margin, config.discriminator_halvings
             networks[name] = PatchDiscriminator(config.discriminator_width, seen, name, *options)
         groups = {"G": ["G"], "D": names}
         if config.weights.consistency:

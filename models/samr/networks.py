@@ -28,14 +28,13 @@ from models.networks.pix2pix import TableUNet, pix2pix_rows
 from models.networks.unet import check_sides
 
 
-def patch_rows(norm: str, margin: int) -> list[Row]:
+def patch_rows(norm: str, margin: int, halvings: int = 3) -> list[Row]:
     """Returns PatchGAN's table: `norm` behind all but the first row and the score, `margin` px."""
     options = {"kernel": 4, "padding": margin, "activation": "leaky_relu"}
     return [
         Row("conv0", 1, stride=2, **options),
-        Row("conv1", 2, stride=2, norm=norm, **options),
-        Row("conv2", 4, stride=2, norm=norm, **options),
-        Row("conv3", 8, norm=norm, **options),
+        *(Row(f"conv{i}", 2**i, stride=2, norm=norm, **options) for i in range(1, halvings)),
+        Row(f"conv{halvings}", 2**halvings, norm=norm, **options),
         Row("score", 1, **{**options, "activation": "logits"}),
     ]
 
@@ -160,20 +159,27 @@ class Generator(tf.keras.Model):
 
 
 class PatchDiscriminator(tf.keras.Model):
-    """[B,H,W,C] -> linear scores [B,h,w,1], float32, and the outputs of the four layers before.
+    """[B,H,W,C] -> linear scores [B,h,w,1], float32, and the outputs of the layers before.
 
     Args:
         width: base width, channels.
         channels: of the input, C.
         norm: a key of `NORMS`.
         margin: pixels of zeros around the input of each row: 2, or 1 in pix2pix.
+        halvings: rows with stride 2: of 3, as published, a score sees 70 pixels, of 2 34.
     """
 
     def __init__(
-        self, width: int, channels: int, name: str, norm: str = "instance", margin: int = 2
+        self,
+        width: int,
+        channels: int,
+        name: str,
+        norm: str = "instance",
+        margin: int = 2,
+        halvings: int = 3,
     ):
         super().__init__(name=name)
-        *rows, score = patch_rows(norm, margin)
+        *rows, score = patch_rows(norm, margin, halvings)
         self.trunk = [_unit(row, width) for row in rows]
         self.score = _unit(score, 1)
         self(tf.zeros([1, 32, 32, channels]))  # creates the variables

@@ -84,6 +84,20 @@ def test_only_transposed_convolutions_draw_stripes_on_a_plain_label(doubling, st
     assert (np.ptp(middle, axis=(0, 1)).max() > 1e-3) == stripes
 
 
+@pytest.mark.parametrize("halvings, pixels", [(1, 16), (2, 34), (3, 70)])
+def test_a_score_of_a_discriminator_sees_so_many_pixels(halvings, pixels):
+    network = PatchDiscriminator(2, 1, "D", norm="", halvings=halvings)
+    for variable in network.trainable_variables:
+        variable.assign(tf.ones_like(variable))
+    x = tf.ones([1, 128, 128, 1])  # positive: no activation stops the gradient
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        scores, _ = network(x)
+        middle = scores[0, scores.shape[1] // 2, scores.shape[2] // 2, 0]
+    seen = tape.gradient(middle, x)[0, ..., 0].numpy() != 0
+    assert seen.any(axis=0).sum() == seen.any(axis=1).sum() == pixels
+
+
 # PyTorch's layers in NumPy, on arrays [C,H,W].
 def convolve(x, kernel, bias, stride=1, padding=0, mode="constant"):
     x = np.pad(x, [(0, 0), (padding,) * 2, (padding,) * 2], mode)
