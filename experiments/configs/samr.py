@@ -89,24 +89,28 @@ DEMO = replace(
     THESIS,
     # Half resolution, and little beside the brain: a tenth of the arithmetic.
     slicing=SliceConfig(rows=(34, 226), columns=(48, 192), downsample=2, scaling=PERCENTILE),
+    phantom_subjects=40,
     augmentation=Augmentation(mirror=True),  # few patients: twice the anatomies
     segmenter=LabelNetConfig(levels=3, width=16, learning_rate=2e-3),
     samr=SAMRConfig(
         width=8,
-        down_samplings=2,
+        # Deep trunks weave their grid into the brain while there are few updates.
+        down_samplings=1,
         doubling="nearest",  # no stripes, from the first update on
         blocks=4,
         unet_levels=3,
         # Batch norm of small batches at rest is not that of its training: pictures change.
         norm="instance",
-        discriminator_width=8,
+        discriminator_width=16,
+        discriminator_halvings=2,  # at half resolution a score sees as much of the brain
         segmenter_levels=3,
         segmenter_width=16,
-        learning_rate=1e-3,
-        # Adversarial terms alone need days to draw a brain.
-        weights=SAMRWeights(absolute=20.0),
+        learning_rate=5e-4,
+        # Adversarial terms alone need days to draw a brain. The features' mean is smooth.
+        weights=SAMRWeights(matching=2.0, absolute=15.0),
     ),
-    schedule=SAMRSchedules(segmenter=short_schedule(1500, 8), gan=short_schedule(4000, 4)),
+    # Small batches: instance norm needs no large ones, and the time is worth more in updates.
+    schedule=SAMRSchedules(segmenter=short_schedule(1500, 8), gan=short_schedule(6000, 2)),
 )
 
 TINY = replace(
