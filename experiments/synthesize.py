@@ -25,8 +25,8 @@ from typing import Optional
 from tqdm import tqdm
 
 from data.manipulation import changed
+from data.volumes import SUFFIXES
 from experiments.engine.derived import (
-    SUFFIXES,
     file_hash,
     not_there,
     origin,

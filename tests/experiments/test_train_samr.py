@@ -19,8 +19,9 @@ from experiments.configs.samr import PRESETS, TINY
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
 from experiments.engine.scoring import sharpness_figures
+from experiments.systems.samr.atlas import atlas_file
 from experiments.systems.samr.evaluation import contrast_figures, made_from, normal_brain
-from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, dataset_of
+from experiments.systems.samr.stages import TRAIN_SAMR, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
 from utils.config import from_dict
 from utils.errors import UserError

@@ -20,13 +20,8 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
 from experiments.engine.resuming import finished_config
-from experiments.systems.samr.stages import (
-    NAMES_FILE,
-    TRAIN_SAMR,
-    atlas_file,
-    build_system,
-    evaluated,
-)
+from experiments.systems.samr.atlas import NAMES_FILE, atlas_file
+from experiments.systems.samr.stages import TRAIN_SAMR, build_system, evaluated
 from utils.errors import UserError
 from utils.inference import compiled, infer
 from utils.runs.files import read_json
