@@ -69,7 +69,12 @@ def main() -> None:
         source = read(path)
         if not options.manipulate:
             return source
-        label = changed(source.label, options.manipulate, lambda file: read(file).label)
+        label = changed(
+            source.label,
+            options.manipulate,
+            lambda file: read(file).label,
+            synthesizer.first_lesion,
+        )
         return source._replace(label=label)
 
     def record_of(path: Path) -> dict[str, str]:

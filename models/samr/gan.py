@@ -42,7 +42,7 @@ class SAMR(GANSystem):
     Args:
         config: settings.
         sequences: channels of the images.
-        labels: number of labels: background, normal brain and those of the lesion.
+        labels: number of labels: background, normal brain or its tissues, and those of the lesion.
         atlas: [Z,H,W,sequences] in [0,1], mean images of neighbouring axial slices; None without.
         first: index in the volume of the atlas' first slice.
         total_steps: updates in all, for the decay of the learning rate.
@@ -80,13 +80,16 @@ class SAMR(GANSystem):
         super().__init__(networks, groups, dict.fromkeys(groups, rate), config.beta_1)
 
     def train_step(self, batch: Batch) -> Terms:
-        """One update of all networks on `images` [B,H,W,S], `label` [B,H,W,1], `source` [B,2]."""
+        """One update of all networks on `images` [B,H,W,S], `label` [B,H,W,1], `source` [B,2].
+
+        What the generator's dropout zeroes is a function of `seed` [B,2].
+        """
         w = self.config.weights
         x, y = self._one_hot(batch["label"]), to_signed(batch["images"])
         atlas = self._atlas_of(batch["source"])
         with tf.GradientTape(persistent=True) as tape:
             # 1. All sequences of the batch's labels.
-            fake = self._generate(x, atlas, training=True)
+            fake = self._generate(x, atlas, training=True, seeds=batch["seed"])
             # 2. The discriminators against G, each in its region and scale (eq. 1), and their
             #    features of real and of generated images (eq. 2).
             terms_g, terms_d, accuracy = self._versus(x, atlas, y, fake)
@@ -119,8 +122,8 @@ class SAMR(GANSystem):
             sums["matching"].append(
                 feature_matching(*zip(*layers), error=self.config.matching_error)
             )
-            sums["real"].append(0.5 * loss(real, REAL))
-            sums["fake"].append(0.5 * loss(made, FAKE))
+            sums["real"].append(self.config.weights.discriminator * loss(real, REAL))
+            sums["fake"].append(self.config.weights.discriminator * loss(made, FAKE))
             sums["accuracy"].append(least_squares_accuracy(real, made, middle))
         total = {name: tf.add_n(parts) for name, parts in sums.items()}
         terms_g = {"G/adversarial": total["adversarial"]}
@@ -147,10 +150,19 @@ class SAMR(GANSystem):
         if self.config.discriminators != "label_wise":
             views = plain_views(tf.concat([x, *seen, images], axis=-1))
             return views[: NUMBERS[self.config.discriminators]]
-        stack = tf.concat([with_lesion_union(x), *seen, images], axis=-1)
-        return regional_views(stack, region_masks(x))
+        first = self.config.first_lesion
+        stack = tf.concat([with_lesion_union(x, first), *seen, images], axis=-1)
+        return regional_views(stack, region_masks(x, first))
 
-    def _generate(self, x: tf.Tensor, atlas: Optional[tf.Tensor], training: bool) -> tf.Tensor:
+    def _generate(
+        self,
+        x: tf.Tensor,
+        atlas: Optional[tf.Tensor],
+        training: bool,
+        seeds: Optional[tf.Tensor] = None,
+    ) -> tf.Tensor:
+        if self.config.generator == "unet":
+            return self.networks["G"](x, training=training, seeds=seeds)
         if self.config.atlas and atlas is not None:
             return self.networks["G"](x, atlas, training=training)
         return self.networks["G"](x, training=training)
@@ -185,7 +197,7 @@ class SAMR(GANSystem):
 def _build_generator(config: SAMRConfig, labels: int, maps: int, sequences: int) -> tf.keras.Model:
     """Returns G for labels, an atlas of `maps` channels and so many sequences."""
     if config.generator == "unet":
-        return build_unet(config.unet_levels, config.width, labels, sequences)
+        return build_unet(config.unet_levels, config.width, labels, sequences, config.dropout)
     return Generator(
         GeneratorSpec(
             labels=labels,

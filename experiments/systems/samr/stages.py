@@ -11,6 +11,7 @@ import tensorflow as tf
 from data.atlas import Atlas
 from data.brats.layouts import kind_named
 from data.brats.names import MODALITIES
+from data.brats.tissues import with_tissues
 from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.contract import DataSet
 from data.nnunet.dataset import described_dataset
@@ -33,8 +34,13 @@ def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
     """Returns the data set of a folder: BRATS, or what an nnU-Net raw folder describes.
 
     Without a folder it is that of the phantom. A raw folder with BRATS' four modalities is read as
-    BRATS.
+    BRATS. If the configuration says so, brain is divided into its tissues.
     """
+    data = _with_plain_brain(config, folder)
+    return with_tissues(data) if config.samr.tissues else data
+
+
+def _with_plain_brain(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
     if folder is None:
         return POSTSURGICAL_DATA if config.phantom == POSTSURGICAL_DATA.name else BRATS_WITH_BRAIN
     if not (folder / FILE).is_file():

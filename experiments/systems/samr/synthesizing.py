@@ -54,7 +54,8 @@ class Synthesizer:
     Attributes:
         network: hash of generator, atlas and slicing.
         sequences: names of what it makes.
-        classes: names of the labels that it knows, 0 background, 1 normal brain.
+        classes: names of the labels that it knows, 0 background, 1 normal brain (or its tissues).
+        first_lesion: number of the first one that is part of a lesion.
 
     Raises:
         UserError: the folder holds no such run, or the run is not finished.
@@ -66,6 +67,7 @@ class Synthesizer:
         atlas = Atlas.load(atlas_file(self.run))
         names = read_json(self.run.path / NAMES_FILE, dict)
         self.sequences, self.classes = names["sequences"], names["classes"]
+        self.first_lesion = self.config.samr.first_lesion
         system = build_system(self.config, len(self.classes), atlas, total_steps=1)
         load_networks(system, self.run.checkpoints("gan"))
         self._synthesize = compiled(system.synthesize)
@@ -96,10 +98,11 @@ class Synthesizer:
             label = self._own_classes(path, volume.array)
         else:
             label = self._with_brain(path, volume, brain, scheme)
-        if not (label == BRAIN).any():
+        brain = range(BRAIN, self.first_lesion)
+        if not np.isin(label, brain).any():
             raise UserError(
-                f"The label {path} has no brain (value {BRAIN}) in it; give the brain's mask or a "
-                "skull-stripped scan of the patient with --brain"
+                f"The label {path} has no brain (value {' or '.join(map(str, brain))}) in it; give "
+                "the brain's mask or a skull-stripped scan of the patient with --brain"
             )
         return Source(path, label, grid)
 
