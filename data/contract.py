@@ -84,10 +84,13 @@ class Phantom:
         make: function from (cache folder, number of cases, seed) to the folder with the cases,
             which it makes if it is missing.
         note: description for reports, which says that it is not real.
+        write_tissues: function from (folder that `make` returned, number of cases, seed) that adds
+            a map of the tissues of each case, `data.brats.tissues`; None = it has none.
     """
 
     make: Callable[[Path, int, int], Path]
     note: str
+    write_tissues: Optional[Callable[[Path, int, int], None]] = None
 
 
 @dataclass(frozen=True, eq=False)

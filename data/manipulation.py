@@ -1,9 +1,9 @@
 """Changes to the lesion of a label map: mirrored, grown, shrunk, moved, replaced, combined.
 
-A label map is an integer array [H,W] or [D,H,W], columns from right to left: 0 is background, 1
-normal brain, 2 and more are parts of a lesion. Every function returns a new map with the same
-background: a lesion stays inside of the brain, at least a pixel of it is left, and what it leaves
-behind becomes normal brain, or the part of the lesion around.
+A label map is an integer array [H,W] or [D,H,W], columns from right to left: 0 is background, from
+1 on normal brain, from `first_lesion` on parts of a lesion. Every function returns a new map with
+the same background: a lesion stays inside of the brain, at least a pixel of it is left, and what it
+leaves behind becomes the last label of normal brain, or what a smaller lesion has around it.
 
 Source: SAMR's manipulations; how they are drawn at random is in a supplement that is not public,
 `random_change` is our reading.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -26,25 +27,31 @@ LARGEST_MOVE = 0.15  # of the brain's extent along an axis, at random
 ATTEMPTS = 20
 
 
-def mirrored(label: np.ndarray) -> np.ndarray:
+def mirrored(label: np.ndarray, first_lesion: int = LESION) -> np.ndarray:
     """Flips the lesion left to right about the middle column of the brain."""
     columns = np.flatnonzero((label >= BRAIN).any(axis=tuple(range(label.ndim - 1))))
     first, last = columns[0], columns[-1]
-    lesion = _lesion(label)
+    lesion = _lesion(label, first_lesion)
     flipped = np.zeros_like(lesion)
     flipped[..., first : last + 1] = lesion[..., first : last + 1][..., ::-1]
-    return _placed(_without_lesion(label), flipped)
+    return _placed(_without_lesion(label, first_lesion), flipped)
 
 
-def moved(label: np.ndarray, offset: Sequence[int]) -> np.ndarray:
+def moved(label: np.ndarray, offset: Sequence[int], first_lesion: int = LESION) -> np.ndarray:
     """Moves the lesion by so many pixels along each axis, rows (or slices) first.
 
     Raises UserError if nothing of it would stay inside of the brain.
     """
-    return _placed(_without_lesion(label), _shifted(_lesion(label), offset))
+    shifted = _shifted(_lesion(label, first_lesion), offset)
+    return _placed(_without_lesion(label, first_lesion), shifted)
 
 
-def resized(label: np.ndarray, factor: float, parts: Optional[Sequence[int]] = None) -> np.ndarray:
+def resized(
+    label: np.ndarray,
+    factor: float,
+    parts: Optional[Sequence[int]] = None,
+    first_lesion: int = LESION,
+) -> np.ndarray:
     """Enlarges or shrinks the lesion about its centre of mass.
 
     It has `factor` times the pixels afterwards, rounded, unless the brain ends before.
@@ -54,8 +61,9 @@ def resized(label: np.ndarray, factor: float, parts: Optional[Sequence[int]] = N
         factor: of the area in pixels (of the volume in voxels), above 0.
         parts: the labels that change, by default all of the lesion. What they leave behind takes
             the label of the nearest pixel that is none of them, oedema around a tumour for example.
+        first_lesion: the first label of the lesion.
     """
-    parts = np.unique(label[label >= LESION]) if parts is None else parts
+    parts = np.unique(label[label >= first_lesion]) if parts is None else parts
     chosen = np.isin(label, parts)
     if not chosen.any():
         raise UserError(
@@ -69,28 +77,29 @@ def resized(label: np.ndarray, factor: float, parts: Optional[Sequence[int]] = N
     size = min(max(round(factor * chosen.sum()), 1), label.size)
     inside = np.zeros(label.size, bool)
     inside[np.argsort(-depth, axis=None, kind="stable")[:size]] = True
-    values = _nearest(label, chosen)[tuple(np.rint(places).astype(int))]
+    values = nearest_label(label, chosen)[tuple(np.rint(places).astype(int))]
     lesion = np.where(inside.reshape(label.shape), values, 0)
-    rest = np.where(chosen, _nearest(label, (label >= BRAIN) & ~chosen, BRAIN), label)
+    around = nearest_label(label, (label >= BRAIN) & ~chosen, first_lesion - 1)
+    rest = np.where(chosen, around, label)
     return _placed(rest, lesion)
 
 
-def replaced(label: np.ndarray, donor: np.ndarray) -> np.ndarray:
+def replaced(label: np.ndarray, donor: np.ndarray, first_lesion: int = LESION) -> np.ndarray:
     """Exchanges the lesion for that of another map, at the donor's place.
 
     Raises UserError if the maps have different shapes, or nothing of it lies inside of the brain.
     """
     _check_shapes(label, donor)
-    return _placed(_without_lesion(label), _lesion(donor))
+    return _placed(_without_lesion(label, first_lesion), _lesion(donor, first_lesion))
 
 
-def combined(label: np.ndarray, donor: np.ndarray) -> np.ndarray:
+def combined(label: np.ndarray, donor: np.ndarray, first_lesion: int = LESION) -> np.ndarray:
     """Adds the lesion of another map to the own one; where both are, it is the donor's.
 
     Raises UserError if the maps have different shapes, or no lesion lies inside of the brain.
     """
     _check_shapes(label, donor)
-    return _placed(label, _lesion(donor))
+    return _placed(label, _lesion(donor, first_lesion))
 
 
 class Change(NamedTuple):
@@ -106,7 +115,10 @@ class Change(NamedTuple):
 
 
 def random_change(
-    label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator
+    label: np.ndarray,
+    donors: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    first_lesion: int = LESION,
 ) -> Change:
     """Returns a map with one change of each kind or none, drawn anew until a lesion is left.
 
@@ -118,13 +130,14 @@ def random_change(
         label: the map; without a lesion it gets a donor's.
         donors: maps of the same shape with a lesion, of other patients.
         rng: source of the random numbers.
+        first_lesion: the first label of the lesion; no draw depends on it.
 
     Raises:
         UserError: neither the map nor a donor has a lesion inside of this brain.
     """
     for _ in range(ATTEMPTS):
         try:
-            return _drawn(label, donors, rng)
+            return _drawn(label, donors, rng, first_lesion)
         except UserError:
             continue
     raise UserError(
@@ -133,27 +146,32 @@ def random_change(
     )
 
 
-def _drawn(label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator) -> Change:
-    words, own = [], bool((label >= LESION).any())
+def _drawn(
+    label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator, first_lesion: int
+) -> Change:
+    words, own = [], bool((label >= first_lesion).any())
     if donors and (not own or rng.random() < 0.5):
         number = int(rng.integers(len(donors)))
         beside = own and rng.random() < 0.5
-        label = (combined if beside else replaced)(label, donors[number])
+        label = (combined if beside else replaced)(label, donors[number], first_lesion)
         words.append(f"{'combine' if beside else 'replace'}:{number}")
     if rng.random() < 0.5:
-        label = mirrored(label)
+        label = mirrored(label, first_lesion)
         words.append("mirror")
     factor = float(np.exp(rng.uniform(*np.log(FACTORS))))
-    label = resized(label, factor)
+    label = resized(label, factor, first_lesion=first_lesion)
     words.append(f"{'grow' if factor > 1 else 'shrink'}:{factor:.2f}")
     extents = [np.ptp(places) for places in np.nonzero(label >= BRAIN)]
     offset = [int(round(rng.uniform(-1, 1) * LARGEST_MOVE * extent)) for extent in extents]
     words.append("move:" + ":".join(map(str, offset)))
-    return Change(moved(label, offset), ",".join(words))
+    return Change(moved(label, offset, first_lesion), ",".join(words))
 
 
 def changed(
-    label: np.ndarray, words: str, read: Optional[Callable[[str], np.ndarray]] = None
+    label: np.ndarray,
+    words: str,
+    read: Optional[Callable[[str], np.ndarray]] = None,
+    first_lesion: int = LESION,
 ) -> np.ndarray:
     """Applies changes in words, one after the other, such as "mirror,grow:1.5,move:10:-4".
 
@@ -162,28 +180,27 @@ def changed(
     own one. Raises UserError for other words, or if a change leaves no lesion inside of the brain.
     """
     for word in words.split(","):
-        label = _change_of(word.strip(), label.ndim, read)(label)
+        label = _change_of(word.strip(), label.ndim, read)(label, first_lesion=first_lesion)
     return label
 
 
 def _change_of(
     word: str, axes: int, read: Optional[Callable[[str], np.ndarray]]
-) -> Callable[[np.ndarray], np.ndarray]:
+) -> Callable[..., np.ndarray]:
     """Returns the function that a word of `changed` means; UserError if it means none."""
     name, *values = word.split(":")
     if name == "mirror" and not values:
         return mirrored
     if name == "donor" and values and read:
-        donor = read(word.partition(":")[2])
-        return lambda label: replaced(label, donor)
+        return partial(replaced, donor=read(word.partition(":")[2]))
     with suppress(ValueError):
         if name == "move" and 0 < len(values) <= axes:
             offset = [0] * (axes - len(values)) + [int(value) for value in values]
-            return lambda label: moved(label, offset)
+            return partial(moved, offset=offset)
         if name in ("grow", "shrink") and len(values) == 1:
             factor = float(values[0])
             if 0 < factor < np.inf and (factor > 1) == (name == "grow"):
-                return lambda label: resized(label, factor)
+                return partial(resized, factor=factor)
     raise UserError(
         f"{word!r} is no change of a lesion; give mirror, grow:1.5 (a factor above 1), shrink:0.5 "
         f"(below 1), move:10:-4 (pixels along up to {axes} axes, the last ones)"
@@ -191,23 +208,27 @@ def _change_of(
     )
 
 
-def _lesion(label: np.ndarray) -> np.ndarray:
+def _lesion(label: np.ndarray, first_lesion: int) -> np.ndarray:
     """Returns the lesion's labels, 0 elsewhere; UserError if there is none."""
-    lesion = np.where(label >= LESION, label, 0)
+    lesion = np.where(label >= first_lesion, label, 0)
     if not lesion.any():
         raise UserError(
-            f"the label map has no lesion, whose labels are {LESION} and more; give one that has"
+            f"the label map has no lesion, whose labels are {first_lesion} and more; give one that "
+            "has"
         )
     return lesion
 
 
-def _without_lesion(label: np.ndarray) -> np.ndarray:
-    return np.minimum(label, BRAIN)
+def _without_lesion(label: np.ndarray, first_lesion: int) -> np.ndarray:
+    return np.minimum(label, first_lesion - 1)
 
 
 def _placed(rest: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """Returns `rest` with a lesion where it lies in the brain; UserError if it nowhere does."""
-    inside = (lesion >= LESION) & (rest >= BRAIN)
+    """Returns `rest` with a lesion where it lies in the brain; UserError if it nowhere does.
+
+    `lesion` is 0 where there is none.
+    """
+    inside = (lesion > 0) & (rest >= BRAIN)
     if not inside.any():
         raise UserError(
             "the change leaves nothing of the lesion inside of the brain; change it less"
@@ -235,7 +256,7 @@ def _zoomed_places(chosen: np.ndarray, factor: float) -> np.ndarray:
     return np.clip(places, 0, np.reshape(chosen.shape, centre.shape) - 1)
 
 
-def _nearest(label: np.ndarray, among: np.ndarray, otherwise: int = 0) -> np.ndarray:
+def nearest_label(label: np.ndarray, among: np.ndarray, otherwise: int = 0) -> np.ndarray:
     """Returns at every pixel the label of the nearest of some pixels, `otherwise` without any."""
     if not among.any():
         return np.full_like(label, otherwise)

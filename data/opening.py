@@ -200,7 +200,8 @@ def _print_notes(verdicts: Sequence[Verdict], source: Source) -> None:
     for note in notes[:NOTES]:
         print(printable(note))
     if len(notes) > NOTES:
-        print(f"{len(notes) - NOTES} more notes, see {_verify_command(source)}")
+        see = f", see {_verify_command(source)}" if source.dataset.verify_script else ""
+        print(f"{len(notes) - NOTES} more notes{see}")
 
 
 def _refusal(bad: Problems, total: int, source: Source, remedy: str) -> UserError:

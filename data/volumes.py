@@ -16,6 +16,14 @@ from data.nifti import check_real, read_nifti, write_nifti
 from utils.errors import UserError
 from utils.runs.files import replacing
 
+SUFFIXES = (".nii.gz", ".nii", ".mha")
+
+
+def stem_of(path: Path) -> str:
+    """Returns the name of a volume's file without its suffix, one of `SUFFIXES`."""
+    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+    return path.name[: -len(suffix)]
+
 
 def file_of(path: Path) -> Path:
     """Returns the file of a volume's path, which ends in #k for volume k of a file of several."""

@@ -1,8 +1,9 @@
-"""Measure how fast the training stages of the main system run on this machine.
+"""Measure how fast the training stages of the main system, or of SAMR, run on this machine.
 
     python experiments/benchmark.py                                   # all stages, preset demo
     python experiments/benchmark.py --stage synthesis --quick
     python experiments/benchmark.py --stage registration,synthesis --width 64 --size 184x144
+    python experiments/benchmark.py --stage segmenter,gan              # those of train_samr.py
     python experiments/benchmark.py --precision mixed_bfloat16 --json speed.json
 
 With --quick a first result takes less than a minute; the reference implementation, which compiles
@@ -11,8 +12,9 @@ longest, is left out.
 step_ms is the median time of an update on a batch in memory; the JSON file has the quartiles too.
 data_wait is the fraction of time that a training waits for its next batch. Two other measurements
 take turns with the step. plain_step_ms is the time of the reference implementation: the same update
-as the original graph makes it, with a whole network call for every map, image and translation and
-with single operations for norms, activations, up-sampling and joined skips.
+as the original graph makes it, with a whole network call for every map, image and translation (of
+SAMR's generator for every network that it updates) and with single operations for norms,
+activations, up-sampling and joined skips.
 conv_gflops is the rate of bare convolutions: tf.nn.conv2d called by itself for every shape of a
 Conv2D in the step (the gradients of up-sampling rows are such, too), weighted with its number.
 conv_fraction is the fraction of step_ms that the step's convolutions would take at that rate. Their
@@ -44,14 +46,13 @@ from tqdm import tqdm
 
 from experiments.benchmarking.measuring import measured
 from experiments.benchmarking.stages import (
+    MAIN,
+    SYSTEMS,
+    Config,
+    System,
     open_untrained,
-    resized,
-    stage_size,
-    stage_width,
-    widened,
     with_batches,
 )
-from experiments.configs.brats import PRESETS, TRAININGS, BratsConfig
 from experiments.engine.cli import default_cache
 from experiments.engine.resuming import PRECISIONS
 from utils.config import Parser
@@ -93,8 +94,13 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--stage", type=str, default=",".join(TRAININGS), help="stages, comma-separated")
-    add("--preset", choices=list(PRESETS), default="demo", help="sizes, where no option gives them")
+    add("--stage", type=str, default=",".join(MAIN.stages), help="stages, comma-separated")
+    add(
+        "--preset",
+        choices=list(MAIN.experiment.presets),
+        default="demo",
+        help="sizes, where no option gives them",
+    )
     add("--width", type=Optional[int], help="base width of every network, channels")
     add("--size", type=Optional[str], help="HEIGHTxWIDTH of slices and maps, pixels")
     add("--batch_size", type=Optional[int], help="slices per update over all devices")
@@ -126,7 +132,8 @@ def parse(argv: Optional[Sequence[str]]) -> Any:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     """Measures the chosen stages, prints the table and writes the file."""
     options = parse(argv)
-    stages, config = chosen_stages(options.stage), chosen_config(options)
+    system, stages = chosen_stages(options.stage)
+    config = chosen_config(system, options)
     given = {name: options[f"slicing.{name}"] for name in DATA_OPTIONS}
     config = replace(config, slicing=replace(config.slicing, **given))
     if options.json:
@@ -138,7 +145,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     rows = []
     with TemporaryDirectory() as folder:
         cache, data = options.cache, options.data and options.data.resolve()
-        context = open_untrained(config, strategy, data, cache, Path(folder))
+        context = open_untrained(system.experiment, config, strategy, data, cache, Path(folder))
         setting = {
             "precision": options.precision,
             "devices": strategy.num_replicas_in_sync,
@@ -148,7 +155,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         for stage in tqdm(stages, desc="Measuring", unit="stage"):
             compare, profile = not options.quick, options.profile
             figures = measured(context, stage, options.repeats, compare, profile)
-            rows.append({**what(config, stage), **figures, **setting})
+            rows.append({**what(system, config, stage), **figures, **setting})
     print(screen_table(rows), end="")
     if options.profile:
         print(f"\n{profile_table(rows)}", end="")
@@ -157,40 +164,45 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f"rows: {options.json}")
 
 
-def chosen_stages(words: str) -> list[str]:
-    """Returns the stages that `--stage` names, in the order of a training; UserError for others."""
-    names = [word.strip() for word in words.split(",")]
-    unknown = [name for name in names if name not in TRAININGS]
-    if unknown:
-        raise UserError(f"--stage is {words!r}; choose from {', '.join(TRAININGS)}")
-    return [name for name in TRAININGS if name in names]
+def chosen_stages(words: str) -> tuple[System, list[str]]:
+    """Returns the stages that `--stage` names, in the order of a training, and their system.
+
+    Raises UserError for others, and for stages of several systems.
+    """
+    names = {word.strip() for word in words.split(",")}
+    for system in SYSTEMS:
+        if names <= set(system.stages):
+            return system, [name for name in system.stages if name in names]
+    known = ", or from ".join(", ".join(system.stages) for system in SYSTEMS)
+    raise UserError(f"--stage is {words!r}; choose from {known}")
 
 
-def chosen_config(options: Any) -> BratsConfig:
+def chosen_config(system: System, options: Any) -> Config:
     """Returns the preset with the sizes of the command line; UserError for those that do not fit.
 
     Args:
+        system: whose preset it is.
         options: `preset`, and `width`, `size` and `batch_size` or None.
     """
-    config = PRESETS[options.preset]
+    config = system.experiment.presets[options.preset]
     if options.size is not None:
         match = re.fullmatch(r"(\d+)x(\d+)", options.size)
         if not match:
             raise UserError(
                 f"--size is {options.size!r}; give height and width in pixels, such as 96x72"
             )
-        config = resized(config, (int(match[1]), int(match[2])))
+        config = system.resized(config, (int(match[1]), int(match[2])))
     if options.width is not None:
-        config = widened(config, options.width)
+        config = system.widened(config, options.width)
     return config if options.batch_size is None else with_batches(config, options.batch_size)
 
 
-def what(config: BratsConfig, stage: str) -> dict[str, Any]:
+def what(system: System, config: Config, stage: str) -> dict[str, Any]:
     """Returns what is measured, the first columns of a row."""
-    height, width = stage_size(config, stage)
+    height, width = system.size(config, stage)
     return {
         "stage": stage,
-        "width": stage_width(config, stage),
+        "width": system.width(config, stage),
         "size": f"{height}x{width}",
         "batch_size": getattr(config.schedule, stage).batch_size,
     }

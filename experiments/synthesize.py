@@ -27,8 +27,8 @@ from typing import Optional
 from tqdm import tqdm
 
 from data.manipulation import changed
+from data.volumes import SUFFIXES
 from experiments.engine.derived import (
-    SUFFIXES,
     file_hash,
     not_there,
     origin,
@@ -71,7 +71,12 @@ def main() -> None:
         source = read(path)
         if not options.manipulate:
             return source
-        label = changed(source.label, options.manipulate, lambda file: read(file).label)
+        label = changed(
+            source.label,
+            options.manipulate,
+            lambda file: read(file).label,
+            synthesizer.first_lesion,
+        )
         return source._replace(label=label)
 
     def record_of(path: Path) -> dict[str, str]:

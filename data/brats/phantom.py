@@ -23,8 +23,8 @@ from typing import Callable, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from data.brats.names import MODALITIES
-from data.brats.phantom_anatomy import BOX, GRID, draw_anatomy
+from data.brats.names import MODALITIES, TISSUE_FOLDER
+from data.brats.phantom_anatomy import BOX, GRID, Anatomy, draw_anatomy, tissue_map
 from data.brats.phantom_findings import draw_mimics, with_cavity
 from data.brats.phantom_kinds import EASY, PhantomKind
 from data.brats.phantom_lesion import grow_lesion
@@ -54,10 +54,7 @@ def phantom_subject(seed: int, index: int, kind: PhantomKind = EASY) -> dict[str
             f"The phantom's seed and subject must be 0 or more, found {seed} and {index}; "
             "choose others."
         )
-    rng, extra = np.random.default_rng((seed, index)), np.random.default_rng((seed, index, 1))
-    anatomy = draw_anatomy(rng, kind.sites)
-    if kind.findings:
-        anatomy = with_cavity(extra, anatomy, kind.findings)
+    rng, extra, anatomy = _begin(seed, index, kind)
     label = grow_lesion(rng, anatomy, kind.lesions[grade_of(index)])
     mimics = draw_mimics(extra, anatomy, label, kind.findings) if kind.findings else None
     contents = mixture(rng, anatomy, label, mimics)
@@ -65,16 +62,44 @@ def phantom_subject(seed: int, index: int, kind: PhantomKind = EASY) -> dict[str
         name: scan(rng, extra, contents, anatomy.brain, name, kind.scanner) for name in MODALITIES
     }
     arrays["label"] = label
-    volumes = {}
-    for name, array in arrays.items():
-        volumes[name] = np.zeros(GRID, np.int16)
-        volumes[name][BOX] = array
-    return volumes
+    return {name: in_grid(array.astype(np.int16)) for name, array in arrays.items()}
+
+
+def _begin(
+    seed: int, index: int, kind: PhantomKind
+) -> tuple[np.random.Generator, np.random.Generator, Anatomy]:
+    """The two sources of a subject's random numbers, and its anatomy, drawn from them first."""
+    rng, extra = np.random.default_rng((seed, index)), np.random.default_rng((seed, index, 1))
+    anatomy = draw_anatomy(rng, kind.sites)
+    if kind.findings:
+        anatomy = with_cavity(extra, anatomy, kind.findings)
+    return rng, extra, anatomy
+
+
+def in_grid(array: np.ndarray) -> np.ndarray:
+    """The volume [155,240,240] of an array on `BOX`, 0 outside of it."""
+    volume = np.zeros(GRID, array.dtype)
+    volume[BOX] = array
+    return volume
+
+
+def phantom_tissues(seed: int, index: int, kind: PhantomKind) -> np.ndarray:
+    """Tissues [155,240,240] uint8 of a subject as `tissue_map` numbers them, its lesion left out.
+
+    A function of its arguments only.
+    """
+    _, _, anatomy = _begin(seed, index, kind)
+    return in_grid(tissue_map(anatomy))
+
+
+def case_name(index: int) -> str:
+    """The case id of subject `index`."""
+    return f"phantom_pat{index + 1:04d}_1"
 
 
 def write_subject(tree: Path, seed: int, kind: PhantomKind, index: int) -> None:
     """Write the five volumes of one subject under `tree`, named as in BRATS 2015."""
-    patient = tree / grade_of(index) / f"phantom_pat{index + 1:04d}_1"
+    patient = tree / grade_of(index) / case_name(index)
     for k, (name, array) in enumerate(phantom_subject(seed, index, kind).items()):
         suffix = "_3more.XX.O.OT" if name == "label" else f".XX.O.MR_{name}"
         stem = f"VSD.Brain{suffix}.{10000 + 5 * index + k}"
@@ -87,15 +112,19 @@ class Tree(NamedTuple):
     Attributes:
         name: of the folder in the phantom's root.
         write: function from (folder, seed, kind, index) that writes a subject's files.
+        case: function from a subject's index to its case id.
+        tissues: function from (seed, index, kind) to a subject's tissues, see `phantom_tissues`.
         finish: function from (folder, number of subjects) that writes what belongs to all.
     """
 
     name: str
     write: Callable[[Path, int, PhantomKind, int], None]
+    case: Callable[[int], str]
+    tissues: Callable[[int, int, PhantomKind], np.ndarray]
     finish: Callable[[Path, int], None] = lambda folder, num_subjects: None
 
 
-BRATS_TREE = Tree(TREE, write_subject)
+BRATS_TREE = Tree(TREE, write_subject, case_name, phantom_tissues)
 
 
 def _ignore_interrupt() -> None:
@@ -103,9 +132,16 @@ def _ignore_interrupt() -> None:
 
 
 def _write_all(
-    folder: Path, num_subjects: int, seed: int, workers: int, kind: PhantomKind, tree: Tree
-) -> Generator:
-    write = partial(tree.write, folder, seed, kind)
+    write: Callable[[int], None], num_subjects: int, workers: int | None, progress: bool
+) -> None:
+    """Calls `write` with every subject's index in `workers` processes (None: one per CPU)."""
+    workers = min(os.cpu_count() or 1, num_subjects) if workers is None else workers
+    with closing(_writing(write, num_subjects, workers)) as done:
+        for _ in tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress):
+            pass
+
+
+def _writing(write: Callable[[int], None], num_subjects: int, workers: int) -> Generator:
     if workers == 1:
         yield from map(write, range(num_subjects))
         return
@@ -156,8 +192,7 @@ def make_phantom(
     else, or cannot be written.
     """
     root = Path(root).expanduser().resolve()
-    workers = min(os.cpu_count() or 1, num_subjects) if workers is None else workers
-    if num_subjects < 1 or workers < 1:
+    if num_subjects < 1 or (workers is not None and workers < 1):
         raise UserError(
             f"The phantom needs at least 1 subject and 1 worker, got {num_subjects} subjects and "
             f"{workers} workers; ask for more."
@@ -167,10 +202,8 @@ def make_phantom(
         if _is_free(root):
             with making_folder(root) as unfinished:
                 folder = unfinished / tree.name
-                with closing(_write_all(folder, num_subjects, seed, workers, kind, tree)) as done:
-                    bar = tqdm(done, "phantom", num_subjects, unit="subject", disable=not progress)
-                    for _ in bar:
-                        pass
+                write = partial(tree.write, folder, seed, kind)
+                _write_all(write, num_subjects, workers, progress)
                 tree.finish(folder, num_subjects)
                 write_json(unfinished / MANIFEST, parameters)
     except OSError as error:
@@ -207,3 +240,32 @@ def cached_phantom(
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     root = Path(cache) / f"phantom-{key}"
     return make_phantom(root, num_subjects, seed, progress, workers, kind, tree)
+
+
+def write_tissue_maps(
+    folder: Path,
+    num_subjects: int,
+    seed: int,
+    kind: PhantomKind = EASY,
+    tree: Tree = BRATS_TREE,
+) -> None:
+    """Adds the tissue map of each subject to a phantom's folder, unless they are there.
+
+    They lie in its `TISSUE_FOLDER` and are named by the cases' ids. No other file changes.
+    """
+    maps = folder / TISSUE_FOLDER
+    if not maps.is_dir():
+        with making_folder(maps) as unfinished:
+            write = partial(_write_tissues, unfinished, seed, kind, tree.case, tree.tissues)
+            _write_all(write, num_subjects, None, True)
+
+
+def _write_tissues(
+    folder: Path,
+    seed: int,
+    kind: PhantomKind,
+    case: Callable[[int], str],
+    tissues: Callable[[int, int, PhantomKind], np.ndarray],
+    index: int,
+) -> None:
+    write_volume(folder / f"{case(index)}.nii.gz", tissues(seed, index, kind))

@@ -18,7 +18,6 @@ from scipy.spatial.transform import Rotation
 
 from data.brats.phantom_kinds import Sites
 
-TISSUES = ("CSF", "grey matter", "white matter")
 GRID = (155, 240, 240)
 # Where a brain may lie: the crop rows 38..221 and columns 48..191, less 6 pixels on every side.
 BOX = (slice(0, 155), slice(44, 216), slice(54, 186))
@@ -37,11 +36,21 @@ class Anatomy(NamedTuple):
     brain: np.ndarray
     """[Z,Y,X] bool, with N voxels set; `volume[brain]` is the order of the next two."""
     tissues: np.ndarray
-    """[3,N] float32 in [0,1], order `TISSUES`; they add up to 1."""
+    """[3,N] float32 in [0,1], order `names.TISSUES`; they add up to 1."""
     detail: np.ndarray
     """[N] float32 within +-0.06: what the T1 template shows beyond its tissue fractions."""
     seeds: np.ndarray
     """[K,3] float, voxels of `BOX` in white matter from which lesion foci grow; first the main."""
+
+
+def tissue_map(anatomy: Anatomy) -> np.ndarray:
+    """What most of each voxel is, [Z,Y,X] uint8: 1 + its place in `names.TISSUES`, 0 outside.
+
+    A lesion is no tissue: what it grew in is shown.
+    """
+    found = np.zeros(anatomy.brain.shape, np.uint8)
+    found[anatomy.brain] = 1 + anatomy.tissues.argmax(axis=0)
+    return found
 
 
 class SmoothField:

@@ -46,7 +46,7 @@ def measured(
 
     Args:
         context: the run.
-        stage: one of `TRAININGS`.
+        stage: one of its trainings.
         repeats: updates in training order, then turns of step, reference and convolutions.
         compare: whether to measure the reference implementation; without it its results are None.
         profile: whether to give `operations`, see `operation_shares`, of a step; otherwise None.

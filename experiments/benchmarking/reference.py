@@ -1,8 +1,9 @@
 """The reference implementation of each system's step: a network call per map, image, translation.
 
 The original graph is written like this (original code, 2.1-2.4). Its instance norms, activations,
-up-samplings and joined skips are single operations, whose gradients TensorFlow derives.
-Registration, pretraining and synthesis stack its calls, and all systems have faster operations
+up-samplings and joined skips are single operations, whose gradients TensorFlow derives. SAMR's
+generator makes its images anew for each network that learns from them. Registration, pretraining,
+synthesis and SAMR share these calls, and all systems have faster operations
 (`experiments.benchmarking.single_operations`): the same numbers in less time. Tests compare the
 numbers, the benchmark compares the time.
 """
@@ -22,9 +23,12 @@ from losses.reconstruction import (
     ERRORS,
     masked_energy,
     masked_squared_error,
+    mean_absolute_error,
     mean_squared_error,
 )
 from models.networks.discriminator import Discriminator
+from models.samr.gan import SAMR
+from models.samr.segmenter import LabelNet
 from models.structure_gan.config import (
     NUM_MODALITIES,
     AdversarialWeights,
@@ -187,12 +191,33 @@ def _synthesis(system: Synthesis, batch: Batch) -> Groups:
     return groups
 
 
+def _samr(system: SAMR, batch: Batch) -> Groups:
+    """A forward pass of G for the update of each group of networks."""
+    data, w = system.inputs(batch), system.config.weights
+    made = {group: system.learning(data) for group in system.groups}
+    groups = {"G": system.versus(data, made["G"])[0], "D": system.versus(data, made["D"])[1]}
+    if "U" in made:
+        groups["U"] = {"U/real": system.shape_error(data, data.images)}
+        groups["U"]["U/fake"] = system.shape_error(data, made["U"])
+        groups["G"]["G/consistency"] = w.consistency * system.shape_error(data, made["G"])
+    if w.absolute:
+        groups["G"]["G/absolute"] = w.absolute * mean_absolute_error(made["G"], data.images)
+    return groups
+
+
+def _label_net(system: LabelNet, batch: Batch) -> Groups:
+    """The step's own calls: it stacks none."""
+    return {"S": system.terms(batch)}
+
+
 REFERENCE_TERMS = {
     StructureGAN: _structure,
     Segmentation: _segmentation,
     Registration: _registration,
     Pretraining: _pretraining,
     Synthesis: _synthesis,
+    SAMR: _samr,
+    LabelNet: _label_net,
 }
 
 

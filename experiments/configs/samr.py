@@ -140,16 +140,18 @@ class SAMRTable2Config:
     Args:
         experiments: some of 1 (real and as many made slices), 2 (half as many), 3 (real alone) and
             4 (as 1, SAMR without one of its parts each).
+        rivals: which of experiments 1 and 2 to compare with; shin needs maps of the tissues.
         segmenter: settings of each segmenter.
         schedule: length of each segmenter's training.
-        rival_width: base width of the generators of pix2pix and pix2pixHD, channels.
-        rival_halvings: how often pix2pixHD's halves the label; pix2pix' halves it as often as
-            `training.samr.unet_levels`.
+        rival_width: base width of the rivals' generators, channels.
+        rival_halvings: how often pix2pixHD's halves the label; the others halve it as often
+            as `training.samr.unet_levels`.
         resamples: number of bootstrap resamples.
         training: settings of SAMR's run, from which those of the others differ as they are named.
     """
 
     experiments: str = "1,3"
+    rivals: str = "pix2pix,pix2pixhd,shin"
     segmenter: LabelNetConfig = THESIS.segmenter
     schedule: Schedule = THESIS.schedule.segmenter
     rival_width: int = 64
@@ -163,7 +165,7 @@ class SAMRTable2Config:
 
 
 TABLE2_PRESETS = {
-    # Half of the demo's updates: there are seven systems, and seven segmenters or more.
+    # Half of the demo's updates: there are eight systems, and seven segmenters or more.
     "demo": SAMRTable2Config(
         segmenter=DEMO.segmenter,
         schedule=DEMO.schedule.segmenter,

@@ -11,12 +11,11 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from data.grids import StoredGrid
-from data.volumes import write_on_grid
+from data.volumes import SUFFIXES, stem_of, write_on_grid
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.outputs import replacing_files
 
-SUFFIXES = (".nii.gz", ".nii", ".mha")
 LONGEST_NAME = 215  # bytes; file systems take 255, and until it is written a file has 34 more
 NOTICE = "Volumes made by a neural network; not for diagnosis."
 
@@ -42,10 +41,10 @@ def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str
 
     Raises UserError, naming `option`, for a suffix that cannot be written, or a name too long.
     """
-    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-    if suffix is None:
+    if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{option} {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
-    stem = f"{path.name[: -len(suffix)]}_synthetic"
+    stem = f"{stem_of(path)}_synthetic"
+    suffix = path.name[len(stem_of(path)) :]
     names = {kind: f"{stem}_{kind}{suffix}" for kind in kinds}
     length = max(len(os.fsencode(name)) for name in names.values())
     if length > LONGEST_NAME:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.blocks.normalization import NORMS, InstanceNormalization
+from utils.seeding import dropout
 
 RELU_CAP = 100.0
 LEAK = 0.2
@@ -42,6 +43,7 @@ class Row:
             column, as PyTorch's padding 1 with output padding 1.
         norm: a key of `NORMS`, read by `table_unit`.
         bias: whether the convolution has a bias.
+        drop: share of the outputs that training zeroes (dropout), 0 <= drop < 1.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Row:
     padding: Union[str, int] = "same"
     norm: str = ""
     bias: bool = True
+    drop: float = 0.0
 
 
 @tf.custom_gradient
@@ -251,9 +254,11 @@ def run_units(
     condition: Optional[tf.Tensor] = None,
     training: bool = False,
     gradient_checkpointing: bool = False,
+    seeds: Optional[tf.Tensor] = None,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
     """Returns the last output and all skips: those given and those that the rows keep.
 
+    What rows drop in training is a function of the samples' `seeds` [B,2] and the row's name.
     With `gradient_checkpointing` only what the units give is kept for the gradient; what is inside
     of them is computed again (Chen et al., "Training deep nets with sublinear memory cost", 2016).
     """
@@ -263,6 +268,8 @@ def run_units(
         run = functools.partial(unit, condition=condition, training=training)
         # The first call makes the variables, which a recomputed function must not.
         x = (tf.recompute_grad(run) if gradient_checkpointing and unit.built else run)(*inputs)
+        if unit.row.drop and training:
+            x = dropout(x, 1 - unit.row.drop, seeds, unit.row.name)
         if unit.row.keep:
             skips[unit.row.keep] = x
     return x, skips

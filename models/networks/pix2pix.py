@@ -7,7 +7,7 @@ convolution (k4, stride 2):
     ReLU, upL 8, norm | ... | up3 2, norm | up2 1, norm | up1, head
 
 Each up row but the innermost joins the down row of its number. Under batch norm no convolution has
-a bias, but up1's has.
+a bias, but up1's has. Dropout, if any, follows the norm of the first three up rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.networks.unet import check_sides, tile_condition
 
 
 def pix2pix_rows(
-    levels: int, outputs: int = 1, norm: str = "instance", head: str = "tanh"
+    levels: int, outputs: int = 1, norm: str = "instance", head: str = "tanh", drop: float = 0.0
 ) -> tuple[Row, ...]:
     """Returns the table above.
 
@@ -30,6 +30,7 @@ def pix2pix_rows(
         outputs: channels of the last row.
         norm: a key of `NORMS`.
         head: activation of the last row, a key of `ACTIVATIONS`.
+        drop: share of the outputs of the first three up rows that training zeroes; up1 keeps all.
     """
     filters = [min(2**level, 8) for level in range(levels)]
     plain = {"kernel": 4, "stride": 2, "activation": "", "bias": norm == "instance"}
@@ -41,7 +42,8 @@ def pix2pix_rows(
     up = {**plain, "resample": "transposed", "before": "relu"}
     for level in range(levels, 1, -1):
         join = str(level) if level < levels else ""
-        rows.append(Row(f"up{level}", filters[level - 2], join=join, norm=norm, **up))
+        options = {"join": join, "norm": norm, "drop": drop if level > levels - 3 else 0.0}
+        rows.append(Row(f"up{level}", filters[level - 2], **options, **up))
     return (*rows, Row("up1", outputs, join="1", **{**up, "activation": head, "bias": True}))
 
 
@@ -77,10 +79,17 @@ class TableUNet(tf.keras.Model):
         self(image, tf.zeros([1, labels]) if labels else None)  # creates the variables
 
     def call(
-        self, image: tf.Tensor, label: Optional[tf.Tensor] = None, training: bool = False
+        self,
+        image: tf.Tensor,
+        label: Optional[tf.Tensor] = None,
+        training: bool = False,
+        seeds: Optional[tf.Tensor] = None,
     ) -> tf.Tensor:
-        """Returns the last row's activation; UserError if the image cannot be halved so often."""
+        """Returns the last row's activation; UserError if the image cannot be halved so often.
+
+        `seeds` [B,2] draw what rows drop in training; without such rows they are not needed.
+        """
         check_sides(f"The input of {self.name}", image.shape[1:3], self.halvings, "the network")
         if label is not None:
             image = tf.concat([image, tile_condition(label, image)], axis=-1)
-        return run_units(self.units, image, training=training)[0]
+        return run_units(self.units, image, training=training, seeds=seeds)[0]

@@ -16,6 +16,7 @@ Paper -> code
 | eq. 3, 4 | `losses.segmentation.soft_dice_per_class` |
 | eq. 5, one update | `gan.SAMR.train_step` |
 | learning rate | `utils.training.schedules.constant_then_linear` |
+| rivals | `config.METHODS`: pix2pix, pix2pixHD, Shin et al. |
 | ablations | fields of `config.SAMRConfig`: stretch_out, label_wise, atlas, weights.consistency |
 
 Labels are 0 background, 1 normal brain, then the lesion's. Images and atlas are [0,1] outside and
@@ -34,6 +35,9 @@ Choices where the sources are silent or disagree
   it, made anew for each.
 * U has an optimiser of its own and minimises both parts of eq. 4; G receives the second.
 * G, D and U are updated from one forward pass of G, D's loss with a factor of 0.5 (pix2pixHD).
+* Rivals see no atlas (paper silent). pix2pix and Shin et al. drop half of the outputs of the first
+  three up rows in training (Shin et al., pix2pix' paper; its later code spares the innermost one)
+  and none afterwards. Shin et al. get their tissues from maps, not from a network of their own.
 * Adam: beta1 0.5 (paper silent).
 * The atlas' three slices are stacked from below to above, each with all sequences; at the ends of
   the volume the edge repeats.

@@ -27,17 +27,19 @@ _LABEL_NET = {"levels": between(2, 8), "width": WIDTH, **_RATE}
 
 @dataclass(frozen=True)
 class SAMRWeights:
-    """Weights of the generator's terms beside the adversarial one (eq. 5).
+    """Weights of the generator's terms beside the adversarial one (eq. 5), and of D's.
 
     Args:
         matching: features of every discriminator, summed over layers and discriminators.
         consistency: soft Dice of U on generated images (lesion-shape consistency); 0 = without U.
         absolute: absolute error to the real images; 0 as published.
+        discriminator: both terms of the discriminators' own loss (pix2pixHD: one half).
     """
 
     matching: float = 5.0
     consistency: float = 1.0
     absolute: float = 0.0
+    discriminator: float = 0.5
 
     def __post_init__(self) -> None:
         check_fields(self, "--samr.weights.")
@@ -52,8 +54,13 @@ class SAMRConfig:
         down_samplings: how often the generator halves label and atlas.
         blocks: residual blocks of its trunk.
         norm: of the generator, batch_spread (batch norm) or instance.
-        generator: residual, with encoders, trunk and decoders, or unet, that of pix2pix.
+        generator: residual, with encoders, trunk and decoders, or unet, that of pix2pix, which
+            sees no atlas.
         unet_levels: how often the unet halves the label.
+        dropout: share of the outputs of the unet's first three up rows that training zeroes; made
+            images have none.
+        tissues: the label tells CSF, grey and white matter apart (Shin et al.); the data has a map
+            of them for each case.
         stretch_out: a decoder for each sequence; otherwise one for all (ablation).
         own_blocks: residual blocks in front of each decoder; pix2pixHD has none.
         doubling: how the decoders double the image, transposed convolutions, or nearest: each pixel
@@ -82,6 +89,8 @@ class SAMRConfig:
     norm: Norm = "batch_spread"
     generator: GeneratorKind = "residual"
     unet_levels: int = 8
+    dropout: float = 0.0
+    tissues: bool = False
     stretch_out: bool = True
     own_blocks: int = 1
     doubling: Doubling = "transposed"
@@ -112,7 +121,9 @@ class SAMRConfig:
             own_blocks=at_least(0),
             discriminator_halvings=between(1, 3),
             segmenter_levels=between(2, 8),
-            beta_1=Rule("0 or more and below 1", lambda value: 0 <= value < 1),
+            **dict.fromkeys(
+                ("beta_1", "dropout"), Rule("0 or more and below 1", lambda value: 0 <= value < 1)
+            ),
             **_RATE,
         )
 
@@ -120,6 +131,11 @@ class SAMRConfig:
     def sees_atlas(self) -> bool:
         """Whether a network sees the atlas."""
         return self.atlas or self.atlas_in_discriminator
+
+    @property
+    def first_lesion(self) -> int:
+        """The first label of the lesion; those before are background, and brain or its tissues."""
+        return 4 if self.tissues else 2
 
     @property
     def halvings(self) -> int:
@@ -150,6 +166,17 @@ class LabelNetConfig:
 # The paper's ablations and rivals (Table 2): what differs from SAMR, by name. As the paper is
 # silent, rivals see no atlas; pix2pixHD goes without its VGG term, which needs three channels.
 _RIVAL = {"atlas": False, "atlas_in_discriminator": False, "weights.consistency": 0.0}
+_PIX2PIX = {
+    **_RIVAL,
+    "generator": "unet",
+    "width": 64,
+    "dropout": 0.5,
+    "discriminators": "one",
+    "discriminator_norm": "batch_spread",
+    "adversarial": "cross_entropy",
+    "weights.matching": 0.0,
+    "weights.absolute": 100.0,
+}
 METHODS = {
     "samr": {},
     "without_stretch_out": {"stretch_out": False},
@@ -166,14 +193,8 @@ METHODS = {
         "discriminators": "two_scales",
         "matching_error": "absolute",  # with weight 10, 4 / 4 of each layer, 1 / 2 of each D
     },
-    "pix2pix": {
-        **_RIVAL,
-        "generator": "unet",
-        "width": 64,
-        "discriminators": "one",
-        "discriminator_norm": "batch_spread",
-        "adversarial": "cross_entropy",
-        "weights.matching": 0.0,
-        "weights.absolute": 100.0,
-    },
+    "pix2pix": _PIX2PIX,
+    # Shin, Tenenholtz, Rogers et al., "Medical image synthesis for data augmentation and
+    # anonymization using generative adversarial networks", 2018, in two dimensions.
+    "shin": {**_PIX2PIX, "tissues": True, "weights.discriminator": 1.0},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -36,13 +36,29 @@ NUMBERS = {"label_wise": REGIONS * SCALES, "two_scales": SCALES, "one": 1}
 NEIGHBOURS = (-1, 0, 1)  # slices of the atlas that G sees, from below to above
 
 
+class Inputs(NamedTuple):
+    """What a step works on.
+
+    Attributes:
+        label: one-hot [B,H,W,L].
+        atlas: [B,H,W,3S] in [-1,1]; None without.
+        images: [B,H,W,S] in [-1,1], real.
+        seeds: [B,2], of the samples.
+    """
+
+    label: tf.Tensor
+    atlas: Optional[tf.Tensor]
+    images: tf.Tensor
+    seeds: tf.Tensor
+
+
 class SAMR(GANSystem):
     """G against D1..D6, with U that finds the labels in real and in generated images.
 
     Args:
         config: settings.
         sequences: channels of the images.
-        labels: number of labels: background, normal brain and those of the lesion.
+        labels: number of labels: background, normal brain or its tissues, and those of the lesion.
         atlas: [Z,H,W,sequences] in [0,1], mean images of neighbouring axial slices; None without.
         first: index in the volume of the atlas' first slice.
         total_steps: updates in all, for the decay of the learning rate.
@@ -80,25 +96,25 @@ class SAMR(GANSystem):
         super().__init__(networks, groups, dict.fromkeys(groups, rate), config.beta_1)
 
     def train_step(self, batch: Batch) -> Terms:
-        """One update of all networks on `images` [B,H,W,S], `label` [B,H,W,1], `source` [B,2]."""
-        w = self.config.weights
-        x, y = self._one_hot(batch["label"]), to_signed(batch["images"])
-        atlas = self._atlas_of(batch["source"])
+        """One update of all networks on `images` [B,H,W,S], `label` [B,H,W,1], `source` [B,2].
+
+        What the generator's dropout zeroes is a function of `seed` [B,2].
+        """
+        w, data = self.config.weights, self.inputs(batch)
         with tf.GradientTape(persistent=True) as tape:
             # 1. All sequences of the batch's labels.
-            fake = self._generate(x, atlas, training=True)
+            fake = self.learning(data)
             # 2. The discriminators against G, each in its region and scale (eq. 1), and their
             #    features of real and of generated images (eq. 2).
-            terms_g, terms_d, accuracy = self._versus(x, atlas, y, fake)
+            terms_g, terms_d, accuracy = self.versus(data, fake)
             terms = {"G": terms_g, "D": terms_d}
             # 3. U finds the labels in real and in generated images (eq. 4).
             if "U" in self.networks:
-                found = [self.networks["U"](images, training=True) for images in (y, fake)]
-                real_shape, fake_shape = (soft_dice_per_class(part, x) for part in found)
-                terms["U"] = {"U/real": real_shape, "U/fake": fake_shape}
-                terms_g["G/consistency"] = w.consistency * fake_shape
+                pair = (self.shape_error(data, images) for images in (data.images, fake))
+                terms["U"] = dict(zip(("U/real", "U/fake"), pair))
+                terms_g["G/consistency"] = w.consistency * terms["U"]["U/fake"]
             if w.absolute:
-                terms_g["G/absolute"] = w.absolute * mean_absolute_error(fake, y)
+                terms_g["G/absolute"] = w.absolute * mean_absolute_error(fake, data.images)
             losses = {group: tf.add_n(list(found.values())) for group, found in terms.items()}
         # 4. G, D and U, each by its own loss, from one forward pass of G.
         report = self.descend(tape, losses)
@@ -106,12 +122,25 @@ class SAMR(GANSystem):
             report.update(found)
         return {**report, **accuracy}
 
-    def _versus(
-        self, x: tf.Tensor, atlas: Optional[tf.Tensor], y: tf.Tensor, fake: tf.Tensor
-    ) -> tuple[Terms, Terms, Terms]:
+    def inputs(self, batch: Batch) -> Inputs:
+        """Returns what a step works on, of a batch."""
+        label, atlas = self._one_hot(batch["label"]), self._atlas_of(batch["source"])
+        return Inputs(label, atlas, to_signed(batch["images"]), batch["seed"])
+
+    def learning(self, data: Inputs) -> tf.Tensor:
+        """Returns what G makes in training, [B,H,W,S] in [-1,1]."""
+        if self.config.generator == "unet":
+            return self.networks["G"](data.label, training=True, seeds=data.seeds)
+        return self._generate(data.label, data.atlas, training=True)
+
+    def shape_error(self, data: Inputs, images: tf.Tensor) -> tf.Tensor:
+        """Returns the soft Dice error of what U finds in images [B,H,W,S] in [-1,1] (eq. 3)."""
+        return soft_dice_per_class(self.networks["U"](images, training=True), data.label)
+
+    def versus(self, data: Inputs, fake: tf.Tensor) -> tuple[Terms, Terms, Terms]:
         """Returns terms of G and of D, summed over the discriminators, and D's accuracy."""
         loss, middle = ADVERSARIAL[self.config.adversarial]
-        views = [self._views(x, atlas, images) for images in (y, fake)]
+        views = [self._views(data.label, data.atlas, images) for images in (data.images, fake)]
         sums = {"adversarial": [], "matching": [], "real": [], "fake": [], "accuracy": []}
         for name, real_view, fake_view in zip(self.groups["D"], *views):
             (real, made), *layers = self._judged(self.networks[name], real_view, fake_view)
@@ -119,8 +148,8 @@ class SAMR(GANSystem):
             sums["matching"].append(
                 feature_matching(*zip(*layers), error=self.config.matching_error)
             )
-            sums["real"].append(0.5 * loss(real, REAL))
-            sums["fake"].append(0.5 * loss(made, FAKE))
+            sums["real"].append(self.config.weights.discriminator * loss(real, REAL))
+            sums["fake"].append(self.config.weights.discriminator * loss(made, FAKE))
             sums["accuracy"].append(least_squares_accuracy(real, made, middle))
         total = {name: tf.add_n(parts) for name, parts in sums.items()}
         terms_g = {"G/adversarial": total["adversarial"]}
@@ -147,11 +176,12 @@ class SAMR(GANSystem):
         if self.config.discriminators != "label_wise":
             views = plain_views(tf.concat([x, *seen, images], axis=-1))
             return views[: NUMBERS[self.config.discriminators]]
-        stack = tf.concat([with_lesion_union(x), *seen, images], axis=-1)
-        return regional_views(stack, region_masks(x))
+        first = self.config.first_lesion
+        stack = tf.concat([with_lesion_union(x, first), *seen, images], axis=-1)
+        return regional_views(stack, region_masks(x, first))
 
     def _generate(self, x: tf.Tensor, atlas: Optional[tf.Tensor], training: bool) -> tf.Tensor:
-        if self.config.atlas and atlas is not None:
+        if self.config.atlas and self.config.generator == "residual" and atlas is not None:
             return self.networks["G"](x, atlas, training=training)
         return self.networks["G"](x, training=training)
 
@@ -185,7 +215,7 @@ class SAMR(GANSystem):
 def _build_generator(config: SAMRConfig, labels: int, maps: int, sequences: int) -> tf.keras.Model:
     """Returns G for labels, an atlas of `maps` channels and so many sequences."""
     if config.generator == "unet":
-        return build_unet(config.unet_levels, config.width, labels, sequences)
+        return build_unet(config.unet_levels, config.width, labels, sequences, config.dropout)
     return Generator(
         GeneratorSpec(
             labels=labels,

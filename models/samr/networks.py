@@ -193,9 +193,12 @@ class PatchDiscriminator(tf.keras.Model):
         return self.score(x), features
 
 
-def build_unet(levels: int, width: int, labels: int, sequences: int) -> TableUNet:
-    """Returns the generator of pix2pix: label [B,H,W,labels] -> images [B,H,W,sequences]."""
-    rows = pix2pix_rows(levels, sequences, "batch_spread")
+def build_unet(levels: int, width: int, labels: int, sequences: int, drop: float) -> TableUNet:
+    """Returns the generator of pix2pix: label [B,H,W,labels] -> images [B,H,W,sequences].
+
+    Of its first three up rows training drops a share `drop` of the outputs.
+    """
+    rows = pix2pix_rows(levels, sequences, "batch_spread", drop=drop)
     return TableUNet(rows, width, labels, 0, lambda row: discriminator_normal(), "G")
 
 

@@ -9,23 +9,27 @@ REGIONS = 3
 SCALES = 2
 
 
-def region_masks(one_hot: tf.Tensor) -> tf.Tensor:
+def region_masks(one_hot: tf.Tensor, first_lesion: int = LESION) -> tf.Tensor:
     """Returns background, normal brain and the union of the lesion's labels, [B,H,W,3].
 
     Args:
-        one_hot: [B,H,W,L], L >= 3; channel 0 is background, 1 normal brain.
+        one_hot: [B,H,W,L]; channel 0 is background, the next ones are normal brain.
+        first_lesion: the first channel of the lesion, 2 or more and below L.
     """
-    union = tf.reduce_sum(one_hot[..., LESION:], axis=-1, keepdims=True)
-    return tf.concat([one_hot[..., :LESION], union], axis=-1)
+    background, *parts = tf.split(one_hot, [1, first_lesion - 1, -1], axis=-1)
+    unions = [tf.reduce_sum(part, axis=-1, keepdims=True) for part in parts]
+    return tf.concat([background, *unions], axis=-1)
 
 
-def with_lesion_union(one_hot: tf.Tensor) -> tf.Tensor:
+def with_lesion_union(one_hot: tf.Tensor, first_lesion: int = LESION) -> tf.Tensor:
     """Returns the label with the lesion's union in place of its first lesion label, [B,H,W,L].
 
     The discriminators of the released code see such a label, because it adds up the channels of
     their input itself.
     """
-    return tf.concat([region_masks(one_hot), one_hot[..., LESION + 1 :]], axis=-1)
+    before, after = one_hot[..., :first_lesion], one_hot[..., first_lesion + 1 :]
+    union = region_masks(one_hot, first_lesion)[..., -1:]
+    return tf.concat([before, union, after], axis=-1)
 
 
 def halved(x: tf.Tensor) -> tf.Tensor:

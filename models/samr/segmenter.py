@@ -30,11 +30,15 @@ class LabelNet(GANSystem):
 
     def train_step(self, batch: Batch) -> Terms:
         """One update on `images` [B,H,W,S] and `label` [B,H,W,1]."""
-        label = tf.one_hot(batch["label"][..., 0], self.labels)
         with tf.GradientTape() as tape:
-            found = self.networks["S"](to_signed(batch["images"]), training=True)
-            loss = soft_dice_per_class(found, label)
-        return {**self.descend(tape, {"S": loss}), "S/dice": loss}
+            terms = self.terms(batch)
+        return {**self.descend(tape, {"S": terms["S/dice"]}), **terms}
+
+    def terms(self, batch: Batch) -> Terms:
+        """Returns the soft Dice error of what S finds in training."""
+        label = tf.one_hot(batch["label"][..., 0], self.labels)
+        found = self.networks["S"](to_signed(batch["images"]), training=True)
+        return {"S/dice": soft_dice_per_class(found, label)}
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `labels` [B,H,W,1], int32: the most probable label of each pixel."""

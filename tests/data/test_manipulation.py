@@ -131,6 +131,35 @@ def test_changes_in_words():
     np.testing.assert_array_equal(changed(disc(6), "donor:a:b", donors.get), disc(3))
 
 
+# Two tissues, 1 and 2, and a lesion from 3 on.
+TISSUES = np.array([[0, 1, 1, 1, 2, 2, 2, 0], [0, 1, 3, 4, 2, 2, 2, 0]])
+
+
+def test_a_lesion_leaves_the_last_tissue_behind():
+    expected = [[0, 1, 1, 1, 2, 2, 2, 0], [0, 1, 2, 2, 4, 3, 2, 0]]
+    np.testing.assert_array_equal(mirrored(TISSUES, 3), expected)
+    expected = [[0, 1, 3, 4, 2, 2, 2, 0], [0, 1, 2, 2, 2, 2, 2, 0]]
+    np.testing.assert_array_equal(moved(TISSUES, (-1, 0), 3), expected)
+    donor = np.where(TISSUES > 2, 2, TISSUES)
+    donor[0, 5] = 4
+    expected = [[0, 1, 1, 1, 2, 4, 2, 0], [0, 1, 2, 2, 2, 2, 2, 0]]
+    np.testing.assert_array_equal(replaced(TISSUES, donor, 3), expected)
+    expected[1][2:4] = [3, 4]
+    np.testing.assert_array_equal(combined(TISSUES, donor, 3), expected)
+    np.testing.assert_array_equal(changed(TISSUES, "mirror", None, 3), mirrored(TISSUES, 3))
+    with pytest.raises(UserError, match="no lesion, whose labels are 3 and more"):
+        mirrored(np.minimum(TISSUES, 2), 3)
+
+
+def test_what_shrinks_leaves_the_tissue_beside_it():
+    label = np.array([[0, 1, 1, 1, 3, 3, 3, 2, 0]])
+    np.testing.assert_array_equal(
+        resized(label, 1 / 3, first_lesion=3), [[0, 1, 1, 1, 1, 3, 2, 2, 0]]
+    )
+    alone = np.array([[0, 0, 3, 3, 3, 0, 0]])  # there is no tissue to take
+    np.testing.assert_array_equal(resized(alone, 1 / 3, first_lesion=3), [[0, 0, 2, 3, 2, 0, 0]])
+
+
 @pytest.mark.parametrize(
     "words",
     ["turn", "grow", "grow:0.5", "shrink:2", "move:1:2:3", "move:a:b", "grow:inf", "donor:x"],

@@ -11,8 +11,17 @@ import tensorflow as tf
 
 from data.brats.slices import output_size
 from experiments import benchmark
-from experiments.benchmarking.stages import resized, stage_size, stage_width, widened
+from experiments.benchmarking.stages import (
+    SYSTEMS,
+    resized,
+    stage_size,
+    stage_width,
+    widened,
+    with_batches,
+)
 from experiments.configs.brats import PRESETS, TRAININGS
+from experiments.systems.samr.stages import TRAIN_SAMR
+from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from tests.data.trees import write_tree
 from utils.benchmarking import timing
 from utils.benchmarking.convolutions import Convolution, forward_convolutions, step_flops
@@ -224,10 +233,35 @@ def test_any_size_that_the_networks_halve_fits_every_stage(preset, size):
     assert config.synthesis.discriminator_width == 6
 
 
+def test_sizes_of_samr_are_those_that_are_asked_for():
+    samr = SYSTEMS[1]
+    config = samr.widened(samr.resized(samr.experiment.presets["demo"], (96, 64)), 6)
+    config = with_batches(config, 3)
+    for stage in samr.stages:
+        assert samr.size(config, stage) == (96, 64) and samr.width(config, stage) == 6
+        assert getattr(config.schedule, stage).batch_size == 3
+    assert config.samr.discriminator_width == config.samr.segmenter_width == 6
+
+
+@pytest.mark.slow
+def test_stages_of_samr_are_measured(tmp_path):
+    file = tmp_path / "speed.json"
+    words = ("--preset", "tiny", "--stage", "segmenter,gan", "--width", 2, "--repeats", 2)
+    assert run(*words, "--batch_size", 1, "--json", file) == 0
+    segmenter, gan = json.loads(file.read_text())
+    assert set(gan) == KEYS and (segmenter["stage"], gan["stage"]) == ("segmenter", "gan")
+    assert (gan["width"], gan["size"], gan["batch_size"]) == (2, "32x24", 1)
+    assert segmenter["plain_conv_gflop"] == pytest.approx(segmenter["conv_gflop"])
+    assert gan["plain_conv_gflop"] > 1.2 * gan["conv_gflop"]  # G runs three times
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         ("--stage structure,train", "--stage is 'structure,train'; choose from structure, segm"),
+        ("--stage synthesis,gan", "pretraining, synthesis, or from segmenter, gan"),
+        ("--stage gan --size 90x72", "--size has 90x72 pixels; height and width must be divisible"),
+        ("--stage gan --size 248x8", "--size is 248x8; give sides of 8 to 240 pixels"),
         ("--size 96", "--size is '96'; give height and width in pixels, such as 96x72"),
         ("--size 90x72", "--size has 90x72 pixels; height and width must be divisible"),
         ("--size 248x8", "--size is 248x8; give sides of 8 to 240 pixels"),
@@ -254,6 +288,9 @@ def test_help_says_how_it_is_counted(capsys):
 
 
 def test_a_stage_is_named_once():
-    assert benchmark.chosen_stages("synthesis, structure,synthesis") == ["structure", "synthesis"]
+    system, stages = benchmark.chosen_stages("synthesis, structure,synthesis")
+    assert system.experiment is TRAIN_BRATS and stages == ["structure", "synthesis"]
+    system, stages = benchmark.chosen_stages("gan,segmenter")
+    assert system.experiment is TRAIN_SAMR and stages == ["segmenter", "gan"]
     with pytest.raises(UserError):
         benchmark.chosen_stages("")

@@ -20,11 +20,14 @@ sys.path.insert(0, {str(REPOSITORY)!r})
 from utils.runs.environment import prepare_tensorflow
 prepare_tensorflow()
 import tensorflow as tf
-from data.brats.dataset import BRATS
+from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.contract import batch_shapes
 from experiments.benchmarking.stages import widened
+from experiments.configs import samr
 from experiments.configs.brats import THESIS
 from experiments.engine.plan import step_memory
+from models.samr.gan import SAMR
+from models.samr.segmenter import LabelNet
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -38,15 +41,21 @@ registration = replace(config.registration, **learnable)
 synthesis = replace(config.synthesis, **learnable)
 def build_synthesis():
     return Synthesis(synthesis, Registration(registration, 1), Segmentation(segmentation))
+size = tuple(map(int, sys.argv[3].split("x")))
+def build_gan():
+    settings = replace(samr.THESIS.samr, width=8, down_samplings=4, discriminator_width=32)
+    return SAMR(settings, 4, 5, tf.zeros([50, *size, 4]).numpy(), 1)
 system = {{
     "structure": lambda: StructureGAN(structure),
     "segmentation": lambda: Segmentation(segmentation),
     "registration": lambda: Registration(registration, 1),
     "synthesis": build_synthesis,
+    "segmenter": lambda: LabelNet(samr.THESIS.segmenter, 4, 5, 1),
+    "gan": build_gan,
 }}[sys.argv[1]]()
-batch_size = 4 if sys.argv[1] == "segmentation" else 1
-memory = step_memory(system, BRATS, batch_size, (184, 144))
-shapes = batch_shapes(BRATS, batch_size, (184, 144))
+batch_size = {{"segmentation": 4, "segmenter": 8, "gan": 4}}.get(sys.argv[1], 1)
+memory = step_memory(system, BRATS_WITH_BRAIN, batch_size, size)
+shapes = batch_shapes(BRATS_WITH_BRAIN, batch_size, size)
 batch = {{key: tf.zeros(*each) for key, each in shapes.items()}}
 step = tf.function(system.train_step, autograph=False)
 for _ in range(3):
@@ -68,11 +77,17 @@ def test_the_plan_divides_batches_among_devices(capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("stage", ["structure", "segmentation", "registration", "synthesis"])
-def test_the_estimate_is_within_30_percent_of_a_process(stage, precision):
-    command = [sys.executable, "-c", MEASURE, stage, precision]
+@pytest.mark.parametrize(
+    "stage, size",
+    [
+        *((name, "184x144") for name in ("structure", "segmentation", "registration", "synthesis")),
+        *((name, size) for name in ("segmenter", "gan") for size in ("128x128", "256x256")),
+    ],
+)
+def test_the_estimate_is_within_30_percent_of_a_process(stage, size, precision):
+    command = [sys.executable, "-c", MEASURE, stage, precision, size]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     estimate, measured = map(float, result.stdout.split())
     expected = estimate + PROCESS_MIB
-    print(f"{stage} {precision}: estimated {expected:.0f} MiB, measured {measured:.0f} MiB")
+    print(f"{stage} {size} {precision}: estimated {expected:.0f} MiB, measured {measured:.0f} MiB")
     assert expected == pytest.approx(measured, rel=0.3)

@@ -11,18 +11,23 @@ import pytest
 import tensorflow as tf
 
 from data.atlas import Atlas, build_atlas
+from data.brats.tissues import with_tissues
 from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.manipulation import changed
 from data.nnunet.description import Description
 from data.nnunet.postsurgical import POSTSURGICAL_DATA
 from data.slice_sets import Slices
-from experiments.configs.samr import PRESETS, TINY
+from data.volumes import write_volume
+from experiments.configs.samr import PRESETS, TINY, VARIANTS
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
 from experiments.engine.scoring import sharpness_figures
+from experiments.systems.samr.atlas import atlas_file
 from experiments.systems.samr.evaluation import contrast_figures, made_from, normal_brain
-from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, dataset_of
+from experiments.systems.samr.stages import TRAIN_SAMR, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
-from utils.config import from_dict
+from experiments.tables.samr.figure3 import FIGURE3
+from utils.config import from_dict, with_values
 from utils.errors import UserError
 from utils.runs.files import read_json
 
@@ -84,6 +89,9 @@ def test_contrasts_compare_with_normal_brain():
     oedema = [found[f"c/{name}/oedema"] for name in BRATS_WITH_BRAIN.channels]
     assert oedema == pytest.approx([-0.5, 0.0, 0.5, 1.0])
     assert not any("core" in name for name in found)
+    tissues = np.array([[[0, 2, 4], [3, 4, 6]]])  # the same, brain of two tissues
+    again = contrast_figures(with_tissues(BRATS_WITH_BRAIN), Slices(images, tissues), "c")
+    assert again["c/T1/enhancing"] == pytest.approx(0.25)
 
 
 def test_sharpness_is_that_of_the_normal_brain():
@@ -100,7 +108,7 @@ def test_sharpness_is_that_of_the_normal_brain():
 @pytest.mark.parametrize(
     "change, text",
     [
-        ({"slicing": replace(TINY.slicing, rows=(34, 214))}, "--slicing has 30x32 pixels"),
+        ({"slicing": replace(TINY.slicing, rows=(34, 214))}, "--slicing has 30x24 pixels"),
         ({"test_fraction": 1.0}, "--test_fraction is 1.0; give a share"),
     ],
 )
@@ -130,6 +138,48 @@ def test_the_data_set_is_that_of_the_folder_or_phantom(tmp_path):
     assert found.channels == ("CT", "PET") and found.classes[1:] == ("brain", "a", "b")
     Description(("t2w", "T1", "FLAIR", "T1ce"), ("background", "edema")).write(tmp_path, 1)
     assert dataset_of(TINY, tmp_path) is BRATS_WITH_BRAIN
+
+
+def test_a_method_with_tissues_has_them_in_its_data(tmp_path, capsys):
+    for phantom in ("easy", "postsurgical"):
+        shin = with_values(replace(TINY, phantom=phantom), VARIANTS["shin"])
+        data = dataset_of(shin, None)
+        assert data.classes[1:4] == ("CSF", "grey matter", "white matter")
+        assert data.first_lesion == shin.samr.first_lesion == 4
+        plain = dataset_of(replace(TINY, phantom=phantom), None)
+        assert data.classes[4:] == plain.classes[2:] and plain.first_lesion == 2
+    assert TINY.samr.first_lesion == 2
+    Description(("CT", "PET"), ("background", "a", "b")).write(tmp_path, 1)
+    assert dataset_of(shin, tmp_path).classes[4:] == ("a", "b")
+    words = ("--preset", "tiny", "--variant", "shin", "--data", str(tmp_path))
+    assert main(TRAIN_SAMR, (*words, "--out", str(tmp_path / "out"))) == 2
+    assert "has no folder tissue_maps with a map of each case's" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phantom", ["easy", "postsurgical"])
+def test_shin_runs_to_the_report_and_synthesizes(phantom, tmp_path):
+    out = tmp_path / "out"
+    words = ("--preset", "tiny", "--variant", "shin", "--phantom", phantom, "--out", str(out))
+    assert main(TRAIN_SAMR, (*words, "--phantom_subjects", "3")) == 0
+    metrics = read_json(out / "metrics.json")
+    assert 0 < metrics["synthesis/T1/ssim"] < 1
+    assert "segmentation/real/dice_white matter" in metrics
+    synthesizer = Synthesizer(out)
+    label = np.zeros((155, 240, 240), np.uint8)
+    label[60:100, 70:190, 80:160] = 3
+    label[60:100, 90:120, 90:120] = 4
+    write_volume(tmp_path / "label.nii.gz", label)
+    source = synthesizer.read(tmp_path / "label.nii.gz")
+    moved = changed(source.label, "mirror", None, synthesizer.first_lesion)
+    assert (moved == 3).sum() == (label == 3).sum() and (moved != label).any()
+    made = synthesizer.volumes(moved, batch_size=4)
+    assert made["T1"].any() and (made["label"] == moved)[70:90].all()
+    label[:] = 0
+    write_volume(tmp_path / "none.nii.gz", label)
+    with pytest.raises(UserError, match="has no brain .value 1 or 2 or 3. in it"):
+        synthesizer.read(tmp_path / "none.nii.gz")
+    assert main(FIGURE3, ("--preset", "tiny", "--run", str(out), "--out", str(tmp_path / "f"))) == 0
 
 
 @pytest.mark.slow

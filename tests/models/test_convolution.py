@@ -68,6 +68,20 @@ def test_activations_by_name():
     np.testing.assert_allclose(plane(before(x)), [[0, 0], [-0.2, -40]], rtol=1e-6)
 
 
+def test_a_row_drops_a_share_of_its_outputs_in_training_alone():
+    x, seeds = 1 + random_image(2, 40, 40, 1), tf.constant([[1, 2], [3, 4]])
+    unit = bare(Row("conv", 1, kernel=1, activation="", drop=0.25))
+    whole, _ = run_units([unit], x)
+    np.testing.assert_array_equal(whole, x)
+    found, _ = run_units([unit], x, training=True, seeds=seeds)
+    kept = found != 0
+    np.testing.assert_allclose(found[kept], x[kept] / 0.75, rtol=1e-6)
+    assert np.mean(kept) == pytest.approx(0.75, abs=0.03)
+    alone, _ = run_units([unit], x[1:], training=True, seeds=seeds[1:])  # of its seed, not place
+    np.testing.assert_array_equal(alone, found[1:])
+    assert np.mean(kept[0] == kept[1]) < 0.8
+
+
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_doubled_pixels_are_convolved_without_doubling_them(side):
     """Against scipy's correlation of the doubled image, borders of zeros."""

@@ -10,12 +10,21 @@ import tensorflow as tf
 from experiments.benchmarking.reference import reference_step, reference_terms
 from experiments.benchmarking.single_operations import single_operations
 from experiments.configs.brats import TINY
+from experiments.configs.samr import TINY as SAMR_TINY
 from models.networks.unet import UNetSpec, build_unet
+from models.samr.gan import SAMR
+from models.samr.segmenter import LabelNet
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
-from tests.models.toys import assert_step_equals, calm, random_batch, tiny_segmentation
+from tests.models.toys import (
+    assert_step_equals,
+    calm,
+    random_batch,
+    random_image,
+    tiny_segmentation,
+)
 from utils.graphs import reached_operations
 
 SYSTEMS = {
@@ -24,15 +33,22 @@ SYSTEMS = {
     Registration: lambda: calm(Registration(TINY.registration, 1)),
     Pretraining: lambda: Pretraining(TINY.synthesis),
     Synthesis: lambda: Synthesis(TINY.synthesis, SYSTEMS[Registration](), tiny_segmentation()),
+    SAMR: lambda: SAMR(SAMR_TINY.samr, 4, 5, random_image(3, 32, 24, 4).numpy(), total_steps=10),
+    LabelNet: lambda: LabelNet(SAMR_TINY.segmenter, 4, 5, total_steps=10),
 }
+
+
+SHORT = (Pretraining, SAMR, LabelNet)
 
 
 # The others have tests of their own, with the published weights.
 @pytest.mark.parametrize(
-    "kind", [k if k is Pretraining else pytest.param(k, marks=pytest.mark.slow) for k in SYSTEMS]
+    "kind",
+    [k if k in SHORT else pytest.param(k, marks=pytest.mark.slow) for k in SYSTEMS],
 )
 def test_every_term_and_gradient_is_the_steps(kind):
-    system, batch = calm(SYSTEMS[kind]()), random_batch()
+    system = calm(SYSTEMS[kind]())
+    batch = {**random_batch(), "source": tf.constant([[0, 1], [1, 2]])}
     assert_step_equals(system, batch, lambda: reference_terms(system, batch))
 
 

@@ -76,7 +76,8 @@ def reference_terms(system: SAMR, batch: dict) -> dict:
     net, config = system.networks, system.config
     x, y = tf.one_hot(batch["label"][..., 0], 5), 2 * batch["images"] - 1
     atlas = atlas_of(batch)
-    fake = net["G"](x, *([atlas] if config.atlas else []), training=True)
+    seeds = {"seeds": batch["seed"]} if config.generator == "unet" else {}
+    fake = net["G"](x, *([atlas] if config.atlas else []), training=True, **seeds)
     shown = [atlas] if config.atlas_in_discriminator else []
     views = [reference_views(x, [*shown, image], config.discriminators) for image in (y, fake)]
     entropy = tf.nn.sigmoid_cross_entropy_with_logits
@@ -94,8 +95,8 @@ def reference_terms(system: SAMR, batch: dict) -> dict:
         for p, q in zip(a, b) if config.weights.matching else ():
             error = tf.abs(p - q) if config.matching_error == "absolute" else (p - q) ** 2
             g["G/matching"] += config.weights.matching * tf.reduce_mean(error)
-        d["D/real"] += loss(real, 1.0) / 2
-        d["D/fake"] += loss(made, 0.0) / 2
+        d["D/real"] += config.weights.discriminator * loss(real, 1.0)
+        d["D/fake"] += config.weights.discriminator * loss(made, 0.0)
     if config.weights.absolute:
         g["G/absolute"] = config.weights.absolute * tf.reduce_mean(tf.abs(fake - y))
     if not config.weights.consistency:
@@ -141,15 +142,41 @@ class TestAblations(TestSAMR):
 
 
 class TestPix2pix(TestSAMR):
-    """A U-Net against one PatchGAN, both with batch norm."""
+    """A U-Net with dropout against one PatchGAN, both with batch norm."""
 
     groups = {"G": ["G"], "D": ["D1"]}
     parameters = {"G": 684, "D1": 3_375}
+    method = "pix2pix"
 
     def build(self):
-        changes = {**METHODS["pix2pix"], "unet_levels": 2, "width": 2}
+        changes = {**METHODS[self.method], "unet_levels": 2, "width": 2}
         config = with_values(SMALL, changes)
         return tiny_samr(**{name: getattr(config, name) for name in field_types(config)})
+
+
+class TestShin(TestPix2pix):
+    """As pix2pix; D's loss is not halved."""
+
+    method = "shin"
+
+
+def test_dropout_changes_what_is_learned_and_not_what_is_made():
+    system, batch = TestPix2pix().build(), batch_of()
+    x = tf.one_hot(batch["label"][..., 0], 5)
+    learned, other = (
+        system.networks["G"](x, training=True, seeds=batch["seed"] + k) for k in (0, 1)
+    )
+    assert np.abs(learned - other).max() > 1e-3
+    images = system.synthesize(batch)["images"]
+    again = system.synthesize({**batch, "seed": batch["seed"] + 1})["images"]
+    np.testing.assert_array_equal(images, again)
+    assert np.abs(images - (learned + 1) / 2).max() > 1e-3
+
+
+def test_the_discriminators_loss_is_halved_but_for_shin():
+    halves = {name: with_values(SAMRConfig(), METHODS[name]).weights for name in METHODS}
+    assert halves.pop("shin").discriminator == 1
+    assert {weights.discriminator for weights in halves.values()} == {0.5}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -177,6 +204,17 @@ def test_regions_are_disjoint_and_cover_the_image():
     np.testing.assert_array_equal(
         tf.gather(union, [0, 1, 3, 4], axis=-1).numpy(), tf.gather(x, [0, 1, 3, 4], axis=-1).numpy()
     )
+
+
+def test_tissues_are_one_region():
+    x = tf.one_hot(batch_of()["label"][..., 0], 5)
+    masks = region_masks(x, first_lesion=3)
+    np.testing.assert_array_equal(masks[..., 0], x[..., 0])
+    np.testing.assert_array_equal(masks[..., 1], x[..., 1] + x[..., 2])
+    np.testing.assert_array_equal(masks[..., 2], x[..., 3] + x[..., 4])
+    union = with_lesion_union(x, first_lesion=3).numpy()
+    np.testing.assert_array_equal(union[..., 3], masks[..., 2])
+    np.testing.assert_array_equal(union[..., [0, 1, 2, 4]], x.numpy()[..., [0, 1, 2, 4]])
 
 
 def test_halving_starts_at_the_first_pixel_and_counts_those_inside():
@@ -222,3 +260,5 @@ def test_settings_out_of_range_are_refused():
         SAMRConfig(down_samplings=0)
     with pytest.raises(UserError, match="--samr.constant_share is 2.0; give a share"):
         SAMRConfig(constant_share=2.0)
+    with pytest.raises(UserError, match="--samr.dropout is 1.0; give 0 or more and below 1"):
+        SAMRConfig(dropout=1.0)

@@ -33,6 +33,8 @@ def trained(network) -> int:
         (lambda: build_segmenter(5, 64, 5, 5, "U"), 16_665_221, None),
         (lambda: build_segmenter(8, 64, 5, 5, "U"), 54_420_101, None),
         (lambda: pix2pix(8), 54_420_101, None),
+        # Shin et al.: three tissues in the place of brain are two more channels of its first row.
+        (lambda: pix2pix(8, labels=7), 54_420_101 + 2 * 4 * 4 * 64, None),
     ],
 )
 def test_parameters(build, expected, others):
@@ -62,8 +64,16 @@ def test_parameters_of_the_largest_generators(spec, expected):
     tf.keras.backend.clear_session()
 
 
-def pix2pix(levels: int, width: int = 64) -> TableUNet:
-    return TableUNet(pix2pix_rows(levels, 5, "batch_spread"), width, 5, 0, lambda row: "zeros", "G")
+def pix2pix(levels: int, width: int = 64, labels: int = 5) -> TableUNet:
+    rows = pix2pix_rows(levels, 5, "batch_spread")
+    return TableUNet(rows, width, labels, 0, lambda row: "zeros", "G")
+
+
+@pytest.mark.parametrize("levels, names", [(8, ["up8", "up7", "up6"]), (3, ["up3", "up2"])])
+def test_the_first_three_up_rows_drop(levels, names):
+    rows = pix2pix_rows(levels, 5, "batch_spread", drop=0.5)
+    assert [row.name for row in rows if row.drop] == names
+    assert {row.drop for row in rows} == {0.0, 0.5}
 
 
 def test_sizes_of_the_discriminators_maps():

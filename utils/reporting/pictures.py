@@ -13,8 +13,6 @@ from utils.runs.files import replacing
 
 # Background, then labels 1..4: yellow, blue, green, magenta; each stands out from black and white.
 PALETTE = ((0, 0, 0), (245, 195, 0), (40, 145, 240), (0, 185, 110), (240, 40, 130))
-# The same where label 1 is normal brain: grey.
-PALETTE_WITH_BRAIN = (PALETTE[0], (90, 90, 90), *PALETTE[2:])
 PAPER = 255  # grey of gaps and margins
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 ROW_SCALE = 2  # contours are drawn on enlarged slices
@@ -75,13 +73,21 @@ def label_picture(label: np.ndarray, colours: Sequence[Sequence[int]] = PALETTE)
     return np.array(colours, np.uint8)[label]
 
 
-def slice_rows(images: np.ndarray, label: np.ndarray) -> list[list[np.ndarray]]:
+def palette_with_brain(first_lesion: int = 2) -> tuple[tuple[int, int, int], ...]:
+    """Returns the colours where labels from 1 to before `first_lesion` are normal brain: greys."""
+    greys = ((30 + 60 * label,) * 3 for label in range(1, first_lesion))
+    return (PALETTE[0], *greys, *PALETTE[2:])
+
+
+def slice_rows(
+    images: np.ndarray, label: np.ndarray, colours: Sequence[Sequence[int]] = PALETTE
+) -> list[list[np.ndarray]]:
     """Returns one row of pictures per modality, lesion outlined.
 
-    images is [N,H,W,M] in [0,1], label [N,H,W] in 0..4.
+    images is [N,H,W,M] in [0,1], label [N,H,W] in 0..len(colours) - 1, 0 where no lesion is.
     """
     return [
-        [draw_contour(image[..., i], mask, scale=ROW_SCALE) for image, mask in zip(images, label)]
+        [draw_contour(*pair, colours, ROW_SCALE) for pair in zip(images[..., i], label)]
         for i in range(images.shape[-1])
     ]
 

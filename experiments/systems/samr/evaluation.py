@@ -59,7 +59,8 @@ def contrast_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str,
     Keys are `<prefix>/<sequence>/<class>`: the mean over pixels of all slices divided by that of
     normal brain, minus 1; 0 is no contrast. Classes without a pixel are left out.
     """
-    figures, brain = {}, slices.images[slices.label == dataset.first_lesion - 1].mean(axis=0)
+    normal = (slices.label > 0) & (slices.label < dataset.first_lesion)
+    figures, brain = {}, slices.images[normal].mean(axis=0)
     for value in range(dataset.first_lesion, dataset.num_classes):
         region = slices.images[slices.label == value]
         ratios = region.mean(axis=0) / brain if len(region) else ()

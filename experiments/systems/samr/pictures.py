@@ -6,13 +6,14 @@ import numpy as np
 
 from data.contract import DataSet
 from experiments.engine.fitting import Pictures, Synthesize
-from utils.reporting.pictures import PALETTE_WITH_BRAIN, grid, label_row, slice_rows
+from utils.reporting.pictures import grid, label_row, palette_with_brain, slice_rows
 
 
 def draw_labels(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """The label, and what the segmenter finds."""
-    rows = [label_row(examples["label"].numpy()[..., 0], PALETTE_WITH_BRAIN)]
-    rows.append(label_row(synthesize(examples)["labels"].numpy()[..., 0], PALETTE_WITH_BRAIN))
+    labels = examples["label"], synthesize(examples)["labels"]
+    palette = palette_with_brain(dataset.first_lesion)
+    rows = [label_row(label.numpy()[..., 0], palette) for label in labels]
     return {"labels": grid(rows, titles=("label", "found"))}
 
 
@@ -20,9 +21,10 @@ def draw_slices(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pic
     """The label, and each sequence real above generated, lesion outlined."""
     label = examples["label"].numpy()[..., 0]
     lesion = np.where(label >= dataset.first_lesion, label, 0)
-    real = slice_rows(examples["images"].numpy(), lesion)
-    made = slice_rows(synthesize(examples)["images"].numpy(), lesion)
-    rows, titles = [label_row(label, PALETTE_WITH_BRAIN)], ["label"]
+    palette = palette_with_brain(dataset.first_lesion)
+    real = slice_rows(examples["images"].numpy(), lesion, palette)
+    made = slice_rows(synthesize(examples)["images"].numpy(), lesion, palette)
+    rows, titles = [label_row(label, palette)], ["label"]
     for name, *pair in zip(dataset.channels, real, made):
         rows += pair
         titles += [f"{name} real", f"{name} made"]

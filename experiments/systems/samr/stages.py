@@ -8,9 +8,10 @@ from typing import Any, Callable, Optional
 import numpy as np
 import tensorflow as tf
 
-from data.atlas import Atlas, build_atlas
+from data.atlas import Atlas
 from data.brats.layouts import kind_named
 from data.brats.names import MODALITIES
+from data.brats.tissues import with_tissues
 from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.contract import DataSet
 from data.nnunet.dataset import described_dataset
@@ -20,13 +21,12 @@ from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
+from experiments.systems.samr.atlas import ATLAS, atlas_file, check_atlas, make_atlas
 from experiments.systems.samr.evaluation import evaluate
 from experiments.systems.samr.pictures import draw_labels, draw_slices
 from experiments.systems.samr.report import write_report
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
-from utils.runs.files import write_json
-from utils.runs.run_directory import RunDirectory
 from utils.training.trainer import check_batch_sizes
 
 
@@ -34,8 +34,13 @@ def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
     """Returns the data set of a folder: BRATS, or what an nnU-Net raw folder describes.
 
     Without a folder it is that of the phantom. A raw folder with BRATS' four modalities is read as
-    BRATS.
+    BRATS. If the configuration says so, brain is divided into its tissues.
     """
+    data = _with_plain_brain(config, folder)
+    return with_tissues(data) if config.samr.tissues else data
+
+
+def _with_plain_brain(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
     if folder is None:
         return POSTSURGICAL_DATA if config.phantom == POSTSURGICAL_DATA.name else BRATS_WITH_BRAIN
     if not (folder / FILE).is_file():
@@ -43,22 +48,6 @@ def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
     description = read_description(folder)
     kinds = {kind_named(name) for name in description.channels}
     return BRATS_WITH_BRAIN if set(MODALITIES) <= kinds else described_dataset(description)
-
-
-def atlas_file(run: RunDirectory) -> Path:
-    """Returns where the run keeps its atlas."""
-    return run.path / "atlas.npz"
-
-
-def make_atlas(run: Run) -> None:
-    """Writes the mean of the training patients, and the names of sequences and labels.
-
-    No held-out patient is in it.
-    """
-    data = run.prepared.dataset
-    names = {"sequences": data.channels, "classes": data.classes}
-    write_json(run.path / NAMES_FILE, names)
-    build_atlas(run.prepared, run.split.train).save(atlas_file(run))
 
 
 def build_gan(run: Run) -> SAMR:
@@ -90,9 +79,10 @@ def moved_slices(run: Run, training: Training) -> Callable:
     return run.pipeline(training, maps=None, augmentation=run.config.augmentation)
 
 
-def check_batches(request: Request, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for batches that the replicas cannot share."""
+def check(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for batches that the replicas cannot share, or an atlas that is not one."""
     check_batch_sizes("--schedule", request.config.schedule, TRAININGS, strategy)
+    check_atlas(request, dataset_of(request.config, request.data))
 
 
 def evaluated(run: Any) -> bool:
@@ -100,7 +90,6 @@ def evaluated(run: Any) -> bool:
     return "synthesis/ssim" in run.read_metrics()  # the last one
 
 
-NAMES_FILE = "sequences_and_labels.json"  # what the networks are used with, without the data
 KEYS = ("images", "label", "seed", "source")
 TRAIN_SAMR = Experiment(
     "experiments/train_samr.py",
@@ -138,5 +127,6 @@ TRAIN_SAMR = Experiment(
         ),
     ),
     data=dataset_of,
-    check=check_batches,
+    options=(ATLAS,),
+    check=check,
 )

@@ -20,13 +20,8 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
 from experiments.engine.resuming import finished_config
-from experiments.systems.samr.stages import (
-    NAMES_FILE,
-    TRAIN_SAMR,
-    atlas_file,
-    build_system,
-    evaluated,
-)
+from experiments.systems.samr.atlas import NAMES_FILE, atlas_file
+from experiments.systems.samr.stages import TRAIN_SAMR, build_system, evaluated
 from models.samr.segmenter import LabelNet
 from utils.errors import UserError
 from utils.inference import compiled, infer
@@ -75,7 +70,8 @@ class Synthesizer:
     Attributes:
         network: hash of generator, atlas and slicing.
         sequences: names of what it makes.
-        classes: names of the labels that it knows, 0 background, 1 normal brain.
+        classes: names of the labels that it knows, 0 background, 1 normal brain (or its tissues).
+        first_lesion: number of the first one that is part of a lesion.
 
     Raises:
         UserError: the folder holds no such run, or the run is not finished.
@@ -87,6 +83,7 @@ class Synthesizer:
         atlas = Atlas.load(atlas_file(self.run))
         names = read_json(self.run.path / NAMES_FILE, dict)
         self.sequences, self.classes = names["sequences"], names["classes"]
+        self.first_lesion = self.config.samr.first_lesion
         system = build_system(self.config, len(self.classes), atlas, total_steps=1)
         load_networks(system, self.run.checkpoints("gan"))
         segmenter = LabelNet(self.config.segmenter, len(self.sequences), len(self.classes), 1)
@@ -119,10 +116,11 @@ class Synthesizer:
             label = self._own_classes(path, volume.array)
         else:
             label = self._with_brain(path, volume, brain, scheme)
-        if not (label == BRAIN).any():
+        brain = range(BRAIN, self.first_lesion)
+        if not np.isin(label, brain).any():
             raise UserError(
-                f"The label {path} has no brain (value {BRAIN}) in it; give the brain's mask or a "
-                "skull-stripped scan of the patient with --brain"
+                f"The label {path} has no brain (value {' or '.join(map(str, brain))}) in it; give "
+                "the brain's mask or a skull-stripped scan of the patient with --brain"
             )
         return Source(path, label, grid)
 
@@ -175,8 +173,7 @@ class Synthesizer:
         return Made({**made, "label": used}, self._dice(found, shown[rows]))
 
     def _dice(self, found: np.ndarray, shown: np.ndarray) -> dict[str, float]:
-        first = BRAIN + 1  # in every data set with brain
         return {
             self.classes[value]: float(dice(found[None] == value, shown[None] == value)[0])
-            for value in np.unique(shown[shown >= first])
+            for value in np.unique(shown[shown >= self.first_lesion])
         }

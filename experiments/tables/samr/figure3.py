@@ -17,7 +17,7 @@ from experiments.systems.samr.evaluation import made_from
 from experiments.systems.samr.stages import TRAIN_SAMR
 from experiments.tables.figures import finish
 from utils.errors import UserError
-from utils.reporting.pictures import PALETTE_WITH_BRAIN, grid, label_row, slice_rows, write_png
+from utils.reporting.pictures import grid, label_row, palette_with_brain, slice_rows, write_png
 
 LARGER, SMALLER = 2.0, 0.5  # the tumour's area, oedema left out
 STEP = 0.15  # of the slice's sides
@@ -30,11 +30,12 @@ def draw_manipulations(run: Run) -> None:
     dataset = source.prepared.dataset
     slices = real_slices(source.prepared, source.split.test)
     tumour = range(dataset.first_lesion + 1, dataset.num_classes)
+    palette = palette_with_brain(dataset.first_lesion)
     rows, titles = [], []
     chosen = largest(slices, tumour, config.patients)
     for row in chosen:
         donor = donor_of(slices, row, dataset.first_lesion, np.random.default_rng(config.seed))
-        labels = changes(slices.label[row], slices.label[donor], tumour)
+        labels = changes(slices.label[row], slices.label[donor], tumour, dataset.first_lesion)
         shown = Slices(
             np.repeat(slices.images[row : row + 1], len(labels), axis=0),
             labels,
@@ -42,11 +43,9 @@ def draw_manipulations(run: Run) -> None:
         )
         made = replace(shown, images=made_from(source, shown))
         lesion = np.where(labels >= dataset.first_lesion, labels, 0)
-        rows.append(
-            label_row(np.concatenate([slices.label[row : row + 1], labels]), PALETTE_WITH_BRAIN)
-        )
-        real = slice_rows(slices.images[row : row + 1], lesion[:1])
-        rows += [a + b for a, b in zip(real, slice_rows(made.images, lesion))]
+        rows.append(label_row(np.concatenate([slices.label[row : row + 1], labels]), palette))
+        real = slice_rows(slices.images[row : row + 1], lesion[:1], palette)
+        rows += [a + b for a, b in zip(real, slice_rows(made.images, lesion, palette))]
         titles += ["label", *dataset.channels]
     write_png(run.path / "figure3_samr.png", grid(rows, titles=titles, headers=("real", *COLUMNS)))
     finish(
@@ -87,33 +86,33 @@ def donor_of(slices: Slices, row: int, first_lesion: int, rng: np.random.Generat
     return int(rng.choice(donors[distance == distance.min()]))
 
 
-def changes(label: np.ndarray, donor: np.ndarray, tumour: range) -> np.ndarray:
+def changes(label: np.ndarray, donor: np.ndarray, tumour: range, first_lesion: int) -> np.ndarray:
     """Returns the label maps [7,H,W] of `COLUMNS`, from a label and a donor's [H,W]."""
-    steps = [round(STEP * side) for side in label.shape]
-    offsets = [(a * steps[0], b * steps[1]) for a, b in itertools.product((-1, 0, 1), repeat=2)]
-    offsets = [offset for offset in offsets if any(offset)]
+    moves = [_moved(label, offset, first_lesion) for offset in _offsets(label)]
     return np.stack(
         [
             label,
-            mirrored(label),
-            resized(label, LARGER, tumour),
-            resized(label, SMALLER, tumour),
-            replaced(label, donor),
-            max((_moved(label, offset) for offset in offsets), key=_lesion_size),
-            combined(label, donor),
+            mirrored(label, first_lesion),
+            resized(label, LARGER, tumour, first_lesion),
+            resized(label, SMALLER, tumour, first_lesion),
+            replaced(label, donor, first_lesion),
+            max(moves, key=lambda moved: (moved >= first_lesion).sum()),
+            combined(label, donor, first_lesion),
         ]
     )
 
 
-def _moved(label: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+def _offsets(label: np.ndarray) -> list[tuple[int, int]]:
+    steps = [round(STEP * side) for side in label.shape]
+    offsets = [(a * steps[0], b * steps[1]) for a, b in itertools.product((-1, 0, 1), repeat=2)]
+    return [offset for offset in offsets if any(offset)]
+
+
+def _moved(label: np.ndarray, offset: tuple[int, int], first_lesion: int) -> np.ndarray:
     try:
-        return moved(label, offset)
+        return moved(label, offset, first_lesion)
     except UserError:  # nothing of it would be left
         return np.zeros_like(label)
-
-
-def _lesion_size(label: np.ndarray) -> int:
-    return int((label > 1).sum())
 
 
 FIGURE3 = Experiment(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data.brats.tissues import with_plain_brain
 from data.manipulation import random_change
 from data.pipeline import number_of_slices
 from data.shards import PreparedSlices
@@ -55,7 +56,8 @@ def _with_subject(prepared: PreparedSlices, name: str, path: Path, count: int) -
 def made_records(source: Run, count: int, subject: int, seed: int) -> Iterator[Record]:
     """Yields slices that a generator makes of changed labels of its training patients.
 
-    Each is of a random slice; donors are the slices of other patients at its height.
+    Each is of a random slice; donors are the slices of other patients at its height. Whatever a
+    method tells apart, the labels have normal brain as class 1 and are the same for all methods.
 
     Args:
         source: the finished run of a method.
@@ -73,7 +75,8 @@ def made_records(source: Run, count: int, subject: int, seed: int) -> Iterator[R
         index = np.array([height for _, height in pairs])
         images = made_from(source, Slices(np.zeros((*labels.shape, 0)), labels, index=index))
         for number, image, label in zip(numbers, images, labels):
-            yield np.clip(image, 0, 1), label.astype(np.uint8), (subject, number)
+            plain = with_plain_brain(label, first).astype(np.uint8)
+            yield np.clip(image, 0, 1), plain, (subject, number)
 
 
 def changed_label(
@@ -89,7 +92,7 @@ def changed_label(
         near = lesions & (slices.index == slices.index[row])
         donors = slices.label[near & (slices.subjects != slices.subjects[row])]
         try:
-            change = random_change(slices.label[row], list(donors), rng)
+            change = random_change(slices.label[row], list(donors), rng, first_lesion)
         except UserError:  # no lesion, and no donor whose lesion lies in this brain
             continue
         return change.label, int(slices.index[row])

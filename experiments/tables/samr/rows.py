@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from experiments.engine.table import Metric, Row, Table
 from models.samr.config import METHODS
@@ -11,13 +11,14 @@ from utils.errors import UserError
 TITLES = {
     "pix2pix": "pix2pix",
     "pix2pixhd": "pix2pixHD",
+    "shin": "Shin et al.",
     "samr": "SAMR",
     "without_stretch_out": "SAMR without stretch-out",
     "without_label_wise": "SAMR without label-wise discriminators",
     "without_atlas": "SAMR without atlas",
     "without_consistency": "SAMR without lesion-shape consistency",
 }
-RIVALS = ("pix2pix", "pix2pixhd")
+RIVALS = ("pix2pix", "pix2pixhd", "shin")
 ABLATIONS = tuple(name for name in METHODS if name.startswith("without"))
 REAL = "real"
 # Experiment -> the rows' methods, and made slices for each real one.
@@ -40,6 +41,7 @@ PAPER = {
         *(0.599, 0.527, 0.571, 17.406, 8.606, 10.369),
         *(0.630, 0.494, 0.570, 0.996, 0.998, 0.999),
     ),
+    "shin_1": (0.731, 0.688, 0.772, 7.306, 6.290, 6.294, 0.701, 0.662, 0.785, 0.997, 0.999, 0.999),
     "samr_1": (0.794, 0.813, 0.821, 6.049, 1.568, 2.293, 0.789, 0.807, 0.841, 0.997, 0.999, 0.999),
     "pix2pix_0.5": (
         *(0.602, 0.502, 0.569, 10.706, 9.431, 10.147),
@@ -48,6 +50,10 @@ PAPER = {
     "pix2pixhd_0.5": (
         *(0.634, 0.514, 0.663, 17.754, 9.512, 9.061),
         *(0.670, 0.472, 0.671, 0.996, 0.999, 0.999),
+    ),
+    "shin_0.5": (
+        *(0.673, 0.643, 0.708, 14.835, 7.798, 6.688),
+        *(0.664, 0.602, 0.733, 0.997, 0.999, 0.998),
     ),
     "samr_0.5": (
         *(0.745, 0.780, 0.772, 8.779, 6.757, 4.735),
@@ -109,17 +115,26 @@ TABLE = Table(
 )
 
 
-def chosen_rows(experiments: str) -> dict[str, tuple[str, float]]:
-    """Returns method and share of the rows of some experiments, by key; UserError for others."""
-    names = [name.strip() for name in experiments.split(",")]
-    unknown = [name for name in names if name not in EXPERIMENTS]
-    if unknown:
-        raise UserError(
-            f"--experiments has {unknown[0]!r}; give some of {', '.join(EXPERIMENTS)}, separated "
-            "by commas"
-        )
+def chosen_rows(experiments: str, rivals: str = ",".join(RIVALS)) -> dict[str, tuple[str, float]]:
+    """Returns method and share of the rows of some experiments, by key.
+
+    Raises UserError for an unknown experiment, or a rival that is none.
+    """
+    names, others = _chosen("experiments", experiments, EXPERIMENTS), set(RIVALS)
+    others -= set(_chosen("rivals", rivals, RIVALS))
     rows = {}
     for name in sorted(names, key=lambda name: name != "3"):  # real alone first: all compare
         methods, share = EXPERIMENTS[name]
-        rows.update({row_key(method, share): (method, share) for method in methods})
+        chosen = (method for method in methods if method not in others)
+        rows.update({row_key(method, share): (method, share) for method in chosen})
     return rows
+
+
+def _chosen(option: str, words: str, known: Collection[str]) -> list[str]:
+    names = [name.strip() for name in words.split(",")]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(
+            f"--{option} has {unknown[0]!r}; give some of {', '.join(known)}, separated by commas"
+        )
+    return names

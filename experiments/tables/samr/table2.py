@@ -43,7 +43,7 @@ from utils.runs.reading import read_table
 from utils.seeding import derive_seed
 from utils.training.trainer import check_batch_sizes
 
-ANALYSIS = ("experiments", "resamples")  # on which no row's result depends
+ANALYSIS = ("experiments", "rivals", "resamples")  # on which no row's result depends
 OPTION = Option(
     "methods",
     Optional[Path],
@@ -57,6 +57,7 @@ def method_configs(config: SAMRTable2Config) -> dict[str, SAMRRunConfig]:
     sizes = {
         "pix2pix": {"width": config.rival_width},
         "pix2pixhd": {"width": config.rival_width, "down_samplings": config.rival_halvings},
+        "shin": {"width": config.rival_width},
     }
     training = config.training
     return {
@@ -67,13 +68,18 @@ def method_configs(config: SAMRTable2Config) -> dict[str, SAMRRunConfig]:
 
 def needed_methods(config: SAMRTable2Config) -> dict[str, SAMRRunConfig]:
     """Returns the configurations of the runs that the experiments need; SAMR gives the data."""
-    methods = {"samr", *(method for method, _ in chosen_rows(config.experiments).values())}
+    rows = _rows(config)
+    methods = {"samr", *(method for method, _ in rows.values())}
     return {name: run for name, run in method_configs(config).items() if name in methods}
+
+
+def _rows(config: SAMRTable2Config) -> dict[str, tuple[str, float]]:
+    return chosen_rows(config.experiments, config.rivals)
 
 
 def write(run: Run) -> None:
     """Writes table2_samr.{csv,md}, patients.csv and the keys `table2_samr/...` of metrics.json."""
-    rows = chosen_rows(run.config.experiments)
+    rows = _rows(run.config)
     settings = {key: v for key, v in asdict(run.config).items() if key not in ANALYSIS}
     lesions = lesion_names(run.prepared.dataset)
     table = replace(TABLE, parts=lesions)
@@ -198,8 +204,8 @@ def label_scores(
 
 
 def check(request: Request, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for unknown experiments, or batches that the replicas cannot share."""
-    chosen_rows(request.config.experiments)
+    """Raises UserError for unknown experiments or rivals, or batches that replicas cannot share."""
+    _rows(request.config)
     training = request.config.training
     check_batch_sizes("--training.schedule", training.schedule, TRAININGS, strategy)
 
@@ -211,7 +217,7 @@ TABLE2_SAMR = Experiment(
     stages=(Task("table", write),),
     sources=Variants(TRAIN_SAMR, OPTION, needed_methods),
     check=check,
-    outline=lambda request: f"rows: {', '.join(chosen_rows(request.config.experiments))}",
+    outline=lambda request: f"rows: {', '.join(_rows(request.config))}",
     options=(OPTION,),
     table=TABLE,
 )

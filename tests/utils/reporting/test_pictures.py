@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.reporting.pictures import PALETTE, draw_contour, grid, label_picture, to_uint8, write_png
+from utils.reporting.pictures import (
+    PALETTE,
+    draw_contour,
+    grid,
+    label_picture,
+    palette_with_brain,
+    slice_rows,
+    to_uint8,
+    write_png,
+)
 
 GREY = np.full((4, 4), 100, np.uint8)
 
@@ -52,6 +61,20 @@ def test_contour_takes_floats_and_keeps_its_input():
 def test_contour_refuses_foreign_labels(shape, value):
     with pytest.raises(UserError):
         draw_contour(GREY, np.full(shape, value))
+
+
+def test_tissues_are_greys_and_lesions_keep_their_colours():
+    plain, tissues = palette_with_brain(), palette_with_brain(4)
+    assert plain == (PALETTE[0], (90, 90, 90), *PALETTE[2:])
+    assert tissues[4:] == plain[2:] and len(tissues) == len(plain) + 2
+    assert [len(set(grey)) for grey in tissues[1:4]] == [1, 1, 1]
+    assert tissues[1][0] < tissues[2][0] < tissues[3][0] <= 255
+    label = np.zeros((1, 4, 4), int)
+    label[0, 1:3, 1:3] = 6
+    ((picture,),) = slice_rows(np.zeros((1, 4, 4, 1)), label, tissues)
+    assert colour_at(picture, PALETTE[4]).any()
+    with pytest.raises(UserError):
+        slice_rows(np.zeros((1, 4, 4, 1)), label)
 
 
 def test_label_picture_has_one_colour_per_known_label():

@@ -49,7 +49,7 @@ def test_the_donor_is_another_patients_nearest_slice():
 
 
 def test_columns_are_what_they_say():
-    maps = dict(zip(COLUMNS, changes(OWN, DONOR, TUMOUR)))
+    maps = dict(zip(COLUMNS, changes(OWN, DONOR, TUMOUR, 2)))
     area = {name: np.isin(label, TUMOUR).sum() for name, label in maps.items()}
     np.testing.assert_array_equal(maps["own"], OWN)
     np.testing.assert_array_equal(maps["mirrored"], OWN[:, ::-1])

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data.brats.tissues import with_plain_brain
 from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.slice_sets import Slices
 from experiments.configs.samr import TABLE2_PRESETS
@@ -28,20 +29,24 @@ TINY = TABLE2_PRESETS["tiny"]
 
 
 def test_experiments_are_rows_real_alone_first():
-    assert list(chosen_rows("1,3")) == ["real", "pix2pix_1", "pix2pixhd_1", "samr_1"]
-    assert list(chosen_rows("2")) == ["pix2pix_0.5", "pix2pixhd_0.5", "samr_0.5"]
+    assert list(chosen_rows("1,3")) == ["real", "pix2pix_1", "pix2pixhd_1", "shin_1", "samr_1"]
+    assert list(chosen_rows("2", "pix2pixhd, shin")) == ["pix2pixhd_0.5", "shin_0.5", "samr_0.5"]
     assert set(chosen_rows("4")) == {*(f"{name}_1" for name in ABLATIONS), "samr_1"}
     assert len(ABLATIONS) == 4 and {row.key for row in TABLE.rows} == set(chosen_rows("1,2,3,4"))
     with pytest.raises(UserError, match="--experiments has '5'; give some of 1, 2, 3, 4"):
         chosen_rows("1,5")
+    with pytest.raises(UserError, match="--rivals has 'samr'; give some of pix2pix, pix2pixhd, sh"):
+        chosen_rows("1", "samr")
 
 
 def test_only_methods_that_rows_need_are_trained():
     assert set(needed_methods(replace(TINY, experiments="3"))) == {"samr"}
-    assert set(needed_methods(TINY)) == {"samr", "pix2pix", "pix2pixhd"}
+    assert set(needed_methods(TINY)) == {"samr", "pix2pix", "pix2pixhd", "shin"}
+    assert set(needed_methods(replace(TINY, rivals="pix2pix"))) == {"samr", "pix2pix"}
     configs = method_configs(replace(TINY, rival_width=5, rival_halvings=1))
     assert configs["samr"] == TINY.training and not configs["without_atlas"].samr.atlas
-    assert (configs["pix2pix"].samr.width, configs["pix2pix"].samr.generator) == (5, "unet")
+    for name in ("pix2pix", "shin"):
+        assert (configs[name].samr.width, configs[name].samr.generator) == (5, "unet")
     assert configs["pix2pixhd"].samr.down_samplings == 1
 
 
@@ -49,13 +54,15 @@ def test_only_methods_that_rows_need_are_trained():
 def test_every_method_fits_the_slices_of_every_preset(preset):
     """Networks that cannot halve them so often are refused as the configuration is made."""
     configs = method_configs(TABLE2_PRESETS[preset])
-    assert set(configs) == {"samr", "pix2pix", "pix2pixhd", *ABLATIONS}
+    assert set(configs) == {"samr", "pix2pix", "pix2pixhd", "shin", *ABLATIONS}
 
 
 def test_the_papers_numbers_stand_in_their_columns():
     row = next(row for row in TABLE.rows if row.key == "without_atlas_1")
     assert row.paper["oedema/dice"] == 0.677 and row.paper["tumour/hd95"] == 7.123
     assert row.paper["cavity/sensitivity"] == 0.689 and row.paper["oedema/specificity"] == 0.997
+    row = next(row for row in TABLE.rows if row.key == "shin_0.5")
+    assert row.paper["cavity/dice"] == 0.643 and row.paper["oedema/hd95"] == 14.835
 
 
 def test_scores_of_a_volume_by_hand():
@@ -92,6 +99,23 @@ def test_a_changed_label_keeps_its_brain_and_height():
         assert (changed >= 2).any()
         heights.append(height)
     assert set(heights) == {4, 6}
+
+
+def test_tissues_change_no_label_that_a_segmenter_sees():
+    label = np.zeros((3, 20, 20), int)
+    label[:, 2:18, 2:18] = 3
+    label[:, 4:12, 2:9], label[:, 2:4, 2:18] = 2, 1
+    label[1, 5:9, 5:9], label[2, 10:13, 9:14] = 4, 6
+    places = {"subjects": np.array([0, 1, 1]), "index": np.array([4, 4, 6])}
+    images = np.zeros((3, 20, 20, 1))
+    tissues = Slices(images, label, **places)
+    plain = Slices(images, with_plain_brain(label, 4), **places)
+    assert set(np.unique(plain.label)) == {0, 1, 2, 4}
+    for number in range(20):
+        found, height = changed_label(tissues, 4, np.random.default_rng(number))
+        expected, other = changed_label(plain, 2, np.random.default_rng(number))
+        np.testing.assert_array_equal(with_plain_brain(found, 4), expected)
+        assert height == other and set(np.unique(found)) > {1, 2, 3}
 
 
 @pytest.fixture(scope="module")
