@@ -99,10 +99,12 @@ class Change(NamedTuple):
     Attributes:
         label: the new map.
         words: what was done, such as "grow:1.52".
+        donor: number of the donor whose lesion is in it, None if none is.
     """
 
     label: np.ndarray
     words: str
+    donor: Optional[int] = None
 
 
 def random_change(
@@ -134,7 +136,7 @@ def random_change(
 
 
 def _drawn(label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator) -> Change:
-    words, own = [], bool((label >= LESION).any())
+    words, own, number = [], bool((label >= LESION).any()), None
     if donors and (not own or rng.random() < 0.5):
         number = int(rng.integers(len(donors)))
         beside = own and rng.random() < 0.5
@@ -149,7 +151,7 @@ def _drawn(label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Gener
     extents = [np.ptp(places) for places in np.nonzero(label >= BRAIN)]
     offset = [int(round(rng.uniform(-1, 1) * LARGEST_MOVE * extent)) for extent in extents]
     words.append("move:" + ":".join(map(str, offset)))
-    return Change(moved(label, offset), ",".join(words))
+    return Change(moved(label, offset), ",".join(words), number)
 
 
 def changed(

@@ -7,7 +7,7 @@ frame in the middle of each volume (`--slicing.frame`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,23 @@ def described_dataset(
         verify=partial(verify, description=description),
         first_lesion=BRAIN + 1,
     )
+
+
+def with_own_classes(description: Description) -> tuple[DataSet, tuple[int, ...]]:
+    """Returns the data set in the classes that dataset.json names.
+
+    The second value is the number among them of each class of `described_dataset`: normal brain is
+    background where dataset.json does not name it.
+    """
+    labels, first = description.labels, BRAIN + description.has_brain
+    numbers = tuple(range(len(labels)))
+    own = replace(
+        described_dataset(description),
+        classes=labels,
+        regions={"wt": numbers[first:]},
+        first_lesion=first,
+    )
+    return own, numbers if description.has_brain else (0, *numbers)
 
 
 def find(folder: Path, config: SliceConfig, description: Description) -> list[RawCase]:

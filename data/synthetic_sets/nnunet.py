@@ -64,11 +64,12 @@ def write_nnunet(
         write_case(case, images, folder / f"labels{part}" / f"{case.name}{ENDING}", grid, values)
         rows += [{"case": case.name, **row} for row in case.rows]
         if not case.real:
-            synthetic[case.name] = case.patient
+            synthetic[case.name] = case.patients
         elif not case.held_out:
             number = case.rows[0]["patient"]
-            scan = real.get(number, Scan(case.patient, (), 0, grades.get(number, "")))
-            names, lesion = (*scan.cases, case.name), scan.lesion + int((case.label > 0).sum())
+            scan = real.get(number, Scan(case.patients[0], (), 0, grades.get(number, "")))
+            lesion = int((case.label >= dataset.first_lesion).sum()) + scan.lesion
+            names = (*scan.cases, case.name)
             real[number] = scan._replace(cases=names, lesion=lesion)
     summary = {
         "channel_names": {str(i): name for i, name in enumerate(dataset.channels)},

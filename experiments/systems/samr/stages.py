@@ -14,12 +14,13 @@ from data.brats.names import MODALITIES
 from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.contract import DataSet
 from data.nnunet.dataset import described_dataset
-from data.nnunet.description import FILE, read_description
-from data.nnunet.postsurgical import POSTSURGICAL_DATA
+from data.nnunet.description import FILE, Description, read_description
+from data.nnunet.postsurgical import DESCRIPTION, POSTSURGICAL_DATA
 from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
+from experiments.systems.samr.dataset import build_dataset, drawn, write_datasheet
 from experiments.systems.samr.evaluation import evaluate
 from experiments.systems.samr.pictures import draw_labels, draw_slices
 from experiments.systems.samr.report import write_report
@@ -30,19 +31,27 @@ from utils.runs.run_directory import RunDirectory
 from utils.training.trainer import check_batch_sizes
 
 
-def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
-    """Returns the data set of a folder: BRATS, or what an nnU-Net raw folder describes.
+def description_of(config: SAMRRunConfig, folder: Optional[Path]) -> Optional[Description]:
+    """Returns what an nnU-Net raw folder says of its data, None for BRATS.
 
     Without a folder it is that of the phantom. A raw folder with BRATS' four modalities is read as
     BRATS.
     """
     if folder is None:
-        return POSTSURGICAL_DATA if config.phantom == POSTSURGICAL_DATA.name else BRATS_WITH_BRAIN
+        return DESCRIPTION if config.phantom == POSTSURGICAL_DATA.name else None
     if not (folder / FILE).is_file():
-        return BRATS_WITH_BRAIN
+        return None
     description = read_description(folder)
     kinds = {kind_named(name) for name in description.channels}
-    return BRATS_WITH_BRAIN if set(MODALITIES) <= kinds else described_dataset(description)
+    return None if set(MODALITIES) <= kinds else description
+
+
+def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
+    """Returns the data set of a folder or of the phantom, see `description_of`."""
+    description = description_of(config, folder)
+    if description is None:
+        return BRATS_WITH_BRAIN
+    return POSTSURGICAL_DATA if folder is None else described_dataset(description)
 
 
 def atlas_file(run: RunDirectory) -> Path:
@@ -95,6 +104,12 @@ def check_batches(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_batch_sizes("--schedule", request.config.schedule, TRAININGS, strategy)
 
 
+def write_pages(run: Run) -> None:
+    """Writes the set's datasheet anew, with the run's figures, and report.html."""
+    write_datasheet(run)
+    write_report(run)
+
+
 def evaluated(run: Any) -> bool:
     """Returns whether the run's metrics.json contains the metrics of the stage "evaluate"."""
     return "synthesis/ssim" in run.read_metrics()  # the last one
@@ -107,6 +122,7 @@ TRAIN_SAMR = Experiment(
     "Train SAMR: from lesion label and atlas to T1, T2, T1c and Flair at once.",
     PRESETS,
     variants=VARIANTS,
+    shown=("dataset.samples",),
     stages=(
         Task("atlas", make_atlas, done=lambda run: atlas_file(run).exists()),
         Training(
@@ -128,12 +144,13 @@ TRAIN_SAMR = Experiment(
             learning_rate="--samr.learning_rate",
             batch_size="--schedule.gan.batch_size",
         ),
+        Task("dataset", build_dataset, done=drawn, needs=("segmenter", "gan")),
         Task("evaluate", evaluate, done=evaluated, needs=("segmenter", "gan")),
         Task(
             "report",
-            write_report,
+            write_pages,
             done=lambda run: run.report.exists(),
-            needs=("gan", "evaluate"),
+            needs=("gan", "dataset", "evaluate"),
             always=True,
         ),
     ),

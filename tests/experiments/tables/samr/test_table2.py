@@ -13,7 +13,6 @@ from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.slice_sets import Slices
 from experiments.configs.samr import TABLE2_PRESETS
 from experiments.engine.cli import main
-from experiments.tables.samr.made import changed_label
 from experiments.tables.samr.rows import ABLATIONS, TABLE, chosen_rows
 from experiments.tables.samr.table2 import (
     TABLE2_SAMR,
@@ -74,24 +73,6 @@ def test_scores_of_a_volume_by_hand():
     assert core[["dice", "hd95", "sensitivity"]].isna().all() and core["specificity"] == 1
     assert enhancing["dice"] == 0 and np.isnan(enhancing["hd95"])
     assert enhancing["specificity"] == pytest.approx(1 - 1 / voxels)
-
-
-def test_a_changed_label_keeps_its_brain_and_height():
-    label = np.zeros((3, 20, 20), int)
-    label[:, 2:18, 2:18] = 1
-    label[1, 5:9, 5:9], label[2, 10:13, 9:14] = 2, 3
-    slices = Slices(
-        np.zeros((3, 20, 20, 1)), label, subjects=np.array([0, 1, 1]), index=np.array([4, 4, 6])
-    )
-    heights = []
-    for number in range(20):
-        changed, height = changed_label(slices, 2, np.random.default_rng(number))
-        again, _ = changed_label(slices, 2, np.random.default_rng(number))
-        np.testing.assert_array_equal(changed, again)
-        np.testing.assert_array_equal(changed == 0, label[0] == 0)
-        assert (changed >= 2).any()
-        heights.append(height)
-    assert set(heights) == {4, 6}
 
 
 @pytest.fixture(scope="module")
