@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from data.brats.dataset import BRATS
 from data.brats.label_schemes import SCHEMES, values_in
+from data.brats.slices import SliceConfig
 from data.brats.subjects import grade_of
 from data.brats.with_brain import TO_2015, check_core
 from data.contract import DataSet
@@ -148,11 +149,11 @@ def main() -> None:
         source = Run.open_finished(experiment, options.run, strategy, options.cache, options.data)
     of_the_set = set_datasheet(directory, experiment.script)
     with replacing_folder(options.out.resolve()) as folder:
-        grid = Grid.of(config.slicing)
-        table = write_cases(options, folder, target, directory, samples, grid, source)
+        slicing = config.slicing
+        table = write_cases(options, folder, target, directory, samples, slicing, source)
         write_text(folder / "manifest.csv", table.convert_dtypes().to_csv(index=False))
         total = finished_manifest(directory)["samples"]
-        content = manifest(options, table, total - len(samples), target, grid)
+        content = manifest(options, table, total - len(samples), target, slicing)
         if options.format == NNUNET:
             content["folds"] = fold_counts(folder)
         write_text(folder / DATASHEET, export_datasheet(content, of_the_set))
@@ -231,7 +232,7 @@ def write_cases(
     target: Target,
     directory: Path,
     samples: pd.DataFrame,
-    grid: Grid,
+    slicing: SliceConfig,
     source: Optional[Run],
 ) -> pd.DataFrame:
     """Writes synthetic cases, and real ones of the run `source`; returns the manifest's rows."""
@@ -256,9 +257,9 @@ def write_cases(
 
     if options.format == NNUNET:
         written = target.values, options.regions, NOTICE[options.patients], grades
-        return write_nnunet(folder, cases(), target.dataset, grid, *written)
+        return write_nnunet(folder, cases(), target.dataset, slicing, *written)
     found = as_volumes(cases()) if options.volumes else cases()
-    suffix = SUFFIXES[options.format]
+    suffix, grid = SUFFIXES[options.format], Grid.of(slicing)
     return write_plain(folder, found, target.dataset, grid, suffix, target.values)
 
 
@@ -272,11 +273,11 @@ def train_grades(run: Run) -> dict[int, str]:
 
 
 def manifest(
-    options: Options, table: pd.DataFrame, left_out: int, target: Target, grid: Grid
+    options: Options, table: pd.DataFrame, left_out: int, target: Target, slicing: SliceConfig
 ) -> dict[str, Any]:
     """Returns manifest.json: what the folder holds, without a word on who is in it."""
     counts: Mapping[str, int] = table["kind"].value_counts()
-    names = value_names(target.dataset, target.values)
+    names, grid = value_names(target.dataset, target.values), Grid.of(slicing)
     return {
         "exported_as": options.format,
         "notice": NOTICE[options.patients],

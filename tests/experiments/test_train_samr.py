@@ -21,6 +21,7 @@ from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
 from experiments.engine.scoring import sharpness_figures
 from experiments.engine.synthetic_sets import MADE_WITH
+from experiments.systems.samr.dataset import drawn
 from experiments.systems.samr.evaluation import contrast_figures, made_from, normal_brain
 from experiments.systems.samr.stages import TRAIN_SAMR, atlas_file, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
@@ -28,6 +29,7 @@ from tests.data.synthetic_sets.test_files import files
 from utils.config import from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
+from utils.runs.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,9 @@ def test_an_interrupted_set_ends_with_the_same_bytes(run, tmp_path):
     before = kept.stat().st_mtime_ns
     assert main(TRAIN_SAMR, ["--out", str(out), "--resume", "--stages", "dataset,report"]) == 0
     assert kept.stat().st_mtime_ns == before
-    assert files(out / "synthetic") == files(run.synthetic)
+    assert files(out / "synthetic" / "samples") == files(run.synthetic / "samples")
+    tables = [(path / "samples.csv").read_bytes() for path in (out / "synthetic", run.synthetic)]
+    assert tables[0] == tables[1] and drawn(RunDirectory(out, writes=False))
 
 
 def test_a_set_begun_with_other_networks_is_drawn_anew(run, tmp_path):

@@ -9,12 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from data.atlas import Atlas, build_atlas
+from data.brats.described import described_layout
+from data.brats.label_schemes import to_2015
 from data.brats.layouts import kind_named
 from data.brats.names import MODALITIES
-from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.brats.with_brain import BRATS_WITH_BRAIN, label_with_brain
 from data.contract import DataSet
-from data.nnunet.dataset import described_dataset
+from data.nnunet.dataset import described_dataset, known_values, labelled
 from data.nnunet.description import FILE, Description, read_description
+from data.nnunet.exported import exported_dataset, read_exported
 from data.nnunet.postsurgical import DESCRIPTION, POSTSURGICAL_DATA
 from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
@@ -47,11 +50,25 @@ def description_of(config: SAMRRunConfig, folder: Optional[Path]) -> Optional[De
 
 
 def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
-    """Returns the data set of a folder or of the phantom, see `description_of`."""
+    """Returns the data set of a folder or of the phantom, see `description_of`.
+
+    A folder that `export_nnunet.py` wrote is read back, see `data.nnunet.exported`.
+    """
     description = description_of(config, folder)
-    if description is None:
-        return BRATS_WITH_BRAIN
-    return POSTSURGICAL_DATA if folder is None else described_dataset(description)
+    if folder is None:
+        return POSTSURGICAL_DATA if description else BRATS_WITH_BRAIN
+    dataset = described_dataset(description) if description else BRATS_WITH_BRAIN
+    exported = read_exported(folder)
+    if exported is None:
+        return dataset
+
+    def label_of(values: np.ndarray, images: np.ndarray, path: Path) -> np.ndarray:
+        if description:
+            return labelled(known_values(path, values, description), images, description)
+        scheme = config.slicing.label_scheme or described_layout(folder / FILE).scheme
+        return label_with_brain(images, to_2015(values, scheme, path))
+
+    return exported_dataset(dataset, exported, label_of)
 
 
 def atlas_file(run: RunDirectory) -> Path:
