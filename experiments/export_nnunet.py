@@ -139,10 +139,10 @@ def main() -> None:
     check_out(options.out, options.overwrite)
     experiment = made_by(options.run, SYSTEMS)
     config, saved = run_config(options.run, experiment.config_type, experiment.script)
-    data = options.data or (Path(saved["data"]) if saved["data"] else None)
-    target = target_of(options, experiment, config, data)
     directory = RunDirectory(options.run, writes=False).synthetic
     samples = chosen_samples(directory, options.exclude, options.selected)
+    data = options.data or (Path(saved["data"]) if saved["data"] else None)
+    target = target_of(options, experiment, config, data)
     strategy = tf.distribute.get_strategy()
     source = None
     if options.patients:

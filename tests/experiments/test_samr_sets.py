@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ import tensorflow as tf
 
 from data.brats.phantom import cached_phantom
 from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.nnunet.dataset import with_own_classes
 from data.nnunet.description import Description
 from data.nnunet.postsurgical import DESCRIPTION
 from data.opening import Source, open_slices
 from data.shards import prepare_shards
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.splits import Split, split_subjects
+from data.synthetic_sets.export import Target, real_cases
+from data.synthetic_sets.nnunet import write_nnunet
 from experiments import export_nnunet
 from experiments.configs.samr import TINY
 from experiments.engine.cli import default_cache, main
@@ -29,6 +33,7 @@ from experiments.engine.run import Run
 from experiments.systems.samr.stages import NAMES_FILE, TRAIN_SAMR, dataset_of
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.privacy import AUDIT_PRIVACY
+from tests.data.nnunet.test_dataset import CONFIG, LIVER, write_folder
 from tests.experiments.test_export_nnunet import verify_like_nnunet
 from utils.errors import UserError
 from utils.runs.exits import exit_code
@@ -216,6 +221,29 @@ def test_the_main_system_s_export_is_read_back(tiny_run, tmp_path):
     for name in ("images", "label", "index"):
         np.testing.assert_array_equal(getattr(found, name), getattr(real, name))
     assert set(np.unique(found.label)) == set(range(5))
+
+
+@pytest.mark.parametrize("first", ["brain", "liver"])
+def test_exports_of_other_raw_folders_are_read_back(tmp_path, first):
+    """With its own sequences and labels, with and without a class for normal brain."""
+    description = replace(LIVER, labels=("background", first, "lesion", "vessel"))
+    folder = write_folder(tmp_path / "data", description)
+    config = SimpleNamespace(slicing=CONFIG)
+    data = dataset_of(config, folder)
+    cases = data.find(folder, CONFIG)
+    prepared = prepare_shards(data, cases, CONFIG, tmp_path / "cache", progress=False)
+    own, numbers = with_own_classes(description)
+    target = Target(own, numbers, tuple(range(own.num_classes)))
+    written = [target.of(case) for case in real_cases(prepared, prepared.subject_ids)]
+    write_nnunet(tmp_path / "out", written, own, CONFIG, target.values, False, "a note", {})
+    again = dataset_of(config, tmp_path / "out")
+    assert again.channels == data.channels and again.classes == data.classes
+    cases = again.find(tmp_path / "out", CONFIG)
+    found = prepare_shards(again, cases, CONFIG, tmp_path / "cache", progress=False)
+    found, real = (real_slices(one, one.subject_ids) for one in (found, prepared))
+    for name in ("images", "label", "index", "subjects"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(real, name))
+    assert len(np.unique(found.label)) >= 3
 
 
 @pytest.mark.slow

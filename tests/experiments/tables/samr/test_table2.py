@@ -13,6 +13,7 @@ from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.slice_sets import Slices
 from experiments.configs.samr import TABLE2_PRESETS
 from experiments.engine.cli import main
+from experiments.ledger import NOT_RUN, update
 from experiments.tables.samr.rows import ABLATIONS, TABLE, chosen_rows
 from experiments.tables.samr.table2 import (
     TABLE2_SAMR,
@@ -95,6 +96,16 @@ def test_a_tiny_table_has_rows_and_intervals(table):
     metrics = read_json(table / "metrics.json")
     mean = patients.groupby("label")["dice"].mean().mean()
     assert metrics["table2_samr/samr_1/dice"] == pytest.approx(mean)
+
+
+@pytest.mark.slow
+def test_the_ledger_takes_the_table(table, tmp_path):
+    update(tmp_path / "ledger.md", [table])
+    lines = pd.read_csv(tmp_path / "ledger.csv", dtype=str)
+    found = lines[lines["our value"] != NOT_RUN]
+    assert len(found) == 4 and set(found["experiment"]) == {"table2_samr"}
+    assert set(found["data"]) == {"phantom"}
+    assert found["command"].str.startswith("python experiments/table2_samr.py --preset tiny").all()
 
 
 @pytest.mark.slow
