@@ -108,10 +108,12 @@ class Change(NamedTuple):
     Attributes:
         label: the new map.
         words: what was done, such as "grow:1.52".
+        donor: number of the donor whose lesion is in it, None if none is.
     """
 
     label: np.ndarray
     words: str
+    donor: Optional[int] = None
 
 
 def random_change(
@@ -149,7 +151,7 @@ def random_change(
 def _drawn(
     label: np.ndarray, donors: Sequence[np.ndarray], rng: np.random.Generator, first_lesion: int
 ) -> Change:
-    words, own = [], bool((label >= first_lesion).any())
+    words, own, number = [], bool((label >= first_lesion).any()), None
     if donors and (not own or rng.random() < 0.5):
         number = int(rng.integers(len(donors)))
         beside = own and rng.random() < 0.5
@@ -164,7 +166,7 @@ def _drawn(
     extents = [np.ptp(places) for places in np.nonzero(label >= BRAIN)]
     offset = [int(round(rng.uniform(-1, 1) * LARGEST_MOVE * extent)) for extent in extents]
     words.append("move:" + ":".join(map(str, offset)))
-    return Change(moved(label, offset, first_lesion), ",".join(words))
+    return Change(moved(label, offset, first_lesion), ",".join(words), number)
 
 
 def changed(

@@ -312,9 +312,19 @@ def lesion_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> np.nd
 
 def lesion_subjects(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[str]:
     """Returns, for each label of `lesion_labels` in order, the id of the subject it belongs to."""
-    wanted = set(subject_ids)
-    counts = zip(prepared.subject_ids, prepared.lesions_per_subject)
-    return [name for name, count in counts if name in wanted for _ in range(count)]
+    return _repeated(prepared, subject_ids, prepared.lesions_per_subject)
+
+
+def slice_subjects(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list[str]:
+    """Returns, for each slice of `evaluation_batches` in order, the id of its subject."""
+    return _repeated(prepared, subject_ids, prepared.slices_per_subject)
+
+
+def _repeated(
+    prepared: PreparedSlices, subject_ids: Iterable[str], counts: Iterable[int]
+) -> list[str]:
+    wanted, pairs = set(subject_ids), zip(prepared.subject_ids, counts)
+    return [name for name, count in pairs if name in wanted for _ in range(count)]
 
 
 def distributed(

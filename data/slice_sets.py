@@ -12,7 +12,7 @@ import numpy as np
 
 from data.pipeline import evaluation_batches, number_of_slices
 from data.shards import PreparedSlices
-from data.synthetic_sets.files import read_synthetic_set
+from data.synthetic_sets.files import ARRAYS, read_synthetic_set
 from utils.errors import UserError
 
 READ_BATCH = 32
@@ -79,7 +79,7 @@ def real_slices(
 def stored_slices(directory: Path, count: Optional[int] = None) -> Slices:
     """Returns the first `count` samples of a synthetic set, by default all."""
     samples = list(itertools.islice(read_synthetic_set(directory), count))
-    keys = ("images", "label", "outside", "structure")
+    keys = [key for key in ARRAYS if key in samples[0]]
     arrays = {key: np.stack([sample[key] for sample in samples]) for key in keys}
     arrays["label"] = arrays["label"].astype(np.int32)
     return Slices(**arrays, subjects=np.arange(len(samples)))

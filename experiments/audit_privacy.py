@@ -1,6 +1,6 @@
 """Privacy audit of a synthetic set: copies of training slices, and traces of who was in training.
 
-    python experiments/audit_privacy.py --run RUN        # a finished run of train_brats.py
+    python experiments/audit_privacy.py --run RUN      # of train_brats.py or train_samr.py
     python experiments/audit_privacy.py --run RUN --max-similarity 0.8 --out AUDIT
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 

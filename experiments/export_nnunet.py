@@ -6,10 +6,10 @@
     python experiments/export_nnunet.py --run RUN --out DIR --format mha --volumes
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 
-RUN is a finished run of experiments/train_brats.py. With `--real` (slices of training patients) or
-`--test` (of held-out ones, in folders of their own) the folder holds slices of patients: it is as
-confidential as the data itself. Without them no file names or shows a patient; the lesion labels
-are augmented ones of training patients.
+RUN is a finished run of experiments/train_brats.py or train_samr.py. With `--real` (slices of
+training patients) or `--test` (of held-out ones, in folders of their own) the folder holds slices
+of patients: it is as confidential as the data itself. Without them no file names or shows a
+patient; the lesion labels are made from those of training patients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import _start
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,11 @@ from tqdm import tqdm
 
 from data.brats.dataset import BRATS
 from data.brats.label_schemes import SCHEMES, values_in
+from data.brats.slices import SliceConfig
 from data.brats.subjects import grade_of
+from data.brats.with_brain import TO_2015, check_core
+from data.contract import DataSet
+from data.nnunet.dataset import with_own_classes
 from data.opening import cases_in_use
 from data.pipeline import number_of_slices
 from data.synthetic_sets.datasheet import export_datasheet
@@ -37,6 +41,7 @@ from data.synthetic_sets.export import (
     SUFFIXES,
     Case,
     Grid,
+    Target,
     as_volumes,
     chosen_samples,
     label_sources,
@@ -45,14 +50,16 @@ from data.synthetic_sets.export import (
     value_names,
     write_plain,
 )
-from data.synthetic_sets.files import DATASHEET, MANIFEST, finished_manifest
+from data.synthetic_sets.files import DATASHEET, DONOR, MANIFEST, finished_manifest
 from data.synthetic_sets.nnunet import SPLITS, check_consecutive, write_nnunet
-from experiments.configs.brats import BratsConfig
 from experiments.engine.cli import default_cache
-from experiments.engine.resuming import saved_run
+from experiments.engine.experiment import Experiment
+from experiments.engine.resuming import made_by, run_config
 from experiments.engine.run import Run
+from experiments.systems.samr.atlas import NAMES_FILE
+from experiments.systems.samr.stages import TRAIN_SAMR, description_of
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
-from utils.config import Parser, from_dict
+from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, read_text, replacing_folder, write_json, write_text
@@ -60,8 +67,11 @@ from utils.runs.outputs import check_output_folder
 from utils.runs.run_directory import RunDirectory
 
 NNUNET = "nnunet"
+SYSTEMS = (TRAIN_BRATS, TRAIN_SAMR)
+SCHEME = "--label-scheme"
+BRATS_SCHEME, MERGED_SCHEME = "brats2015", "brats2023"  # without, and with one class for the core
 NOTICE = {
-    False: "Synthetic slices made by a neural network, labels augmented from real ones; not for "
+    False: "Synthetic slices made by a neural network, labels made from real ones; not for "
     "diagnosis. The terms of use of the data that the network learnt from may restrict them.",
     True: "Synthetic slices made by a neural network beside real slices of patients: as "
     "confidential as the real data; not for diagnosis.",
@@ -78,18 +88,13 @@ class Options:
     volumes: bool
     real: bool
     test: bool
-    label_scheme: str
+    label_scheme: Optional[str]
     regions: bool
     selected: bool
     exclude: Optional[Path]
     data: Optional[Path]
     cache: Path
     overwrite: bool
-
-    @property
-    def values(self) -> tuple[int, ...]:
-        """The value that is written for each class."""
-        return values_in(self.label_scheme, "--label-scheme")
 
     @property
     def patients(self) -> bool:
@@ -101,14 +106,15 @@ def parse() -> Options:
     """Returns the options of the command line; UserError for those that exclude each other."""
     parser = Parser(prog="python experiments/export_nnunet.py", description=__doc__.split("\n")[0])
     add, switch = parser.add_argument, partial(parser.add_argument, action="store_true")
-    add("--run", type=Path, required=True, help="finished run of train_brats.py")
+    add("--run", type=Path, required=True, help="finished run of train_brats.py or train_samr.py")
     add("--out", type=Path, required=True, help="folder to make, such as Dataset501_Name")
     add("--format", choices=[NNUNET, *SUFFIXES], default=NNUNET, help="layout and type of files")
     switch("--volumes", help="stack slices to volumes (not for nnunet)")
     switch("--real", help="add the training patients' slices: patient data")
     switch("--test", help="add the held-out patients' slices, apart: patient data")
     schemes = f"{', '.join(SCHEMES)}, or values with names"
-    add("--label-scheme", type=str, default="brats2015", help=f"label values to write: {schemes}")
+    words = f"label values of BRATS to write: {schemes}; default {BRATS_SCHEME}, for runs of "
+    add(SCHEME, type=Optional[str], help=f"{words}train_samr.py {MERGED_SCHEME}")
     switch("--regions", help="declare whole tumour, core and enhancing tumour (nnunet)")
     switch("--selected", help="only samples that the lesion filter kept")
     add("--exclude", type=Optional[Path], help="list of samples to leave out, as quarantine.csv")
@@ -123,10 +129,7 @@ def parse() -> Options:
             "--volumes stacks unrelated synthetic slices, from which nnU-Net would learn in 3-D; "
             "leave it out or choose --format nifti or mha"
         )
-    values = options.values
-    if options.format == NNUNET:
-        check_consecutive(values, f"--label-scheme {options.label_scheme}")
-    elif options.regions:
+    if options.regions and options.format != NNUNET:
         raise UserError("--regions are declared for nnU-Net; leave out --regions or --format")
     return options
 
@@ -135,24 +138,75 @@ def main() -> None:
     """Writes the export, whole or not at all."""
     options = parse()
     check_out(options.out, options.overwrite)
-    config = from_dict(BratsConfig, saved_run(options.run, "--run needs")["config"])
+    experiment = made_by(options.run, SYSTEMS)
+    config, saved = run_config(options.run, experiment.config_type, experiment.script)
     directory = RunDirectory(options.run, writes=False).synthetic
     samples = chosen_samples(directory, options.exclude, options.selected)
+    data = options.data or (Path(saved["data"]) if saved["data"] else None)
+    target = target_of(options, experiment, config, data)
     strategy = tf.distribute.get_strategy()
     source = None
     if options.patients:
-        source = Run.open_finished(TRAIN_BRATS, options.run, strategy, options.cache, options.data)
-    of_the_set = set_datasheet(directory)
+        source = Run.open_finished(experiment, options.run, strategy, options.cache, options.data)
+    of_the_set = set_datasheet(directory, experiment.script)
     with replacing_folder(options.out.resolve()) as folder:
-        table = write_cases(options, folder, directory, samples, Grid.of(config.slicing), source)
+        slicing = config.slicing
+        table = write_cases(options, folder, target, directory, samples, slicing, source)
         write_text(folder / "manifest.csv", table.convert_dtypes().to_csv(index=False))
         total = finished_manifest(directory)["samples"]
-        content = manifest(options, table, total - len(samples), config)
+        content = manifest(options, table, total - len(samples), target, slicing)
         if options.format == NNUNET:
             content["folds"] = fold_counts(folder)
         write_text(folder / DATASHEET, export_datasheet(content, of_the_set))
         write_json(folder / MANIFEST, content)
     print(f"{options.out}: {len(table)} slices\n{advice(options, content)}".rstrip())
+
+
+def target_of(
+    options: Options, experiment: Experiment, config: Any, data: Optional[Path]
+) -> Target:
+    """Returns what the labels of a run become; UserError for options that its labels exclude."""
+    described, first_lesion = None, 2
+    if experiment is TRAIN_SAMR:
+        own = experiment.dataset(config, data)
+        check_names(options.run, own, data)
+        first_lesion = own.first_lesion
+        described = description_of(config, data)
+    if described is not None:
+        for given, option in ((options.label_scheme, SCHEME), (options.regions, "--regions")):
+            if given:
+                raise UserError(
+                    f"{option} is for labels of BRATS, but those of the run {options.run} are "
+                    f"{', '.join(described.labels)}; leave it out"
+                )
+        dataset, classes = with_own_classes(described)
+        classes = for_tissues(classes, first_lesion)
+        return Target(dataset, classes, tuple(range(dataset.num_classes)))
+    merged = experiment is TRAIN_SAMR
+    scheme = options.label_scheme or (MERGED_SCHEME if merged else BRATS_SCHEME)
+    values = values_in(scheme, SCHEME)
+    if merged:
+        check_core(scheme, SCHEME)
+    if options.format == NNUNET:
+        check_consecutive(values, f"{SCHEME} {scheme}")
+    classes = for_tissues(TO_2015, first_lesion) if merged else tuple(range(len(values)))
+    return Target(BRATS, classes, values, scheme)
+
+
+def for_tissues(classes: Sequence[int], first_lesion: int) -> tuple[int, ...]:
+    """Returns what each class becomes if brain, class 1, is told apart into several tissues."""
+    background, brain, *lesion = classes
+    return (background, *[brain] * (first_lesion - 1), *lesion)
+
+
+def check_names(run: Path, dataset: DataSet, data: Optional[Path]) -> None:
+    """Raises UserError if the data is not described as it was when the run began."""
+    names = read_json(run / NAMES_FILE, dict)
+    if tuple(names["classes"]) != dataset.classes:
+        raise UserError(
+            f"The run {run} has the labels {', '.join(names['classes'])}, but its data, {data}, "
+            f"has {', '.join(dataset.classes)}; name the place of its data with --data"
+        )
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -172,13 +226,13 @@ def _is_export(manifest: Path) -> bool:
         return False
 
 
-def set_datasheet(directory: Path) -> str:
+def set_datasheet(directory: Path, script: str) -> str:
     """Returns the datasheet of a synthetic set; UserError if an earlier version left none."""
     path = directory / DATASHEET
     if not path.exists():
         raise UserError(
-            f"{path} is missing; python experiments/train_brats.py --out {directory.parent} "
-            "--resume --stages report writes it"
+            f"{path} is missing; python {script} --out {directory.parent} --resume --stages report "
+            "writes it"
         )
     return read_text(path)
 
@@ -186,16 +240,17 @@ def set_datasheet(directory: Path) -> str:
 def write_cases(
     options: Options,
     folder: Path,
+    target: Target,
     directory: Path,
     samples: pd.DataFrame,
-    grid: Grid,
+    slicing: SliceConfig,
     source: Optional[Run],
 ) -> pd.DataFrame:
     """Writes synthetic cases, and real ones of the run `source`; returns the manifest's rows."""
     parts, sources, grades = [], None, {}
     if source is not None:
         split = source.split
-        sources = label_sources(source.prepared, split.train)
+        sources = label_sources(source.prepared, split.train, every_slice=DONOR in samples)
         parts += [(split.train, False)] if options.real else []
         parts += [(split.test, True)] if options.test else []
         grades = train_grades(source) if options.real else {}
@@ -204,18 +259,19 @@ def write_cases(
     def cases() -> Iterator[Case]:
         with tqdm(total=total, desc="Export", unit="slice") as bar:
             for case in synthetic_cases(directory, samples, sources):
-                yield case
+                yield target.of(case)
                 bar.update()
             for ids, held_out in parts:
                 for case in real_cases(source.prepared, ids, held_out):
-                    yield case
+                    yield target.of(case)
                     bar.update()
 
     if options.format == NNUNET:
-        written = options.values, options.regions, NOTICE[options.patients], grades
-        return write_nnunet(folder, cases(), BRATS, grid, *written)
+        written = target.values, options.regions, NOTICE[options.patients], grades
+        return write_nnunet(folder, cases(), target.dataset, slicing, *written)
     found = as_volumes(cases()) if options.volumes else cases()
-    return write_plain(folder, found, BRATS, grid, SUFFIXES[options.format], options.values)
+    suffix, grid = SUFFIXES[options.format], Grid.of(slicing)
+    return write_plain(folder, found, target.dataset, grid, suffix, target.values)
 
 
 def train_grades(run: Run) -> dict[int, str]:
@@ -228,11 +284,11 @@ def train_grades(run: Run) -> dict[int, str]:
 
 
 def manifest(
-    options: Options, table: pd.DataFrame, left_out: int, config: BratsConfig
+    options: Options, table: pd.DataFrame, left_out: int, target: Target, slicing: SliceConfig
 ) -> dict[str, Any]:
     """Returns manifest.json: what the folder holds, without a word on who is in it."""
     counts: Mapping[str, int] = table["kind"].value_counts()
-    grid = Grid.of(config.slicing)
+    names, grid = value_names(target.dataset, target.values), Grid.of(slicing)
     return {
         "exported_as": options.format,
         "notice": NOTICE[options.patients],
@@ -240,8 +296,8 @@ def manifest(
         "synthetic_slices_left_out": left_out,
         "real_slices": int(counts.get("real", 0)),
         "test_slices": int(counts.get("test", 0)),
-        "label_scheme": options.label_scheme,
-        "labels": {str(k): name for k, name in value_names(BRATS, options.values).items()},
+        "label_scheme": target.scheme,
+        "labels": {str(value): name for value, name in names.items()},
         "pixel_mm": grid.spacing[0],
         "between_slices_mm": grid.spacing[2],
         "first_pixel_mm": grid.corner,
@@ -269,7 +325,8 @@ def advice(options: Options, content: Mapping[str, Any]) -> str:
     lines, folds = [], content.get("folds", [])
     merged = [f"{value} is {name}" for value, name in content["labels"].items() if " and " in name]
     if merged:
-        lines.append(f"{options.label_scheme} has one value for two classes: {', '.join(merged)}")
+        scheme = content["label_scheme"]
+        lines.append(f"{scheme} has one value for two classes: {', '.join(merged)}")
     if folds and folds[0]["real_val"]:
         left_out = ", ".join(str(fold["synthetic_left_out"]) for fold in folds)
         lines.append(

@@ -19,7 +19,7 @@ import _start
 
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -29,7 +29,9 @@ from data.synthetic_sets.files import Shard, is_complete, read_manifest, samples
 from experiments.engine.cli import default_cache
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.dataset import MADE_WITH, begin_set, draw_set
+from experiments.engine.synthetic_sets import MADE_WITH, begin_set
+from experiments.systems.structure_gan.dataset import draw_set
+from experiments.systems.structure_gan.datasheet import DRAWN_WITH
 from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
 from utils.config import Parser
 from utils.errors import UserError
@@ -94,7 +96,7 @@ def main() -> None:
             f"--out {options.out} is the run's own set, which has {own.samples} samples; leave out "
             "--samples or choose another folder"
         )
-    if not begin_set(run, options.out, config):
+    if not begin_set(run, options.out, asdict(config), DRAWN_WITH):
         raise UserError(
             f"--out {options.out} holds samples that were drawn with other networks, settings or "
             f"seed than this run's, or lacks {MADE_WITH}, which tells them; choose another folder"

@@ -157,7 +157,7 @@ def exported_cases(export: Path) -> pd.DataFrame:
     if labels != plain:
         raise UserError(
             f"--export {export} is not for nnU-Net with the labels 0 to {max(plain.values())}: "
-            "export without --format, --regions and --label-scheme"
+            "export a run of train_brats.py without --format, --regions and --label-scheme"
         )
     return table
 

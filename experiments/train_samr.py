@@ -5,7 +5,7 @@
     python experiments/train_samr.py --samr.atlas false   # an ablation
     python experiments/train_samr.py --out RUN --resume
 
-Stages: atlas -> segmenter -> gan -> evaluate -> report.
+Stages: atlas -> segmenter -> gan -> dataset -> evaluate -> report.
 Source: Guo, Wang, Zhou, Jiang, Patel, "Lesion mask-based simultaneous synthesis of anatomic and
 molecular MR images using a GAN", MICCAI 2020 (models/samr maps it to this code).
 """

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data import contract
 from data.brats.described import DESCRIPTION, described_layout
 from data.brats.layouts import EXAMPLE, Layout, read_layout
 from data.brats.layouts import OPTION as LAYOUT_OPTION
@@ -82,9 +83,9 @@ class Case:
         return Subject(self.id, images, self.files[LABEL][0], self.naming, self.scheme)
 
 
-def grade_of(case: Case) -> str:
+def grade_of(case: contract.Case) -> str:
     """Returns the grade of a case, H or L, by the folder it lies in; "" where none tells."""
-    found = (part for path in case.volumes for part in path.parts[:-1] if part in GRADES)
+    found = (part for path in case.paths for part in path.parts[:-1] if part in GRADES)
     return next(found, "")[:1]
 
 

@@ -8,13 +8,16 @@ import numpy as np
 from scipy import ndimage
 
 from data.brats.dataset import BRATS, prepare_case
+from data.brats.label_schemes import values_in
 from data.brats.slices import SliceConfig
 from data.brats.subjects import Case
 from data.contract import CaseSlices
+from utils.errors import UserError
 
-BRAIN = 1
+BRAIN, CORE = 1, 3
 # BRATS 2015's background, necrosis, oedema, non-enhancing and enhancing tumour.
 FROM_2015 = np.array([0, 3, 2, 3, 4], np.uint8)
+TO_2015 = (0, 0, 2, 1, 4)  # for schemes of `check_core`, where necrosis stands for all of the core
 
 
 def label_with_brain(images: np.ndarray, label: np.ndarray) -> np.ndarray:
@@ -44,6 +47,19 @@ def prepare_with_brain(case: Case, config: SliceConfig) -> CaseSlices:
     """Returns the slices of a case as `prepare_case` does, normal brain labelled."""
     slices = prepare_case(case, config)
     return slices._replace(label=label_with_brain(slices.images, slices.label))
+
+
+def check_core(scheme: str, option: str) -> None:
+    """Raises UserError for a label scheme without one value for all of the core.
+
+    `option` names what asks for the scheme.
+    """
+    values = values_in(scheme, option)
+    if len({value for value, own in zip(values, FROM_2015) if own == CORE}) > 1:
+        raise UserError(
+            f"{option} {scheme} has different values for necrosis and non-enhancing tumour, which "
+            "are one class, core, in the run; give brats2020, brats2023 or brats2024"
+        )
 
 
 BRATS_WITH_BRAIN = replace(

@@ -7,10 +7,10 @@ frame in the middle of each volume (`--slicing.frame`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from data.brats.scaling import scaled_slices, shrunk_label
 from data.brats.slices import SliceConfig, output_size
 from data.brats.windows import check_crop, cut
 from data.brats.with_brain import BRAIN, brain_mask
-from data.contract import CaseSlices, DataSet, Phantom
+from data.contract import Case, CaseSlices, DataSet, Phantom
 from data.grids import check_same_geometry, check_spacing
 from data.nnunet.description import Description
 from data.verdicts import Verdict
@@ -68,9 +68,26 @@ def described_dataset(
         prepare=partial(prepare, description=description),
         size=output_size,
         most_slices=most_slices,
-        verify=partial(verify, description=description),
+        verify=partial(verify, prepare=partial(prepare, description=description)),
         first_lesion=BRAIN + 1,
     )
+
+
+def with_own_classes(description: Description) -> tuple[DataSet, tuple[int, ...]]:
+    """Returns the data set in the classes that dataset.json names.
+
+    The second value is the number among them of each class of `described_dataset`: normal brain is
+    background where dataset.json does not name it.
+    """
+    labels, first = description.labels, BRAIN + description.has_brain
+    numbers = tuple(range(len(labels)))
+    own = replace(
+        described_dataset(description),
+        classes=labels,
+        regions={"wt": numbers[first:]},
+        first_lesion=first,
+    )
+    return own, numbers if description.has_brain else (0, *numbers)
 
 
 def find(folder: Path, config: SliceConfig, description: Description) -> list[RawCase]:
@@ -109,18 +126,31 @@ def prepare(case: RawCase, config: SliceConfig, description: Description) -> Cas
     arrays = {path: volumes[path].array for path in case.images}
     axial = chosen_slices(what, arrays, config)
     images = scaled_slices(arrays, axial, config)
-    known = _known(case.label, whole.array, description)
+    known = known_values(case.label, whole.array, description)
     label = shrunk_label(cut(known, axial, config), config, len(description.labels))
-    if not description.has_brain:
-        lesion = np.where(label > 0, label + BRAIN, 0).astype(np.uint8)
-        label = np.where(lesion, lesion, brain_mask(images, lesion) * np.uint8(BRAIN))
+    label = labelled(label, images, description)
     kept = slices_with_signal(what, images, config)
     skipped = most_slices(config) - len(kept)
     place = frame_place(whole, config)
-    return CaseSlices(images[kept], label[kept].astype(np.uint8), axial[kept], place, skipped)
+    return CaseSlices(images[kept], label[kept], axial[kept], place, skipped)
 
 
-def _known(path: Path, array: np.ndarray, description: Description) -> np.ndarray:
+def labelled(label: np.ndarray, images: np.ndarray, description: Description) -> np.ndarray:
+    """Returns classes, uint8 [N,H,W], of values: brain is found where dataset.json has none.
+
+    Args:
+        label: [N,H,W], the values that dataset.json names.
+        images: [N,H,W,M] in [0,1], 0 outside of the brain.
+        description: of the folder.
+    """
+    if description.has_brain:
+        return label.astype(np.uint8)
+    lesion = np.where(label > 0, label + BRAIN, 0).astype(np.uint8)
+    return np.where(lesion, lesion, brain_mask(images, lesion) * np.uint8(BRAIN))
+
+
+def known_values(path: Path, array: np.ndarray, description: Description) -> np.ndarray:
+    """Returns a label's values as uint8; UserError for one that dataset.json does not name."""
     values = range(len(description.labels))
     unknown = array[~np.isin(array, values)]
     if unknown.size:
@@ -133,17 +163,17 @@ def _known(path: Path, array: np.ndarray, description: Description) -> np.ndarra
 
 
 def verify(
-    cases: Sequence[RawCase],
+    cases: Sequence[Case],
     config: SliceConfig,
     cache: Path,
-    description: Description,
+    prepare: Callable[[Any, SliceConfig], CaseSlices],
     **options: Any,
 ) -> list[Verdict]:
     """Returns a verdict of each case: what `prepare` refuses, or the number of lesion slices."""
     verdicts = []
     for case in cases:
         try:
-            slices = prepare(case, config, description)
+            slices = prepare(case, config)
             lesions = int((slices.label > BRAIN).any(axis=(1, 2)).sum())
             verdicts.append(Verdict(case, (), lesions=lesions))
         except UserError as error:

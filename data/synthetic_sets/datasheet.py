@@ -26,12 +26,14 @@ class Origin:
         channels: names of the images' channels, in order.
         classes: names of the label's values, from 0 on.
         system: what made the set.
+        making: further sentences on how the set was made.
+        score: the Dice by which samples are selected.
+        labels: sentence on where the labels come from.
         command: that repeats the run, without paths.
         version: of the code and the packages.
         fingerprint: of networks, settings and seed.
-        figures: of the run's own set beside real slices: a row each, columns real and synthetic;
-            empty before they are measured.
-        measured: number of samples of the set that the figures are of.
+        figures: of made slices beside real ones, a row each; empty before they are measured.
+        measured: what the figures are of, the beginning of a sentence.
         texture: how often a small network tells texture from real, by "real" and "synthetic".
     """
 
@@ -42,11 +44,14 @@ class Origin:
     channels: Sequence[str]
     classes: Sequence[str]
     system: str
+    making: Sequence[str]
+    score: str
+    labels: str
     command: str
     version: str
     fingerprint: str
     figures: pd.DataFrame
-    measured: int
+    measured: str
     texture: Mapping[str, float]
 
 
@@ -62,7 +67,7 @@ def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
             "## How it was made",
             bullets(_making(manifest, origin)),
             "## Known limits",
-            bullets(_limits(manifest, origin)),
+            bullets(_limits(origin)),
             "## Figures",
             _figures(origin),
             "## Licence",
@@ -94,27 +99,24 @@ def _sources(origin: Origin) -> list[str]:
 
 
 def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
-    settings = manifest["settings"]
-    least = settings["min_dice"]
-    chosen = f"{manifest['selected']} of {manifest['samples']} samples are marked as selected"
+    least = manifest["settings"]["min_dice"]
+    chosen = (
+        f"{manifest['selected']} of {manifest['samples']} samples are marked as selected: their "
+        f"{origin.score} is {least:g} or more. The others stay in the set."
+    )
     return [
         f"System: {origin.system}.",
-        f"The networks were trained by `{origin.command}`; `python experiments/generate.py --run "
-        "RUN` draws more samples of theirs.",
+        f"The networks were trained by `{origin.command}`.",
+        *origin.making,
         f"Version: {origin.version}.",
         f"Fingerprint of networks, settings and seed: {origin.fingerprint}.",
         f"Seed of the set: {manifest['seed']}.",
-        f"Selection: {chosen}: their mean whole-tumour Dice of the segmenters is {least:g} or "
-        "more. The others stay in the set.",
-        f"Maps taken after all retries, without passing the filter: "
-        f"{manifest['accepted_after_retries']}. manifest.json counts what was rejected, and why.",
+        f"Selection: {chosen if least else 'none, all samples are marked as selected.'}",
+        "manifest.json counts what was rejected, and why.",
     ]
 
 
-def _limits(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
-    changed = (
-        "after two random operations" if manifest["settings"]["augment_labels"] else "as it is"
-    )
+def _limits(origin: Origin) -> list[str]:
     texture = "How often its texture is told from real was not measured."
     if "synthetic" in origin.texture:
         beside = ""
@@ -128,8 +130,7 @@ def _limits(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
         "Single slices: neighbours in the set do not belong together and make no volume.",
         "The networks saw all training patients. What learns from the set must be judged on "
         "patients that were held out of the run.",
-        f"Each label is that of one slice of a training patient, {changed}; its number among the "
-        "training slices with a lesion is label_source in samples.csv.",
+        origin.labels,
         texture,
     ]
 
@@ -140,8 +141,8 @@ def _figures(origin: Origin) -> str:
         return "Not measured: the run's stage `evaluate` had not been made."
     table = figures.rename_axis("figure").reset_index()
     return (
-        f"Held-out real slices beside the run's own set of {origin.measured} samples, unfiltered; "
-        f"docs/running.md of the code defines them.\n\n{markdown_table(table, 3)}"
+        f"{origin.measured}; docs/running.md of the code defines them.\n\n"
+        f"{markdown_table(table, 3)}"
     )
 
 
@@ -165,7 +166,7 @@ def export_datasheet(manifest: Mapping[str, Any], of_the_set: str) -> str:
     if any(fold["real_val"] for fold in manifest.get("folds", ())):
         facts.append(
             "splits_final.json: folds by patient, validated on real cases only. No synthetic case "
-            "trains a fold in which the patient whose label it has is validated. The networks that "
+            "trains a fold in which a patient whose label it has is validated. The networks that "
             "made the images saw all training patients, so that cross-validation is optimistic "
             "even then: judge on held-out patients."
         )

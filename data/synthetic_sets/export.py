@@ -19,9 +19,9 @@ import pandas as pd
 from data.brats.slices import SliceConfig, pixel_size
 from data.contract import DataSet, Place
 from data.grids import SPACING
-from data.pipeline import evaluation_batches, lesion_subjects
+from data.pipeline import evaluation_batches, lesion_subjects, slice_subjects
 from data.shards import PreparedSlices
-from data.synthetic_sets.files import read_rows, read_synthetic_set
+from data.synthetic_sets.files import DONOR, read_rows, read_synthetic_set
 from data.volumes import write_volume
 from utils.errors import UserError
 
@@ -29,6 +29,26 @@ SUFFIXES = {"nifti": ".nii.gz", "mha": ".mha"}
 STACK = 50  # synthetic slices per volume
 BATCH = 64
 IDENTITY = ("sample", "file", "seed", "dice")  # by which samples of different sets are told apart
+
+
+class Target(NamedTuple):
+    """What labels become in an export.
+
+    Attributes:
+        dataset: whose channels and classes are written.
+        classes: number among `dataset.classes` of each class of the run.
+        values: value that is written for each of `dataset.classes`.
+        scheme: name of these values, "" for the data set's own.
+    """
+
+    dataset: DataSet
+    classes: tuple[int, ...]
+    values: tuple[int, ...]
+    scheme: str = ""
+
+    def of(self, case: Case) -> Case:
+        """Returns a case of the run with the label's classes of `dataset`."""
+        return replace(case, label=np.array(self.classes, np.uint8)[case.label])
 
 
 class Grid(NamedTuple):
@@ -68,8 +88,8 @@ class Case:
         label: uint8 [D,H,W], numbers of `DataSet.classes`.
         rows: row of the manifest for each of the D slices.
         axial: axial number of the first slice; 0 for a synthetic case, which has no position in z.
-        patient: name of the patient, for folds; of a synthetic case the one whose lesion label it
-            has, None where that is not known.
+        patients: names of patients, for folds: whom it shows, or of a synthetic case whose labels
+            it has, () where that is not known.
         real: whether it shows a patient.
         held_out: whether it is of a held-out patient, for the test.
         place: position of the volume that the slices were cut from; synthetic: the origin.
@@ -80,7 +100,7 @@ class Case:
     label: np.ndarray
     rows: tuple[Mapping[str, Any], ...]
     axial: int = 0
-    patient: Optional[str] = None
+    patients: tuple[str, ...] = ()
     real: bool = False
     held_out: bool = False
     place: Place = Place()
@@ -133,19 +153,24 @@ def _listed(path: Path, table: pd.DataFrame) -> Collection[int]:
     return set(wanted["sample"])
 
 
-def label_sources(prepared: PreparedSlices, subject_ids: Sequence[str]) -> list[tuple[int, str]]:
+def label_sources(
+    prepared: PreparedSlices, subject_ids: Sequence[str], every_slice: bool = False
+) -> list[tuple[int, str]]:
     """Returns whose label each value of `label_source` in samples.csv means.
 
     Args:
         prepared: the slices whose labels the set was drawn with.
         subject_ids: the training subjects, in the order of splits.json.
+        every_slice: the values count all slices, not only those with a lesion; so do the values of
+            `donor_source`, which only such sets have.
 
     Returns:
         (position in `subject_ids`, patient's name) by number of the label.
     """
     positions = {subject: i for i, subject in enumerate(subject_ids)}
     patient_of = prepared.dataset.patient_of
-    return [(positions[s], patient_of(s)) for s in lesion_subjects(prepared, subject_ids)]
+    subjects = slice_subjects if every_slice else lesion_subjects
+    return [(positions[s], patient_of(s)) for s in subjects(prepared, subject_ids)]
 
 
 def synthetic_cases(
@@ -167,17 +192,24 @@ def synthetic_cases(
             continue
         row = {"kind": "synthetic", **{k: rows[number][k] for k in ("sample", "dice")}}
         row["selected"] = bool(rows[number]["selected"])
-        patient = None
-        if sources is not None:
-            label = rows[number]["label_source"]
-            if not 0 <= label < len(sources):
+        patients = []
+        for name, source in () if sources is None else _sources(rows[number]):
+            if not 0 <= source < len(sources):
                 raise UserError(
-                    f"Sample {number} of {directory} has lesion label {label} of the training "
+                    f"Sample {number} of {directory} has lesion label {source} of the training "
                     f"slices, which have {len(sources)}; give --data the data that it was made with"
                 )
-            row["label_patient"], patient = sources[label]
+            row[name], patient = sources[source]
+            patients.append(patient)
         images, label = arrays["images"][None], arrays["label"][None]
-        yield Case(f"synthetic_{number:06d}", images, label, (row,), patient=patient)
+        yield Case(f"synthetic_{number:06d}", images, label, (row,), patients=tuple(patients))
+
+
+def _sources(row: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Returns the numbers of the labels in a sample, by the manifest's column for their patient."""
+    donor = row.get(DONOR, -1)
+    others = [("donor_patient", donor)] if donor >= 0 else []
+    return [("label_patient", row["label_source"]), *others]
 
 
 def real_cases(
@@ -197,7 +229,7 @@ def real_cases(
                     label[None, ..., 0].astype(np.uint8),
                     (row,),
                     int(axial),
-                    prepared.dataset.patient_of(subject),
+                    (prepared.dataset.patient_of(subject),),
                     True,
                     held_out,
                     places[subject],
@@ -228,8 +260,8 @@ def _stacked(name: str, cases: Sequence[Case]) -> Case:
     for place, case in zip(places, cases):
         images[place], label[place] = case.images[0], case.label[0]
     rows = tuple({**case.rows[0], "index": place} for place, case in zip(places, cases))
-    patient = first.patient if first.real else None
-    return replace(first, name=name, images=images, label=label, rows=rows, patient=patient)
+    patients = first.patients if first.real else ()
+    return replace(first, name=name, images=images, label=label, rows=rows, patients=patients)
 
 
 def write_case(

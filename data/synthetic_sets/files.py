@@ -1,10 +1,11 @@
 """The files of a synthetic data set, and how several processes divide the samples.
 
 synthetic/datasheet.md      what the set is, made from what and how, its limits, for people
-synthetic/manifest.json     settings, seed, counts of what was rejected and why, and of the
-                            samples whose map was taken after all retries without passing
+synthetic/manifest.json     settings, seed, counts of what was rejected and why, and where there are
+                            maps, of those that were taken after all retries without passing
 synthetic/samples.csv       one row per sample
-synthetic/samples/*.npz     images [H,W,4] float32, label, structure, outside [H,W] uint8
+synthetic/samples/*.npz     images [H,W,M] float32, label [H,W] uint8; of a set drawn from maps
+                            also structure and outside [H,W] uint8
 synthetic/samples/*.json    the sample's row; written last, it marks the sample as complete
 """
 
@@ -22,6 +23,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import pandas as pd
 
+from data.contract import MAPS
 from utils.errors import UserError
 from utils.runs.files import (
     as_json,
@@ -38,7 +40,9 @@ from utils.runs.reading import read_arrays, read_table
 MANIFEST = "manifest.json"
 DATASHEET = "datasheet.md"
 Describe = Callable[[Mapping[str, Any]], str]  # content of the manifest -> text of the datasheet
-ARRAYS = {"images": np.float32, **dict.fromkeys(("label", "structure", "outside"), np.uint8)}
+ARRAYS = {"images": np.float32, **dict.fromkeys(("label", *MAPS), np.uint8)}
+DONOR = "donor_source"  # column of a set of changed labels: whose lesion is in it, -1 for none
+RETRIES = "accepted_after_retries"  # column of a set drawn from maps, and its sum
 COLUMNS = {
     **{"sample": int, "file": str, "seed": str, "label_source": int},
     **{"dice": float, "selected": bool},
@@ -206,7 +210,7 @@ def write_manifest(
         "seed": seed,
         "samples": len(rows),
         "selected": int(table["selected"].sum()),
-        "accepted_after_retries": int(table["accepted_after_retries"].sum()),
+        **({RETRIES: int(table[RETRIES].sum())} if RETRIES in table else {}),
         "rejected": counts,
     }
     write_text(Path(directory) / DATASHEET, describe(manifest))
@@ -255,35 +259,38 @@ def finished_manifest(directory: Path) -> dict[str, Any]:
 
 
 def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the samples of a finished set in order: images, label, structure, outside.
+    """Yields the samples of a finished set in order, see `read_sample`.
 
-    images is float32 [H,W,4]; the others are uint8 [H,W].
-
-    Raises UserError if the set is not complete or a sample is damaged.
+    Raises UserError if the set is not complete, a sample is damaged, or only some have maps.
     """
-    size = None
+    size, names = None, None
     for number in range(finished_manifest(directory)["samples"]):
         sample = read_sample(array_path(directory, number))
-        size = size or sample["images"].shape
+        size, names = size or sample["images"].shape, names or set(sample)
         if sample["images"].shape != size:
             found = sample["images"].shape
             raise damaged(array_path(directory, number), f"it is {found}, the others are {size}")
+        if set(sample) != names:
+            text = f"it holds {', '.join(sorted(sample))}, the others {', '.join(sorted(names))}"
+            raise damaged(array_path(directory, number), text)
         yield sample
 
 
 def read_sample(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of one sample.
 
-    These are images float32 [H,W,4]; label, structure and outside uint8 [H,W].
+    These are images float32 [H,W,M] and label uint8 [H,W]; of a set drawn from maps also structure
+    and outside, uint8 [H,W].
 
     Raises:
         UserError: the file is damaged, or one of these arrays is missing or has the wrong size or
             type.
     """
     arrays = read_arrays(path)
+    wanted = [name for name in ARRAYS if name not in MAPS or set(MAPS) & set(arrays)]
     size = arrays["images"].shape[:2] if "images" in arrays else ()
-    for name, kind in ARRAYS.items():
-        array = arrays.get(name, np.empty(0))
+    for name in wanted:
+        array, kind = arrays.get(name, np.empty(0)), ARRAYS[name]
         if array.dtype != kind or array.shape[:2] != size or array.ndim != 2 + (name == "images"):
             raise damaged(path, f"{name} is missing or of another size or type")
     return arrays

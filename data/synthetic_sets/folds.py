@@ -1,13 +1,13 @@
 """Folds of cross-validation by patient: validated on real cases, without the patients' labels.
 
 A synthetic case learns nothing of a validation patient's label: it stays out of the training of
-the fold in which the patient whose label it has is validated.
+the fold in which a patient whose label it has is validated.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ class Scan(NamedTuple):
     grade: str = ""
 
 
-def validation_folds(synthetic: Mapping[str, str], scans: Sequence[Scan]) -> list[Fold]:
+def validation_folds(synthetic: Mapping[str, Collection[str]], scans: Sequence[Scan]) -> list[Fold]:
     """Returns the folds, in which all scans of a patient are validated together.
 
     Scans are dealt by scikit-learn's StratifiedGroupKFold, patients being the groups. With fewer
@@ -43,7 +43,7 @@ def validation_folds(synthetic: Mapping[str, str], scans: Sequence[Scan]) -> lis
     and validate on synthetic cases.
 
     Args:
-        synthetic: patient whose label it has, by name of each synthetic case.
+        synthetic: patients whose labels it has, by name of each synthetic case.
         scans: the real ones.
     """
     patients = {scan.patient for scan in scans}
@@ -57,7 +57,7 @@ def validation_folds(synthetic: Mapping[str, str], scans: Sequence[Scan]) -> lis
     folds = []
     for learnt, held in dealt:
         validated = {scans[i].patient for i in held}
-        train = [name for name, patient in synthetic.items() if patient not in validated]
+        train = [name for name, of in synthetic.items() if validated.isdisjoint(of)]
         train += [name for i in learnt for name in scans[i].cases]
         val = [name for i in held for name in scans[i].cases]
         folds.append({"train": sorted(train), "val": sorted(val)})

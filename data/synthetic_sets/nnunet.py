@@ -12,11 +12,13 @@ region_based_training.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from data.brats.slices import SliceConfig
 from data.contract import DataSet
 from data.synthetic_sets.export import Case, Grid, value_names, write_case
 from data.synthetic_sets.folds import Scan, validation_folds
@@ -25,13 +27,15 @@ from utils.runs.files import write_json
 
 ENDING = ".nii.gz"
 SPLITS = "splits_final.json"
+SLICES = "slices_of_patients"  # in dataset.json, for those who read the slices back
+UNTOLD = ("label_scheme", "layout")  # of the slicing: the export has values and names of its own
 
 
 def write_nnunet(
     folder: Path,
     cases: Iterable[Case],
     dataset: DataSet,
-    grid: Grid,
+    slicing: SliceConfig,
     values: Sequence[int],
     regions: bool,
     description: str,
@@ -46,12 +50,13 @@ def write_nnunet(
         folder: an empty one.
         cases: synthetic ones, those of training patients and those of held-out patients.
         dataset: of the cases.
-        grid: where the slices lie.
+        slicing: how the slices were cut and scaled.
         values: the value that is written for each class.
         regions: declare regions instead of classes, see `label_entries`.
         description: text of dataset.json.
         grades: of training scans by number, where known.
     """
+    grid = Grid.of(slicing)
     width, height, thickness = grid.spacing
     grid = grid._replace(spacing=(width, height, max(width, thickness)))
     rows, synthetic, real = [], {}, {}
@@ -64,11 +69,12 @@ def write_nnunet(
         write_case(case, images, folder / f"labels{part}" / f"{case.name}{ENDING}", grid, values)
         rows += [{"case": case.name, **row} for row in case.rows]
         if not case.real:
-            synthetic[case.name] = case.patient
+            synthetic[case.name] = case.patients
         elif not case.held_out:
             number = case.rows[0]["patient"]
-            scan = real.get(number, Scan(case.patient, (), 0, grades.get(number, "")))
-            names, lesion = (*scan.cases, case.name), scan.lesion + int((case.label > 0).sum())
+            scan = real.get(number, Scan(case.patients[0], (), 0, grades.get(number, "")))
+            lesion = int((case.label >= dataset.first_lesion).sum()) + scan.lesion
+            names = (*scan.cases, case.name)
             real[number] = scan._replace(cases=names, lesion=lesion)
     summary = {
         "channel_names": {str(i): name for i, name in enumerate(dataset.channels)},
@@ -77,10 +83,19 @@ def write_nnunet(
         "file_ending": ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "description": description,
+        SLICES: _slices_of_patients(slicing, [real[number] for number in sorted(real)]),
     }
     write_json(folder / "dataset.json", summary)
     write_json(folder / SPLITS, validation_folds(synthetic, list(real.values())))
     return pd.DataFrame(rows)
+
+
+def _slices_of_patients(slicing: SliceConfig, scans: Sequence[Scan]) -> dict[str, Any]:
+    """Returns how slices were cut, and which scans are of one patient, by numbers."""
+    fields = {name: value for name, value in asdict(slicing).items() if name not in UNTOLD}
+    numbers: dict[str, int] = {}
+    patients = [numbers.setdefault(scan.patient, len(numbers)) for scan in scans]
+    return {"slicing": fields, "patients": patients}
 
 
 def label_entries(dataset: DataSet, values: Sequence[int], regions: bool) -> dict[str, Any]:

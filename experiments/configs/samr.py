@@ -6,6 +6,7 @@ from typing import Literal
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import PERCENTILE, SliceConfig, output_size
+from data.synthetic_sets.changed import ChangedConfig
 from experiments.configs.schedules import short_schedule
 from models.networks.unet import check_sides
 from models.samr.config import METHODS, LabelNetConfig, SAMRConfig, SAMRWeights
@@ -40,12 +41,13 @@ class SAMRRunConfig:
             five sequences and labels.
         phantom_subjects: number of its patients.
         test_fraction: share of patients held out.
-        batch_size: slices per forward pass of the evaluation.
+        batch_size: slices per forward pass of the synthetic set and the evaluation.
         slicing: range, size and scaling of the slices.
         augmentation: random geometric augmentation of the training slices.
         segmenter: the segmenter that judges generated images.
         samr: networks, ablations and loss weights.
         schedule: length of each training.
+        dataset: the synthetic set.
     """
 
     seed: int = 0
@@ -60,6 +62,7 @@ class SAMRRunConfig:
     segmenter: LabelNetConfig = field(default_factory=LabelNetConfig)
     samr: SAMRConfig = field(default_factory=SAMRConfig)
     schedule: SAMRSchedules = field(default_factory=SAMRSchedules)
+    dataset: ChangedConfig = ChangedConfig()  # as many as the paper has training slices
 
     def __post_init__(self) -> None:
         check_fields(
@@ -111,6 +114,7 @@ DEMO = replace(
     ),
     # Small batches: instance norm needs no large ones, and the time is worth more in updates.
     schedule=SAMRSchedules(segmenter=short_schedule(1500, 8), gan=short_schedule(6000, 2)),
+    dataset=ChangedConfig(samples=400),
 )
 
 TINY = replace(
@@ -122,6 +126,7 @@ TINY = replace(
     segmenter=replace(DEMO.segmenter, width=4),
     samr=replace(DEMO.samr, width=2, blocks=1, discriminator_width=2, segmenter_width=2),
     schedule=SAMRSchedules(segmenter=short_schedule(10, 4), gan=short_schedule(10, 4)),
+    dataset=ChangedConfig(samples=6),
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

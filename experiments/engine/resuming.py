@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from utils.config import differences, from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from experiments.engine.experiment import Experiment
 
 # Fields, or groups of them, that decide which slices of which patients a run is made of.
 DATA_FIELDS = {"slicing", "phantom", "phantom_subjects", "test_fraction", "cohort"}
@@ -49,6 +53,16 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
         ) from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} does not describe a run ({error!r}); start a new --out") from error
+
+
+def made_by(path: Path, experiments: Sequence[Experiment]) -> Experiment:
+    """Returns whose run `--run` names: the one with most fields of its configuration.
+
+    Raises UserError for a folder without a run.
+    """
+    saved = set(saved_run(path, "--run needs")["config"])
+    names = [{field.name for field in fields(one.config_type)} for one in experiments]
+    return min(zip(names, experiments), key=lambda pair: len(pair[0] ^ saved))[1]
 
 
 def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:

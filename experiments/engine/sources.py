@@ -14,7 +14,7 @@ from experiments.engine.experiment import Experiment, Option
 from experiments.engine.performing import make
 from experiments.engine.recording import record_start, timed
 from experiments.engine.request import Request
-from experiments.engine.resuming import saved_run
+from experiments.engine.resuming import made_by, saved_run
 from experiments.engine.run import Run
 from utils.config import differences, from_dict
 from utils.errors import UserError
@@ -33,10 +33,12 @@ class Finished:
     Attributes:
         experiment: whose run it is.
         check: refuses a run that a table cannot work on, from that table's run.
+        others: further experiments of which `--run` may name one.
     """
 
     experiment: Experiment
     check: Callable[[Run], None] = _nothing
+    others: tuple[Experiment, ...] = ()
     named = True  # by `--run`
 
     def open(self, run: Run) -> None:
@@ -88,9 +90,8 @@ class Finished:
                     "run with; name a finished one with --run"
                 )
             make(self.experiment, replace(request, out=path, config=config), run.strategy)
-        return Run.open_finished(
-            self.experiment, path, run.strategy, request.cache, data=request.data
-        )
+        experiment = made_by(path, (self.experiment, *self.others))
+        return Run.open_finished(experiment, path, run.strategy, request.cache, data=request.data)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from experiments.engine.recording import command
 from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.sources import Finished
+from experiments.systems.samr.stages import TRAIN_SAMR
 from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
     Audit,
@@ -110,7 +111,7 @@ AUDIT_PRIVACY = Experiment(
     AUDIT,
     stages=(Task("audit", audit),),
     key="privacy",
-    sources=Finished(TRAIN_BRATS),
+    sources=Finished(TRAIN_BRATS, others=(TRAIN_SAMR,)),
     check=check,
     options=(
         Option(

@@ -101,7 +101,9 @@ def test_500_random_maps_stay_in_the_brain_and_keep_a_lesion():
         check(label, change.label)
         again = random_change(label, donors, np.random.default_rng(number))
         np.testing.assert_array_equal(again.label, change.label)
-        assert again.words == change.words
+        assert again.words == change.words and again.donor == change.donor
+        given = [int(w.split(":")[1]) for w in change.words.split(",") if w[:3] in ("rep", "com")]
+        assert change.donor == (given[0] if given else None)
         factor = rng.uniform(0.5, 2)
         new = resized(label, factor)
         check(label, new)

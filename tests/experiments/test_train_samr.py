@@ -16,20 +16,25 @@ from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.manipulation import changed
 from data.nnunet.description import Description
 from data.nnunet.postsurgical import POSTSURGICAL_DATA
-from data.slice_sets import Slices
+from data.slice_sets import Slices, real_slices, stored_slices
+from data.synthetic_sets.files import array_path, read_rows
 from data.volumes import write_volume
 from experiments.configs.samr import PRESETS, TINY, VARIANTS
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
 from experiments.engine.scoring import sharpness_figures
+from experiments.engine.synthetic_sets import MADE_WITH
 from experiments.systems.samr.atlas import atlas_file
+from experiments.systems.samr.dataset import drawn
 from experiments.systems.samr.evaluation import contrast_figures, made_from, normal_brain
 from experiments.systems.samr.stages import TRAIN_SAMR, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
 from experiments.tables.samr.figure3 import FIGURE3
+from tests.data.synthetic_sets.test_files import files
 from utils.config import from_dict, with_values
 from utils.errors import UserError
-from utils.runs.files import read_json
+from utils.runs.files import read_json, write_json
+from utils.runs.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,51 @@ def test_the_atlas_is_that_of_the_training_patients(run):
     assert found.first == expected.first == 70 and len(found.images) == 20
     other = build_atlas(run.prepared, run.split.test)
     assert np.abs(other.images - found.images).max() > 0.05
+
+
+def test_a_run_leaves_a_synthetic_set_of_changed_labels(run):
+    samples, rows = stored_slices(run.synthetic), read_rows(run.synthetic)
+    assert len(samples) == 6 and samples.structure is None
+    real = real_slices(run.prepared, run.split.train)
+    for label, source in zip(samples.label, rows["label_source"]):
+        np.testing.assert_array_equal(label == 0, real.label[source] == 0)  # its brain
+        assert (label >= 2).any() and not (label == real.label).all(axis=(1, 2)).any()
+    np.testing.assert_array_equal(rows["slice"], real.index[rows["label_source"]])
+    placed = replace(samples, index=rows["slice"].to_numpy())
+    np.testing.assert_array_equal(np.clip(made_from(run, placed), 0, 1), samples.images)
+    text = (run.synthetic / "datasheet.md").read_text()
+    assert "mirrored, resized and moved at random" in text and "There are no structure maps" in text
+    ssim = run.read_metrics()["synthesis/T1c/ssim"]
+    assert f"| T1c | {round(ssim, 3):.3f} |" in text and "which are not in this set" in text
+    assert "generate.py" not in text and "structure maps, conditional" not in text
+
+
+def test_an_interrupted_set_ends_with_the_same_bytes(run, tmp_path):
+    """In batches of other samples than before, as after a stop between two writes."""
+    out = shutil.copytree(run.path, tmp_path / "out")
+    for name in ("manifest.json", "samples.csv", "datasheet.md"):
+        (out / "synthetic" / name).unlink()
+    for number in (1, 3, 4):
+        array_path(out / "synthetic", number).unlink()
+    kept = array_path(out / "synthetic", 0)
+    before = kept.stat().st_mtime_ns
+    assert main(TRAIN_SAMR, ["--out", str(out), "--resume", "--stages", "dataset,report"]) == 0
+    assert kept.stat().st_mtime_ns == before
+    assert files(out / "synthetic" / "samples") == files(run.synthetic / "samples")
+    tables = [(path / "samples.csv").read_bytes() for path in (out / "synthetic", run.synthetic)]
+    assert tables[0] == tables[1] and drawn(RunDirectory(out, writes=False))
+
+
+def test_a_set_begun_with_other_networks_is_drawn_anew(run, tmp_path):
+    out = shutil.copytree(run.path, tmp_path / "out")
+    (out / "synthetic" / "manifest.json").unlink()
+    made_with = read_json(out / "synthetic" / MADE_WITH)
+    made_with["networks"]["gan"] = "another"
+    write_json(out / "synthetic" / MADE_WITH, made_with)
+    stale = array_path(out / "synthetic", 0)
+    stale.write_bytes(b"of another network")
+    assert main(TRAIN_SAMR, ["--out", str(out), "--resume", "--stages", "dataset,report"]) == 0
+    assert files(out / "synthetic" / "samples") == files(run.synthetic / "samples")
 
 
 @pytest.mark.slow
@@ -206,5 +256,5 @@ def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
 def test_a_plan_needs_no_data(capsys, tmp_path):
     words = ["--preset", "tiny", "--out", str(tmp_path / "out"), "--dry-run"]
     assert main(TRAIN_SAMR, words) == 0
-    assert "atlas -> segmenter -> gan -> evaluate -> report" in capsys.readouterr().out
+    assert "atlas -> segmenter -> gan -> dataset -> evaluate -> report" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Callable
 
 import numpy as np
 
@@ -47,10 +48,20 @@ def evaluate(run: Run) -> None:
 
 def made_from(run: Run, slices: Slices) -> np.ndarray:
     """Returns the images [N,H,W,M] that the trained generator makes of labels and heights."""
-    source = np.stack([np.zeros_like(slices.index), slices.index], axis=1).astype(np.int32)
-    arrays = {"label": slices.label[..., None], "source": source}
-    synthesize = compiled(run.trained("gan").synthesize)
-    return infer(synthesize, arrays, run.config.batch_size)["images"]
+    return image_maker(run)(slices)
+
+
+def image_maker(run: Run) -> Callable[[Slices], np.ndarray]:
+    """Returns the function that `made_from` applies; the generator is loaded once."""
+    synthesize, size = compiled(run.trained("gan").synthesize), run.config.batch_size
+
+    def make(slices: Slices) -> np.ndarray:
+        source = np.stack([np.zeros_like(slices.index), slices.index], axis=1).astype(np.int32)
+        arrays = {"label": slices.label[..., None].astype(np.int32), "source": source}
+        # Of another size than a whole batch, networks may round differently.
+        return infer(synthesize, arrays, size, padded=True)["images"]
+
+    return make
 
 
 def contrast_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, float]:

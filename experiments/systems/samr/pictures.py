@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.contract import DataSet
+from data.slice_sets import Slices
 from experiments.engine.fitting import Pictures, Synthesize
 from utils.reporting.pictures import grid, label_row, palette_with_brain, slice_rows
 
@@ -29,3 +30,11 @@ def draw_slices(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pic
         rows += pair
         titles += [f"{name} real", f"{name} made"]
     return {"slices": grid(rows, titles=titles)}
+
+
+def draw_samples(slices: Slices, dataset: DataSet) -> np.ndarray:
+    """The label and each sequence of samples of a set, lesion outlined: uint8 [H,W,3]."""
+    lesion = np.where(slices.label >= dataset.first_lesion, slices.label, 0)
+    palette = palette_with_brain(dataset.first_lesion)
+    rows = [label_row(slices.label, palette), *slice_rows(slices.images, lesion, palette)]
+    return grid(rows, titles=("label", *dataset.channels))

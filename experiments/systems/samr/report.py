@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from data.slice_sets import real_slices
+from data.slice_sets import real_slices, stored_slices
+from data.synthetic_sets.files import finished_manifest
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
 from experiments.systems.samr.evaluation import made_from
-from experiments.systems.samr.pictures import draw_slices
+from experiments.systems.samr.pictures import draw_samples, draw_slices
 from utils.reporting.report import Report
 
 COLUMNS = 8
@@ -43,6 +44,14 @@ def write_report(run: Run) -> None:
         "Columns are slices; outlines show the lesion's label, which the generator sees.",
         picture,
     )
+    manifest = finished_manifest(run.synthetic)
+    report.add_section(
+        "Synthetic set",
+        f"{manifest['samples']} slices made of changed labels of training patients, of which "
+        f"{manifest['selected']} are selected; synthetic/datasheet.md tells more.",
+    )
+    samples = stored_slices(run.synthetic, COLUMNS)
+    report.add_picture("The first samples", "Columns are samples.", draw_samples(samples, dataset))
     add_trainings(report, run)
     report.write(run.report)
 

@@ -9,19 +9,23 @@ import numpy as np
 import tensorflow as tf
 
 from data.atlas import Atlas
+from data.brats.described import described_layout
+from data.brats.label_schemes import to_2015
 from data.brats.layouts import kind_named
 from data.brats.names import MODALITIES
 from data.brats.tissues import with_tissues
-from data.brats.with_brain import BRATS_WITH_BRAIN
+from data.brats.with_brain import BRATS_WITH_BRAIN, label_with_brain
 from data.contract import DataSet
-from data.nnunet.dataset import described_dataset
-from data.nnunet.description import FILE, read_description
-from data.nnunet.postsurgical import POSTSURGICAL_DATA
+from data.nnunet.dataset import described_dataset, known_values, labelled
+from data.nnunet.description import FILE, Description, read_description
+from data.nnunet.exported import exported_dataset, read_exported
+from data.nnunet.postsurgical import DESCRIPTION, POSTSURGICAL_DATA
 from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.systems.samr.atlas import ATLAS, atlas_file, check_atlas, make_atlas
+from experiments.systems.samr.dataset import build_dataset, drawn, write_datasheet
 from experiments.systems.samr.evaluation import evaluate
 from experiments.systems.samr.pictures import draw_labels, draw_slices
 from experiments.systems.samr.report import write_report
@@ -30,24 +34,47 @@ from models.samr.segmenter import LabelNet
 from utils.training.trainer import check_batch_sizes
 
 
-def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
-    """Returns the data set of a folder: BRATS, or what an nnU-Net raw folder describes.
+def description_of(config: SAMRRunConfig, folder: Optional[Path]) -> Optional[Description]:
+    """Returns what an nnU-Net raw folder says of its data, None for BRATS.
 
     Without a folder it is that of the phantom. A raw folder with BRATS' four modalities is read as
-    BRATS. If the configuration says so, brain is divided into its tissues.
+    BRATS.
+    """
+    if folder is None:
+        return DESCRIPTION if config.phantom == POSTSURGICAL_DATA.name else None
+    if not (folder / FILE).is_file():
+        return None
+    description = read_description(folder)
+    kinds = {kind_named(name) for name in description.channels}
+    return None if set(MODALITIES) <= kinds else description
+
+
+def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
+    """Returns the data set of a folder or of the phantom, see `description_of`.
+
+    A folder that `export_nnunet.py` wrote is read back, see `data.nnunet.exported`. If the
+    configuration says so, brain is divided into its tissues.
     """
     data = _with_plain_brain(config, folder)
     return with_tissues(data) if config.samr.tissues else data
 
 
 def _with_plain_brain(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
+    description = description_of(config, folder)
     if folder is None:
-        return POSTSURGICAL_DATA if config.phantom == POSTSURGICAL_DATA.name else BRATS_WITH_BRAIN
-    if not (folder / FILE).is_file():
-        return BRATS_WITH_BRAIN
-    description = read_description(folder)
-    kinds = {kind_named(name) for name in description.channels}
-    return BRATS_WITH_BRAIN if set(MODALITIES) <= kinds else described_dataset(description)
+        return POSTSURGICAL_DATA if description else BRATS_WITH_BRAIN
+    dataset = described_dataset(description) if description else BRATS_WITH_BRAIN
+    exported = read_exported(folder)
+    if exported is None:
+        return dataset
+
+    def label_of(values: np.ndarray, images: np.ndarray, path: Path) -> np.ndarray:
+        if description:
+            return labelled(known_values(path, values, description), images, description)
+        scheme = config.slicing.label_scheme or described_layout(folder / FILE).scheme
+        return label_with_brain(images, to_2015(values, scheme, path))
+
+    return exported_dataset(dataset, exported, label_of)
 
 
 def build_gan(run: Run) -> SAMR:
@@ -85,6 +112,12 @@ def check(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_atlas(request, dataset_of(request.config, request.data))
 
 
+def write_pages(run: Run) -> None:
+    """Writes the set's datasheet anew, with the run's figures, and report.html."""
+    write_datasheet(run)
+    write_report(run)
+
+
 def evaluated(run: Any) -> bool:
     """Returns whether the run's metrics.json contains the metrics of the stage "evaluate"."""
     return "synthesis/ssim" in run.read_metrics()  # the last one
@@ -96,6 +129,7 @@ TRAIN_SAMR = Experiment(
     "Train SAMR: from lesion label and atlas to T1, T2, T1c and Flair at once.",
     PRESETS,
     variants=VARIANTS,
+    shown=("dataset.samples",),
     stages=(
         Task("atlas", make_atlas, done=lambda run: atlas_file(run).exists()),
         Training(
@@ -117,12 +151,13 @@ TRAIN_SAMR = Experiment(
             learning_rate="--samr.learning_rate",
             batch_size="--schedule.gan.batch_size",
         ),
+        Task("dataset", build_dataset, done=drawn, needs=("segmenter", "gan")),
         Task("evaluate", evaluate, done=evaluated, needs=("segmenter", "gan")),
         Task(
             "report",
-            write_report,
+            write_pages,
             done=lambda run: run.report.exists(),
-            needs=("gan", "evaluate"),
+            needs=("gan", "dataset", "evaluate"),
             always=True,
         ),
     ),

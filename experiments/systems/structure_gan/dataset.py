@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Callable, Optional
@@ -13,46 +12,26 @@ import tensorflow as tf
 
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
-from data.synthetic_sets.files import WHOLE, Shard, finished_manifest, sample_folder
+from data.synthetic_sets.files import WHOLE, Shard, finished_manifest
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.datasheet import describe, made_with, training_data, version
+from experiments.engine.synthetic_sets import begin_own_set, notes
+from experiments.systems.structure_gan.datasheet import DRAWN_WITH, describe
 from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
 from utils.metrics.segmentation import dice
-from utils.runs.files import write_text
 from utils.seeding import derive_seed
-
-MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
 
 
 def build_dataset(run: Run) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
     directory, config = run.synthetic, run.config.dataset
-    if not begin_set(run, directory, config):
-        print("the unfinished synthetic set was begun with other settings and is drawn anew")
-        shutil.rmtree(sample_folder(directory))
-        begin_set(run, directory, config)
+    begin_own_set(run, asdict(config), DRAWN_WITH)
     draw_set(run, directory, config)
     manifest = finished_manifest(directory)
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
     metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
     run.update_metrics(metrics)
-
-
-def begin_set(run: Run, directory: Path, config: SyntheticConfig) -> bool:
-    """Notes in a set's folder what its samples are drawn with: settings, seed, networks.
-
-    Returns False, and does nothing, if there are samples that were drawn with other ones.
-    """
-    text, file = made_with(run, asdict(config)), directory / MADE_WITH
-    folder = sample_folder(directory)
-    if file.exists() and file.read_text(encoding="utf-8") == text:
-        return True
-    if folder.exists() and any(folder.iterdir()):
-        return False
-    write_text(file, text)
-    return True
 
 
 def draw_set(run: Run, directory: Path, config: SyntheticConfig, shard: Shard = WHOLE) -> None:
@@ -69,18 +48,14 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
 
     Directory, settings, seed and shard are left open; the settings have the run's batch size.
     """
-    system, channels = run.trained("synthesis"), run.prepared.dataset.channels
+    system = run.trained("synthesis")
     return functools.partial(
         build_synthetic_set,
         decode=map_decoder(run),
         render=image_renderer(system, run.config.dataset.batch_size),
         labels=lesion_labels(run.prepared, run.split.train),
         score=lesion_scorer(system.segmenters),
-        notes={
-            "training data": training_data(run),
-            "modalities": " ".join(channels),
-            "version": version(run),
-        },
+        notes=notes(run),
         describe=functools.partial(describe, run),
     )
 

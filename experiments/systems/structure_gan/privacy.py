@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CHUNK = 64  # slices in memory at full size
 DEFINITIONS = (
     "Similarity of two slices: correlation of their details (slice less its blurred self), mean "
-    "over the four modalities, at the shift of up to 3 pixels of a slice at most 96 pixels long at "
+    "over the modalities, at the shift of up to 3 pixels of a slice at most 96 pixels long at "
     "which it is largest, mirrored or not; -1 to 1, higher is more alike, 1 is a copy. It depends "
     "on no pixel spacing.",
     "Control: similarity of each held-out slice to the nearest training slice, which is of another "

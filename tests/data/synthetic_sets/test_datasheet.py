@@ -14,8 +14,8 @@ from tests.data.synthetic_sets.test_building import build
 from utils.errors import DiskFullError
 
 MANIFEST = {
-    "settings": {"min_dice": 0.95, "augment_labels": True},
-    **{"seed": 77, "samples": 40, "selected": 30, "accepted_after_retries": 2},
+    "settings": {"min_dice": 0.95},
+    **{"seed": 77, "samples": 40, "selected": 30},
 }
 FIGURES = pd.DataFrame({"real": [0.9, np.nan], "synthetic": [0.75, np.nan]}, ["dice", "unknown"])
 ORIGIN = Origin(
@@ -26,11 +26,14 @@ ORIGIN = Origin(
     channels=("T1", "T2"),
     classes=("background", "lesion"),
     system="a system",
+    making=("More of it is drawn.",),
+    score="mean Dice",
+    labels="Each label is a patient's.",
     command="python train.py",
     version="commit 1",
     fingerprint="abc",
     figures=FIGURES,
-    measured=20,
+    measured="Real slices beside 20 samples",
     texture={"real": 0.51, "synthetic": 0.876},
 )
 EXPORT = {
@@ -45,15 +48,15 @@ EXPORT = {
         "* 40 axial slices of a brain that does not exist, each in the modalities T1, T2,",
         "0 background, 1 lesion.",
         "learnt from: 8. Held-out patients, seen by no network: 2.",
-        "The networks were trained by `python train.py`; ",
+        "The networks were trained by `python train.py`.",
+        "* More of it is drawn.",
         "seed: abc.",
         "Seed of the set: 77.",
-        "30 of 40 samples are marked as selected: their mean whole-tumour Dice of the segmenters "
-        "is 0.95 or more.",
+        "30 of 40 samples are marked as selected: their mean Dice is 0.95 or more.",
         "patches of its texture from real ones in 88% of the cases (50 % is chance); two groups of "
         "real patients are told apart in 51%.",
-        "slice of a training patient, after two random operations;",
-        "the run's own set of 20 samples",
+        "* Each label is a patient's.",
+        "Real slices beside 20 samples; docs/running.md",
         "| dice | 0.900 | 0.750 |",
         "\n## Licence\n\nthe terms\n",
         "Not for diagnosis",
@@ -67,11 +70,10 @@ def test_what_is_not_known_is_told_or_left_out():
     text = set_datasheet(MANIFEST, ORIGIN)
     assert "unknown" not in text  # a figure that neither column has
     early = replace(ORIGIN, figures=FIGURES[1:], texture={})
-    settings = {**MANIFEST["settings"], "augment_labels": False}
-    text = set_datasheet({**MANIFEST, "settings": settings}, early)
+    text = set_datasheet({**MANIFEST, "settings": {"min_dice": 0.0}}, early)
     assert "Not measured: the run's stage `evaluate`" in text and "| dice" not in text
     assert "How often its texture is told from real was not measured." in text
-    assert "slice of a training patient, as it is;" in text
+    assert "Selection: none, all samples are marked as selected." in text
 
 
 def test_an_export_s_datasheet_begins_with_its_content():

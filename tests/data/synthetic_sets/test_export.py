@@ -146,14 +146,25 @@ def test_synthetic_cases_tell_whose_label_they_have(directory, prepared):
     chosen = chosen_samples(directory)
     sources = [(9, "nobody")] * 40 + [(0, "first"), (1, "second"), (1, "second")]
     cases = list(synthetic_cases(directory, chosen, sources))
-    assert [case.patient for case in cases] == ["first", "second", "second"]
+    assert [case.patients for case in cases] == [("first",), ("second",), ("second",)]
     assert [case.rows[0]["label_patient"] for case in cases] == [0, 1, 1]
     (stack,) = as_volumes(cases)
-    assert [row["label_patient"] for row in stack.rows] == [0, 1, 1] and stack.patient is None
+    assert [row["label_patient"] for row in stack.rows] == [0, 1, 1] and stack.patients == ()
     with pytest.raises(UserError, match="Sample 2 of .* has lesion label 42 of .* have 42; give"):
         list(synthetic_cases(directory, chosen, sources[:42]))
     plain = list(synthetic_cases(directory, chosen))
-    assert all(case.patient is None and "label_patient" not in case.rows[0] for case in plain)
+    assert all(not case.patients and "label_patient" not in case.rows[0] for case in plain)
+
+
+def test_synthetic_cases_tell_whose_lesion_they_have_beside(directory, prepared):
+    """Sample 1 has that of slice 43 beside the label of slice 41."""
+    chosen = chosen_samples(directory).assign(donor_source=[-1, 43, -1])
+    sources = [(9, "nobody")] * 40 + [(0, "first"), (1, "second"), (1, "second"), (2, "third")]
+    cases = list(synthetic_cases(directory, chosen, sources))
+    assert [case.patients for case in cases] == [("first",), ("second", "third"), ("second",)]
+    assert [case.rows[0].get("donor_patient") for case in cases] == [None, 2, None]
+    with pytest.raises(UserError, match="Sample 1 of .* has lesion label 43 of .* have 43; give"):
+        list(synthetic_cases(directory, chosen, sources[:43]))
 
 
 def test_a_label_source_counts_the_labels_that_a_set_is_drawn_with(tmp_path):
@@ -168,6 +179,9 @@ def test_a_label_source_counts_the_labels_that_a_set_is_drawn_with(tmp_path):
     assert len(lesion_labels(prepared, [three, one])) == 2 + 3
     first, last = map(BRATS.patient_of, (one, three))
     assert label_sources(prepared, [three, one]) == [(1, first)] * 2 + [(0, last)] * 3
+    whole = label_sources(prepared, [three, one], every_slice=True)
+    counts = dict(zip(prepared.subject_ids, prepared.slices_per_subject))
+    assert whole == [(1, first)] * counts[one] + [(0, last)] * counts[three]
 
 
 def test_held_out_cases_are_kept_apart(prepared, tmp_path):

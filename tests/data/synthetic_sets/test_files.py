@@ -194,6 +194,9 @@ def _with(**values):
     return change
 
 
+WHOLE_SAMPLE = {
+    name: np.zeros((8, 8, 4) if name == "images" else (8, 8), kind) for name, kind in ARRAYS.items()
+}
 SIZES = {**dict.fromkeys(("label", "structure", "outside"), (3, 2)), "images": (3, 2, 4)}
 
 
@@ -214,6 +217,8 @@ def _sample(**arrays):
         (_without_column, "samples.csv"),
         (_sample(images=np.zeros((8, 8, 4), np.float32)), "synthetic_000001.npz"),
         (_sample(**{name: np.zeros((8, 8, 4), np.float32) for name in ARRAYS}), "000001.npz"),
+        (_sample(**{name: WHOLE_SAMPLE[name] for name in ("images", "label")}), "000001.npz"),
+        (_sample(**{name: WHOLE_SAMPLE[name] for name in list(ARRAYS)[:3]}), "000001.npz"),
         (_sample(**{name: np.zeros(SIZES[name], kind) for name, kind in ARRAYS.items()}), "01.npz"),
     ],
 )

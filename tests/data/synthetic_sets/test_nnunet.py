@@ -10,7 +10,6 @@ from data.brats.dataset import BRATS
 from data.brats.label_schemes import values_in
 from data.brats.slices import SliceConfig
 from data.synthetic_sets.export import (
-    Grid,
     chosen_samples,
     label_sources,
     real_cases,
@@ -32,7 +31,7 @@ def directory(tmp_path):
 
 def test_the_raw_data_set_of_nnunet(directory, tmp_path):
     cases, out = synthetic_cases(directory, chosen_samples(directory)), tmp_path / "out"
-    write_nnunet(out, cases, BRATS, Grid.of(TINY), VALUES, False, "a note", {})
+    write_nnunet(out, cases, BRATS, TINY, VALUES, False, "a note", {})
     dataset = read_json(out / "dataset.json")
     assert list(dataset["labels"].values()) == [0, 1, 2, 3, 4]  # 3 and 4 never occur
     assert dataset["channel_names"] == {"0": "T1", "1": "T2", "2": "T1c", "3": "Flair"}
@@ -53,7 +52,7 @@ def test_held_out_cases_are_no_training_cases(directory, tmp_path):
         *real_cases(prepared, test, held_out=True),
     ]
     out = tmp_path / "out"
-    write_nnunet(out, cases, BRATS, Grid.of(TINY), VALUES, False, "a note", {})
+    write_nnunet(out, cases, BRATS, TINY, VALUES, False, "a note", {})
     assert read_json(out / "dataset.json")["numTraining"] == 3 + 8
     tests = {path.name for path in (out / "labelsTs").iterdir()}
     assert tests == {f"test_0000_{i:03d}.nii.gz" for i in range(1, 5)}
@@ -68,10 +67,10 @@ def test_held_out_cases_are_no_training_cases(directory, tmp_path):
 def test_nnunet_takes_no_other_axis_for_the_one_across_slices(directory, tmp_path):
     """It takes the axis of the widest spacing, the first in (z, y, x) if several are as wide."""
     for downsample in (1, 2):
-        grid = Grid.of(SliceConfig(downsample=downsample))
+        slicing = SliceConfig(downsample=downsample)
         folder = tmp_path / str(downsample)
         cases = synthetic_cases(directory, chosen_samples(directory))
-        write_nnunet(folder, cases, BRATS, grid, VALUES, False, "a note", {})
+        write_nnunet(folder, cases, BRATS, slicing, VALUES, False, "a note", {})
         image = sitk.ReadImage(str(folder / "labelsTr" / "synthetic_000000.nii.gz"))
         assert image.GetSpacing()[:2] == (downsample, downsample)
         assert np.argmax(image.GetSpacing()[::-1]) == 0

@@ -9,12 +9,8 @@ import pytest
 
 from data.brats.names import MODALITIES
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.datasheet import (
-    describe,
-    made_with,
-    version,
-    write_datasheet,
-)
+from experiments.engine.synthetic_sets import made_with, version
+from experiments.systems.structure_gan.datasheet import DRAWN_WITH, describe, write_datasheet
 from tests.experiments.small_run import CONFIG, in_folder, run_on
 from utils.runs.files import write_json
 
@@ -57,6 +53,16 @@ def test_a_phantom_is_named_with_its_licence(run):
     assert "--data" not in text and "Version: unknown." in text
 
 
+@pytest.mark.parametrize("augment, words", [(True, "two random operations;"), (False, "it is;")])
+def test_it_tells_whether_labels_were_changed_and_how_many_maps_failed(run, augment, words):
+    run.update_metrics(FIGURES)
+    settings = {**MANIFEST["settings"], "augment_labels": augment}
+    text = describe(run, {**MANIFEST, "settings": settings})
+    assert f"slice of a training patient, a{'fter' if augment else 's'} {words}" in text
+    assert "Maps taken after all retries, without passing the filter: 1." in text
+    assert "beside the run's own set of" in text and "generate.py --run RUN" in text
+
+
 def test_the_version_is_that_of_the_drawing(run):
     assert version(run) == "unknown"
     git, packages = {"commit": "12ab", "modified": True}, {"tensorflow": "2.15.1"}
@@ -76,7 +82,7 @@ def test_the_fingerprint_is_that_of_what_the_samples_depend_on(run, monkeypatch)
     first = fingerprint()
     more = {**MANIFEST["settings"], "samples": 99}
     assert fingerprint({**MANIFEST, "settings": more}) == first
-    assert "99" not in made_with(run, more)
+    assert "99" not in made_with(run, more, DRAWN_WITH)
     assert fingerprint({**MANIFEST, "settings": {**more, "min_dice": 0.1}}) != first
     monkeypatch.setattr(Run, "weights_hash", lambda run, stage: "other")
     assert fingerprint() != first

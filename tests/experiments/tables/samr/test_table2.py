@@ -12,9 +12,10 @@ import pytest
 from data.brats.tissues import with_plain_brain
 from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.slice_sets import Slices
+from data.synthetic_sets.changed import LabelChanger
 from experiments.configs.samr import TABLE2_PRESETS
 from experiments.engine.cli import main
-from experiments.tables.samr.made import changed_label
+from experiments.ledger import NOT_RUN, update
 from experiments.tables.samr.rows import ABLATIONS, TABLE, chosen_rows
 from experiments.tables.samr.table2 import (
     TABLE2_SAMR,
@@ -83,39 +84,21 @@ def test_scores_of_a_volume_by_hand():
     assert enhancing["specificity"] == pytest.approx(1 - 1 / voxels)
 
 
-def test_a_changed_label_keeps_its_brain_and_height():
-    label = np.zeros((3, 20, 20), int)
-    label[:, 2:18, 2:18] = 1
-    label[1, 5:9, 5:9], label[2, 10:13, 9:14] = 2, 3
-    slices = Slices(
-        np.zeros((3, 20, 20, 1)), label, subjects=np.array([0, 1, 1]), index=np.array([4, 4, 6])
-    )
-    heights = []
-    for number in range(20):
-        changed, height = changed_label(slices, 2, np.random.default_rng(number))
-        again, _ = changed_label(slices, 2, np.random.default_rng(number))
-        np.testing.assert_array_equal(changed, again)
-        np.testing.assert_array_equal(changed == 0, label[0] == 0)
-        assert (changed >= 2).any()
-        heights.append(height)
-    assert set(heights) == {4, 6}
-
-
 def test_tissues_change_no_label_that_a_segmenter_sees():
     label = np.zeros((3, 20, 20), int)
     label[:, 2:18, 2:18] = 3
     label[:, 4:12, 2:9], label[:, 2:4, 2:18] = 2, 1
     label[1, 5:9, 5:9], label[2, 10:13, 9:14] = 4, 6
     places = {"subjects": np.array([0, 1, 1]), "index": np.array([4, 4, 6])}
-    images = np.zeros((3, 20, 20, 1))
-    tissues = Slices(images, label, **places)
-    plain = Slices(images, with_plain_brain(label, 4), **places)
-    assert set(np.unique(plain.label)) == {0, 1, 2, 4}
+    images = np.zeros((3, 20, 20, 0))
+    tissues = LabelChanger(Slices(images, label, **places), 4)
+    plain = LabelChanger(Slices(images, with_plain_brain(label, 4), **places), 2)
+    assert set(np.unique(plain.slices.label)) == {0, 1, 2, 4}
     for number in range(20):
-        found, height = changed_label(tissues, 4, np.random.default_rng(number))
-        expected, other = changed_label(plain, 2, np.random.default_rng(number))
-        np.testing.assert_array_equal(with_plain_brain(found, 4), expected)
-        assert height == other and set(np.unique(found)) > {1, 2, 3}
+        found = tissues.draw(np.random.default_rng(number))
+        expected = plain.draw(np.random.default_rng(number))
+        np.testing.assert_array_equal(with_plain_brain(found.label, 4), expected.label)
+        assert found[1:] == expected[1:] and set(np.unique(found.label)) > {1, 2, 3}
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +121,16 @@ def test_a_tiny_table_has_rows_and_intervals(table):
     metrics = read_json(table / "metrics.json")
     mean = patients.groupby("label")["dice"].mean().mean()
     assert metrics["table2_samr/samr_1/dice"] == pytest.approx(mean)
+
+
+@pytest.mark.slow
+def test_the_ledger_takes_the_table(table, tmp_path):
+    update(tmp_path / "ledger.md", [table])
+    lines = pd.read_csv(tmp_path / "ledger.csv", dtype=str)
+    found = lines[lines["our value"] != NOT_RUN]
+    assert len(found) == 4 and set(found["experiment"]) == {"table2_samr"}
+    assert set(found["data"]) == {"phantom"}
+    assert found["command"].str.startswith("python experiments/table2_samr.py --preset tiny").all()
 
 
 @pytest.mark.slow

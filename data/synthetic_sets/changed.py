@@ -1,0 +1,205 @@
+"""A synthetic set of changed labels: lesions of training patients, changed at random, and images.
+
+The builder knows no network: it is handed a function that makes images of labels, and one that
+scores them. A sample is a function of (seed, its number) alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional
+
+import numpy as np
+from tqdm import tqdm
+
+from data.manipulation import random_change
+from data.pipeline import evaluation_batches
+from data.shards import PreparedSlices
+from data.slice_sets import Slices
+from data.synthetic_sets.files import (
+    DONOR,
+    WHOLE,
+    Background,
+    Describe,
+    Sample,
+    array_path,
+    holding,
+    samples_there,
+    write_manifest,
+    write_samples,
+)
+from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
+
+READ_BATCH = 64
+RenderLabels = Callable[[Slices], np.ndarray]  # label and index of N slices -> images [N,H,W,M]
+# images [N,H,W,M], label [N,H,W] -> Dice of the whole lesion that a segmenter finds [N]
+ScoreLesions = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ChangedConfig:
+    """How a set of changed labels is drawn.
+
+    Args:
+        samples: number of samples (slices with all sequences).
+        min_dice: samples on which the segmenter's Dice of the whole lesion is less are marked as
+            not selected; 0 = off.
+    """
+
+    samples: int = 1080
+    min_dice: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--dataset.", samples=at_least(1), min_dice=NOT_NEGATIVE)
+
+
+class ChangedLabel(NamedTuple):
+    """The label of a training slice with a changed lesion.
+
+    Attributes:
+        label: uint8 [H,W].
+        height: index of the slice in its volume.
+        source: number of the slice among those of `training_labels`.
+        donor: number of the slice whose lesion is in the label, -1 if none is.
+        changes: what was done, see `data.manipulation.Change`.
+        tries: how many slices were drawn before into which no lesion fits.
+    """
+
+    label: np.ndarray
+    height: int
+    source: int
+    donor: int
+    changes: str
+    tries: int
+
+
+def training_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> Slices:
+    """Returns label uint8 [N,H,W], patients and heights of some subjects' slices.
+
+    They stand in the order of the cache; `images` [N,H,W,0] is empty.
+    """
+    parts = [
+        (batch["label"].numpy()[..., 0].astype(np.uint8), batch["source"].numpy())
+        for batch in evaluation_batches(prepared, subject_ids, READ_BATCH)
+    ]
+    label, source = map(np.concatenate, zip(*parts))
+    empty = np.zeros((*label.shape, 0), np.float32)
+    return Slices(empty, label, subjects=source[:, 0], index=source[:, 1])
+
+
+class LabelChanger:
+    """Draws labels of random slices with changed lesions.
+
+    Args:
+        slices: with label, subjects and index, see `training_labels`.
+        first_lesion: number of the first class of a lesion.
+    """
+
+    def __init__(self, slices: Slices, first_lesion: int):
+        self.slices, self.first_lesion = slices, first_lesion
+        self._lesions = (slices.label >= first_lesion).any(axis=(1, 2))
+
+    def draw(self, rng: np.random.Generator) -> ChangedLabel:
+        """Returns a label; donors are the slices of other patients at its height.
+
+        A slice that no lesion fits into is drawn again.
+        """
+        slices, tries = self.slices, 0
+        while True:
+            row = int(rng.integers(len(slices)))
+            near = self._lesions & (slices.index == slices.index[row])
+            donors = np.flatnonzero(near & (slices.subjects != slices.subjects[row]))
+            try:
+                donated = list(slices.label[donors])
+                change = random_change(slices.label[row], donated, rng, self.first_lesion)
+            except UserError:  # no lesion, and no donor whose lesion lies in this brain
+                tries += 1
+                continue
+            donor = -1 if change.donor is None else int(donors[change.donor])
+            label = change.label.astype(np.uint8)
+            return ChangedLabel(label, int(slices.index[row]), row, donor, change.words, tries)
+
+    def batches(
+        self, numbers: Sequence[int], size: int, seed: int
+    ) -> Iterator[tuple[Sequence[int], list[ChangedLabel]]]:
+        """Yields up to `size` of some numbers, and the label of each: of (seed, number) alone."""
+        for start in range(0, len(numbers), size):
+            part = numbers[start : start + size]
+            yield part, [self.draw(np.random.default_rng((seed, number))) for number in part]
+
+
+def as_slices(drawn: Sequence[ChangedLabel]) -> Slices:
+    """Returns labels as slices, with label and index; `images` [N,H,W,0] is empty."""
+    label = np.stack([one.label for one in drawn])
+    index = np.array([one.height for one in drawn])
+    return Slices(np.zeros((*label.shape, 0), np.float32), label, index=index)
+
+
+def build_changed_set(
+    directory: Path,
+    changer: LabelChanger,
+    render: RenderLabels,
+    score: ScoreLesions,
+    config: ChangedConfig,
+    batch_size: int,
+    seed: int,
+    notes: Mapping[str, str],
+    describe: Describe,
+) -> Optional[dict[str, int]]:
+    """Draws a set of changed labels; returns the counts of rejections by reason.
+
+    Samples that are already there are kept, so a stopped build continues. Table, datasheet and
+    manifest are written when all samples are there.
+
+    Args:
+        directory: the data set's folder.
+        changer: draws the labels.
+        render, score: the trained networks.
+        config: settings.
+        batch_size: slices that are drawn and written together.
+        seed: of the data set.
+        notes, describe: free text for the manifest, and what makes the datasheet of it.
+
+    Raises UserError if another process draws the same set, DiskFullError if a sample has no room.
+    """
+    with holding(directory, WHOLE), Background() as background:
+        there = samples_there(directory)
+        missing = [number for number in range(config.samples) if number not in there]
+        with tqdm(total=len(missing), desc="Synthetic set", unit="sample") as bar:
+            for numbers, drawn in changer.batches(missing, batch_size, seed):
+                slices = as_slices(drawn)
+                images = np.clip(render(slices), 0, 1).astype(np.float32)
+                scores = score(images, slices.label)
+                samples = [
+                    _sample(number, seed, one, image, float(dice), config)
+                    for number, one, image, dice in zip(numbers, drawn, images, scores)
+                ]
+                background.run(partial(write_samples, directory, samples))
+                bar.update(len(samples))
+    return write_manifest(directory, asdict(config), seed, notes, describe)
+
+
+def _sample(
+    number: int,
+    seed: int,
+    drawn: ChangedLabel,
+    image: np.ndarray,
+    dice: float,
+    config: ChangedConfig,
+) -> Sample:
+    row = {
+        "sample": number,
+        "file": array_path(Path(), number).as_posix(),
+        "seed": [seed, number],
+        "label_source": drawn.source,
+        DONOR: drawn.donor,
+        "changes": drawn.changes,
+        "slice": drawn.height,
+        "dice": dice,
+        "selected": dice >= config.min_dice,
+        "rejected": {"no fitting lesion": drawn.tries} if drawn.tries else {},
+    }
+    return row, {"images": image, "label": drawn.label}

@@ -1,0 +1,146 @@
+"""What a run's synthetic sets record, whatever draws them: what with, of which data, by whom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from data.synthetic_sets.datasheet import Origin
+from data.synthetic_sets.files import sample_folder
+from experiments.engine.recording import spell
+from experiments.engine.run import Run
+from utils.runs.files import read_json, write_text
+
+MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
+LICENCE = (
+    "The licence and terms of use of the training data govern this set; ask whoever provides them "
+    "before you pass it on."
+)
+PHANTOM_LICENCE = (
+    "The phantom is deformed from the ICBM 152 (MNI152) templates of 2009 that nilearn ships. "
+    "nilearn gives their licence as unknown; their terms are those of the McConnell Brain Imaging "
+    "Centre, <http://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009>."
+)
+
+
+def begin_set(
+    run: Run, directory: Path, settings: Mapping[str, Any], stages: Sequence[str]
+) -> bool:
+    """Notes in a set's folder what its samples are drawn with, see `made_with`.
+
+    Returns False, and does nothing, if there are samples that were drawn with something else.
+    """
+    text, file = made_with(run, settings, stages), directory / MADE_WITH
+    folder = sample_folder(directory)
+    if file.exists() and file.read_text(encoding="utf-8") == text:
+        return True
+    if folder.exists() and any(folder.iterdir()):
+        return False
+    write_text(file, text)
+    return True
+
+
+def begin_own_set(run: Run, settings: Mapping[str, Any], stages: Sequence[str]) -> None:
+    """Begins or continues the run's own set; samples drawn with something else are removed."""
+    if not begin_set(run, run.synthetic, settings, stages):
+        print("the unfinished synthetic set was begun with other settings and is drawn anew")
+        shutil.rmtree(sample_folder(run.synthetic))
+        begin_set(run, run.synthetic, settings, stages)
+
+
+def made_with(run: Run, settings: Mapping[str, Any], stages: Sequence[str]) -> str:
+    """Returns as JSON what samples depend on.
+
+    Args:
+        run: whose networks draw them.
+        settings: of the drawing; the number of samples does not count.
+        stages: whose networks draw them.
+    """
+    return json.dumps(
+        {
+            "settings": {k: v for k, v in settings.items() if k != "samples"},
+            "seed": run.config.seed,
+            "precision": tf.keras.mixed_precision.global_policy().name,
+            "networks": {stage: run.weights_hash(stage) for stage in stages},
+        }
+    )
+
+
+def notes(run: Run) -> dict[str, str]:
+    """Returns the text that the manifest of a set begins with."""
+    return {
+        "training data": training_data(run),
+        "modalities": " ".join(run.prepared.dataset.channels),
+        "version": version(run),
+    }
+
+
+def training_data(run: Run) -> str:
+    """Returns what a set was learnt from: not even the name of the data's folder belongs in it."""
+    if _on_phantom(run):
+        return run.prepared.dataset.phantoms[run.config.phantom].note
+    return "slices of the folder that --data named"
+
+
+def version(run: Run) -> str:
+    """Returns the version of code and packages in the latest start of a run's trainings."""
+    if not run.environment.exists():
+        return "unknown"
+    record = read_json(run.environment, dict)
+    git, packages = record.get("git") or {}, record.get("packages") or {}
+    commit = git.get("commit") or "unknown"
+    changed = " with changes" if git.get("modified") else ""
+    return f"commit {commit}{changed}, TensorFlow {packages.get('tensorflow', 'unknown')}"
+
+
+def origin(
+    run: Run,
+    manifest: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    stages: Sequence[str],
+    **own: Any,
+) -> Origin:
+    """Returns the origin of a set for its datasheet.
+
+    Args:
+        run: whose networks drew it.
+        manifest: the set's.
+        settings, stages: see `made_with`.
+        own: the attributes of `Origin` that only the system knows.
+    """
+    dataset, split = run.prepared.dataset, run.split
+    return Origin(
+        data=training_data(run),
+        licence=PHANTOM_LICENCE if _on_phantom(run) else LICENCE,
+        patients=_patients(run, split.train),
+        held_out=_patients(run, split.test),
+        channels=dataset.channels,
+        classes=dataset.classes,
+        command=_command(run),
+        version=manifest.get("version", "unknown"),  # later starts may be of other code
+        fingerprint=hashlib.sha256(made_with(run, settings, stages).encode()).hexdigest()[:16],
+        **own,
+    )
+
+
+def _on_phantom(run: Run) -> bool:
+    return run.request.data is None
+
+
+def _patients(run: Run, subject_ids: Iterable[str]) -> int:
+    return len(set(map(run.prepared.dataset.patient_of, subject_ids)))
+
+
+def _command(run: Run) -> str:
+    config = asdict(run.config)
+    if config["slicing"]["layout"] is not None:  # may name the user's folders
+        config["slicing"]["layout"] = "LAYOUT"
+    request = run.request
+    return spell(run.experiment, request.preset, config, {}, False, request.data is not None)
