@@ -177,7 +177,7 @@ TABLE2_PRESETS = {
         rival_width=16,
         rival_halvings=3,
         training=replace(
-            DEMO, schedule=SAMRSchedules(short_schedule(10, 8), short_schedule(2000, 4))
+            DEMO, schedule=SAMRSchedules(short_schedule(10, 8), short_schedule(1500, 2))
         ),
     ),
     "tiny": SAMRTable2Config(
