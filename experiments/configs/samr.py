@@ -170,7 +170,7 @@ class SAMRTable2Config:
 
 
 TABLE2_PRESETS = {
-    # Half of the demo's updates: there are eight systems, and seven segmenters or more.
+    # A quarter of the demo's updates: there are eight systems, and as many segmenters.
     "demo": SAMRTable2Config(
         segmenter=DEMO.segmenter,
         schedule=DEMO.schedule.segmenter,
