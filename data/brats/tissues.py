@@ -1,9 +1,10 @@
 """A data set in whose label normal brain is CSF, grey matter and white matter.
 
 The one-hot label of such a data set is what Shin et al. draw images from: the tumour's label and
-masks of the three tissues. The tissues come from the folder `tissue_maps` in the data folder, with
-a label volume for each case, named by the case's id: 1 CSF, 2 grey matter, 3 white matter, 0 what
-is none of them. Where brain has no tissue in the map, it has the nearest one of its slice.
+masks of the three tissues. The tissues come from a folder of their own, by default `tissue_maps` in
+the data folder, with a label volume for each case, named by the case's id: 1 CSF, 2 grey matter, 3
+white matter, 0 what is none of them. Where brain has no tissue in the map, it has the nearest one
+of its slice.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -56,8 +57,11 @@ class TissueCase:
         return found
 
 
-def with_tissues(base: DataSet) -> DataSet:
-    """Returns the data set `base`, whose class 1 is normal brain, with tissues in its place."""
+def with_tissues(base: DataSet, maps: Optional[str] = None) -> DataSet:
+    """Returns the data set `base`, whose class 1 is normal brain, with tissues in its place.
+
+    `maps` is the folder of the maps, by default `TISSUE_FOLDER` in the data folder.
+    """
     phantoms = {
         name: replace(phantom, make=partial(_make, phantom=phantom))
         for name, phantom in base.phantoms.items()
@@ -68,7 +72,7 @@ def with_tissues(base: DataSet) -> DataSet:
         classes=(base.classes[0], *TISSUES, *base.classes[base.first_lesion :]),
         regions={name: tuple(v + MORE for v in values) for name, values in base.regions.items()},
         first_lesion=base.first_lesion + MORE,
-        find=partial(find, base=base),
+        find=partial(find, base=base, maps=maps),
         phantoms=phantoms,
         settle=lambda cases, config: base.settle([each.case for each in cases], config),
         prepare=partial(prepare, base=base),
@@ -83,16 +87,16 @@ def _make(cache: Path, cases: int, seed: int, phantom: Phantom) -> Path:
     return folder
 
 
-def find(folder: Path, config: SliceConfig, base: DataSet) -> list[TissueCase]:
-    """Returns the cases of a folder with their maps; UserError if it has no maps."""
-    maps = Path(folder) / TISSUE_FOLDER
-    if not maps.is_dir():
+def find(folder: Path, config: SliceConfig, base: DataSet, maps: Optional[str]) -> list[TissueCase]:
+    """Returns the cases of a folder with their maps; UserError if there is no folder of maps."""
+    where = Path(folder) / TISSUE_FOLDER if maps is None else Path(maps).expanduser()
+    if not where.is_dir():
         raise UserError(
-            f"The data folder {folder} has no folder {TISSUE_FOLDER} with a map of each case's "
-            f"tissues, such as <case id>.nii.gz with {VALUES}; add it, or leave out the methods "
+            f"--tissue_maps must be a folder with a map of each case's tissues, such as <case "
+            f"id>.nii.gz with {VALUES}, found no folder {where}; add it, or leave out the methods "
             "that need it (shin, samr.tissues)"
         )
-    return [TissueCase(case, _map_of(maps, case.id)) for case in base.find(folder, config)]
+    return [TissueCase(case, _map_of(where, case.id)) for case in base.find(folder, config)]
 
 
 def _map_of(maps: Path, case: str) -> Path:

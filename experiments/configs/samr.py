@@ -1,7 +1,7 @@
 """Configuration of SAMR on BRATS-like data: the paper's settings, two small presets."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Literal, Optional
 
 from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.phantom_kinds import PhantomName
@@ -40,6 +40,8 @@ class SAMRRunConfig:
             between scanners and gliomas, those of "easy" little; "postsurgical" has the paper's
             five sequences and labels.
         phantom_subjects: number of its patients.
+        tissue_maps: folder with a map of each case's tissues, for samr.tissues; by default
+            tissue_maps in the data folder.
         test_fraction: share of patients held out.
         batch_size: slices per forward pass of the synthetic set and the evaluation.
         slicing: range, size and scaling of the slices.
@@ -54,6 +56,7 @@ class SAMRRunConfig:
     # Of the easy one, minutes of training suffice for its few differences.
     phantom: Literal[PhantomName, "postsurgical"] = "easy"
     phantom_subjects: int = 20
+    tissue_maps: Optional[str] = None
     test_fraction: float = 0.2
     batch_size: int = 8
     # The paper's 256 pixels, which pix2pix halves eight times: BRATS' 240, the rest is background.

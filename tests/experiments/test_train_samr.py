@@ -203,7 +203,8 @@ def test_a_method_with_tissues_has_them_in_its_data(tmp_path, capsys):
     assert dataset_of(shin, tmp_path).classes[4:] == ("a", "b")
     words = ("--preset", "tiny", "--variant", "shin", "--data", str(tmp_path))
     assert main(TRAIN_SAMR, (*words, "--out", str(tmp_path / "out"))) == 2
-    assert "has no folder tissue_maps with a map of each case's" in capsys.readouterr().err
+    refused = "--tissue_maps must be a folder with a map of each case's tissues"
+    assert refused in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def dataset_of(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:
     configuration says so, brain is divided into its tissues.
     """
     data = _with_plain_brain(config, folder)
-    return with_tissues(data) if config.samr.tissues else data
+    return with_tissues(data, config.tissue_maps) if config.samr.tissues else data
 
 
 def _with_plain_brain(config: SAMRRunConfig, folder: Optional[Path]) -> DataSet:

@@ -97,8 +97,16 @@ def test_bad_maps_are_told_by_their_case(folder, tmp_path):
 
 def test_a_folder_without_maps_is_refused(tmp_path):
     write_tree(tmp_path, "flat2015", shape=SHAPE)
-    with pytest.raises(UserError, match="has no folder tissue_maps with a map of each case's ti"):
-        DATA.find(tmp_path, SLICING)
+    for data, name in ((DATA, "tissue_maps"), (with_tissues(BRATS_WITH_BRAIN, "a"), "a")):
+        with pytest.raises(UserError, match=f"map of each case's ti.*found no folder .*{name}; a"):
+            data.find(tmp_path, SLICING)
+
+
+def test_maps_may_lie_elsewhere(folder, tmp_path):
+    expected = [case.tissues.name for case in DATA.find(folder, SLICING)]
+    (folder / "tissue_maps").rename(tmp_path / "other")
+    found = with_tissues(BRATS_WITH_BRAIN, str(tmp_path / "other")).find(folder, SLICING)
+    assert [case.tissues for case in found] == [tmp_path / "other" / name for name in expected]
 
 
 def test_maps_are_added_to_a_cached_phantom_and_nothing_else_changes(tmp_path):
