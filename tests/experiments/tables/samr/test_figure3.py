@@ -64,7 +64,7 @@ def test_the_figure_has_a_column_for_each_change(samr_run, tmp_path):
     words = ("--preset", "tiny", "--run", str(samr_run), "--out", str(tmp_path / "out"))
     assert main(FIGURE3, words) == 0
     picture = tf.io.decode_png((tmp_path / "out" / "figure3_samr.png").read_bytes()).numpy()
-    width, gap = 2 * 32, 2  # of the tiny preset's slices, enlarged
+    width, gap = 2 * 24, 2  # of the tiny preset's slices, enlarged
     titles = picture.shape[1] - 8 * (width + gap) + gap
     assert 20 < titles < 100 and picture.shape[0] > 5 * 2 * 32
     assert "mirrored" in (tmp_path / "out" / "figure3_samr.md").read_text()
