@@ -31,6 +31,7 @@ from experiments.systems.samr.stages import TRAIN_SAMR, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
 from experiments.tables.samr.figure3 import FIGURE3
 from tests.data.synthetic_sets.test_files import files
+from tests.experiments.test_samr_sets import export
 from utils.config import from_dict, with_values
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
@@ -251,6 +252,11 @@ def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
     assert set(volumes) == {*synthesizer.sequences, "label"} and volumes["APTw"].any()
     with pytest.raises(UserError, match="--brain is for labels of a BRATS release"):
         synthesizer.read(label, brain=label)
+    words = ("--run", out, "--cache", tmp_path / "cache", "--out", tmp_path / "export", "--real")
+    assert export(*words) == 0
+    content = read_json(tmp_path / "export" / "dataset.json")
+    assert content["channel_names"]["4"] == "APTw" and content["labels"]["brain"] == 1
+    assert "0 background, 1 brain, 2 oedema" in (tmp_path / "export" / "datasheet.md").read_text()
 
 
 @pytest.mark.slow
