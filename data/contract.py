@@ -10,7 +10,7 @@ Keys of every batch of a data set (B batch, H x W the slice, or D x H x W the vo
 | outside | [B,(D,)H,W,1] | float32 | 1 = outside the organ, Algorithm 2 |
 
 A training batch also holds two keys of shape [B,2], int32: `seed`, and `source` (index of the case,
-index of the slice in its volume). If a stage needs them, it also holds `unpaired_images`,
+number of the slice, see `CaseSlices`). If a stage needs them, it also holds `unpaired_images`,
 `random_structure`, `random_outside` and `random_label`; each has the shape, type and content of the
 key without the prefix: `random_label` is like `label`. There are no other keys.
 """
@@ -64,7 +64,8 @@ class CaseSlices(NamedTuple):
     Attributes:
         images: float32 [N,(D,)H,W,M] in [0,1].
         label: uint8 [N,(D,)H,W], numbers of classes; None for a data set without label.
-        index: int64 [N], index of each slice in its volume.
+        index: int64 [N], number of each slice, counted from `place`; in all cases the same number
+            is the same height.
         place: position of the volume.
         skipped: how many slices were left out as empty.
     """

@@ -24,7 +24,7 @@ from data.contract import Case, CaseSlices, Config, DataSet, Place
 from utils.errors import UserError
 from utils.runs.files import making_folder, write_json
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 INDEX = "index.json"
 _SCALE = 65535  # intensities are stored as 16-bit fixed point: rounding moves them by at most 8e-6
 
@@ -159,7 +159,7 @@ def parse_record(
     Returns:
         images: float32 [(D,)H,W,M] in [0,1], order `DataSet.channels`.
         label: int32 [(D,)H,W,1], numbers of classes; absent for a data set without label.
-        source: int32 [2], the case's index and the index of the slice in its volume.
+        source: int32 [2], the case's index and the number of the slice.
     """
     features = dict.fromkeys(dataset.keys, tf.io.FixedLenFeature([], tf.string))
     source = tf.io.FixedLenFeature([2], tf.int64)
@@ -226,7 +226,7 @@ def serialize_record(
     Args:
         images: [(D,)H,W,M] in [0,1].
         label: uint8 [(D,)H,W] or [(D,)H,W,1], numbers of classes; None where there is none.
-        source: the case's index and the index of the slice in its volume.
+        source: the case's index and the number of the slice.
     """
     texts = {"images": np.rint(images * _SCALE).astype("<u2").tobytes()}
     if label is not None:

@@ -27,7 +27,7 @@ class Slices:
         label: [N,H,W], class numbers.
         outside, structure: [N,H,W], 0/1, mask and map.
         subjects: [N], number of each slice's patient; None if all differ.
-        index: [N], of each slice in its volume.
+        index: [N], number of each slice, see `data.contract.CaseSlices`.
     """
 
     images: np.ndarray

@@ -49,15 +49,19 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> CaseS
     axial = chosen_slices(case, arrays, config)
     images = scaled_slices(arrays, axial, config)
     label = cut(to_2015(whole.array, scheme, subject.label), axial, config)
-    return CaseSlices(images, shrunk_label(label, config), axial, frame_place(whole, config))
+    index, place = in_frame(axial, whole, config)
+    return CaseSlices(images, shrunk_label(label, config), index, place)
 
 
-def frame_place(volume: Volume, config: SliceConfig) -> Place:
-    """Returns the place of the first row and column of the frame in the first slice of a volume."""
-    _, row, column = frame_start(volume.array.shape, config)
+def in_frame(axial: np.ndarray, volume: Volume, config: SliceConfig) -> tuple[np.ndarray, Place]:
+    """Returns the numbers of slices of a volume in the frame, [S], and where the frame begins.
+
+    The same number is the same height in volumes of any size.
+    """
+    first, row, column = frame_start(volume.array.shape, config)
     axes = np.reshape(volume.direction, (3, 3))
-    moved = np.asarray(volume.origin) + SPACING * axes @ (column, row, 0)
-    return Place(tuple(moved.tolist()), volume.direction)
+    moved = np.asarray(volume.origin) + SPACING * axes @ (column, row, first)
+    return axial - first, Place(tuple(moved.tolist()), volume.direction)
 
 
 def slices_with_brain(

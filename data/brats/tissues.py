@@ -20,7 +20,7 @@ import numpy as np
 from data.brats.names import TISSUE_FOLDER, TISSUES
 from data.brats.scaling import shrunk_label
 from data.brats.slices import SliceConfig
-from data.brats.windows import cut
+from data.brats.windows import cut, frame_start
 from data.contract import Case, CaseSlices, DataSet, Phantom
 from data.grids import check_same_geometry
 from data.manipulation import BRAIN, LESION, nearest_label
@@ -110,7 +110,8 @@ def prepare(case: TissueCase, config: SliceConfig, base: DataSet) -> CaseSlices:
     Raises UserError for what `base` refuses, and as `read_tissues` does.
     """
     slices = base.prepare(case.case, config)
-    tissues = cut(read_tissues(case), slices.index, config)
+    tissues = read_tissues(case)
+    tissues = cut(tissues, slices.index + frame_start(tissues.shape, config)[0], config)
     shown = shrunk_label(tissues, config, len(TISSUES) + 1)
     return slices._replace(label=tissue_label(slices.label, shown))
 

@@ -15,7 +15,7 @@ from typing import Any, Callable
 import numpy as np
 
 from data.brats.dataset import most_slices
-from data.brats.preparation import chosen_slices, frame_place, slices_with_signal
+from data.brats.preparation import chosen_slices, in_frame, slices_with_signal
 from data.brats.scaling import scaled_slices, shrunk_label
 from data.brats.slices import SliceConfig, output_size
 from data.brats.windows import check_crop, cut
@@ -131,8 +131,8 @@ def prepare(case: RawCase, config: SliceConfig, description: Description) -> Cas
     label = labelled(label, images, description)
     kept = slices_with_signal(what, images, config)
     skipped = most_slices(config) - len(kept)
-    place = frame_place(whole, config)
-    return CaseSlices(images[kept], label[kept], axial[kept], place, skipped)
+    index, place = in_frame(axial[kept], whole, config)
+    return CaseSlices(images[kept], label[kept], index, place, skipped)
 
 
 def labelled(label: np.ndarray, images: np.ndarray, description: Description) -> np.ndarray:

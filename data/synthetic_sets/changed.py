@@ -61,7 +61,7 @@ class ChangedLabel(NamedTuple):
 
     Attributes:
         label: uint8 [H,W].
-        height: index of the slice in its volume.
+        height: number of the slice, see `data.contract.CaseSlices`.
         source: number of the slice among those of `training_labels`.
         donor: number of the slice whose lesion is in the label, -1 if none is.
         changes: what was done, see `data.manipulation.Change`.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Optional
 
-from data.atlas import Atlas, build_atlas
+from data.atlas import build_atlas
 from data.brats.given_atlas import atlas_paths, read_atlas
 from data.contract import DataSet
-from data.pipeline import evaluation_batches
-from data.shards import PreparedSlices
 from experiments.engine.derived import file_hash
 from experiments.engine.experiment import Option
 from experiments.engine.request import Request
@@ -51,7 +49,6 @@ def make_atlas(run: Run) -> None:
         origin = {"source": f"mean of {patients} training patients", "patients": patients}
     else:
         atlas = read_atlas(folder, data.channels, run.config.slicing)
-        check_heights(atlas, run.prepared)
         origin = given_origin(folder, data)
     write_json(origin_file(run), origin)
     atlas.save(atlas_file(run))
@@ -65,19 +62,6 @@ def given_origin(folder: Path, data: DataSet) -> dict[str, Any]:
     """Returns name and hashes of the files of an atlas of the user's, no path."""
     files = {path.name: file_hash(path) for path in atlas_paths(folder, data.channels)}
     return {"source": folder.resolve().name, "files": files}
-
-
-def check_heights(atlas: Atlas, prepared: PreparedSlices) -> None:
-    """Raises UserError if slices lie beyond the atlas: volumes of another size than the frame's."""
-    batches = evaluation_batches(prepared, prepared.subject_ids, 32)
-    heights = {int(height) for batch in batches for _, height in batch["source"].numpy()}
-    last = atlas.first + len(atlas.images) - 1
-    if min(heights) < atlas.first or max(heights) > last:
-        raise UserError(
-            f"The slices of the data are numbers {min(heights)} to {max(heights)} of their "
-            f"volumes, but those of --atlas are {atlas.first} to {last} of --slicing.frame; give "
-            "the size of the volumes as --slicing.frame, and an atlas of that size"
-        )
 
 
 def check_atlas(request: Request, data: DataSet) -> None:

@@ -12,7 +12,7 @@ from data.brats.slices import SliceConfig
 from data.nnunet.dataset import described_dataset
 from data.nnunet.description import Description, read_description
 from data.shards import prepare_shards
-from data.volumes import write_volume
+from data.volumes import read_volume, write_volume
 from utils.errors import UserError
 
 SHAPE = (6, 26, 20)
@@ -50,6 +50,25 @@ def test_a_description_is_read_back(tmp_path):
     assert read_description(tmp_path) == LIVER
     content = json.loads((tmp_path / "dataset.json").read_text())
     assert content["numTraining"] == 3 and content["channel_names"] == {"0": "CT", "1": "PET"}
+
+
+def test_volumes_of_any_size_count_their_slices_by_height(tmp_path):
+    """Three more slices below and one above move the frame by one: the same crop is a slice on."""
+    write_folder(tmp_path, cases=1)
+    data = described_dataset(read_description(tmp_path))
+    (case,) = data.find(tmp_path, CONFIG)
+    before = data.prepare(case, CONFIG)
+    for path in case.paths:
+        array = read_volume(path).array
+        more = np.pad(array, [(3, 1), (0, 0), (0, 0)])
+        write_volume(path, more.astype(array.dtype), origin=(0, 0, -3.0))
+    after = data.prepare(case, CONFIG)
+    # Two of ten slices lie below the frame of six, of which 1 to 4 are cut, one fewer of the old.
+    np.testing.assert_array_equal(before.index, [1, 2, 3, 4])
+    np.testing.assert_array_equal(after.index, [1, 2, 3, 4])
+    np.testing.assert_array_equal(after.label[1:], before.label[:-1])
+    heights = [found.place.origin[2] + found.index for found in (before, after)]
+    np.testing.assert_allclose(heights[1][1:], heights[0][:-1])
 
 
 def test_descriptions_of_the_first_nnunet_are_read(tmp_path):

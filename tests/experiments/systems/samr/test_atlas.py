@@ -10,9 +10,8 @@ import pytest
 from data.atlas import Atlas
 from data.volumes import write_volume
 from experiments.engine.cli import main, parse
-from experiments.systems.samr.atlas import atlas_file, check_atlas, check_heights, origin_file
+from experiments.systems.samr.atlas import atlas_file, check_atlas, origin_file
 from experiments.systems.samr.stages import BRATS_WITH_BRAIN, TRAIN_SAMR
-from tests.data.trees import prepare, write_tree
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.run_directory import RunDirectory
@@ -59,18 +58,6 @@ def test_a_folder_takes_the_place_of_the_mean(given, folder):
     assert origin["source"] == "my_atlas" and str(folder.parent) not in str(origin)
     assert set(origin["files"]) == {"T1.nii.gz", "T2.nii.gz", "T1C.nii.gz", "FLAIR.nii.gz"}
     assert all(len(found) == 64 for found in origin["files"].values())
-
-
-def test_an_atlas_of_other_heights_than_the_slices_is_refused(tmp_path):
-    prepared = prepare(write_tree(tmp_path / "data", "flat2015"), tmp_path / "cache")
-    images = np.zeros((4, 8, 8, 4), np.float32)
-    check_heights(Atlas(images, 1), prepared)
-    for first in (0, 2):
-        text = (
-            f"are numbers 1 to 4 of their volumes, but those of --atlas are {first} to {first + 3}"
-        )
-        with pytest.raises(UserError, match=text):
-            check_heights(Atlas(images, first), prepared)
 
 
 def test_a_resumed_run_keeps_its_atlas_wherever_the_folder_is(given, samr_run, folder, tmp_path):
