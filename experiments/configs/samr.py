@@ -135,9 +135,11 @@ TINY = replace(
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
 
+# What the released code builds if it is not told otherwise; the trunk has the same channels.
+_CODE = {"down_samplings": 3, "width": 64, "norm": "instance"}
 VARIANTS = {
     name: {f"samr.{field}": value for field, value in changes.items()}
-    for name, changes in METHODS.items()
+    for name, changes in {**METHODS, "code": _CODE}.items()
     if changes
 }
 

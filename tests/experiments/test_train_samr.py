@@ -191,6 +191,12 @@ def test_the_data_set_is_that_of_the_folder_or_phantom(tmp_path):
     assert dataset_of(TINY, tmp_path) is BRATS_WITH_BRAIN
 
 
+def test_the_released_codes_trunk_has_the_papers_channels():
+    paper, code = (with_values(PRESETS["thesis"], v).samr for v in ({}, VARIANTS["code"]))
+    channels = [2 * samr.width * 2**samr.down_samplings for samr in (paper, code)]
+    assert channels == [1024, 1024] and (code.norm, code.blocks) == ("instance", 9)
+
+
 def test_a_method_with_tissues_has_them_in_its_data(tmp_path, capsys):
     for phantom in ("easy", "postsurgical"):
         shin = with_values(replace(TINY, phantom=phantom), VARIANTS["shin"])
