@@ -22,6 +22,7 @@ from scipy import ndimage
 from utils.errors import UserError
 
 BRAIN, LESION = 1, 2
+DONOR = "donor:"  # begins the word of `changed` that names a file
 FACTORS = (0.5, 2.0)  # of the area, at random
 LARGEST_MOVE = 0.15  # of the brain's extent along an axis, at random
 ATTEMPTS = 20
@@ -186,6 +187,12 @@ def changed(
     return label
 
 
+def donor_files(words: str) -> list[str]:
+    """Returns the files whose lesions the words of `changed` name."""
+    stripped = (word.strip() for word in words.split(","))
+    return [word[len(DONOR) :] for word in stripped if word.startswith(DONOR)]
+
+
 def _change_of(
     word: str, axes: int, read: Optional[Callable[[str], np.ndarray]]
 ) -> Callable[..., np.ndarray]:
@@ -193,8 +200,8 @@ def _change_of(
     name, *values = word.split(":")
     if name == "mirror" and not values:
         return mirrored
-    if name == "donor" and values and read:
-        return partial(replaced, donor=read(word.partition(":")[2]))
+    if word.startswith(DONOR) and read:
+        return partial(replaced, donor=read(word[len(DONOR) :]))
     with suppress(ValueError):
         if name == "move" and 0 < len(values) <= axes:
             offset = [0] * (axes - len(values)) + [int(value) for value in values]

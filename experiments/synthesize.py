@@ -6,9 +6,10 @@
 
 RUN is a finished run of experiments/train_samr.py. A label volume is on the 1 mm grid of BraTS; it
 holds the run's classes (0 background, 1 brain, 2 oedema, 3 core, 4 enhancing), or with --brain
-those of a BRATS release. --manipulate changes the lesion first: mirror, grow:FACTOR, shrink:FACTOR
-(of its volume), move:ROWS:COLUMNS (voxels, with a third number before them: slices), donor:FILE
-(the lesion of another label volume), one after the other.
+those of a BRATS release (of other data: the lesion's classes, numbered from 1). --manipulate
+changes the lesion first: mirror, grow:FACTOR, shrink:FACTOR (of its volume), move:ROWS:COLUMNS
+(voxels, with a third number before them: slices), donor:FILE (the lesion of another label volume),
+one after the other.
 
 For each input the sequences and the label that they show are written with its geometry and format;
 slices that the run did not learn from stay black. Intensities are thousandths of the brightest
@@ -26,7 +27,7 @@ from typing import Optional
 
 from tqdm import tqdm
 
-from data.manipulation import changed
+from data.manipulation import changed, donor_files
 from data.volumes import SUFFIXES
 from experiments.engine.derived import (
     file_hash,
@@ -81,7 +82,15 @@ def main() -> None:
 
     def record_of(path: Path) -> dict[str, str]:
         brain = file_hash(options.brain) if options.brain else ""
-        return origin(path, synthesizer.network, manipulate=options.manipulate, brain=brain)
+        donors = map(Path, donor_files(options.manipulate))
+        return origin(
+            path,
+            synthesizer.network,
+            manipulate=options.manipulate,
+            donors=" ".join(file_hash(file) for file in donors if file.is_file()),
+            brain=brain,
+            label_scheme=options.label_scheme or "",
+        )
 
     kinds = (*synthesizer.sequences, "label")
     outputs = [

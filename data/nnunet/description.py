@@ -72,6 +72,11 @@ def read_description(folder: Path) -> Description:
             f"{path} must have channel_names and labels as nnU-Net wants them, found "
             f"{type(error).__name__} {error}; correct it"
         ) from error
+    if IGNORE in labels.values():
+        raise UserError(
+            f"{path} has the label {IGNORE!r}, of voxels whose class is unknown, which is not "
+            "read; give them a class, or leave out the cases that have them and the label"
+        )
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2 or not names:
         raise UserError(
             f"{path} must have one or more channels and labels with the values 0, 1, 2 and so on, "
@@ -79,6 +84,9 @@ def read_description(folder: Path) -> Description:
             "labels instead of regions"
         )
     return Description(names, tuple(labels[value] for value in sorted(labels)), ending)
+
+
+IGNORE = "ignore"  # as nnU-Net calls it
 
 
 def _by_value(labels: Mapping[str, Any]) -> dict[int, str]:

@@ -176,7 +176,7 @@ class SAMRTable2Config:
 
 
 TABLE2_PRESETS = {
-    # Three eighths of the demo's updates: there are eight systems, and as many segmenters.
+    # Three eighths of the demo's updates: there are eight systems, and more segmenters.
     "demo": SAMRTable2Config(
         segmenter=DEMO.segmenter,
         schedule=DEMO.schedule.segmenter,

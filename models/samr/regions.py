@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-BACKGROUND, BRAIN, LESION = range(3)
+LESION = 2  # first channel where brain has a single one
 REGIONS = 3
 SCALES = 2
 

@@ -15,7 +15,8 @@ from experiments.systems.samr.synthesizing import Synthesizer
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
-SHAPE, SLICES = (155, 240, 240), slice(70, 90)  # those of the tiny preset
+# Those of the tiny preset.
+SHAPE, SLICES, COLUMNS = (155, 240, 240), slice(70, 90), slice(48, 192)
 NAMES = ("T1", "T2", "T1c", "Flair", "label")
 
 
@@ -27,7 +28,7 @@ def run(monkeypatch, *words) -> int:
 def label_volume() -> np.ndarray:
     """A brain with a lesion in all slices, brain and lesion numbered as the run does."""
     label = np.zeros(SHAPE, np.uint8)
-    label[60:100, 70:190, 80:160] = 1
+    label[60:100, 70:190, 40:160] = 1  # eight columns of it beyond the run's slices
     label[60:100, 90:120, 90:120] = 2
     label[60:100, 95:110, 95:110] = 4
     return label
@@ -56,7 +57,7 @@ def test_sequences_have_the_inputs_geometry(samr_run, file, tmp_path, monkeypatc
         assert str(found) == str(grid), name  # to the last digit, and both forms of the header
     volumes, label = {k: v.array for k, v in made(out).items()}, label_volume()
     expected = np.zeros_like(label)
-    expected[SLICES] = label[SLICES]
+    expected[SLICES, :, COLUMNS] = label[SLICES, :, COLUMNS]
     np.testing.assert_array_equal(volumes["label"], expected)
     for name in NAMES[:4]:
         assert volumes[name].dtype == np.int16 and 0 <= volumes[name].min()
@@ -86,7 +87,8 @@ def test_a_changed_lesion_is_drawn_and_written(samr_run, file, tmp_path, monkeyp
     assert run(monkeypatch, *words, "--out", tmp_path / "b", "--manipulate", change) == 0
     plain, other = (made(tmp_path / name) for name in "ab")
     expected = changed(label_volume(), change)
-    np.testing.assert_array_equal(other["label"].array[SLICES], expected[SLICES])
+    drawn = SLICES, slice(None), COLUMNS
+    np.testing.assert_array_equal(other["label"].array[drawn], expected[drawn])
     assert np.abs(plain["T1"].array - other["T1"].array).max() > 0
     record = read_json(tmp_path / "b" / "case_synthetic.nii.gz.json")
     assert record["manipulate"] == change and "not for diagnosis" in record["notice"]
@@ -102,18 +104,37 @@ def test_a_donors_lesion_takes_the_place_of_the_own_one(samr_run, file, tmp_path
     words = ("--manipulate", f"donor:{tmp_path / 'donor.nii.gz'}", "--out", tmp_path / "out")
     assert run(monkeypatch, "--run", samr_run, "--labels", file, *words) == 0
     found = made(tmp_path / "out")["label"].array
-    np.testing.assert_array_equal(found[SLICES], donor[SLICES])
+    drawn = SLICES, slice(None), COLUMNS
+    np.testing.assert_array_equal(found[drawn], donor[drawn])
+    write_on_grid(tmp_path / "donor.nii.gz", label_volume(), grid)  # another lesion, the same name
+    assert run(monkeypatch, "--run", samr_run, "--labels", file, *words) == 2
 
 
 def test_labels_of_a_release_get_their_brain_from_a_scan(samr_run, file, tmp_path, monkeypatch):
     label, (_, grid) = label_volume(), read_volume_and_grid(file)
-    write_on_grid(tmp_path / "t1.nii.gz", np.where(label, 100, 0).astype(np.int16), grid)
+    # Of a brain with mean 0 half is below, and a voxel inside is like the background.
+    scan = np.where(label, np.random.default_rng(0).normal(0, 1, SHAPE), 0).astype(np.float32)
+    scan[:, 80, 100] = 0
+    write_on_grid(tmp_path / "t1.nii.gz", scan, grid)
     release = np.choose(label, [0, 0, 2, 1, 4]).astype(np.uint8)
     write_on_grid(tmp_path / "seg.nii.gz", release, grid)
     words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
     assert run(monkeypatch, *words, "--brain", tmp_path / "t1.nii.gz") == 0
     found = made(tmp_path / "out", "seg")["label"].array
-    np.testing.assert_array_equal(found[SLICES], label[SLICES])
+    drawn = SLICES, slice(None), COLUMNS
+    np.testing.assert_array_equal(found[drawn], label[drawn])
+
+
+def test_a_label_of_a_release_without_brain_is_not_taken_for_one_with_it(
+    samr_run, file, tmp_path, monkeypatch, capsys
+):
+    label, (_, grid) = label_volume(), read_volume_and_grid(file)
+    release = np.where(label > 1, label, 0).astype(np.uint8)
+    release[60:100, 92:95, 92:95] = 1  # necrosis
+    write_on_grid(file, release, grid)
+    words = ("--run", samr_run, "--labels", file, "--out", tmp_path / "out")
+    assert run(monkeypatch, *words) == 2
+    assert "has less brain (value 1) than lesion, as if it had none" in capsys.readouterr().err
 
 
 @pytest.mark.slow

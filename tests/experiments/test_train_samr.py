@@ -18,7 +18,7 @@ from data.nnunet.description import Description
 from data.nnunet.postsurgical import POSTSURGICAL_DATA
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.synthetic_sets.files import array_path, read_rows
-from data.volumes import write_volume
+from data.volumes import read_volume_and_grid, write_on_grid, write_volume
 from experiments.configs.samr import PRESETS, TINY, VARIANTS
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
@@ -231,7 +231,7 @@ def test_shin_runs_to_the_report_and_synthesizes(phantom, tmp_path):
     source = synthesizer.read(tmp_path / "label.nii.gz")
     moved = changed(source.label, "mirror", None, synthesizer.first_lesion)
     assert (moved == 3).sum() == (label == 3).sum() and (moved != label).any()
-    made = synthesizer.volumes(moved, batch_size=4)
+    made = synthesizer.make(moved, batch_size=4)
     assert made["T1"].any() and (made["label"] == moved)[70:90].all()
     label[:] = 0
     write_volume(tmp_path / "none.nii.gz", label)
@@ -256,8 +256,14 @@ def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
     volumes, dice = synthesizer.make(synthesizer.read(label).label, batch_size=4)
     assert set(dice) <= {"oedema", "cavity", "tumour"} and dice
     assert set(volumes) == {*synthesizer.sequences, "label"} and volumes["APTw"].any()
-    with pytest.raises(UserError, match="--brain is for labels of a BRATS release"):
-        synthesizer.read(label, brain=label)
+    with pytest.raises(UserError, match="has no brain .value 1. in it"):
+        synthesizer.read(label, brain=label)  # of which the brain is taken for a lesion
+    own, grid = read_volume_and_grid(label)
+    lesion = np.where(own.array > 1, own.array - 1, 0).astype(np.uint8)
+    write_on_grid(tmp_path / "lesion.nii.gz", lesion, grid)
+    found = synthesizer.read(tmp_path / "lesion.nii.gz", brain=label).label
+    np.testing.assert_array_equal(found >= 2, own.array >= 2)
+    np.testing.assert_array_equal(found[own.array > 0], own.array[own.array > 0])
     words = ("--run", out, "--cache", tmp_path / "cache", "--out", tmp_path / "export", "--real")
     assert export(*words) == 0
     content = read_json(tmp_path / "export" / "dataset.json")

@@ -161,6 +161,7 @@ class State:
             if unit.row.norm == "batch_spread":
                 self.arrays += [rng.uniform(0.5, 1.5, filters) for _ in range(4)]
                 self.arrays.append(np.array(7))  # batches that PyTorch has counted
+        self.batch_norm = any(unit.row.norm == "batch_spread" for unit in conv_units(network))
         load_torch_layout(network, self.arrays)
         self.left = [array for array in self.arrays if array.ndim]
 
@@ -168,43 +169,51 @@ class State:
         taken, self.left = self.left[:count], self.left[count:]
         return taken
 
+    def normed(self, x):
+        return batch_norm(x, *self.take(4)) if self.batch_norm else instance_norm(x)
+
     def residual(self, x):
         y = convolve(x, *self.take(2), padding=1, mode="reflect")
-        y = relu(batch_norm(y, *self.take(4)))
-        y = convolve(y, *self.take(2), padding=1, mode="reflect")
-        return x + batch_norm(y, *self.take(4))
+        y = convolve(relu(self.normed(y)), *self.take(2), padding=1, mode="reflect")
+        return x + self.normed(y)
 
 
 def channels_first(images) -> list:
     return list(np.moveaxis(np.asarray(images, np.float64), -1, 1))
 
 
-def plain_generator(state: State, label, atlas):
+def plain_generator(state: State, spec: GeneratorSpec, inputs: list):
     codes = []
-    for x in (label, atlas):
-        x = relu(batch_norm(convolve(x, *state.take(2), padding=3, mode="reflect"), *state.take(4)))
-        for _ in range(SMALL.down_samplings):
-            x = relu(batch_norm(convolve(x, *state.take(2), 2, 1), *state.take(4)))
+    for x in inputs:
+        x = relu(state.normed(convolve(x, *state.take(2), padding=3, mode="reflect")))
+        for _ in range(spec.down_samplings):
+            x = relu(state.normed(convolve(x, *state.take(2), 2, 1)))
         codes.append(x)
     trunk = np.concatenate(codes)
-    for _ in range(SMALL.blocks):
+    for _ in range(spec.blocks):
         trunk = state.residual(trunk)
     images = []
-    for _ in range(SMALL.sequences):
-        x = state.residual(trunk)
-        for _ in range(SMALL.down_samplings):
-            x = relu(batch_norm(transpose(x, *state.take(2), 1, 1), *state.take(4)))
+    for _ in range(spec.decoders):
+        x = trunk
+        for _ in range(spec.own_blocks):
+            x = state.residual(x)
+        for _ in range(spec.down_samplings):
+            x = relu(state.normed(transpose(x, *state.take(2), 1, 1)))
         images.append(np.tanh(convolve(x, *state.take(2), padding=3, mode="reflect")))
     return np.moveaxis(np.concatenate(images), 0, -1)
 
 
-def test_generator_equals_the_plain_form():
-    network = Generator(SMALL)
+PIX2PIXHD = replace(SMALL, atlas=0, decoders=1, own_blocks=0, norm="instance")
+
+
+@pytest.mark.parametrize("spec", [SMALL, replace(SMALL, norm="instance"), PIX2PIXHD])
+def test_generators_equal_the_plain_form(spec):
+    network = Generator(spec)
     state = State(network)
-    label, atlas = random_image(1, 16, 24, 5), random_image(1, 16, 24, 15)
-    expected = plain_generator(state, channels_first(label)[0], channels_first(atlas)[0])
+    inputs = [random_image(1, 16, 24, channels) for channels in (5, spec.atlas) if channels]
+    expected = plain_generator(state, spec, [channels_first(image)[0] for image in inputs])
     assert not state.left and expected.std() > 0.1
-    np.testing.assert_allclose(network(label, atlas)[0], expected, atol=1e-4)
+    np.testing.assert_allclose(network(*inputs)[0], expected, atol=1e-4)
 
 
 def plain_unet(state: State, x, levels: int, head):
@@ -241,16 +250,17 @@ def test_unets_equal_the_plain_form(build, head):
     np.testing.assert_allclose(network(image)[0], expected, atol=1e-4)
 
 
-def test_discriminator_equals_the_plain_form():
-    network = PatchDiscriminator(2, 10, "D")
+@pytest.mark.parametrize("norm, margin", [("instance", 2), ("batch_spread", 1)])  # 1: pix2pix
+def test_discriminators_equal_the_plain_form(norm, margin):
+    network = PatchDiscriminator(2, 10, "D", norm, margin)
     state, image = State(network), random_image(1, 32, 24, 10)
     score, features = network(image)
     x = channels_first(image)[0]
     for number, stride in enumerate((2, 2, 2, 1)):
-        x = convolve(x, *state.take(2), stride, 2)
-        x = relu(instance_norm(x) if number else x, 0.2)
+        x = convolve(x, *state.take(2), stride, margin)
+        x = relu(state.normed(x) if number else x, 0.2)
         np.testing.assert_allclose(features[number][0], np.moveaxis(x, 0, -1), atol=1e-4)
-    x = convolve(x, *state.take(2), 1, 2)
+    x = convolve(x, *state.take(2), 1, margin)
     np.testing.assert_allclose(score[0], np.moveaxis(x, 0, -1), atol=1e-4)
     assert not state.left
 

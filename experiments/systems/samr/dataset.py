@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Callable
 
 import numpy as np
@@ -56,8 +56,12 @@ def drawn(run: Run) -> bool:
 
 def label_changer(run: Run) -> LabelChanger:
     """Returns what draws changed labels of a run's training patients."""
-    slices = training_labels(run.prepared, run.split.train)
-    return LabelChanger(slices, run.prepared.dataset.first_lesion)
+    prepared = run.prepared
+    patients = [prepared.dataset.patient_of(name) for name in prepared.subject_ids]
+    numbers = np.unique(patients, return_inverse=True)[1]  # a patient may have several scans
+    slices = training_labels(prepared, run.split.train)
+    slices = replace(slices, subjects=numbers[slices.subjects])
+    return LabelChanger(slices, prepared.dataset.first_lesion)
 
 
 def lesion_scorer(run: Run) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

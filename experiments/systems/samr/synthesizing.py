@@ -12,11 +12,12 @@ import numpy as np
 
 from data.atlas import Atlas
 from data.brats.label_schemes import to_2015
-from data.brats.scaling import shrunk_label
+from data.brats.scaling import background, shrunk_label
 from data.brats.translation import predicted_volume
-from data.brats.windows import axial_range, check_crop, cut, frame_start
-from data.brats.with_brain import BRAIN, BRATS_WITH_BRAIN, FROM_2015
+from data.brats.windows import axial_range, check_crop, cut, frame_start, put_back
+from data.brats.with_brain import BRAIN, BRATS_WITH_BRAIN, FROM_2015, brain_mask
 from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
+from data.manipulation import LESION
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
 from experiments.engine.resuming import finished_config
@@ -101,13 +102,14 @@ class Synthesizer:
 
         Args:
             path: its file. Without `brain` it holds the run's own classes, brain among them.
-            brain: a mask or a skull-stripped scan on the same grid, above 0 in the brain; the label
-                then holds values of a BRATS release.
+            brain: a mask or a skull-stripped scan on the same grid, whose background has one value;
+                the label then holds values of a BRATS release, or of other data the classes of the
+                lesion, numbered from 1.
             scheme: that release; default: the run's, or brats2015.
 
         Raises:
             UserError: a damaged file, another grid than 1 mm, values that the run does not know, no
-                brain, or a volume too small for the run's slices.
+                brain or less of it than lesion, or a volume too small for the run's slices.
         """
         volume, grid = read_volume_and_grid(path)
         check_spacing(path, volume)
@@ -122,31 +124,45 @@ class Synthesizer:
                 f"The label {path} has no brain (value {' or '.join(map(str, brain))}) in it; give "
                 "the brain's mask or a skull-stripped scan of the patient with --brain"
             )
+        if np.isin(label, brain).sum() < (label >= self.first_lesion).sum():
+            raise UserError(
+                f"The label {path} has less brain (value {' or '.join(map(str, brain))}) than "
+                f"lesion, as if it had none; give a label of {self._names()}, or the brain's mask "
+                "or a skull-stripped scan of the patient with --brain"
+            )
         return Source(path, label, grid)
+
+    def _names(self) -> str:
+        return ", ".join(f"{value} {name}" for value, name in enumerate(self.classes))
 
     def _own_classes(self, path: Path, array: np.ndarray) -> np.ndarray:
         known = np.isin(array, range(len(self.classes)))
         if not known.all():
-            names = ", ".join(f"{value} {name}" for value, name in enumerate(self.classes))
             raise UserError(
                 f"The label {path} holds the value {array[~known][0]:g}, which the run "
-                f"{self.run.path} does not know; give a label of {names}, or one of BRATS with "
-                "--brain"
+                f"{self.run.path} does not know; give a label of {self._names()}, or one of BRATS "
+                "with --brain"
             )
         return array.astype(np.uint8)
 
     def _with_brain(
         self, path: Path, volume: Volume, brain: Path, scheme: Optional[str]
     ) -> np.ndarray:
-        if tuple(self.classes) != BRATS_WITH_BRAIN.classes:
+        if self.first_lesion > LESION:
             raise UserError(
-                f"--brain is for labels of a BRATS release, but the run {self.run.path} has the "
-                f"labels {', '.join(self.classes)}; give a label of these and leave --brain out"
+                f"--brain does not tell tissues apart, but the run {self.run.path} has the labels "
+                f"{', '.join(self.classes)}; give a label of these and leave --brain out"
             )
-        mask = read_volume(brain)
-        check_same_geometry({path: volume, brain: mask})
-        lesion = FROM_2015[to_2015(volume.array, scheme or self._scheme(), path)]
-        return np.where(lesion, lesion, (mask.array > 0) * np.uint8(BRAIN)).astype(np.uint8)
+        scan = read_volume(brain)
+        check_same_geometry({path: volume, brain: scan})
+        if tuple(self.classes) == BRATS_WITH_BRAIN.classes:
+            lesion = FROM_2015[to_2015(volume.array, scheme or self._scheme(), path)]
+        else:
+            shifted = np.where(volume.array > 0, volume.array + (LESION - 1), 0)
+            lesion = self._own_classes(path, shifted)
+        seen = scan.array != (background(scan.array) or 0)
+        inside = brain_mask(seen[..., None], lesion)
+        return np.where(lesion, lesion, inside * np.uint8(BRAIN)).astype(np.uint8)
 
     def _scheme(self) -> str:
         return self.config.slicing.label_scheme or SCHEME
@@ -169,7 +185,7 @@ class Synthesizer:
             for i, name in enumerate(names)
         }
         used = np.zeros_like(label)
-        used[axial[rows]] = label[axial[rows]]
+        put_back(cut(label, axial[rows], slicing), axial[rows], used, slicing)
         return Made({**made, "label": used}, self._dice(found, shown[rows]))
 
     def _dice(self, found: np.ndarray, shown: np.ndarray) -> dict[str, float]:

@@ -29,7 +29,8 @@ def draw_manipulations(run: Run) -> None:
     source, config = run.source, run.config
     dataset = source.prepared.dataset
     slices = real_slices(source.prepared, source.split.test)
-    tumour = range(dataset.first_lesion + 1, dataset.num_classes)
+    last = dataset.num_classes - 1  # of a lesion with a single label, all
+    tumour = range(min(dataset.first_lesion + 1, last), last + 1)
     palette = palette_with_brain(dataset.first_lesion)
     rows, titles = [], []
     chosen = largest(slices, tumour, config.patients)

@@ -28,7 +28,8 @@ EXPERIMENTS: Mapping[str, tuple[Sequence[str], float]] = {
     "3": ((REAL,), 0.0),
     "4": ((*ABLATIONS, "samr"), 1.0),
 }
-FIGURES = ("dice", "hd95", "sensitivity", "specificity")
+FIGURES = ("dice", "hd95", "sensitivity", "specificity")  # of the paper
+MEASURED = ("dice", "hd95", "missed", "sensitivity", "specificity")
 # With BRATS, oedema is the only label in common.
 PAPER_LABELS = ("oedema", "cavity", "tumour")
 PAPER = {
@@ -105,6 +106,7 @@ TABLE = Table(
     metrics=(
         Metric("dice", "Dice of each lesion label in the patient's volume", 1),
         Metric("hd95", "95th percentile of its surfaces' distances, mm", -1),
+        Metric("missed", "share of them that the segmenter did not find at all: no HD95", -1),
         Metric("sensitivity", "share of its voxels that are found", 1),
         Metric("specificity", "share of the other voxels that are left alone", 1),
     ),

@@ -29,7 +29,7 @@ from experiments.engine.sources import Variants
 from experiments.systems.samr.pictures import draw_labels
 from experiments.systems.samr.stages import KEYS, TRAIN_SAMR
 from experiments.tables.samr.made import with_made_slices
-from experiments.tables.samr.rows import FIGURES, REAL, TABLE, chosen_rows, row_key
+from experiments.tables.samr.rows import MEASURED, REAL, TABLE, chosen_rows, row_key
 from models.samr.config import METHODS
 from models.samr.segmenter import LabelNet
 from utils.config import with_values
@@ -87,8 +87,8 @@ def write(run: Run) -> None:
     def measure(row: str) -> dict[str, float]:
         scores = score_row(run, *rows[row])
         write_text(_patients(run, row), scores.to_csv(index=False))
-        figures = scores.groupby("label")[list(FIGURES)].mean()
-        found = {f"{label}/{key}": figures.loc[label, key] for label in lesions for key in FIGURES}
+        figures = scores.groupby("label")[list(MEASURED)].mean()
+        found = {f"{label}/{key}": figures.loc[label, key] for label in lesions for key in MEASURED}
         return {**found, **figures.mean().to_dict()}
 
     table.measure(run, measure, settings, rows)
@@ -179,7 +179,7 @@ def lesion_names(dataset: DataSet) -> tuple[str, ...]:
 def label_scores(
     test: Slices, found: np.ndarray, spacing: Sequence[float], dataset: DataSet
 ) -> pd.DataFrame:
-    """Returns `FIGURES` of each held-out patient's volume and lesion label.
+    """Returns `MEASURED` of each held-out patient's volume and lesion label.
 
     Two empty masks have no Dice and no HD95; a single empty one has the Dice 0 and no HD95.
 
@@ -196,6 +196,7 @@ def label_scores(
             line = {
                 "dice": float(dice(guess[None], truth[None])[0]),
                 "hd95": hausdorff95(guess, truth, spacing) if truth.any() else np.nan,
+                "missed": float(not guess.any()) if truth.any() else np.nan,
                 "sensitivity": guess[truth].mean() if truth.any() else np.nan,
                 "specificity": 1 - guess[~truth].mean(),
             }

@@ -52,6 +52,13 @@ def test_a_description_is_read_back(tmp_path):
     assert content["numTraining"] == 3 and content["channel_names"] == {"0": "CT", "1": "PET"}
 
 
+def test_voxels_of_unknown_class_are_not_taken_for_a_lesion(tmp_path):
+    content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "ignore": 2}}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="has the label 'ignore', of voxels whose class is unknown"):
+        read_description(tmp_path)
+
+
 def test_volumes_of_any_size_count_their_slices_by_height(tmp_path):
     """Three more slices below and one above move the frame by one: the same crop is a slice on."""
     write_folder(tmp_path, cases=1)

@@ -77,11 +77,15 @@ def test_scores_of_a_volume_by_hand():
     oedema, core, enhancing = (scores.loc[name] for name in ("oedema", "core", "enhancing"))
     voxels = label.size
     assert oedema["dice"] == pytest.approx(2 * 4 / (6 + 5))
-    assert oedema["sensitivity"] == pytest.approx(4 / 6)
+    assert oedema["sensitivity"] == pytest.approx(4 / 6) and oedema["missed"] == 0
     assert oedema["specificity"] == pytest.approx(1 - 1 / (voxels - 6))
     assert core[["dice", "hd95", "sensitivity"]].isna().all() and core["specificity"] == 1
     assert enhancing["dice"] == 0 and np.isnan(enhancing["hd95"])
     assert enhancing["specificity"] == pytest.approx(1 - 1 / voxels)
+    assert np.isnan(core["missed"]) and np.isnan(enhancing["missed"])
+    scores = label_scores(test, np.ones_like(found), (1, 1, 1), BRATS_WITH_BRAIN)
+    missed = scores.set_index("label").loc["oedema"]
+    assert missed["missed"] == 1 and missed["dice"] == 0 and np.isnan(missed["hd95"])
 
 
 def test_tissues_change_no_label_that_a_segmenter_sees():
