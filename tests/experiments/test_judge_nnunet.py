@@ -153,4 +153,4 @@ def test_other_exports_and_wrong_words_are_refused(
     monkeypatch.setattr(sys, "argv", [*words, "--test", "--overwrite"])
     assert exit_code(export_nnunet.main, export_nnunet._after_interrupt) == 0
     assert judge("--export", other) == 2
-    assert "export without --format, --regions and" in capsys.readouterr().err
+    assert "without --format, --regions and --label-scheme" in capsys.readouterr().err

@@ -6,7 +6,6 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -240,7 +239,7 @@ def test_exports_of_other_raw_folders_are_read_back(tmp_path, first):
     """With its own sequences and labels, with and without a class for normal brain."""
     description = replace(LIVER, labels=("background", first, "lesion", "vessel"))
     folder = write_folder(tmp_path / "data", description)
-    config = SimpleNamespace(slicing=CONFIG)
+    config = replace(TINY, slicing=CONFIG)
     data = dataset_of(config, folder)
     cases = data.find(folder, CONFIG)
     prepared = prepare_shards(data, cases, CONFIG, tmp_path / "cache", progress=False)
