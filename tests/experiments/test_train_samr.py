@@ -256,8 +256,9 @@ def test_a_raw_folder_of_five_sequences_runs_to_the_report(tmp_path):
     volumes, dice = synthesizer.make(synthesizer.read(label).label, batch_size=4)
     assert set(dice) <= {"oedema", "cavity", "tumour"} and dice
     assert set(volumes) == {*synthesizer.sequences, "label"} and volumes["APTw"].any()
-    with pytest.raises(UserError, match="has no brain .value 1. in it"):
-        synthesizer.read(label, brain=label)  # of which the brain is taken for a lesion
+    wanted = "must hold 0 nothing, 1 oedema, 2 cavity, 3 tumour, found the value 4; correct it"
+    with pytest.raises(UserError, match=wanted):
+        synthesizer.read(label, brain=label)
     own, grid = read_volume_and_grid(label)
     lesion = np.where(own.array > 1, own.array - 1, 0).astype(np.uint8)
     write_on_grid(tmp_path / "lesion.nii.gz", lesion, grid)

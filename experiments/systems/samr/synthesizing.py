@@ -158,11 +158,22 @@ class Synthesizer:
         if tuple(self.classes) == BRATS_WITH_BRAIN.classes:
             lesion = FROM_2015[to_2015(volume.array, scheme or self._scheme(), path)]
         else:
-            shifted = np.where(volume.array > 0, volume.array + (LESION - 1), 0)
-            lesion = self._own_classes(path, shifted)
+            lesion = self._lesion_classes(path, volume.array)
         seen = scan.array != (background(scan.array) or 0)
         inside = brain_mask(seen[..., None], lesion)
         return np.where(lesion, lesion, inside * np.uint8(BRAIN)).astype(np.uint8)
+
+    def _lesion_classes(self, path: Path, array: np.ndarray) -> np.ndarray:
+        names = ("nothing", *self.classes[LESION:])
+        known = np.isin(array, range(len(names)))
+        if not known.all():
+            wanted = ", ".join(f"{value} {name}" for value, name in enumerate(names))
+            raise UserError(
+                f"With --brain the label {path} must hold {wanted}, found the value "
+                f"{array[~known][0]:g}; correct it, or give a label of the run's own classes "
+                "without --brain"
+            )
+        return np.where(array > 0, array + (LESION - 1), 0).astype(np.uint8)
 
     def _scheme(self) -> str:
         return self.config.slicing.label_scheme or SCHEME
