@@ -8,8 +8,9 @@
 
 RUN is a finished run of experiments/train_brats.py or train_samr.py. With `--real` (slices of
 training patients) or `--test` (of held-out ones, in folders of their own) the folder holds slices
-of patients: it is as confidential as the data itself. Without them no file names or shows a
-patient; the lesion labels are made from those of training patients.
+of patients: it is as confidential as the data itself. Without them no file names a patient;
+the lesion labels are made from those of training patients. Samples of train_samr.py have the
+outline of a training patient's brain besides, and are as confidential for that.
 """
 
 from __future__ import annotations

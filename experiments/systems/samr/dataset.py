@@ -26,7 +26,8 @@ LABELS = (
     "Each label has the outline of the brain in one slice of a training patient, and its lesion, "
     "that of another training patient at this height, or both, mirrored, resized and moved at "
     "random. The numbers of the two slices among all training slices, from 0 on, are label_source "
-    "and donor_source in samples.csv (-1: no donor). There are no structure maps."
+    "and donor_source in samples.csv (-1: no donor). There are no structure maps. "
+    "The outline is the patient's own: the set is as confidential as the patients' data."
 )
 
 
