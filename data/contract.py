@@ -146,6 +146,10 @@ class DataSet:
         """The number of classes, background included; 0 without label."""
         return len(self.classes)
 
+    def lesion_of(self, label: np.ndarray) -> np.ndarray:
+        """Returns a label of any shape with the lesion's classes alone, 0 elsewhere."""
+        return np.where(label >= self.first_lesion, label, 0)
+
     @property
     def has_label(self) -> bool:
         """Whether its batches have a label."""

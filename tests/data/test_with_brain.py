@@ -42,3 +42,8 @@ def test_lesions_lie_where_they_lay(prepared):
     np.testing.assert_array_equal(brain >= 2, plain >= 1)
     np.testing.assert_array_equal(brain == 2, plain == 2)
     np.testing.assert_array_equal(brain == 4, plain == 4)
+
+
+def test_the_lesion_of_a_label_has_its_own_classes_alone():
+    label = np.array([[0, 1, 2], [4, 1, 3]])
+    np.testing.assert_array_equal(BRATS_WITH_BRAIN.lesion_of(label), [[0, 0, 2], [4, 0, 3]])

@@ -82,5 +82,4 @@ def contrast_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str,
 
 def normal_brain(dataset: DataSet, slices: Slices) -> np.ndarray:
     """Returns the normal brain away from rim and lesion, bool [N,H,W]."""
-    lesion = np.where(slices.label >= dataset.first_lesion, slices.label, 0)
-    return healthy_inside(slices.label == 0, lesion)
+    return healthy_inside(slices.label == 0, dataset.lesion_of(slices.label))

@@ -21,7 +21,7 @@ def draw_labels(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pic
 def draw_slices(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """The label, and each sequence real above generated, lesion outlined."""
     label = examples["label"].numpy()[..., 0]
-    lesion = np.where(label >= dataset.first_lesion, label, 0)
+    lesion = dataset.lesion_of(label)
     palette = palette_with_brain(dataset.first_lesion)
     real = slice_rows(examples["images"].numpy(), lesion, palette)
     made = slice_rows(synthesize(examples)["images"].numpy(), lesion, palette)
@@ -34,7 +34,7 @@ def draw_slices(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pic
 
 def draw_samples(slices: Slices, dataset: DataSet) -> np.ndarray:
     """The label and each sequence of samples of a set, lesion outlined: uint8 [H,W,3]."""
-    lesion = np.where(slices.label >= dataset.first_lesion, slices.label, 0)
+    lesion = dataset.lesion_of(slices.label)
     palette = palette_with_brain(dataset.first_lesion)
     rows = [label_row(slices.label, palette), *slice_rows(slices.images, lesion, palette)]
     return grid(rows, titles=("label", *dataset.channels))

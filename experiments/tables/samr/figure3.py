@@ -43,7 +43,7 @@ def draw_manipulations(run: Run) -> None:
             index=np.full(len(labels), slices.index[row]),
         )
         made = replace(shown, images=made_from(source, shown))
-        lesion = np.where(labels >= dataset.first_lesion, labels, 0)
+        lesion = dataset.lesion_of(labels)
         rows.append(label_row(np.concatenate([slices.label[row : row + 1], labels]), palette))
         real = slice_rows(slices.images[row : row + 1], lesion[:1], palette)
         rows += [a + b for a, b in zip(real, slice_rows(made.images, lesion, palette))]
