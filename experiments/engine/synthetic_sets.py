@@ -140,7 +140,8 @@ def _patients(run: Run, subject_ids: Iterable[str]) -> int:
 
 def _command(run: Run) -> str:
     config = asdict(run.config)
-    if config["slicing"]["layout"] is not None:  # may name the user's folders
-        config["slicing"]["layout"] = "LAYOUT"
+    for part, name in ((config["slicing"], "layout"), (config, "tissue_maps")):
+        if part.get(name) is not None:  # may name the user's folders
+            part[name] = name.upper()
     request = run.request
     return spell(run.experiment, request.preset, config, {}, False, request.data is not None)

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,9 @@ from data.synthetic_sets.export import Target, real_cases
 from data.synthetic_sets.nnunet import write_nnunet
 from experiments import export_nnunet
 from experiments.configs.samr import TINY
+from experiments.engine import synthetic_sets
 from experiments.engine.cli import default_cache, main
+from experiments.engine.request import Request
 from experiments.engine.resuming import made_by
 from experiments.engine.run import Run
 from experiments.systems.samr.atlas import NAMES_FILE
@@ -173,6 +176,15 @@ def test_tissues_are_written_as_the_brain_that_they_are_part_of(tmp_path, phanto
     config = with_values(TINY, {"phantom": phantom, "samr.tissues": True})
     write_json(tmp_path / NAMES_FILE, {"classes": dataset_of(config, None).classes})
     assert export_nnunet.target_of(options(tmp_path), TRAIN_SAMR, config, None).classes == classes
+
+
+def test_a_datasheets_command_names_no_folder_of_tissue_maps():
+    config = with_values(TINY, {"tissue_maps": "/hospital/maps", "seed": 3})
+    request = Request(Path("out"), config, "tiny", data=Path("/hospital"))
+    run = SimpleNamespace(experiment=TRAIN_SAMR, request=request, config=config)
+    command = synthetic_sets._command(run)
+    assert "--tissue_maps=TISSUE_MAPS" in command and "--seed=3" in command
+    assert "--data DIR" in command and "hospital" not in command
 
 
 def test_the_audit_takes_the_run(samr_run, tmp_path):
