@@ -84,7 +84,8 @@ def check_spacing(path: Path, volume: Volume) -> None:
         found = " x ".join(f"{length:g}" for length in volume.spacing)
         raise UserError(
             f"The volume {path} must have a spacing of {SPACING:g} mm along each axis, found "
-            f"{found} mm; resample the files of this case to 1 mm or remove it."
+            f"{found} mm; resample the files of this case to 1 mm (a training does it with "
+            "--slicing.resample true) or remove it."
         )
 
 

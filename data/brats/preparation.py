@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from data.brats.subjects import Subject
 from data.brats.windows import axial_range, check_crop, cut, frame_start
 from data.contract import CaseSlices, Place
 from data.grids import SPACING, Volume, check_same_geometry, check_spacing
+from data.resampling import resampled
 from data.volumes import read_volume
 from utils.errors import UserError
 
@@ -40,9 +41,7 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> CaseS
             volume that `scaled_slices` refuses.
     """
     paths = [subject.images[modality] for modality in MODALITIES]
-    volumes = {path: read_volume(path) for path in (*paths, subject.label)}
-    check_same_geometry(volumes)
-    check_spacing(subject.label, volumes[subject.label])
+    volumes = read_case((*paths, subject.label), (subject.label,), config)
     case, arrays = f"Case {subject.id}", {path: volumes[path].array for path in paths}
     whole = volumes[subject.label]
     check_crop(f"{case} ({subject.label})", whole.array.shape, config)
@@ -51,6 +50,32 @@ def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> CaseS
     label = cut(to_2015(whole.array, scheme, subject.label), axial, config)
     index, place = in_frame(axial, whole, config)
     return CaseSlices(images, shrunk_label(label, config), index, place)
+
+
+def read_case(
+    paths: Sequence[Path], labels: Collection[Path], config: SliceConfig
+) -> dict[Path, Volume]:
+    """Returns the volumes of one case, on one grid of 1 mm.
+
+    Args:
+        paths: all files.
+        labels: those of them that hold labels.
+        config: its `resample` tells what happens to voxels of another size.
+
+    Raises:
+        UserError: an unreadable file, differing geometries, or voxels that are not 1 mm wide.
+    """
+    volumes = {path: read_volume(path) for path in paths}
+    check_same_geometry(volumes)
+    if config.resample:
+        return on_millimetres(volumes, labels)
+    check_spacing(paths[-1], volumes[paths[-1]])
+    return volumes
+
+
+def on_millimetres(volumes: Mapping[Path, Volume], labels: Collection[Path]) -> dict[Path, Volume]:
+    """Returns volumes with voxels of 1 mm; `labels` are the files that hold labels."""
+    return {path: resampled(v, (SPACING,) * 3, path in labels) for path, v in volumes.items()}
 
 
 def in_frame(axial: np.ndarray, volume: Volume, config: SliceConfig) -> tuple[np.ndarray, Place]:

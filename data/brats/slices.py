@@ -36,6 +36,8 @@ class SliceConfig:
             modality of a slice is divided by its largest value).
         frame: Number of slices, rows and columns of the grid in which the ranges count, by default
             the BRATS grid; it lies in the middle of each volume.
+        resample: Resample volumes whose voxels are not 1 mm wide to 1 mm, images linearly and
+            labels by the nearest value; otherwise they are refused.
         layout: YAML file that tells which files hold which modality, for unknown file names; the
             run keeps its content.
 
@@ -54,6 +56,7 @@ class SliceConfig:
     resize: Optional[int] = None
     scaling: str = MINMAX
     frame: tuple[int, int, int] = (155, 240, 240)
+    resample: bool = False
     layout: Optional[str] = None
 
     def __post_init__(self) -> None:

@@ -18,14 +18,14 @@ from typing import Any, Optional
 import numpy as np
 
 from data.brats.names import TISSUE_FOLDER, TISSUES
+from data.brats.preparation import read_case
 from data.brats.scaling import shrunk_label
 from data.brats.slices import SliceConfig
 from data.brats.windows import cut, frame_start
 from data.contract import Case, CaseSlices, DataSet, Phantom
-from data.grids import check_same_geometry
 from data.manipulation import BRAIN, LESION, nearest_label
 from data.verdicts import Verdict
-from data.volumes import SUFFIXES, read_volume
+from data.volumes import SUFFIXES
 from utils.errors import UserError
 
 VALUES = ", ".join(f"{value} {name}" for value, name in enumerate(TISSUES, start=1))
@@ -110,22 +110,20 @@ def prepare(case: TissueCase, config: SliceConfig, base: DataSet) -> CaseSlices:
     Raises UserError for what `base` refuses, and as `read_tissues` does.
     """
     slices = base.prepare(case.case, config)
-    tissues = read_tissues(case)
+    tissues = read_tissues(case, config)
     tissues = cut(tissues, slices.index + frame_start(tissues.shape, config)[0], config)
     shown = shrunk_label(tissues, config, len(TISSUES) + 1)
     return slices._replace(label=tissue_label(slices.label, shown))
 
 
-def read_tissues(case: TissueCase) -> np.ndarray:
+def read_tissues(case: TissueCase, config: SliceConfig) -> np.ndarray:
     """Returns the tissues of a case, uint8 [D,H,W].
 
     Raises UserError for a map that is missing or damaged, lies on another grid than the case's
     label, lacks a tissue or has other values.
     """
-    label = case.case.paths[-1]
-    volumes = {label: read_volume(label), case.tissues: read_volume(case.tissues)}
-    check_same_geometry(volumes)
-    array = volumes[case.tissues].array
+    pair = (case.case.paths[-1], case.tissues)
+    array = read_case(pair, pair, config)[case.tissues].array
     values = np.unique(array)
     if not np.array_equal(values[values != 0], range(1, len(TISSUES) + 1)):
         found = ", ".join(f"{value:g}" for value in values[: len(TISSUES) + 2])
@@ -163,14 +161,18 @@ def verify(
     """Returns the verdicts of `base`, with what `read_tissues` refuses."""
     verdicts = base.verify([case.case for case in cases], config, cache, **options)
     return [
-        replace(verdict, case=case, problems=tuple(dict.fromkeys((*verdict.problems, *_bad(case)))))
+        replace(
+            verdict,
+            case=case,
+            problems=tuple(dict.fromkeys((*verdict.problems, *_bad(case, config)))),
+        )
         for case, verdict in zip(cases, verdicts)
     ]
 
 
-def _bad(case: TissueCase) -> list[str]:
+def _bad(case: TissueCase, config: SliceConfig) -> list[str]:
     try:
-        read_tissues(case)
+        read_tissues(case, config)
     except UserError as error:
         return [str(error)]
     return []

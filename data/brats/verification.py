@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data.brats.label_schemes import possible_schemes, resolve_scheme, rounding_note, to_2015
 from data.brats.names import MODALITIES
 from data.brats.namings import LABEL
-from data.brats.preparation import chosen_slices, slices_with_signal
+from data.brats.preparation import chosen_slices, on_millimetres, slices_with_signal
 from data.brats.scaling import darkness_note, extremes, zero_point
 from data.brats.slices import SLICE_MAXIMUM, SliceConfig
 from data.brats.subjects import Case
@@ -92,6 +92,8 @@ def case_verdict(case: Case, config: SliceConfig) -> Verdict:
     read = {path: findings.of(read_any_values, path) for path in case.volumes}
     volumes = {path: found[0] for path, found in read.items() if found is not None}
     finite = [path for path, v in volumes.items() if findings.passes(check_finite, path, v)]
+    if config.resample and len(finite) == len(case.volumes) and _one_grid(volumes):
+        volumes = on_millimetres(volumes, case.files.get(LABEL, ()))
     labels = _check_labels(case, {path: volumes[path] for path in finite}, config, findings)
     images = [path for kind in MODALITIES for path in case.files.get(kind, ())]
     scalable = [
@@ -163,14 +165,23 @@ def _check_labels(
     return [label for label in found if label is not None]
 
 
+def _differences(volumes: Mapping[Path, Volume]) -> dict[Path, dict[Path, list[str]]]:
+    """Returns in which properties of their grids each two volumes differ."""
+    return {
+        one: {other: list(differing_properties(volumes[one], volumes[other])) for other in volumes}
+        for one in volumes
+    }
+
+
+def _one_grid(volumes: Mapping[Path, Volume]) -> bool:
+    return not any(names for row in _differences(volumes).values() for names in row.values())
+
+
 def _check_grid(
     case: Case, volumes: Mapping[Path, Volume], config: SliceConfig, findings: _Findings
 ) -> bool:
     """Compares every volume with the grid that most have; returns whether all can be cut."""
-    differences = {
-        one: {other: list(differing_properties(volumes[one], volumes[other])) for other in volumes}
-        for one in volumes
-    }
+    differences = _differences(volumes)
     first = min(volumes, key=lambda path: sum(map(bool, differences[path].values())))
     for path, names in differences[first].items():
         for name in names:

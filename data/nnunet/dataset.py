@@ -1,7 +1,8 @@
 """An nnU-Net raw folder as a data set; normal brain is a class of its label.
 
-Volumes are cut and scaled as those of BRATS are: their voxels are 1 mm wide, and ranges count in a
-frame in the middle of each volume (`--slicing.frame`).
+Volumes are cut and scaled as those of BRATS are: their voxels are 1 mm wide or made so
+(`--slicing.resample`), and ranges count in a frame in the middle of each volume
+(`--slicing.frame`).
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ from typing import Any, Callable
 import numpy as np
 
 from data.brats.dataset import most_slices
-from data.brats.preparation import chosen_slices, in_frame, slices_with_signal
+from data.brats.preparation import chosen_slices, in_frame, read_case, slices_with_signal
 from data.brats.scaling import scaled_slices, shrunk_label
 from data.brats.slices import SliceConfig, output_size
 from data.brats.windows import check_crop, cut
 from data.brats.with_brain import BRAIN, brain_mask
 from data.contract import Case, CaseSlices, DataSet, Phantom
-from data.grids import check_same_geometry, check_spacing
 from data.nnunet.description import Description
 from data.verdicts import Verdict
-from data.volumes import read_volume
 from utils.errors import UserError
 
 
@@ -118,10 +117,8 @@ def prepare(case: RawCase, config: SliceConfig, description: Description) -> Cas
     """
     for problem in case.problems():
         raise problem
-    volumes = {path: read_volume(path) for path in case.paths}
-    check_same_geometry(volumes)
+    volumes = read_case(case.paths, (case.label,), config)
     whole, what = volumes[case.label], f"Case {case.id}"
-    check_spacing(case.label, whole)
     check_crop(f"{what} ({case.label})", whole.array.shape, config)
     arrays = {path: volumes[path].array for path in case.images}
     axial = chosen_slices(what, arrays, config)

@@ -99,6 +99,12 @@ def test_a_case_off_the_1_mm_grid_is_told_once(tmp_path, files):
         write_volume(files[kind], array, (1, 1, 1.5))
     (found,) = problems(tmp_path)
     assert "must have a spacing of 1 mm" in found
+    resampling = replace(TINY, frame=(9, 12, 10), resample=True)
+    assert problems(tmp_path, resampling) == ()
+    prepared = prepare_subject(find_cases(tmp_path)[0].subject(), resampling, "brats2015")
+    assert prepared.index.tolist() == [*range(*TINY.slices)]
+    write_volume(files["T2"], case.images["T2"], (1, 1, 2))
+    assert "but the spacing of" in problems(tmp_path, resampling)[0]
 
 
 def test_the_range_and_the_scaling_follow_the_configuration(tmp_path, files):

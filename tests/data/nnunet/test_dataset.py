@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,26 @@ def test_volumes_of_any_size_count_their_slices_by_height(tmp_path):
     np.testing.assert_array_equal(after.label[1:], before.label[:-1])
     heights = [found.place.origin[2] + found.index for found in (before, after)]
     np.testing.assert_allclose(heights[1][1:], heights[0][:-1])
+
+
+def test_voxels_of_another_size_are_resampled_on_request(tmp_path):
+    """Each slice of 2 mm becomes two of 1 mm; without the option the case is refused."""
+    write_folder(tmp_path, cases=1)
+    data = described_dataset(read_description(tmp_path))
+    (case,) = data.find(tmp_path, CONFIG)
+    before = data.prepare(case, CONFIG)
+    for path in case.paths:
+        write_volume(path, read_volume(path).array, spacing=(1.0, 1.0, 2.0))
+    with pytest.raises(UserError, match=r"1 x 1 x 2 mm; .* with --slicing.resample true"):
+        data.prepare(case, CONFIG)
+    config = replace(CONFIG, slices=(2, 10), frame=(12, *SHAPE[1:]), resample=True)
+    after = data.prepare(case, config)
+    assert len(after.images) == 2 * len(before.images)
+    np.testing.assert_array_equal(after.label, np.repeat(before.label, 2, axis=0))
+    # Slice 1 was 2 mm high with its centre at 2 mm: its lower half has its centre at 1.5 mm.
+    assert after.place.origin[2] + after.index[0] == 1.5
+    (verdict,) = data.verify([case], config, tmp_path / "cache", again=True, progress=False)
+    assert not verdict.problems and verdict.lesions == 8  # the liver counts
 
 
 def test_descriptions_of_the_first_nnunet_are_read(tmp_path):

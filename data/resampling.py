@@ -1,0 +1,48 @@
+"""Volumes on voxels of another size, where a user asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from data.grids import VOXEL_TOLERANCE, Volume
+
+
+def resampled(volume: Volume, spacing: Sequence[float], label: bool) -> Volume:
+    """Returns a volume on voxels of another size, whose outer faces begin where the old ones do.
+
+    Images are interpolated linearly, as float32; along an axis whose voxels become larger they are
+    smoothed first, by a Gaussian of half the difference of the two sizes, so that fine structures
+    do not turn into others. Labels take the nearest value. The last voxel of an axis may reach
+    beyond the old volume by half of its size.
+
+    Args:
+        volume: [D,H,W].
+        spacing: new distances between voxels in mm, (x, y, z).
+        label: whether the values are labels.
+    """
+    old, new = np.asarray(volume.spacing, float), np.asarray(spacing, float)
+    if np.allclose(old, new, rtol=0.0, atol=VOXEL_TOLERANCE * new.min()):
+        return volume
+    image = sitk.GetImageFromArray(volume.array if label else volume.array.astype(np.float32))
+    image.SetSpacing(old.tolist())
+    if not label:
+        variance = (np.maximum(new - old, 0.0) / 2) ** 2  # mm^2
+        image = sitk.DiscreteGaussian(image, variance.tolist())
+    size = np.maximum(np.rint(np.asarray(image.GetSize()) * old / new), 1).astype(int)
+    shift = (new - old) / 2  # between the centres of the first voxels
+    found = sitk.Resample(
+        image,
+        size.tolist(),
+        sitk.Transform(),
+        sitk.sitkNearestNeighbor if label else sitk.sitkLinear,
+        shift.tolist(),
+        new.tolist(),
+        useNearestNeighborExtrapolator=True,
+    )
+    axes = np.reshape(volume.direction, (3, 3))
+    origin = np.asarray(volume.origin) + axes @ shift
+    array = sitk.GetArrayFromImage(found).astype(volume.array.dtype if label else np.float32)
+    return Volume(array, tuple(new.tolist()), tuple(origin.tolist()), volume.direction)
