@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Callable
+from typing import Any, Callable
 
 import tensorflow as tf
 
@@ -35,6 +35,7 @@ from models.structure_gan.config import (
     RegistrationConfig,
     SynthesisConfig,
 )
+from models.structure_gan.guidance import LesionGuide, RegistrationGuide
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.structure_gan.structure import StructureGAN
@@ -58,6 +59,11 @@ def reference_terms(system: GANSystem, batch: Batch) -> Groups:
     """Returns the terms of `system.train_step`."""
     with single_operations():
         return REFERENCE_TERMS[type(system)](system, batch)
+
+
+def guide(system: Synthesis, kind: type) -> Any:
+    """Returns the system's guide of a kind."""
+    return next(one for one in system.guides if isinstance(one, kind))
 
 
 def to_each_modality(network: tf.keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
@@ -101,7 +107,7 @@ def reference_synthesis_terms(
         batch: with `unpaired_images` [B,H,W,4].
         config: the weights of G_t's terms must not be 0.
     """
-    D, G_t = system.networks["D"], system.G_t
+    D, G_t = system.networks["D"], guide(system, RegistrationGuide).translator.networks["G_t"]
     groups = reference_versus(D, batch["unpaired_images"], x_g, config.adversarial)
     g = groups["G"]
     for i in range(M):
@@ -180,7 +186,7 @@ def _synthesis(system: Synthesis, batch: Batch) -> Groups:
     images = tf.concat(x_g, axis=-1)
     if config.lesion:
         data = images, batch["random_label"], config.class_weights
-        lesions = list(lesion_terms(system.segmenters, *data).values())
+        lesions = list(lesion_terms(guide(system, LesionGuide).segmenters, *data).values())
         groups["G"]["G/lesion"] = config.lesion * tf.add_n(lesions)
     if config.outside:
         energy = masked_energy(images, batch["random_outside"])

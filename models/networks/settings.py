@@ -50,14 +50,19 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class UNetGANConfig(UNetConfig):
-    """U-Nets that make an image of one channel, against discriminators of such images."""
+    """U-Nets that make an image, against discriminators of such images."""
 
     output_scale: float = 1.0
     output_offset: float = 0.0
     discriminator: str = "patch"
     discriminator_stddev: float = 0.02
 
-    def build_discriminator(self, width: int, heads: int, name: str) -> Discriminator:
-        """Returns a discriminator of the base width `width`, channels, with 1 or 2 heads."""
+    def build_discriminator(
+        self, width: int, heads: int, name: str, channels: int = 1
+    ) -> Discriminator:
+        """Returns a discriminator of the base width `width` with 1 or 2 heads.
+
+        `channels` are those of the images that it judges.
+        """
         options = self.discriminator, self.discriminator_stddev, self.activation
-        return Discriminator(width, heads, 1, name, *options)
+        return Discriminator(width, heads, channels, name, *options)

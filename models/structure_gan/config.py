@@ -29,8 +29,8 @@ from utils.errors import (
     one_of,
 )
 
-NUM_MODALITIES = 4
-NUM_CLASSES = 5
+NUM_MODALITIES = 4  # of BRATS, between which G_t translates
+NUM_CLASSES = 5  # of the labels of BRATS, for which there are the G_l
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Fusion = Literal["concat", "weighted", "noise"]
 OutsideChannels = Literal["line", "both"]
@@ -49,6 +49,28 @@ _CONDITIONAL_GAN = {
     "condition": one_of(CONDITIONS),
     "consistency": NOT_NEGATIVE,
 }
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the slices of a data set are, as far as G and D differ by it.
+
+    Args:
+        modalities: images of a slice that G makes one by one, told which; 1 = one image.
+        channels: channels of each of these images.
+        classes: classes of the label, background or normal first; 0 = there is no label.
+        of_image: whether a label is one class of the whole image, not a class of each pixel.
+        maps: structure maps, and masks, of a slice.
+    """
+
+    modalities: int = 1
+    channels: int = 1
+    classes: int = 0
+    of_image: bool = False
+    maps: int = 1
+
+
+BRATS = Content(modalities=NUM_MODALITIES, classes=NUM_CLASSES)
 
 
 @dataclass(frozen=True)
@@ -210,7 +232,23 @@ class SegmentationConfig(UNetConfig):
 
 
 @dataclass(frozen=True)
-class AdversarialWeights:
+class ValidityWeights:
+    """Weights of a discriminator's validity head and of the term it gives the generator.
+
+    Args:
+        real: D's validity on a real image.
+        fake: D's validity on a generated image, and G's on the same (towards real).
+    """
+
+    real: float = 5.0
+    fake: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--adversarial.")
+
+
+@dataclass(frozen=True)
+class AdversarialWeights(ValidityWeights):
     """Weights of the two-headed discriminators D and D_t and of the terms they give the generator.
 
     Args:
@@ -221,13 +259,8 @@ class AdversarialWeights:
             the code does not (0): with an index regression it is unstable.
     """
 
-    real: float = 5.0
-    fake: float = 3.0
     modality: float = 5.0
     modality_fake: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "--adversarial.")
 
 
 @dataclass(frozen=True)
@@ -324,7 +357,72 @@ class PretrainingConfig:
 
 
 @dataclass(frozen=True)
-class SynthesisConfig(UNetGANConfig):
+class GeneratorConfig(UNetGANConfig):
+    """Conditional generator G of single images with discriminator D (eq. 12-14, 17).
+
+    Args:
+        width: base width n of G, channels.
+        discriminator_width: base width n of D, channels.
+        initializer: kernel initialiser of G.
+        activation: of the hidden units of G and D: capped_relu, or the text's leaky_relu (0.2).
+        condition: how the class of an image enters G: concat, as constant maps beside the structure
+            map, or conditional_instance_norm.
+        output_norm: instance norm before G's sigmoid; the text has none.
+        output_scale: its initial scale.
+        output_offset: its initial offset, or without norm the initial bias, logit.
+        discriminator: trunk of D: patch, fine or vgg11.
+        discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
+        gradient_checkpointing: recompute activations inside G's layers in the backward pass: less
+            memory for large slices, more time, the same gradients.
+        label_input: feed the label to G, where there is one.
+        label_scale: factor of the one-hot label.
+        label_offset: constant added to it.
+        noise: range of the uniform noise inside the organ (eq. 12), low and high; 0 and 0 = off.
+        fusion: what G sees: concat is [s', label]; also weighted, which is 0.8 s' + 0.2 one-hot
+            label, and noise, which is N(0,1) instead of map and label.
+        adversarial: weights of the adversarial terms.
+        lesion: factor of what the classifier or the detector says of G's images (4.5).
+        reconstruction: eq. 18 kept during adversarial training, factor; 0 = off as in the thesis.
+        outside: squared intensity outside the random map's organ; 0 = off as in the thesis.
+        learning_rate: Adam's, per update, for G.
+        discriminator_learning_rate: Adam's, per update, for D.
+        pretraining: the self-supervised phase.
+    """
+
+    discriminator_width: int = 64
+    condition: str = "concat"
+    gradient_checkpointing: bool = False
+    label_input: bool = True
+    label_scale: float = 1.0
+    label_offset: float = 0.1
+    noise: tuple[float, float] = (0.5, 0.6)
+    fusion: Fusion = "concat"
+    adversarial: ValidityWeights = field(default_factory=ValidityWeights)
+    lesion: float = 1.0
+    reconstruction: float = 0.0
+    outside: float = 0.0
+    discriminator_learning_rate: float = 1e-5
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+
+    def __post_init__(self) -> None:
+        weights = ("lesion", "reconstruction", "outside")
+        check_fields(
+            self,
+            "--synthesis.",
+            **UNET_GAN_RULES,
+            condition=one_of(CONDITIONS),
+            discriminator_width=WIDTH,
+            discriminator_learning_rate=POSITIVE,
+            label_scale=FINITE,
+            label_offset=FINITE,
+            noise=ASCENDING,
+            fusion=one_of(get_args(Fusion)),
+            **dict.fromkeys(weights, NOT_NEGATIVE),
+        )
+
+
+@dataclass(frozen=True)
+class SynthesisConfig(GeneratorConfig):
     """Conditional generator G with discriminator D, guided by frozen G_t and G_l (eq. 13-17).
 
     Args:
@@ -360,36 +458,17 @@ class SynthesisConfig(UNetGANConfig):
         pretraining: the self-supervised phase.
     """
 
-    discriminator_width: int = 64
-    condition: str = "concat"
-    gradient_checkpointing: bool = False
-    label_input: bool = True
-    label_scale: float = 1.0
-    label_offset: float = 0.1
-    noise: tuple[float, float] = (0.5, 0.6)
-    fusion: Fusion = "concat"
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
     registration: float = 20.0
     consistency: float = 5.0
-    lesion: float = 1.0
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
-    reconstruction: float = 0.0
-    outside: float = 0.0
-    discriminator_learning_rate: float = 1e-5
-    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
 
     def __post_init__(self) -> None:
-        weights = ("registration", "lesion", "reconstruction", "outside")
+        super().__post_init__()
         check_fields(
             self,
             "--synthesis.",
-            **_CONDITIONAL_GAN,
-            discriminator_width=WIDTH,
-            discriminator_learning_rate=POSITIVE,
-            label_scale=FINITE,
-            label_offset=FINITE,
-            noise=ASCENDING,
-            fusion=one_of(get_args(Fusion)),
+            registration=NOT_NEGATIVE,
+            consistency=NOT_NEGATIVE,
             class_weights=_ONE_PER_CLASS,
-            **dict.fromkeys(weights, NOT_NEGATIVE),
         )

@@ -93,7 +93,7 @@ class FineCode:
 
 
 class MapEncoder(tf.keras.Model):
-    """E_s: structure map [B,H,W,1] -> mean and log-variance of its code, each [B,L].
+    """E_s: structure maps [B,H,W,K] -> mean and log-variance of its code, each [B,L].
 
     L is `latent_size` and, with a fine code, its size beside.
     """
@@ -139,7 +139,9 @@ class MapEncoder(tf.keras.Model):
 
 
 class MapDecoder(tf.keras.Model):
-    """G_s: code [B,L] -> two sigmoid channels [B,H,W,2], (no line, line), float32.
+    """G_s: code [B,L] -> sigmoid channels [B,H,W,2K], K of no line, then K of line, float32.
+
+    K is the number of maps.
 
     With zero biases (`constant_stddev` 0) the first feature maps of codes z and -z are opposite,
     and instance norm removes their size: half of all codes can decode to the reverse of a map.
@@ -154,6 +156,7 @@ class MapDecoder(tf.keras.Model):
         halvings: int,
         constant_stddev: float = 0.0,
         fine: Optional[FineCode] = None,
+        maps: int = 1,
         name: str = "G_s",
     ):
         super().__init__(name=name)
@@ -173,13 +176,13 @@ class MapDecoder(tf.keras.Model):
         self.fine = fine
         # The last unit at the size of the places reads the fine code.
         self.fine_unit = sum(map(len, levels[: halvings - fine.halvings + 1])) - 1 if fine else None
-        last = Row("lastconv", 2, activation="sigmoid")
+        last = Row("lastconv", 2 * maps, activation="sigmoid")
         self.output_unit = ConvUnit(
             last, 1, discriminator_normal(), InstanceNormalization(name="norm")
         )
 
     def call(self, code: tf.Tensor) -> tf.Tensor:
-        """Returns the map's two probabilities."""
+        """Returns the probabilities of no line and of line."""
         x, fine = code[:, : self.latent_size], code[:, self.latent_size :]
         for dense in self.dense:
             x = dense(x)

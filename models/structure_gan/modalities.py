@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from models.networks.unet import Codes, UNet
+from models.networks.unet import UNet
 from models.structure_gan.config import NUM_MODALITIES
 
 M = NUM_MODALITIES
@@ -21,12 +21,11 @@ BACK = tuple(TRANSLATIONS.index((j, i)) for i, j in TRANSLATIONS)
 BY_TARGET = tuple(tuple(k for k, j in enumerate(TARGET) if j == i) for i in range(M))
 
 
-def to_rows(images: tf.Tensor) -> tf.Tensor:
-    """Returns images [B,H,W,K] as single-channel rows [B*K,H,W,1]."""
-    shape = tf.shape(images)
-    height, width = images.shape[1:3]
-    rows = tf.reshape(tf.transpose(images, [0, 3, 1, 2]), [shape[0] * shape[3], height, width, 1])
-    return rows
+def to_rows(images: tf.Tensor, channels: int = 1) -> tf.Tensor:
+    """Returns images [B,H,W,K*channels] as rows of some channels each, [B*K,H,W,channels]."""
+    height, width, both = images.shape[1:]
+    parts = tf.reshape(images, [-1, height, width, both // channels, channels])
+    return tf.reshape(tf.transpose(parts, [0, 3, 1, 2, 4]), [-1, height, width, channels])
 
 
 def from_rows(rows: tf.Tensor, count: int) -> tf.Tensor:
@@ -34,20 +33,16 @@ def from_rows(rows: tf.Tensor, count: int) -> tf.Tensor:
     return tf.reshape(rows, [-1, count, *rows.shape[1:]])
 
 
-def to_channels(rows: tf.Tensor) -> tf.Tensor:
-    """Returns rows [B*M,H,W,1] as images [B,H,W,M]."""
-    return tf.transpose(from_rows(rows, M)[..., 0], [0, 2, 3, 1])
+def to_channels(rows: tf.Tensor, count: int = M) -> tf.Tensor:
+    """Returns rows [B*count,H,W,C], `count` of each sample, as images [B,H,W,count*C]."""
+    height, width, channels = rows.shape[1:]
+    images = tf.transpose(from_rows(rows, count), [0, 2, 3, 1, 4])
+    return tf.reshape(images, [-1, height, width, count * channels])
 
 
 def modality_index(batch_size: tf.Tensor, order: tuple = tuple(range(M))) -> tf.Tensor:
     """Returns the modality of each row, `order` repeated for every sample: [B*len(order)]."""
     return tf.tile(tf.constant(order, tf.int32), [batch_size])
-
-
-def decode_modalities(network: UNet, codes: Codes, order: tuple = tuple(range(M))) -> tf.Tensor:
-    """Decodes each sample's codes to the modalities in `order`: rows [B*len(order),H,W,1]."""
-    index = modality_index(tf.shape(codes[0])[0], order)
-    return network.decode(codes, tf.one_hot(index, M))
 
 
 def translation_codes(

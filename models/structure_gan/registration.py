@@ -8,7 +8,12 @@ from losses import adversarial
 from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import ERRORS, mean_squared_error
-from models.structure_gan.config import NUM_MODALITIES, AdversarialWeights, RegistrationConfig
+from models.structure_gan.config import (
+    NUM_MODALITIES,
+    AdversarialWeights,
+    RegistrationConfig,
+    ValidityWeights,
+)
 from models.structure_gan.modalities import (
     BACK,
     TARGET,
@@ -120,6 +125,26 @@ def learning_rate(config: RegistrationConfig, total_steps: int) -> LearningRate:
     return tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
 
 
+def validity_terms(
+    real: tf.Tensor, fake: tf.Tensor, n_real: int, n_fake: int, weights: ValidityWeights
+) -> tuple[Terms, Terms]:
+    """Returns (D's terms, G's terms) of validity scores (eq. 13-14 without the modality).
+
+    Args:
+        real: scores of real rows.
+        fake: scores of generated rows.
+        n_real: rows of a sample, over which D's first term is summed.
+        n_fake: the same of generated rows.
+        weights: weight of one summand.
+    """
+    loss = adversarial.least_squares
+    terms_d = {
+        "D/real": weights.real * n_real * loss(real, adversarial.REAL),
+        "D/fake": weights.fake * n_fake * loss(fake, adversarial.FAKE),
+    }
+    return terms_d, {"G/adversarial": weights.fake * n_fake * loss(fake, adversarial.REAL)}
+
+
 def adversarial_terms(
     real: tuple[tf.Tensor, tf.Tensor],
     fake: tuple[tf.Tensor, tf.Tensor],
@@ -137,19 +162,12 @@ def adversarial_terms(
         weights: weight of one summand.
     """
     (valid_real, class_real), (valid_fake, class_fake) = real, fake
-    n_real, n_fake = NUM_MODALITIES, len(fake_order)
-    loss, w = adversarial.least_squares, weights
+    n_real, n_fake, w = NUM_MODALITIES, len(fake_order), weights
+    terms_d, terms_g = validity_terms(valid_real, valid_fake, n_real, n_fake, weights)
     modality_real = class_index_regression(class_real, modality_index(samples))
     modality_fake = class_index_regression(class_fake, modality_index(samples, fake_order))
-    terms_d = {
-        "D/real": w.real * n_real * loss(valid_real, adversarial.REAL),
-        "D/fake": w.fake * n_fake * loss(valid_fake, adversarial.FAKE),
-        "D/modality": w.modality * n_real * modality_real,
-    }
+    terms_d["D/modality"] = w.modality * n_real * modality_real
     if w.modality_fake:
         terms_d["D/modality_fake"] = w.modality_fake * n_fake * modality_fake
-    terms_g = {
-        "G/adversarial": w.fake * n_fake * loss(valid_fake, adversarial.REAL),
-        "G/modality": w.modality * n_fake * modality_fake,
-    }
+    terms_g["G/modality"] = w.modality * n_fake * modality_fake
     return terms_d, terms_g

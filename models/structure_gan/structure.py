@@ -15,43 +15,50 @@ from utils.images import resize_nearest_tf1
 from utils.seeding import dropout, normal
 
 PRIOR_DECAY = 0.998  # averages over some 500 steps, a whole pass over a small data set
-LINE = 1  # channel of the structure maps, and "outside" channel of the masks
 
 
 def two_channels(binary: tf.Tensor) -> tf.Tensor:
-    """Returns a 0/1 map [B,H,W,1] as its one-hot channels [B,H,W,2]."""
+    """Returns 0/1 maps [B,H,W,K] as their one-hot channels [B,H,W,2K], those of 0 first."""
     return tf.concat([1.0 - binary, binary], axis=-1)
 
 
 def to_binary(probabilities: tf.Tensor) -> tf.Tensor:
-    """Returns the arg-max of two channels [B,H,W,2] as a 0/1 map [B,H,W,1]."""
-    return tf.cast(probabilities[..., 1:] > probabilities[..., :1], tf.float32)
+    """Returns the arg-max of each of K maps [B,H,W,2K] as 0/1 maps [B,H,W,K]."""
+    zeros, ones = tf.split(probabilities, 2, axis=-1)
+    return tf.cast(ones > zeros, tf.float32)
 
 
 class StructureGAN(GANSystem):
     """VAE-GAN E_s, G_s, D_z, D_s and the mask generator G_m, trained together.
 
     D_s knows the soft maps of G_s from one-hot ones sooner or later: its accuracy is not monitored.
+
+    Args:
+        config: settings.
+        maps: number K of structure maps and of masks that a slice has.
     """
 
-    def __init__(self, config: StructureConfig):
+    def __init__(self, config: StructureConfig, maps: int = 1):
         self.config = config
+        self.maps = maps
         size, width = config.map_size, config.width
         fine = config.fine_code
         networks = {
             "E_s": MapEncoder(width, config.latent_size, config.halvings, fine),
             "G_s": MapDecoder(
-                width, config.latent_size, size, config.halvings, config.constant_stddev, fine
+                width, config.latent_size, size, config.halvings, config.constant_stddev, fine, maps
             ),
             "G_m": build_unet(
-                UNetSpec(width // 2, outputs=2, initializer=config.initializer), 2, "G_m"
+                UNetSpec(width // 2, outputs=2 * maps, initializer=config.initializer),
+                2 * maps,
+                "G_m",
             ),
             "D_z": CodeDiscriminator(width, config.latent_size),
-            "D_s": Discriminator(width, 1, 2, "D_s", config.discriminator),
+            "D_s": Discriminator(width, 1, 2 * maps, "D_s", config.discriminator),
         }
         if config.prior == "fitted":
             networks["code_prior"] = CodePrior(config.code_size, PRIOR_DECAY)
-        networks["E_s"](tf.zeros([1, *size, 1]))
+        networks["E_s"](tf.zeros([1, *size, maps]))
         networks["G_s"](tf.zeros([1, config.code_size]))
         networks["D_z"](tf.zeros([1, config.latent_size]))
         groups = {"G": ["E_s", "G_s", "G_m"], "D": ["D_z", "D_s"]}
@@ -62,7 +69,7 @@ class StructureGAN(GANSystem):
         super().__init__(networks, groups, rates)
 
     def encode(self, batch: Batch, training: bool) -> dict[str, tf.Tensor]:
-        """Encodes the extracted maps: `s` [B,H,W,1], `code` and its moments [B,code_size]."""
+        """Encodes the extracted maps: `s` [B,H,W,K], `code` and its moments [B,code_size]."""
         config, seeds = self.config, batch["seed"]
         s = resize_nearest_tf1(batch["structure"], config.map_size)
         lines = s * 0.1 + 0.9  # the encoder sees lines as 1.0 on 0.9
@@ -74,7 +81,7 @@ class StructureGAN(GANSystem):
     def outputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Calls the networks on extracted and random maps: `encode`, and what the losses compare.
 
-        s_r, s_g and m_r, m_g [B,H,W,2] are rebuilt and random maps and their masks; scores of D_s
+        s_r, s_g and m_r, m_g [B,H,W,2K] are rebuilt and random maps and their masks; scores of D_s
         and D_z are `real_map`, `fake_map`, `real_code` and `fake_code`.
         """
         config, seeds = self.config, batch["seed"]
@@ -98,7 +105,7 @@ class StructureGAN(GANSystem):
         """Returns the loss terms of each optimiser's group.
 
         Args:
-            batch: with `outside` [B,H,W,1].
+            batch: with `outside` [B,H,W,K].
             outputs: see `outputs`.
         """
         m = two_channels(resize_nearest_tf1(batch["outside"], self.config.map_size))
@@ -111,7 +118,7 @@ class StructureGAN(GANSystem):
     def train_step(self, batch: Batch) -> Terms:
         """One simultaneous update of {E_s, G_s, G_m} (or {E_s, G_s} and {G_m}) and {D_z, D_s}.
 
-        The batch holds `structure` and `outside` [B,H,W,1] of real slices and `seed` [B,2].
+        The batch holds `structure` and `outside` [B,H,W,K] of real slices and `seed` [B,2].
         """
         with tf.GradientTape(persistent=True) as tape:
             # 1. Maps: rebuilt s_r = G_s(E_s(s)), random s_g = G_s(z); masks m_r, m_g; all scores.
@@ -168,7 +175,7 @@ class StructureGAN(GANSystem):
         w = self.config.weights
         s = two_channels(outputs["s"])
         s_r, s_g, m_r, m_g = (outputs[name] for name in ("s_r", "s_g", "m_r", "m_g"))
-        first = {"line": LINE, "both": 0}[self.config.outside_channels]
+        first = {"line": self.maps, "both": 0}[self.config.outside_channels]
         outside, outside_g = m[..., first:], m_g[..., first:]
         outside_lines = reconstruction.masked_energy(s_r[..., first:], outside)
         outside_lines += reconstruction.masked_energy(s_g[..., first:], outside_g)
@@ -186,7 +193,7 @@ class StructureGAN(GANSystem):
         }
 
     def random_maps(self, seeds: tf.Tensor, size: tuple) -> dict[str, tf.Tensor]:
-        """Decodes random codes, one per row of seeds [B,2], to 0/1 maps and masks [B,*size,1].
+        """Decodes random codes, one per row of seeds [B,2], to 0/1 maps and masks [B,*size,K].
 
         `score` [B] is the mean of D_s' patch scores, towards 1 for maps that look extracted.
         """
@@ -216,5 +223,5 @@ class StructureGAN(GANSystem):
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns random and extracted structure maps [B,H,W,1]."""
+        """Returns random and extracted structure maps [B,H,W,K]."""
         return outputs["structure"], batch["structure"]

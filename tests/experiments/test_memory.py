@@ -28,6 +28,7 @@ from experiments.configs.brats import THESIS
 from experiments.engine.plan import step_memory
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
+from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -40,7 +41,8 @@ segmentation = replace(config.segmentation, **learnable)
 registration = replace(config.registration, **learnable)
 synthesis = replace(config.synthesis, **learnable)
 def build_synthesis():
-    return Synthesis(synthesis, Registration(registration, 1), Segmentation(segmentation))
+    guides = Registration(registration, 1), Segmentation(segmentation)
+    return Synthesis(synthesis, brats_guides(*guides, synthesis))
 size = tuple(map(int, sys.argv[3].split("x")))
 def build_gan():
     settings = replace(samr.THESIS.samr, width=8, down_samplings=4, discriminator_width=32)

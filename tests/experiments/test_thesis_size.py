@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.configs.brats import THESIS
+from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -36,7 +37,12 @@ SYSTEMS = {
     "registration": lambda: Registration(THESIS.registration, 1),
     "pretraining": lambda: Pretraining(THESIS.synthesis),
     "synthesis": lambda: Synthesis(
-        THESIS.synthesis, Registration(THESIS.registration, 1), Segmentation(THESIS.segmentation)
+        THESIS.synthesis,
+        brats_guides(
+            Registration(THESIS.registration, 1),
+            Segmentation(THESIS.segmentation),
+            THESIS.synthesis,
+        ),
     ),
 }
 

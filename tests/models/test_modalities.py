@@ -13,7 +13,6 @@ from models.structure_gan.modalities import (
     SOURCE,
     TARGET,
     TRANSLATIONS,
-    decode_modalities,
     from_rows,
     modality_index,
     to_channels,
@@ -51,6 +50,9 @@ def test_rows_are_sample_major():
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(to_channels(rows), x)
     np.testing.assert_array_equal(from_rows(rows, 4)[1, 2], x[1, ..., 2:3])
+    pairs = to_rows(x, 2)
+    np.testing.assert_array_equal(pairs, [x[b, ..., i : i + 2] for b in range(2) for i in (0, 2)])
+    np.testing.assert_array_equal(to_channels(pairs, 2), x)
 
 
 def test_modality_index_repeats_the_order_for_every_sample():
@@ -61,10 +63,11 @@ def test_modality_index_repeats_the_order_for_every_sample():
 @pytest.mark.parametrize("condition", ["concat", "conditional_instance_norm"])
 def test_decoded_modalities_equal_whole_calls(condition):
     network, x = translator(condition), images()[..., :1]
-    found = to_channels(decode_modalities(network, network.encode(x)))
+    codes = network.encode(x)
+    found = to_channels(network.decode(codes, tf.one_hot(modality_index(2), 4)))
     calls = [network(x, tf.one_hot([i, i], 4)) for i in range(4)]
     np.testing.assert_allclose(found, tf.concat(calls, -1), atol=2e-5)
-    reverse = decode_modalities(network, network.encode(x), (3, 1))
+    reverse = network.decode(codes, tf.one_hot(modality_index(2, (3, 1)), 4))
     expected = tf.stack([calls[3], calls[1]], axis=1)
     np.testing.assert_allclose(from_rows(reverse, 2), expected, atol=2e-5)
 

@@ -14,6 +14,7 @@ from models.structure_gan.config import (
     StructureWeights,
     SynthesisConfig,
 )
+from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
@@ -25,7 +26,8 @@ SMALL = {"width": 2, "initializer": "he_normal"}
 def build(**changes: object) -> Synthesis:
     translator = Registration(RegistrationConfig(**SMALL, discriminator_stddev=0.2), 1)
     config = SynthesisConfig(**SMALL, discriminator_width=8, **changes)
-    return Synthesis(config, translator, Segmentation(SegmentationConfig(**SMALL)))
+    segmenters = Segmentation(SegmentationConfig(**SMALL))
+    return Synthesis(config, brats_guides(translator, segmenters, config))
 
 
 @pytest.mark.parametrize("stddev", [0.02, 0.2])
@@ -41,7 +43,7 @@ def test_activation_and_bare_outputs_reach_every_network():
     translator = Registration(RegistrationConfig(**SMALL, output_offset=-2.0, **options), 1)
     segmenters = Segmentation(SegmentationConfig(**SMALL, output_offset=(1.0,) * 5, **options))
     config = SynthesisConfig(**SMALL, discriminator_width=2, output_offset=-3.0, **options)
-    synthesis = Synthesis(config, translator, segmenters)
+    synthesis = Synthesis(config)
     biases = {"G_t": [-2.0], "G": [-3.0], **{f"G_l{i}": [1.0] * 5 for i in range(4)}}
     for system in (translator, segmenters, synthesis):
         for name, network in system.networks.items():

@@ -14,6 +14,7 @@ from experiments.configs.samr import TINY as SAMR_TINY
 from models.networks.unet import UNetSpec, build_unet
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
+from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -32,7 +33,10 @@ SYSTEMS = {
     Segmentation: tiny_segmentation,
     Registration: lambda: calm(Registration(TINY.registration, 1)),
     Pretraining: lambda: Pretraining(TINY.synthesis),
-    Synthesis: lambda: Synthesis(TINY.synthesis, SYSTEMS[Registration](), tiny_segmentation()),
+    Synthesis: lambda: Synthesis(
+        TINY.synthesis,
+        brats_guides(SYSTEMS[Registration](), tiny_segmentation(), TINY.synthesis),
+    ),
     SAMR: lambda: SAMR(SAMR_TINY.samr, 4, 5, random_image(3, 32, 24, 4).numpy(), total_steps=10),
     LabelNet: lambda: LabelNet(SAMR_TINY.segmenter, 4, 5, total_steps=10),
 }

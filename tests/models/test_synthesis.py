@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from experiments.benchmarking.reference import (
+    guide,
     reference_reconstruction_terms,
     reference_synthesis_terms,
     reference_versus,
@@ -16,6 +17,7 @@ from experiments.benchmarking.reference import (
 )
 from models.structure_gan import synthesis
 from models.structure_gan.config import AdversarialWeights, PretrainingConfig, SynthesisConfig
+from models.structure_gan.guidance import LesionGuide, RegistrationGuide, brats_guides
 from models.structure_gan.synthesis import Pretraining, Synthesis, build_generator
 from tests.models.harness import LONG, SystemTests
 from tests.models.test_registration import tiny_registration
@@ -37,8 +39,12 @@ def tiny_config(**options) -> SynthesisConfig:
     return SynthesisConfig(**{**defaults, "noise": (NOISE, NOISE), **options})
 
 
+def guided(config: SynthesisConfig, translator) -> Synthesis:
+    return Synthesis(config, brats_guides(translator, tiny_segmentation(), config))
+
+
 def tiny_synthesis(**options) -> Synthesis:
-    return calm(Synthesis(tiny_config(**options), tiny_registration(), tiny_segmentation()))
+    return calm(guided(tiny_config(**options), tiny_registration()))
 
 
 def tiny_pretraining(**options) -> Pretraining:
@@ -73,7 +79,7 @@ def reference_terms(system: Synthesis, batch: dict, config: SynthesisConfig = PU
     x_g = generated(system.networks["G"], *maps(batch, "random_"))
     terms = reference_synthesis_terms(system, x_g, batch, config)
     images, label = tf.concat(x_g, -1), batch["random_label"]
-    networks = enumerate(system.segmenters.networks.values())
+    networks = enumerate(guide(system, LesionGuide).segmenters.networks.values())
     lesions = [reference_lesion(network, i, images, label) for i, network in networks]
     terms["G"]["G/lesion"] = tf.add_n(lesions)
     return terms
@@ -87,7 +93,9 @@ class TestSynthesis(SystemTests):
     build, reference = staticmethod(tiny_synthesis), staticmethod(reference_terms)
 
     def guides(self, system):
-        return [system.G_t, *system.segmenters.networks.values()]
+        translator = guide(system, RegistrationGuide).translator
+        segmenters = guide(system, LesionGuide).segmenters
+        return [translator.networks["G_t"], *segmenters.networks.values()]
 
 
 class TestPretraining(SystemTests):
@@ -142,7 +150,7 @@ def test_options_equal_the_reference():
 @pytest.mark.slow
 def test_a_translator_that_is_told_the_source_guides():
     translator = tiny_registration(code="translation", condition="conditional_instance_norm")
-    system, batch = calm(Synthesis(tiny_config(), translator, tiny_segmentation())), random_batch()
+    system, batch = calm(guided(tiny_config(), translator)), random_batch()
     assert_step_equals(system, batch, lambda: reference_terms(system, batch))
 
 
@@ -190,7 +198,7 @@ class Eye:
 def test_generator_reads_noise_between_the_lines_and_the_label():
     batch, eye = random_batch(), Eye()
     config = tiny_config(noise=(0.5, 0.6))
-    synthesis.generate(eye, config, *maps(batch), batch["seed"])
+    synthesis.generate(eye, config, batch)
     structure, outside, label = (x.numpy()[..., 0] for x in maps(batch))
     fused, one_hot = eye.input[..., 0], eye.input[..., 1:]
     np.testing.assert_allclose(one_hot, np.eye(5)[label] + 0.1, rtol=1e-6)
@@ -199,7 +207,7 @@ def test_generator_reads_noise_between_the_lines_and_the_label():
     noise = fused[(structure == 0) & (outside == 0)]
     assert 0.5 <= noise.min() < 0.51 and 0.59 < noise.max() < 0.6
     assert len(np.unique(noise)) > 0.95 * noise.size  # drawn for every pixel
-    synthesis.generate(eye, tiny_config(label_scale=0.18), *maps(batch), batch["seed"])
+    synthesis.generate(eye, tiny_config(label_scale=0.18), batch)
     np.testing.assert_allclose(eye.input[..., 1:], 0.18 * np.eye(5)[label] + 0.1, rtol=1e-6)
     inside = (structure == 0) & (outside == 0)
     both = inside[0] & inside[1]

@@ -54,7 +54,7 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
         decode=map_decoder(run),
         render=image_renderer(system, run.config.dataset.batch_size),
         labels=lesion_labels(run.prepared, run.split.train),
-        score=lesion_scorer(system.segmenters),
+        score=lesion_scorer(run.trained("segmentation")),
         notes=notes(run),
         describe=functools.partial(describe, run),
     )

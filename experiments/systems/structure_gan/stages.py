@@ -23,6 +23,7 @@ from experiments.systems.structure_gan.maps import map_decoder
 from experiments.systems.structure_gan.report import write_report
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
+from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.structure import StructureGAN
@@ -57,8 +58,9 @@ def synthesis_batches(run: Run, training: Training, match: bool = True) -> Calla
 
 def build_synthesis(run: Run) -> Synthesis:
     """Returns G and D, guided by the run's trained translator and segmenters."""
+    config = run.config.synthesis
     translator, segmenters = run.trained("registration"), run.trained("segmentation")
-    return Synthesis(run.config.synthesis, translator, segmenters)
+    return Synthesis(config, brats_guides(translator, segmenters, config))
 
 
 def take_pretrained(run: Run, synthesis: Synthesis) -> None:
