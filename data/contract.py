@@ -6,13 +6,17 @@ Keys of every batch of a data set (B batch, H x W the slice, or D x H x W the vo
 | --- | --- | --- | --- |
 | images | [B,(D,)H,W,M] | float32 | [0,1], scaled per volume or slice; order `DataSet.channels` |
 | label | [B,(D,)H,W,1] | int32 | numbers of `DataSet.classes`; absent where there are none |
-| structure | [B,(D,)H,W,1] | float32 | 0/1, Algorithm 1 |
-| outside | [B,(D,)H,W,1] | float32 | 1 = outside the organ, Algorithm 2 |
+| boxes | [B,N,5] | float32 | rows (class, cx, cy, w, h), see `data.boxes`; of label kind "boxes" |
+| structure | [B,(D,)H,W,K] | float32 | 0/1, Algorithm 1; K = `DataSet.map_channels` |
+| outside | [B,(D,)H,W,K] | float32 | 1 = outside the organ, Algorithm 2 |
+
+Where the label is one class of the whole image, `label` is that class at every pixel; where it is
+boxes, `label` is the class of the box that lies there.
 
 A training batch also holds two keys of shape [B,2], int32: `seed`, and `source` (index of the case,
 number of the slice, see `CaseSlices`). If a stage needs them, it also holds `unpaired_images`,
-`random_structure`, `random_outside` and `random_label`; each has the shape, type and content of the
-key without the prefix: `random_label` is like `label`. There are no other keys.
+`random_structure`, `random_outside`, `random_label` and `random_boxes`; each has the shape, type
+and content of the key without the prefix: `random_label` is like `label`. There are no other keys.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ from utils.errors import UserError
 
 Config = Any  # a data set's own dataclass: which part of a case is used, and how
 MAPS = ("structure", "outside")
+PIXELS, IMAGE, BOXES = "pixels", "image", "boxes"  # what a label has classes of
+BOX_ROW = 5  # class, cx, cy, w, h
 
 
 class Case(Protocol):
@@ -63,7 +69,8 @@ class CaseSlices(NamedTuple):
 
     Attributes:
         images: float32 [N,(D,)H,W,M] in [0,1].
-        label: uint8 [N,(D,)H,W], numbers of classes; None for a data set without label.
+        label: uint8 [N,(D,)H,W], numbers of classes; of kind "image" uint8 [N]; of kind "boxes"
+            float32 [N,`DataSet.most_boxes`,5]; None for a data set without label.
         index: int64 [N], number of each slice, counted from `place`; in all cases the same number
             is the same height.
         place: position of the volume.
@@ -120,6 +127,12 @@ class DataSet:
             `progress`, to a `Verdict` of each case, like `data.brats.verification.verify_cases`.
         rank: 2 for slices, 3 for volumes.
         verify_script: path of the script that prints what `verify` finds; "" = there is none.
+        label_kind: "pixels", a class of each pixel; "image", one of the whole slice; "boxes", one
+            of each box.
+        most_boxes: boxes of a slice at most, where its label is boxes.
+        one_image: whether the channels are those of one image, such as its colours or neighbouring
+            slices; otherwise they are modalities, which may come from different patients.
+        map_channels: structure maps, and masks, of a slice: 1, or one for each channel.
         first_lesion: number of the first class that is part of a lesion; those before are the
             background and, where they are told apart, normal tissue.
     """
@@ -140,6 +153,10 @@ class DataSet:
     rank: int = 2
     verify_script: str = ""
     first_lesion: int = 1
+    label_kind: str = PIXELS
+    most_boxes: int = 0
+    one_image: bool = False
+    map_channels: int = 1
 
     @property
     def num_classes(self) -> int:
@@ -158,7 +175,12 @@ class DataSet:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of each of its batches: images, and label where there is one."""
-        return ("images", "label") if self.has_label else ("images",)
+        boxes = ("boxes",) if self.label_kind == BOXES else ()
+        return ("images", "label", *boxes) if self.has_label else ("images",)
+
+    def classes_in(self, label: np.ndarray) -> np.ndarray:
+        """Returns the class numbers in a label of `CaseSlices`."""
+        return label[..., 0] if self.label_kind == BOXES else label
 
     def check_label(self, what: str) -> None:
         """Raises UserError if there is no label, which `what` needs."""
@@ -166,6 +188,14 @@ class DataSet:
             raise UserError(
                 f"The data set {self.name} has no label, which {what} need; leave them out or take "
                 "a data set with labels."
+            )
+
+    def check_no_boxes(self, what: str) -> None:
+        """Raises UserError where labels are boxes; `what` begins the message."""
+        if self.label_kind == BOXES:
+            raise UserError(
+                f"{what} with their labels, but the labels of {self.name} are boxes, which would "
+                "stay where they are; leave that out."
             )
 
     def check_slices(self, what: str) -> None:
@@ -188,31 +218,34 @@ class DataSet:
 
 class _Content(NamedTuple):
     kind: str
-    channels: int
+    tail: tuple[int, ...]  # the last sides of the array
     accepts: Callable[[np.ndarray], np.ndarray]
     words: str
     spatial: bool = True
 
 
-_BINARY = _Content("float32", 1, lambda v: (v == 0) | (v == 1), "only 0 and 1")
-
-
 def _contents(dataset: DataSet) -> dict[str, _Content]:
     """Returns what each key of a data set's batches holds."""
     images = _Content(
-        "float32", len(dataset.channels), lambda v: (v >= 0) & (v <= 1), "numbers in [0,1]"
+        "float32", (len(dataset.channels),), lambda v: (v >= 0) & (v <= 1), "numbers in [0,1]"
     )
     contents = {"images": images, "unpaired_images": images}
     if dataset.has_label:
         classes = dataset.num_classes
         label = _Content(
-            "int32", 1, lambda v: (v >= 0) & (v < classes), f"classes 0..{classes - 1}"
+            "int32", (1,), lambda v: (v >= 0) & (v < classes), f"classes 0..{classes - 1}"
         )
         contents.update(label=label, random_label=label)
+    if dataset.label_kind == BOXES:
+        tail = (dataset.most_boxes, BOX_ROW)
+        boxes = _Content("float32", tail, lambda v: v >= 0, "numbers of 0 or more", False)
+        contents.update(boxes=boxes, random_boxes=boxes)
+    tail = (dataset.map_channels,)
+    binary = _Content("float32", tail, lambda v: (v == 0) | (v == 1), "only 0 and 1")
     for name in MAPS:
-        contents.update({name: _BINARY, f"random_{name}": _BINARY})
-    seed = _Content("int32", 2, lambda v: np.full(v.shape, True), "any numbers", False)
-    source = _Content("int32", 2, lambda v: v >= 0, "numbers of 0 or more", False)
+        contents.update({name: binary, f"random_{name}": binary})
+    seed = _Content("int32", (2,), lambda v: np.full(v.shape, True), "any numbers", False)
+    source = _Content("int32", (2,), lambda v: v >= 0, "numbers of 0 or more", False)
     return {**contents, "seed": seed, "source": source}
 
 
@@ -242,7 +275,7 @@ def check_batch(
     sides = tuple(batch["images"].shape)[: 1 + dataset.rank]
     for key, values in batch.items():
         content, values = contents[key], np.asarray(values)
-        size = (*(sides if content.spatial else sides[:1]), content.channels)
+        size = (*(sides if content.spatial else sides[:1]), *content.tail)
         wrong = values[~content.accepts(values)]
         if values.shape != size or values.dtype != content.kind or wrong.size:
             example = f" with {wrong[0]}" if wrong.size else ""
@@ -257,6 +290,6 @@ def batch_shapes(
 ) -> dict[str, tuple[tuple[int, ...], str]]:
     """Returns shape and type of every key of a batch of slices of a size, pixels."""
     return {
-        key: ((batch_size, *(size if content.spatial else ()), content.channels), content.kind)
+        key: ((batch_size, *(size if content.spatial else ()), *content.tail), content.kind)
         for key, content in _contents(dataset).items()
     }

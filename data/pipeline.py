@@ -7,7 +7,7 @@ so continues where it stopped. Each example carries its own `seed` for all its r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from data.augmentation import NO_AUGMENTATION, Augmentation, augmented
+from data.boxes import painted
+from data.contract import IMAGE
 from data.shards import PreparedSlices, parse_record
 from data.structure_maps.cutting import MapConfig, cut_maps
 from data.structure_maps.labels import augment_label, choose_fitting_label
@@ -31,17 +33,21 @@ class RandomMaps:
     """Generated structure maps with masks, and the labels to be matched to them.
 
     Args:
-        structure, outside: uint8 [N,H,W,1], 0/1.
-        labels: uint8 [L,H,W,1], each with a lesion.
+        structure, outside: uint8 [N,H,W,K], 0/1.
+        labels: uint8 [L,H,W,1]; None = without label, or boxes.
         augment: apply two random operations to every label.
         match: choose labels that lie inside the mask; off = any label (Table 1, "no mask filter").
+        boxes: float32 [L,M,5], sets of boxes in the place of labels.
+        fitting: int32 [N,C], for each map C numbers of boxes that fit it.
     """
 
     structure: np.ndarray
     outside: np.ndarray
-    labels: np.ndarray
-    augment: bool
+    labels: Optional[np.ndarray] = None
+    augment: bool = False
     match: bool = True
+    boxes: Optional[np.ndarray] = None
+    fitting: Optional[np.ndarray] = None
 
 
 def training_batches(
@@ -61,9 +67,9 @@ def training_batches(
     """Returns an endless data set of batch dicts (see `data.contract`) from training slices.
 
     Besides the contract's keys a batch holds `seed` [B,2] int32 and `source` [B,2] int32 (subject
-    index, axial slice); with `unpaired` also `unpaired_images` [B,H,W,M], each channel from a
-    shuffle of its own; with `random_maps` also `random_structure`, `random_outside` and
-    `random_label`.
+    index, axial slice); with `unpaired` also `unpaired_images` [B,H,W,M], each modality from a
+    shuffle of its own; with `random_maps` also `random_structure`, `random_outside` and what
+    labels they come with, as `random_label` and `random_boxes`.
 
     Args:
         prepared: the cached slices.
@@ -74,7 +80,7 @@ def training_batches(
         first_step: number of the first step.
         augmentation: augmentation of images and label, before maps are cut.
         repeats: by name of a class, how many additional times each epoch shows its slices.
-        unpaired: add independently shuffled channels.
+        unpaired: add independently shuffled modalities, or images.
         random_maps: add generated maps with fitting labels.
         shard: (this pipeline's index, number of pipelines, replicas per pipeline); elements are
             per-replica batches, in replica order.
@@ -87,6 +93,7 @@ def training_batches(
         maps.check(dataset)
     if augmentation != NO_AUGMENTATION:
         dataset.check_slices("Slices are augmented")
+        dataset.check_no_boxes("Slices are augmented")
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
     for name, times in (repeats or {}).items():
         files += times * class_files(prepared, subject_ids, name) if times else []
@@ -97,11 +104,14 @@ def training_batches(
 
     streams = {"record": records("registered")}
     if unpaired:
-        streams["unpaired"] = tuple(records(channel) for channel in dataset.channels)
+        drawn = ("images",) if dataset.one_image else dataset.channels
+        streams["unpaired"] = tuple(records(name) for name in drawn)
     if random_maps is not None:
-        dataset.check_label("random labels")
+        if random_maps.labels is not None or random_maps.boxes is not None:
+            dataset.check_label("random labels")
         # As tensors they are handed to the pipeline; as arrays they would be copied into its graph.
-        arrays = {name: getattr(random_maps, name) for name in ("structure", "outside", "labels")}
+        parts = {field.name: getattr(random_maps, field.name) for field in fields(random_maps)}
+        arrays = {name: part for name, part in parts.items() if isinstance(part, np.ndarray)}
         tensors = {name: tf.constant(array) for name, array in arrays.items()}
         random_maps = replace(random_maps, **tensors)
     base_seed = np.array([derive_seed(seed, "a"), derive_seed(seed, "b")], np.int32)
@@ -109,14 +119,17 @@ def training_batches(
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         example = parse_record(element["record"], dataset, prepared.size)
         example["seed"] = fold_in(base_seed, element["index"])
-        moved = augmented(example["images"], example.get("label"), example["seed"], augmentation)
-        example.update(zip(dataset.keys, moved))
+        # A class of the whole image is nowhere in it, and does not move.
+        label = None if dataset.label_kind == IMAGE else example.get("label")
+        moved = augmented(example["images"], label, example["seed"], augmentation)
+        example.update(zip(("images", "label"), moved))
         if maps is not None:
             example["structure"], example["outside"] = cut_maps(example, maps, dataset)
         if unpaired:
             example["unpaired_images"] = _mix(element["unpaired"], prepared)
         if random_maps is not None:
-            example.update(_random_maps(random_maps, fold_in(example["seed"], "random maps")))
+            seed = fold_in(example["seed"], "random maps")
+            example.update(_random_maps(random_maps, seed, prepared.size))
         return example
 
     return dealt_batches(streams, decode, first, batch_size, shard)
@@ -252,9 +265,25 @@ def _chosen(prepared: PreparedSlices, subject_ids: Iterable[str]) -> list:
     return [(path, count) for name, path, count in rows if name in wanted]
 
 
-def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+def _random_maps(maps: RandomMaps, seed: tf.Tensor, size: tuple[int, int]) -> dict[str, tf.Tensor]:
     number = tf.random.stateless_uniform([], fold_in(seed, "map"), 0, len(maps.structure), tf.int32)
     outside = tf.cast(maps.outside[number], tf.float32)
+    example = {
+        "random_structure": tf.cast(maps.structure[number], tf.float32),
+        "random_outside": outside,
+    }
+    if maps.labels is not None:
+        example["random_label"] = _random_label(maps, outside, seed)
+    if maps.boxes is not None:
+        columns = maps.fitting.shape[1]
+        column = tf.random.stateless_uniform([], fold_in(seed, "boxes"), 0, columns, tf.int32)
+        boxes = maps.boxes[maps.fitting[number, column]]
+        example.update(random_boxes=boxes, random_label=painted(boxes, size))
+    return example
+
+
+def _random_label(maps: RandomMaps, outside: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Returns a label int32 [H,W,1] that fits a mask [H,W,1], if labels have to."""
     tries = LABEL_CANDIDATES if maps.match else 1
     chosen = tf.random.stateless_uniform(
         [tries], fold_in(seed, "labels"), 0, len(maps.labels), tf.int32
@@ -266,18 +295,16 @@ def _random_maps(maps: RandomMaps, seed: tf.Tensor) -> dict[str, tf.Tensor]:
             lambda pair: augment_label(*pair), (candidates, seeds), fn_output_signature=tf.int32
         )
         candidates = tf.ensure_shape(candidates, [tries, *maps.labels.shape[1:]])
-    label = choose_fitting_label(candidates, outside)[0] if maps.match else candidates[0]
-    return {
-        "random_structure": tf.cast(maps.structure[number], tf.float32),
-        "random_outside": outside,
-        "random_label": label,
-    }
+    return choose_fitting_label(candidates, outside)[0] if maps.match else candidates[0]
 
 
 def _mix(records: tuple, prepared: PreparedSlices) -> tf.Tensor:
-    """Returns [H,W,M] with channel i taken from the i-th record."""
+    """Returns [H,W,M] with modality i taken from the i-th record, or the one image of all."""
     slices = (parse_record(record, prepared.dataset, prepared.size) for record in records)
-    return tf.stack([each["images"][..., i] for i, each in enumerate(slices)], axis=-1)
+    images = [each["images"] for each in slices]
+    if prepared.dataset.one_image:
+        return images[0]
+    return tf.stack([image[..., i] for i, image in enumerate(images)], axis=-1)
 
 
 def evaluation_batches(

@@ -20,7 +20,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from data.contract import Case, CaseSlices, Config, DataSet, Place
+from data.boxes import painted
+from data.contract import BOX_ROW, BOXES, IMAGE, PIXELS, Case, CaseSlices, Config, DataSet, Place
 from utils.errors import UserError
 from utils.runs.files import making_folder, write_json
 
@@ -132,9 +133,20 @@ def prepare_shards(
 
 
 def _bytes(dataset: DataSet, cases: int, config: Config) -> int:
-    """Returns what the slices take at most, with two bytes per intensity and one per label."""
-    pixels = cases * dataset.most_slices(config) * math.prod(dataset.size(config))
-    return pixels * (2 * len(dataset.channels) + dataset.has_label)
+    """Returns what the slices take at most, with two bytes per intensity."""
+    size = dataset.size(config)
+    label = np.empty(_label_shape(dataset, size), _label_type(dataset)).nbytes
+    slices = cases * dataset.most_slices(config)
+    return slices * (2 * math.prod(size) * len(dataset.channels) + label * dataset.has_label)
+
+
+def _label_shape(dataset: DataSet, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the shape of the label of one slice in `CaseSlices`, without its first side."""
+    return {IMAGE: (), BOXES: (dataset.most_boxes, BOX_ROW)}.get(dataset.label_kind, tuple(size))
+
+
+def _label_type(dataset: DataSet) -> str:
+    return "<f4" if dataset.label_kind == BOXES else "u1"
 
 
 def shards_directory(dataset: DataSet, cases: Sequence[Case], config: Config, cache: Path) -> Path:
@@ -159,17 +171,31 @@ def parse_record(
     Returns:
         images: float32 [(D,)H,W,M] in [0,1], order `DataSet.channels`.
         label: int32 [(D,)H,W,1], numbers of classes; absent for a data set without label.
+        boxes: float32 [N,5], where the label is boxes.
         source: int32 [2], the case's index and the number of the slice.
     """
-    features = dict.fromkeys(dataset.keys, tf.io.FixedLenFeature([], tf.string))
+    names = ("images", "label") if dataset.has_label else ("images",)
+    features = dict.fromkeys(names, tf.io.FixedLenFeature([], tf.string))
     source = tf.io.FixedLenFeature([2], tf.int64)
     record = tf.io.parse_single_example(serialized, {**features, "source": source})
     images = tf.cast(tf.io.decode_raw(record["images"], tf.uint16), tf.float32) / _SCALE
     example = {"images": tf.reshape(images, [*size, len(dataset.channels)])}
     if dataset.has_label:
-        label = tf.cast(tf.io.decode_raw(record["label"], tf.uint8), tf.int32)
-        example["label"] = tf.reshape(label, [*size, 1])
+        example.update(_parsed_label(record["label"], dataset, size))
     return {**example, "source": tf.cast(record["source"], tf.int32)}
+
+
+def _parsed_label(
+    content: tf.Tensor, dataset: DataSet, size: tuple[int, ...]
+) -> dict[str, tf.Tensor]:
+    """Returns `label` of one record, and `boxes` where it is boxes."""
+    if dataset.label_kind == BOXES:
+        boxes = tf.reshape(tf.io.decode_raw(content, tf.float32), [dataset.most_boxes, BOX_ROW])
+        return {"label": painted(boxes, size), "boxes": boxes}
+    label = tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32)
+    if dataset.label_kind == IMAGE:
+        return {"label": tf.fill([*size, 1], label[0])}
+    return {"label": tf.reshape(label, [*size, 1])}
 
 
 def _write_shard(
@@ -179,7 +205,9 @@ def _write_shard(
     slices = dataset.prepare(case, config)
     _check_slices(dataset, case, slices, dataset.size(config))
     labels = [None] * len(slices.images) if slices.label is None else slices.label
-    lesions = 0 if slices.label is None else _any(slices.label >= dataset.first_lesion).sum()
+    lesions = 0
+    if slices.label is not None:
+        lesions = _any(dataset.classes_in(slices.label) >= dataset.first_lesion).sum()
     path = folder / f"{number:04d}.tfrecord"  # an id may be as long as a file's name can be
     with tf.io.TFRecordWriter(str(path)) as writer:
         for images, label, index in zip(slices.images, labels, slices.index):
@@ -204,17 +232,19 @@ def _check_slices(dataset: DataSet, case: Case, slices: CaseSlices, size: tuple[
     """Raises UserError for slices that are not what their data set describes."""
     images, label, *_ = slices
     shapes = [images.shape, None if label is None else label.shape]
-    whole = (len(slices.index), *size)
-    expected = [(*whole, len(dataset.channels)), whole if dataset.has_label else None]
+    count, kind = len(slices.index), _label_type(dataset)
+    shape = (count, *_label_shape(dataset, size))
+    expected = [(count, *size, len(dataset.channels)), shape if dataset.has_label else None]
     half = 0.5 / _SCALE  # beyond it fixed point would wrap around
     fits = ((images > -half) & (images < 1 + half)).all()
     if label is not None:
-        fits &= label.dtype == np.uint8 and (label < dataset.num_classes).all()
+        fits &= label.dtype == np.dtype(kind)
+        fits &= (dataset.classes_in(label) < dataset.num_classes).all()
     if shapes != expected or not fits:
         raise UserError(
-            f"Case {case.id} must give images in [0,1] and a uint8 label of classes below "
-            f"{dataset.num_classes} with the shapes {expected}, found the shapes {shapes}; correct "
-            f"`prepare` or the description of the data set {dataset.name}."
+            f"Case {case.id} must give images in [0,1] and a label of type {np.dtype(kind)} and of "
+            f"classes below {dataset.num_classes} with the shapes {expected}, found the shapes "
+            f"{shapes}; correct `prepare` or the description of the data set {dataset.name}."
         )
 
 
@@ -225,7 +255,7 @@ def serialize_record(
 
     Args:
         images: [(D,)H,W,M] in [0,1].
-        label: uint8 [(D,)H,W] or [(D,)H,W,1], numbers of classes; None where there is none.
+        label: of one slice in `CaseSlices`, or uint8 [(D,)H,W,1]; None where there is none.
         source: the case's index and the number of the slice.
     """
     texts = {"images": np.rint(images * _SCALE).astype("<u2").tobytes()}
@@ -251,6 +281,8 @@ def _key(dataset: DataSet, cases: Sequence[Case], config: Config) -> str:
         for case in cases
     ]
     description = [dataset.name, dataset.channels, dataset.classes]
+    if dataset.label_kind != PIXELS:
+        description += [dataset.label_kind, dataset.most_boxes]
     text = json.dumps([FORMAT_VERSION, description, asdict(config), sources], sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
 

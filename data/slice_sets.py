@@ -25,7 +25,8 @@ class Slices:
     Attributes:
         images: [N,H,W,M] in [0,1].
         label: [N,H,W], class numbers.
-        outside, structure: [N,H,W], 0/1, mask and map.
+        boxes: [N,K,5], see `data.boxes`, where labels are boxes.
+        outside, structure: [N,H,W], 0/1, mask and map; of several maps [N,H,W,K].
         subjects: [N], number of each slice's patient; None if all differ.
         index: [N], number of each slice, see `data.contract.CaseSlices`.
     """
@@ -36,6 +37,7 @@ class Slices:
     structure: Optional[np.ndarray] = None
     subjects: Optional[np.ndarray] = None
     index: Optional[np.ndarray] = None
+    boxes: Optional[np.ndarray] = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,12 +69,11 @@ def real_slices(
         rows = wanted[start : start + len(batch["images"])]
         start += len(rows)
         if rows.any():
-            label = batch["label"].numpy()[rows, ..., 0] if "label" in batch else None
-            parts.append((batch["images"].numpy()[rows], label, batch["source"].numpy()[rows]))
-    images, label, source = (
-        None if part[0] is None else np.concatenate(part) for part in zip(*parts)
-    )
-    in_order = Slices(images, label, subjects=source[:, 0], index=source[:, 1])
+            parts.append({key: values.numpy()[rows] for key, values in batch.items()})
+    found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    source, label = found.pop("source"), found.pop("label", None)
+    label = None if label is None else label[..., 0]
+    in_order = Slices(**found, label=label, subjects=source[:, 0], index=source[:, 1])
     return in_order.choose(np.argsort(np.argsort(chosen)))
 
 
@@ -81,7 +82,8 @@ def stored_slices(directory: Path, count: Optional[int] = None) -> Slices:
     samples = list(itertools.islice(read_synthetic_set(directory), count))
     keys = [key for key in ARRAYS if key in samples[0]]
     arrays = {key: np.stack([sample[key] for sample in samples]) for key in keys}
-    arrays["label"] = arrays["label"].astype(np.int32)
+    if "label" in arrays:
+        arrays["label"] = arrays["label"].astype(np.int32)
     return Slices(**arrays, subjects=np.arange(len(samples)))
 
 

@@ -8,7 +8,7 @@ from typing import Optional
 
 import tensorflow as tf
 
-from data.contract import DataSet
+from data.contract import BOXES, IMAGE, DataSet
 from data.structure_maps.extraction import (
     VARIANTS,
     StructureMapConstants,
@@ -18,14 +18,19 @@ from data.structure_maps.extraction import (
 from utils.errors import Rule, check_fields, one_of
 from utils.seeding import fold_in
 
+EACH = "each"
+BOX_MARGIN = 2  # pixels around a box whose lines are erased with it
+
 
 @dataclass(frozen=True)
 class MapConfig:
     """How structure maps and masks are cut from real slices.
 
     Args:
-        modality: channel by its name, such as T1, or random (drawn anew for every example).
-        remove_tumour: erase the lines under the lesion label, where there is one.
+        modality: channel by its name, such as T1, or random (drawn anew for every example); each
+            where every channel has a map of its own.
+        remove_tumour: erase the lines under the lesion label, where it says where the lesion is;
+            those under boxes with two pixels around them.
         variant: code, thesis, paper or paper_image_stage (data.structure_maps.extraction.VARIANTS).
         edge_threshold: replaces the variant's alpha.
         structure_median: replaces the variant's k_s, odd window, pixels.
@@ -55,7 +60,8 @@ class MapConfig:
 
     def check(self, dataset: DataSet) -> None:
         """Raises UserError if a data set's images have no such channel, or are not slices."""
-        check_fields(self, "--maps.", modality=one_of(("random", *dataset.channels)))
+        known = ("random", *dataset.channels) if dataset.map_channels == 1 else (EACH,)
+        check_fields(self, "--maps.", modality=one_of(known))
         dataset.check_slices("Structure maps are cut")
 
     def constants(self, dataset: DataSet) -> StructureMapConstants:
@@ -68,20 +74,34 @@ class MapConfig:
 def cut_maps(
     example: Mapping[str, tf.Tensor], maps: MapConfig, dataset: DataSet
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns structure map and mask of one slice, float32 [H,W,1], 0/1.
+    """Returns structure maps and masks of one slice, float32 [H,W,K], 0/1.
 
     Args:
         example: images [H,W,M], seed [2], and label [H,W,1] where the data set has one.
         maps: how they are cut.
         dataset: what the slice is of.
     """
+    images, label = example["images"], None
+    if maps.remove_tumour and dataset.has_label and dataset.label_kind != IMAGE:
+        label = _grown(example["label"]) if dataset.label_kind == BOXES else example["label"]
+    if maps.modality == EACH:
+        rows = tf.transpose(images, [2, 0, 1])[..., None]  # [K,H,W,1]
+        cut = structure_and_outside(rows, label, maps.constants(dataset))
+        return tuple(tf.transpose(part[..., 0], [1, 2, 0]) for part in cut)
     if maps.modality == "random":
         draw_seed = fold_in(example["seed"], "modality")
         index = tf.random.stateless_uniform([], draw_seed, 0, len(dataset.channels), tf.int32)
-        image = tf.gather(example["images"], [index], axis=-1)
+        image = tf.gather(images, [index], axis=-1)
     else:
         index = dataset.channels.index(maps.modality)
-        image = example["images"][..., index : index + 1]
-    label = example["label"][None] if maps.remove_tumour and dataset.has_label else None
+        image = images[..., index : index + 1]
+    label = None if label is None else label[None]
     structure, outside = structure_and_outside(image[None], label, maps.constants(dataset))
     return structure[0], outside[0]
+
+
+def _grown(label: tf.Tensor) -> tf.Tensor:
+    """Returns a painted label [H,W,1] with a margin: a lesion's outline lies on its box's rim."""
+    window = 2 * BOX_MARGIN + 1
+    grown = tf.nn.max_pool2d(tf.cast(label, tf.float32)[None], window, 1, "SAME")
+    return tf.cast(grown[0], label.dtype)

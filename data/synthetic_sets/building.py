@@ -8,14 +8,12 @@ processes can share the work (`data.synthetic_sets.files`).
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from data.structure_maps.filter import (
@@ -25,7 +23,7 @@ from data.structure_maps.filter import (
     organ_pieces,
     thin_share,
 )
-from data.structure_maps.labels import augment_label, fits_inside
+from data.synthetic_sets.drafts import BestMap, Draft, LabelSource, Matcher
 from data.synthetic_sets.files import (
     WHOLE,
     Background,
@@ -38,18 +36,16 @@ from data.synthetic_sets.files import (
     write_manifest,
     write_samples,
 )
-from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
+from utils.errors import NOT_NEGATIVE, at_least, check_fields
 from utils.seeding import derive_seed
 
-# structure, outside [B,H,W,1], 0/1; score of the map discriminator [B], towards 1 = real
+# structure, outside [B,H,W,K], 0/1; score of the map discriminator [B], towards 1 = real
 Maps = tuple[np.ndarray, np.ndarray, np.ndarray]
 DecodeMaps = Callable[[np.ndarray], Maps]  # seeds int32 [B,2] -> maps
-# structure, outside, label [B,H,W,1], seeds [B,2] -> images [B,H,W,4]
-RenderImages = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-# images [B,H,W,4], label [B,H,W,1] -> mean whole-tumour Dice of the segmenters [B]
-ScoreImages = Callable[[np.ndarray, np.ndarray], np.ndarray]
-LABEL_CHUNK = 10
-MAP_ROUNDS = 100  # accepted maps of a sample without a fitting label before the build gives up
+# structure, outside [B,H,W,K], labels [B,...] (or None), seeds [B,2] -> images [B,H,W,M]
+RenderImages = Callable[[np.ndarray, np.ndarray, Optional[np.ndarray], np.ndarray], np.ndarray]
+# images [B,H,W,M], labels [B,...] -> how well each image shows its label [B], towards 1
+ScoreImages = Callable[[np.ndarray, Optional[np.ndarray]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class SyntheticConfig:
     """How a synthetic data set is drawn.
 
     Args:
-        samples: number of samples (slices with four modalities).
+        samples: number of samples (slices with all modalities).
         batch_size: samples per forward pass.
         max_contour_error: a map is taken when filling its contours gives its mask up to this
             mean absolute error (Algorithm 3).
@@ -68,8 +64,9 @@ class SyntheticConfig:
         map_retries: new draws before the map with the smallest error is taken after all.
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
-        min_dice: samples on which the segmenters' whole-tumour Dice is less are marked as not
-            selected; 0 = off. The paper has 0.95, of the label-index Dice.
+        min_score: samples whose score is less are marked as not selected; 0 = off. The score is
+            the segmenters' whole-tumour Dice; of a class, the classifier's probability of it; of
+            boxes, the share that the detector finds. The paper has 0.95, of the label-index Dice.
     """
 
     samples: int = 2000
@@ -80,39 +77,12 @@ class SyntheticConfig:
     map_retries: int = 50
     label_tries: int = 100
     augment_labels: bool = True
-    min_dice: float = 0.95
+    min_score: float = 0.95
 
     def __post_init__(self) -> None:
         counts = dict.fromkeys(("samples", "batch_size", "label_tries"), at_least(1))
-        limits = dict.fromkeys(("max_contour_error", "min_dice"), NOT_NEGATIVE)
+        limits = dict.fromkeys(("max_contour_error", "min_score"), NOT_NEGATIVE)
         check_fields(self, "--dataset.", **counts, **limits, map_retries=at_least(0))
-
-
-class BestMap(NamedTuple):
-    """A map [H,W,1] and what is wrong with it; the lower the first two, the better the map."""
-
-    flawed: bool = True
-    contour_error: float = np.inf
-    structure: Optional[np.ndarray] = None
-    outside: Optional[np.ndarray] = None
-
-
-@dataclass
-class Draft:
-    """One sample on its way: its number, how often it was drawn, the best map so far, its label.
-
-    `after_retries` tells whether that map was taken without passing the filter; `label` is uint8
-    [H,W,1], and `label_source` its number among the real ones, once a label fits.
-    """
-
-    number: int
-    attempt: int = 0
-    since_label: int = 0
-    best: BestMap = BestMap()
-    after_retries: bool = False
-    label: Optional[np.ndarray] = None
-    label_source: int = -1
-    rejected: Counter = field(default_factory=Counter)
 
 
 class MapSampler:
@@ -147,8 +117,9 @@ class MapSampler:
         self, draft: Draft, structure: np.ndarray, outside: np.ndarray, score: float
     ) -> bool:
         config = self.config
-        error = closed_contour_error(structure[..., 0], outside[..., 0])
-        flaw = self._flaw(outside[..., 0])
+        middle = structure.shape[-1] // 2  # of several maps, that of the slice itself
+        error = closed_contour_error(structure[..., middle], outside[..., middle])
+        flaw = self._flaw(outside[..., middle])
         convincing = config.min_map_score is not None and score >= config.min_map_score
         passed = not flaw and (error <= config.max_contour_error or convincing)
         draft.attempt += 1
@@ -212,88 +183,14 @@ def _settle(
             bar.update(sum(verdicts))
 
 
-class LabelSampler:
-    """Draws real lesion labels that lie inside a random map's organ (Algorithm 4 of the thesis).
-
-    Args:
-        labels: uint8 [L,H,W,1], each with a lesion.
-        config: number of tries, augmentation.
-        seed: of the data set.
-    """
-
-    def __init__(self, labels: np.ndarray, config: SyntheticConfig, seed: int):
-        self.labels = labels
-        self.config = config
-        self.seed = seed
-
-    def match(self, draft: Draft) -> bool:
-        """Gives a draft a label that fits its map; without one its map is dropped.
-
-        Raises UserError if `MAP_ROUNDS` maps of the draft have been dropped.
-        """
-        label, draft.label_source = self.draw(draft)
-        if draft.label_source >= 0:
-            draft.label = label
-            return True
-        draft.rejected["no fitting label"] += 1
-        if draft.rejected["no fitting label"] >= MAP_ROUNDS:
-            raise UserError(
-                f"No lesion label fits inside any of {MAP_ROUNDS} random maps of synthetic sample "
-                f"{draft.number}; the masks are too small, train the stage structure longer"
-            )
-        draft.best, draft.since_label = Draft.best, 0
-        return False
-
-    def draw(self, draft: Draft) -> tuple[np.ndarray, int]:
-        """Returns (label uint8 [H,W,1], number of its source); source -1 if none fits."""
-        key = derive_seed(self.seed, "label", draft.number, draft.attempt)
-        for first in range(0, self.config.label_tries, LABEL_CHUNK):
-            rng = np.random.default_rng([key, first])
-            sources = rng.integers(len(self.labels), size=LABEL_CHUNK)
-            label, index = _first_fitting(
-                self.labels[sources].astype(np.int32),
-                draft.best.outside,
-                np.int32([key, first]),
-                np.int32(self.config.label_tries - first),
-                self.config.augment_labels,
-            )
-            if index >= 0:
-                return label.numpy().astype(np.uint8), int(sources[index])
-        return np.zeros_like(self.labels[0]), -1
-
-
-@tf.function(autograph=False)
-def _first_fitting(
-    labels: tf.Tensor, outside: tf.Tensor, seed: tf.Tensor, tries: tf.Tensor, augment: bool
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the first usable label of int32 labels [K,H,W,1] and its index; -1 if none is usable.
-
-    Later labels are not augmented, because augmentation takes longer than all other steps.
-    """
-    seeds = tf.random.split(seed, LABEL_CHUNK)
-
-    def try_next(index, *_):
-        label = labels[index + 1]
-        label = augment_label(label, seeds[index + 1]) if augment else label
-        usable = tf.reduce_any(label > 0) & fits_inside(label, outside)
-        return index + 1, usable, tf.ensure_shape(label, labels.shape[1:])
-
-    index, found, label = tf.while_loop(
-        lambda index, found, _: ~found & (index + 1 < tf.minimum(tries, LABEL_CHUNK)),
-        try_next,
-        (-1, False, tf.zeros_like(labels[0])),
-    )
-    return label, tf.where(found, index, -1)
-
-
 def build_synthetic_set(
     directory: Path,
     decode: DecodeMaps,
     render: RenderImages,
-    labels: np.ndarray,
+    labels: LabelSource,
     config: SyntheticConfig,
     seed: int,
-    score: ScoreImages,
+    score: Optional[ScoreImages],
     notes: Mapping[str, str],
     describe: Describe,
     shard: Shard = WHOLE,
@@ -306,20 +203,20 @@ def build_synthetic_set(
     Args:
         directory: the data set's folder.
         decode, render: the trained networks.
-        labels: real lesion labels, uint8 [L,H,W,1].
+        labels: makes what gives drafts their labels from (settings, seed of the set).
         config: settings.
         seed: of the data set.
-        score: Dice of the segmenters, for selection.
+        score: for selection; None = samples have no score and all are selected.
         notes, describe: free text for the manifest, and what makes the datasheet of it.
         shard: the samples to draw.
 
     Raises UserError if no label fits inside the masks or another process draws the same samples,
     DiskFullError if a sample has no room.
     """
-    maps, matcher = MapSampler(decode, config, seed), LabelSampler(labels, config, seed)
+    maps, matcher = MapSampler(decode, config, seed), labels(config, seed)
     directory = Path(directory)
     with holding(directory, shard), Background() as background:
-        renderer = _Renderer(directory, maps.seeds, render, score, config, background)
+        renderer = _Renderer(directory, maps.seeds, matcher, render, score, config, background)
 
         def step(drafts: Sequence[Draft]) -> list[bool]:
             settled = maps.draw(drafts)
@@ -345,13 +242,15 @@ class _Renderer:
         self,
         directory: Path,
         seeds: Callable[[Sequence[Draft]], np.ndarray],
+        matcher: Matcher,
         render: RenderImages,
-        score: ScoreImages,
+        score: Optional[ScoreImages],
         config: SyntheticConfig,
         background: Background,
     ):
         self.directory = directory
         self.seeds = seeds
+        self.matcher = matcher
         self.render = render
         self.score = score
         self.config = config
@@ -371,14 +270,15 @@ class _Renderer:
         # Networks always see whole batches: of another size they may round differently.
         rows = drafts + [drafts[-1]] * (self.config.batch_size - len(drafts))
         maps = [[getattr(d.best, name) for d in rows] for name in ("structure", "outside")]
-        structure, outside, label = map(np.stack, [*maps, [d.label for d in rows]])
+        structure, outside = map(np.stack, maps)
+        labels = None if drafts[0].label is None else np.stack([d.label for d in rows])
         seeds = self.seeds(drafts)
-        images = self.render(structure, outside, label, seeds)
-        dice = self.score(images, label)
-        samples = [self._sample(*one) for one in zip(drafts, seeds, images, dice)]
+        images = self.render(structure, outside, labels, seeds)
+        scores = self.score(images, labels) if self.score else np.full(len(images), np.nan)
+        samples = [self._sample(*one) for one in zip(drafts, seeds, images, scores)]
         self.background.run(lambda: write_samples(self.directory, samples))
 
-    def _sample(self, draft: Draft, seed: np.ndarray, images: np.ndarray, dice: float) -> Sample:
+    def _sample(self, draft: Draft, seed: np.ndarray, images: np.ndarray, score: float) -> Sample:
         row = {
             "sample": draft.number,
             "file": array_path(Path(), draft.number).as_posix(),
@@ -387,14 +287,19 @@ class _Renderer:
             "contour_error": draft.best.contour_error,
             "accepted_after_retries": draft.after_retries,
             "label_source": draft.label_source,
-            "dice": float(dice),
-            "selected": bool(dice >= self.config.min_dice),
+            "score": None if np.isnan(score) else float(score),
+            "selected": not score < self.config.min_score,
             "rejected": dict(draft.rejected),
         }
         arrays = {
             "images": images.astype(np.float32),
-            "label": draft.label[..., 0],
-            "structure": draft.best.structure[..., 0],
-            "outside": draft.best.outside[..., 0],
+            **self.matcher.arrays(draft, images.shape[:2]),
+            "structure": without_axis(draft.best.structure),
+            "outside": without_axis(draft.best.outside),
         }
         return row, arrays
+
+
+def without_axis(maps: np.ndarray) -> np.ndarray:
+    """Returns maps [H,W,K] as they are stored: a single one as [H,W]."""
+    return maps[..., 0] if maps.shape[-1] == 1 else maps

@@ -45,15 +45,15 @@ class ChangedConfig:
 
     Args:
         samples: number of samples (slices with all sequences).
-        min_dice: samples on which the segmenter's Dice of the whole lesion is less are marked as
+        min_score: samples on which the segmenter's Dice of the whole lesion is less are marked as
             not selected; 0 = off.
     """
 
     samples: int = 1080
-    min_dice: float = 0.0
+    min_score: float = 0.0
 
     def __post_init__(self) -> None:
-        check_fields(self, "--dataset.", samples=at_least(1), min_dice=NOT_NEGATIVE)
+        check_fields(self, "--dataset.", samples=at_least(1), min_score=NOT_NEGATIVE)
 
 
 class ChangedLabel(NamedTuple):
@@ -198,8 +198,8 @@ def _sample(
         DONOR: drawn.donor,
         "changes": drawn.changes,
         "slice": drawn.height,
-        "dice": dice,
-        "selected": dice >= config.min_dice,
+        "score": dice,
+        "selected": dice >= config.min_score,
         "rejected": {"no fitting lesion": drawn.tries} if drawn.tries else {},
     }
     return row, {"images": image, "label": drawn.label}

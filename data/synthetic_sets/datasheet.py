@@ -99,7 +99,7 @@ def _sources(origin: Origin) -> list[str]:
 
 
 def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
-    least = manifest["settings"]["min_dice"]
+    least = manifest["settings"]["min_score"]
     chosen = (
         f"{manifest['selected']} of {manifest['samples']} samples are marked as selected: their "
         f"{origin.score} is {least:g} or more. The others stay in the set."

@@ -28,7 +28,7 @@ from utils.errors import UserError
 SUFFIXES = {"nifti": ".nii.gz", "mha": ".mha"}
 STACK = 50  # synthetic slices per volume
 BATCH = 64
-IDENTITY = ("sample", "file", "seed", "dice")  # by which samples of different sets are told apart
+IDENTITY = ("sample", "file", "seed", "score")  # by which samples of different sets are told apart
 
 
 class Target(NamedTuple):
@@ -144,7 +144,7 @@ def _listed(path: Path, table: pd.DataFrame) -> Collection[int]:
         ) from error
     both = wanted.merge(table, on=list(IDENTITY[:3]))
     # Reading and writing text may change a Dice's last digit.
-    found = np.isclose(both["dice_x"], both["dice_y"], equal_nan=True).sum()
+    found = np.isclose(both["score_x"], both["score_y"], equal_nan=True).sum()
     if found != len(wanted):
         raise UserError(
             f"--exclude {path} lists {len(wanted)} samples, of which {found} are in this "
@@ -190,7 +190,7 @@ def synthetic_cases(
     for number, arrays in enumerate(read_synthetic_set(directory)):
         if number not in rows:
             continue
-        row = {"kind": "synthetic", **{k: rows[number][k] for k in ("sample", "dice")}}
+        row = {"kind": "synthetic", **{k: rows[number][k] for k in ("sample", "score")}}
         row["selected"] = bool(rows[number]["selected"])
         patients = []
         for name, source in () if sources is None else _sources(rows[number]):

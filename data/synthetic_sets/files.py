@@ -4,8 +4,9 @@ synthetic/datasheet.md      what the set is, made from what and how, its limits,
 synthetic/manifest.json     settings, seed, counts of what was rejected and why, and where there are
                             maps, of those that were taken after all retries without passing
 synthetic/samples.csv       one row per sample
-synthetic/samples/*.npz     images [H,W,M] float32, label [H,W] uint8; of a set drawn from maps
-                            also structure and outside [H,W] uint8
+synthetic/samples/*.npz     images [H,W,M] float32; if there are labels, label [H,W] uint8, and
+                            boxes [N,5] float32 where they are boxes; of a set drawn from maps also
+                            structure and outside uint8, [H,W], or [H,W,K] of K maps
 synthetic/samples/*.json    the sample's row; written last, it marks the sample as complete
 """
 
@@ -40,12 +41,13 @@ from utils.runs.reading import read_arrays, read_table
 MANIFEST = "manifest.json"
 DATASHEET = "datasheet.md"
 Describe = Callable[[Mapping[str, Any]], str]  # content of the manifest -> text of the datasheet
-ARRAYS = {"images": np.float32, **dict.fromkeys(("label", *MAPS), np.uint8)}
+ARRAYS = {"images": np.float32, **dict.fromkeys(("label", *MAPS), np.uint8), "boxes": np.float32}
+UNLABELLED = {"labels": "none"}  # in the manifest of a set without labels
 DONOR = "donor_source"  # column of a set of changed labels: whose lesion is in it, -1 for none
 RETRIES = "accepted_after_retries"  # column of a set drawn from maps, and its sum
 COLUMNS = {
     **{"sample": int, "file": str, "seed": str, "label_source": int},
-    **{"dice": float, "selected": bool},
+    **{"score": float, "selected": bool},
 }
 Sample = tuple[Mapping[str, Any], Mapping[str, np.ndarray]]  # its row and its arrays, by name
 _SAMPLE = re.compile(r"synthetic_(\d{6,})\.(?:npz|json)")
@@ -200,7 +202,7 @@ def write_manifest(
     rejected: Counter = Counter()
     for row in rows:
         rejected.update(row.pop("rejected"))
-    rejected["dice below threshold"] = sum(not row["selected"] for row in rows)
+    rejected["score below threshold"] = sum(not row["selected"] for row in rows)
     table = pd.DataFrame(rows)
     write_text(Path(directory) / "samples.csv", table.to_csv(index=False))
     counts = {reason: int(count) for reason, count in sorted(rejected.items())}
@@ -263,9 +265,9 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
 
     Raises UserError if the set is not complete, a sample is damaged, or only some have maps.
     """
-    size, names = None, None
-    for number in range(finished_manifest(directory)["samples"]):
-        sample = read_sample(array_path(directory, number))
+    size, names, manifest = None, None, finished_manifest(directory)
+    for number in range(manifest["samples"]):
+        sample = read_sample(array_path(directory, number), not is_unlabelled(manifest))
         size, names = size or sample["images"].shape, names or set(sample)
         if sample["images"].shape != size:
             found = sample["images"].shape
@@ -276,21 +278,30 @@ def read_synthetic_set(directory: Path) -> Iterator[dict[str, np.ndarray]]:
         yield sample
 
 
-def read_sample(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of one sample.
+def is_unlabelled(manifest: Mapping[str, Any]) -> bool:
+    """Returns whether a set has no labels."""
+    return UNLABELLED.items() <= manifest.items()
 
-    These are images float32 [H,W,M] and label uint8 [H,W]; of a set drawn from maps also structure
-    and outside, uint8 [H,W].
+
+def read_sample(path: Path, labelled: bool = True) -> dict[str, np.ndarray]:
+    """Returns the arrays of one sample, see the head of this module.
+
+    Args:
+        path: its file.
+        labelled: whether it has to have a label.
 
     Raises:
         UserError: the file is damaged, or one of these arrays is missing or has the wrong size or
             type.
     """
     arrays = read_arrays(path)
-    wanted = [name for name in ARRAYS if name not in MAPS or set(MAPS) & set(arrays)]
+    wanted = {"images", *(("label",) if labelled else ()), *(set(ARRAYS) & set(arrays))}
+    wanted.update(MAPS if wanted & set(MAPS) else ())
     size = arrays["images"].shape[:2] if "images" in arrays else ()
-    for name in wanted:
-        array, kind = arrays.get(name, np.empty(0)), ARRAYS[name]
-        if array.dtype != kind or array.shape[:2] != size or array.ndim != 2 + (name == "images"):
+    for name in sorted(wanted):
+        array = arrays.get(name, np.empty(0))
+        sides = {"images": (3,), "label": (2,), "boxes": (2,)}.get(name, (2, 3))
+        placed = name == "boxes" or array.shape[:2] == size
+        if array.dtype != ARRAYS[name] or array.ndim not in sides or not placed:
             raise damaged(path, f"{name} is missing or of another size or type")
     return arrays

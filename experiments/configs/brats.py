@@ -223,7 +223,7 @@ DEMO = replace(
     ),
     # Some random maps have blobs at the brain's rim that the contour test lets pass. Segmenters of
     # a few minutes rarely reach 0.95: nothing is deselected. 200 samples take less than a minute.
-    dataset=SyntheticConfig(samples=200, compact_organ=True, min_dice=0.0),
+    dataset=SyntheticConfig(samples=200, compact_organ=True, min_score=0.0),
 )
 
 TINY = replace(

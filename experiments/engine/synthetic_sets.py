@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from data.synthetic_sets.datasheet import Origin
-from data.synthetic_sets.files import sample_folder
+from data.synthetic_sets.files import UNLABELLED, sample_folder
 from experiments.engine.recording import spell
 from experiments.engine.run import Run
 from utils.runs.files import read_json, write_text
@@ -79,6 +79,7 @@ def notes(run: Run) -> dict[str, str]:
         "training data": training_data(run),
         "modalities": " ".join(run.prepared.dataset.channels),
         "version": version(run),
+        **({} if run.prepared.dataset.has_label else UNLABELLED),
     }
 
 

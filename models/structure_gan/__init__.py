@@ -10,7 +10,7 @@ Paper -> code
 | --- | --- |
 | Algorithm 1, 2 (structure map, mask) | `data.structure_maps.extraction` |
 | Algorithm 3 (usable random maps) | `data.structure_maps.filter`, `building.MapSampler` |
-| label inside the mask (4.5) | `data.structure_maps.labels`, `building.LabelSampler` |
+| label inside the mask (4.5) | `data.structure_maps.labels`, `data.synthetic_sets.matching` |
 | E_s, G_s, D_z (Fig. 7) | `map_networks` |
 | G_m, G, G_t, G_l (U-Net) | `models.networks.unet` |
 | D_s, D, D_t ("VGG11") | `models.networks.discriminator` |

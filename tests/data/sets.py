@@ -28,7 +28,7 @@ def write_set(folder: Path, selected: Sequence[bool], noise: bool = False) -> Pa
             outside=other,
         )
         file = array_path(Path(), i).as_posix()
-        row = {"sample": i, "file": file, "seed": f"[{i}, 5]", "dice": 0.1 + i / 7}
+        row = {"sample": i, "file": file, "seed": f"[{i}, 5]", "score": 0.1 + i / 7}
         rows.append({**row, "label_source": 40 + i, "selected": bool(chosen)})
     pd.DataFrame(rows).to_csv(folder / "samples.csv", index=False)
     counts = {"samples": len(selected), "selected": int(sum(selected)), "rejected": {}}

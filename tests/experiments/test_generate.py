@@ -142,7 +142,7 @@ def test_a_run_with_other_settings_does_not_go_on_with_the_set(
     other = tmp_path / "run"
     shutil.copytree(tiny_run, other, ignore=shutil.ignore_patterns("synthetic"))
     saved = read_json(other / "config.json")
-    saved["config"]["dataset"]["min_dice"] = 0.5
+    saved["config"]["dataset"]["min_score"] = 0.5
     write_json(other / "config.json", saved)
     assert run("--run", other, "--out", halves[1], "--shard", "0/2") == 2
     assert "choose another folder" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import tensorflow as tf
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import WHOLE, Shard, finished_manifest
+from data.synthetic_sets.matching import FittingLabels
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import begin_own_set, notes
 from experiments.systems.structure_gan.datasheet import DRAWN_WITH, describe
@@ -53,7 +54,7 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
         build_synthetic_set,
         decode=map_decoder(run),
         render=image_renderer(system, run.config.dataset.batch_size),
-        labels=lesion_labels(run.prepared, run.split.train),
+        labels=functools.partial(FittingLabels, lesion_labels(run.prepared, run.split.train)),
         score=lesion_scorer(run.trained("segmentation")),
         notes=notes(run),
         describe=functools.partial(describe, run),

@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from data.pipeline import lesion_labels
 from data.slice_sets import Slices, stored_slices
-from data.synthetic_sets.building import BestMap, Draft, LabelSampler
+from data.synthetic_sets.drafts import BestMap, Draft
+from data.synthetic_sets.matching import FittingLabels
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.stages import TRAIN_BRATS, synthesis_batches
 from experiments.tables.ablation.variants import (
@@ -110,7 +111,7 @@ def any_labels(run: Run, matched: Slices) -> np.ndarray:
     """Returns one label per slice as the trained run draws them, wherever they lie: [N,H,W]."""
     labels = lesion_labels(run.prepared, run.split.train)
     seed = derive_seed(run.config.seed, "any labels")
-    sampler = LabelSampler(labels, run.source.config.dataset, seed)
+    sampler = FittingLabels(labels, run.source.config.dataset, seed)
     everywhere = BestMap(outside=np.zeros(labels.shape[1:], np.uint8))
     drawn = [sampler.draw(Draft(i, best=everywhere))[0][..., 0] for i in range(len(matched))]
     return np.stack(drawn).astype(np.int32)

@@ -37,8 +37,8 @@ def draw_selected(source: Run, directory: Path, needed: int, max_draws: int) -> 
         if total >= limit:
             raise UserError(
                 f"The chosen rows need {needed} synthetic slices, but only {selected} of {total} "
-                f"drawn ones reach the trained run's dataset.min_dice of "
-                f"{source.config.dataset.min_dice:g}; choose rows with less synthetic data, raise "
+                f"drawn ones reach the trained run's dataset.min_score of "
+                f"{source.config.dataset.min_score:g}; choose rows with less synthetic data, raise "
                 "--max_draws or train that run longer"
             )
         total = min(limit, math.ceil(1.1 * total * needed / max(selected, 1)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,16 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.synthetic_sets import building as synthetic
-from data.synthetic_sets.building import (
-    BestMap,
-    Draft,
-    LabelSampler,
-    SyntheticConfig,
-    build_synthetic_set,
-    random_maps,
-)
-from data.synthetic_sets.files import read_synthetic_set
+from data.synthetic_sets import building, matching
+from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set, random_maps
+from data.synthetic_sets.drafts import BestMap, Draft
+from data.synthetic_sets.files import UNLABELLED, read_synthetic_set
+from data.synthetic_sets.matching import EveryClass, FittingLabels, NoLabels
 from utils.errors import UserError
 from utils.seeding import derive_seed
 
@@ -86,6 +82,8 @@ def build(folder: Path, config: SyntheticConfig = CONFIG, decode=decode_seeds, *
         "describe": lambda manifest: f"{manifest['samples']} samples\n",
         **changes,
     }
+    if isinstance(arguments["labels"], np.ndarray):
+        arguments["labels"] = functools.partial(FittingLabels, arguments["labels"])
     return build_synthetic_set(folder, decode, config=config, **arguments)
 
 
@@ -122,7 +120,7 @@ def test_the_limit_of_the_error_decides():
 def test_after_all_retries_the_best_map_is_taken(tmp_path):
     decoder = Decoder(organ("broken"), organ("half"), organ("broken"))
     counts = build(tmp_path, replace(CONFIG, samples=1), decoder)
-    assert counts == {"dice below threshold": 0, "open contour": 3}
+    assert counts == {"score below threshold": 0, "open contour": 3}
     assert json.loads((tmp_path / "manifest.json").read_text())["accepted_after_retries"] == 1
     (sample,) = read_synthetic_set(tmp_path)
     np.testing.assert_array_equal(sample["structure"], organ("half")[0][..., 0])
@@ -131,7 +129,7 @@ def test_after_all_retries_the_best_map_is_taken(tmp_path):
 
 
 def test_a_map_that_convinces_the_discriminator_is_taken_with_open_contours(monkeypatch):
-    monkeypatch.setattr(synthetic, "THIN", 0.5)  # the corners of square organs are thin
+    monkeypatch.setattr(building, "THIN", 0.5)  # the corners of square organs are thin
     empty, half, broken = organ("none"), organ("half"), organ("broken")
     config = replace(CONFIG, min_map_score=0.5, map_retries=9)
     # No organ counts as no map; the arch is closer to a closed outline than what is taken.
@@ -148,7 +146,7 @@ def test_a_map_that_convinces_the_discriminator_is_taken_with_open_contours(monk
 
 
 def test_of_flawed_maps_the_one_with_the_smallest_error_is_taken(monkeypatch):
-    monkeypatch.setattr(synthetic, "THIN", 0.5)
+    monkeypatch.setattr(building, "THIN", 0.5)
     two = [
         (organ(kind, 3, 9)[0], np.minimum(organ("x", 3, 9)[1], organ("x", 14, 20)[1]))
         for kind in ("broken", "closed")
@@ -159,7 +157,7 @@ def test_of_flawed_maps_the_one_with_the_smallest_error_is_taken(monkeypatch):
     assert after_retries == 1
     structure, *_ = random_maps(Decoder(organ("broken"), two[1]), 1, config, 0)
     np.testing.assert_array_equal(structure[0], organ("broken")[0])  # open but in one piece
-    monkeypatch.setattr(synthetic, "THIN", 0.001)
+    monkeypatch.setattr(building, "THIN", 0.001)
     structure, _, after_retries = random_maps(Decoder(*[organ("closed")] * 2), 1, config, 0)
     assert after_retries == 1
 
@@ -169,7 +167,7 @@ def test_rejections_are_counted_by_reason(tmp_path):
     decoder = Decoder(organ("none"), small, organ("broken"), large, large, large)
     counts = build(tmp_path, decode=decoder, labels=labels()[:1])
     assert counts == {
-        "dice below threshold": 0,
+        "score below threshold": 0,
         "no fitting label": 1,
         "no organ": 1,
         "open contour": 1,
@@ -196,8 +194,34 @@ def test_a_map_without_label_starts_its_retries_anew(tmp_path):
     assert rows(tmp_path)[0]["accepted_after_retries"] == "False"
 
 
+def test_classes_of_images_take_turns(tmp_path):
+    def score(images, label):
+        return label[:, 0, 0, 0] / 2
+
+    config = replace(CONFIG, samples=6, batch_size=2, min_score=0.5)
+    build(tmp_path, config, labels=lambda *_: EveryClass(3), score=score)
+    samples = list(read_synthetic_set(tmp_path))
+    for number, sample in enumerate(samples):
+        np.testing.assert_array_equal(sample["label"], np.full((SIZE, SIZE), number % 3))
+        np.testing.assert_allclose(sample["images"][..., 2], number % 3 / 4)
+    assert [row["selected"] for row in rows(tmp_path)] == ["False", "True", "True"] * 2
+
+
+def test_sets_without_labels_have_no_scores_and_keep_every_sample(tmp_path):
+    def rendered(structure, outside, labels, seeds):
+        assert labels is None
+        return np.concatenate([structure, outside], axis=-1).astype(np.float32)
+
+    config = replace(CONFIG, min_score=0.5)
+    plain = {"labels": lambda *_: NoLabels(), "score": None, "notes": UNLABELLED}
+    counts = build(tmp_path, config, render=rendered, **plain)
+    assert counts["score below threshold"] == 0
+    for sample in read_synthetic_set(tmp_path):
+        assert "label" not in sample and sample["structure"].shape == (SIZE, SIZE)
+
+
 def test_masks_that_fit_no_label_end_the_build(tmp_path, monkeypatch):
-    monkeypatch.setattr(synthetic, "MAP_ROUNDS", 3)
+    monkeypatch.setattr(matching, "MAP_ROUNDS", 3)
     decoder = Decoder(*[organ("closed")] * 3)
     with pytest.raises(UserError, match="any of 3 random maps of synthetic sample 0"):
         build(tmp_path, decode=decoder, labels=labels()[2:])
@@ -290,11 +314,11 @@ def test_a_stopped_build_continues_to_the_same_bytes(tmp_path):
 
 def test_samples_below_the_dice_threshold_are_marked(tmp_path):
     scores = iter([0.97, 0.95, 0.94])
-    config = replace(CONFIG, min_dice=0.95)
+    config = replace(CONFIG, min_score=0.95)
     counts = build(tmp_path, config, score=lambda images, label: np.array([next(scores)]))
     assert [row["selected"] for row in rows(tmp_path)] == ["True", "True", "False"]
-    assert [row["dice"] for row in rows(tmp_path)] == ["0.97", "0.95", "0.94"]
-    assert counts["dice below threshold"] == 1 and len(list(read_synthetic_set(tmp_path))) == 3
+    assert [row["score"] for row in rows(tmp_path)] == ["0.97", "0.95", "0.94"]
+    assert counts["score below threshold"] == 1 and len(list(read_synthetic_set(tmp_path))) == 3
     assert json.loads((tmp_path / "manifest.json").read_text())["selected"] == 2
 
 
@@ -314,7 +338,7 @@ def test_labels_are_tried_in_order_and_no_more_of_them_than_allowed():
         draft = Draft(number, best=BestMap(outside=organ("closed", 9, 15)[1]))
         for tries, source in ((place, -1), (place + 1, 1)):
             if tries:
-                sampler = LabelSampler(labels(), replace(CONFIG, label_tries=tries), 5)
+                sampler = FittingLabels(labels(), replace(CONFIG, label_tries=tries), 5)
                 label, found = sampler.draw(draft)
                 assert found == source and label.any() == (source == 1)
         places.append(place)

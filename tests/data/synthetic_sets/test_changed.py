@@ -23,7 +23,7 @@ from tests.data.trees import prepare, write_tree
 from utils.errors import UserError
 from utils.runs.files import read_json
 
-CONFIG = ChangedConfig(samples=7, min_dice=1.0)
+CONFIG = ChangedConfig(samples=7, min_score=1.0)
 
 
 def slices() -> Slices:
@@ -100,7 +100,7 @@ def test_a_set_holds_what_was_drawn(tmp_path):
     assert rows["seed"].tolist() == [f"[5, {n}]" for n in range(7)]
     selected = [(one.label >= 2).sum() >= 20 for one in expected]
     assert rows["selected"].tolist() == selected and 0 < sum(selected) < 7
-    assert counts == {"dice below threshold": 7 - sum(selected)}
+    assert counts == {"score below threshold": 7 - sum(selected)}
     assert len(chosen_samples(tmp_path, selected=True)) == sum(selected)
     manifest = read_json(tmp_path / "manifest.json")
     assert "accepted_after_retries" not in manifest and manifest["samples"] == 7
@@ -134,7 +134,7 @@ def test_a_larger_set_begins_with_a_smaller(tmp_path):
     assert all(large[name] == data for name, data in small.items() if name.startswith("samples/"))
 
 
-@pytest.mark.parametrize("change", [{"samples": 0}, {"min_dice": -0.1}])
+@pytest.mark.parametrize("change", [{"samples": 0}, {"min_score": -0.1}])
 def test_settings_that_make_no_sense_are_refused(change):
     with pytest.raises(UserError, match=f"--dataset.{next(iter(change))} is"):
         replace(CONFIG, **change)

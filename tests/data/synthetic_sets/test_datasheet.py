@@ -14,7 +14,7 @@ from tests.data.synthetic_sets.test_building import build
 from utils.errors import DiskFullError
 
 MANIFEST = {
-    "settings": {"min_dice": 0.95},
+    "settings": {"min_score": 0.95},
     **{"seed": 77, "samples": 40, "selected": 30},
 }
 FIGURES = pd.DataFrame({"real": [0.9, np.nan], "synthetic": [0.75, np.nan]}, ["dice", "unknown"])
@@ -70,7 +70,7 @@ def test_what_is_not_known_is_told_or_left_out():
     text = set_datasheet(MANIFEST, ORIGIN)
     assert "unknown" not in text  # a figure that neither column has
     early = replace(ORIGIN, figures=FIGURES[1:], texture={})
-    text = set_datasheet({**MANIFEST, "settings": {"min_dice": 0.0}}, early)
+    text = set_datasheet({**MANIFEST, "settings": {"min_score": 0.0}}, early)
     assert "Not measured: the run's stage `evaluate`" in text and "| dice" not in text
     assert "How often its texture is told from real was not measured." in text
     assert "Selection: none, all samples are marked as selected." in text

@@ -68,7 +68,7 @@ def test_samples_are_chosen_by_selection_and_list(directory, tmp_path):
 
 def test_a_list_of_something_else_is_refused(directory, tmp_path):
     table = pd.read_csv(directory / "samples.csv")
-    table.assign(dice=0.5)[:2].to_csv(tmp_path / "other.csv", index=False)
+    table.assign(score=0.5)[:2].to_csv(tmp_path / "other.csv", index=False)
     with pytest.raises(UserError, match="lists 2 samples, of which 0 are in this"):
         chosen_samples(directory, tmp_path / "other.csv")
     table[["sample"]].to_csv(tmp_path / "short.csv", index=False)

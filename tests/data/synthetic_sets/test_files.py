@@ -183,7 +183,7 @@ def test_a_sample_that_is_no_archive_of_arrays_is_named(tmp_path, whole, spoil):
 
 def _without_column(folder):
     table = pd.read_csv(folder / "samples.csv")
-    table.drop(columns="dice").to_csv(folder / "samples.csv", index=False)
+    table.drop(columns="score").to_csv(folder / "samples.csv", index=False)
 
 
 def _with(**values):
@@ -195,9 +195,14 @@ def _with(**values):
 
 
 WHOLE_SAMPLE = {
-    name: np.zeros((8, 8, 4) if name == "images" else (8, 8), kind) for name, kind in ARRAYS.items()
+    name: np.zeros({"images": (8, 8, 4), "boxes": (2, 5)}.get(name, (8, 8)), kind)
+    for name, kind in ARRAYS.items()
 }
-SIZES = {**dict.fromkeys(("label", "structure", "outside"), (3, 2)), "images": (3, 2, 4)}
+SIZES = {
+    **dict.fromkeys(("label", "structure", "outside"), (3, 2)),
+    "images": (3, 2, 4),
+    "boxes": (2, 5),
+}
 
 
 def _sample(**arrays):
@@ -213,7 +218,7 @@ def _sample(**arrays):
         (_with(samples=4), "samples.csv"),
         (_with(rejected=None), "manifest.json"),
         (lambda folder: write_text(folder / "samples.csv", ""), "samples.csv"),
-        (lambda folder: write_text(folder / "samples.csv", "sample,dice\n"), "samples.csv"),
+        (lambda folder: write_text(folder / "samples.csv", "sample,score\n"), "samples.csv"),
         (_without_column, "samples.csv"),
         (_sample(images=np.zeros((8, 8, 4), np.float32)), "synthetic_000001.npz"),
         (_sample(**{name: np.zeros((8, 8, 4), np.float32) for name in ARRAYS}), "000001.npz"),

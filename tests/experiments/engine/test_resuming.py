@@ -255,7 +255,7 @@ def test_an_unfinished_set_that_was_begun_with_other_settings_is_drawn_anew(
     monkeypatch.setattr(dataset, "draw_set", draw)
     assert not build() and build()
     assert build(replace(TINY, dataset=replace(TINY.dataset, samples=99)))
-    stricter = replace(TINY, dataset=replace(TINY.dataset, min_dice=0.9))
+    stricter = replace(TINY, dataset=replace(TINY.dataset, min_score=0.9))
     assert not build(stricter) and build(stricter)
     assert not build(stricter, seed=1)
     monkeypatch.setattr(Run, "weights_hash", lambda run, stage: "7")

@@ -83,7 +83,7 @@ def test_the_fingerprint_is_that_of_what_the_samples_depend_on(run, monkeypatch)
     more = {**MANIFEST["settings"], "samples": 99}
     assert fingerprint({**MANIFEST, "settings": more}) == first
     assert "99" not in made_with(run, more, DRAWN_WITH)
-    assert fingerprint({**MANIFEST, "settings": {**more, "min_dice": 0.1}}) != first
+    assert fingerprint({**MANIFEST, "settings": {**more, "min_score": 0.1}}) != first
     monkeypatch.setattr(Run, "weights_hash", lambda run, stage: "other")
     assert fingerprint() != first
 

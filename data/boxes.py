@@ -1,0 +1,32 @@
+"""Lesion boxes of a slice: rows (class, cx, cy, w, h), in shares of width and height, x = column.
+
+A row of class 0 is no box: slices have as many rows as the data set allows, the unused ones are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+LEAST = 3  # pixels that a painted box measures at least, or small ones would vanish
+
+
+def painted(boxes: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    """Returns the class that lies at each pixel, int32 [H,W,1], 0 outside of all boxes.
+
+    Where boxes overlap, the smallest one counts.
+
+    Args:
+        boxes: float32 [N,5].
+        size: (H, W) in pixels.
+    """
+    height, width = size
+    kind, cx, cy, w, h = tf.unstack(boxes[:, None, None], axis=-1)  # [N,1,1] each
+    w, h = tf.maximum(w * width, LEAST), tf.maximum(h * height, LEAST)
+    rows = tf.range(height, dtype=tf.float32)[None, :, None] + 0.5
+    columns = tf.range(width, dtype=tf.float32)[None, None, :] + 0.5
+    inside = (abs(rows - cy * height) <= h / 2) & (abs(columns - cx * width) <= w / 2) & (kind > 0)
+    smallest = tf.argmin(tf.where(inside, w * h, tf.float32.max), axis=0)  # [H,W]
+    shown = tf.gather(tf.cast(boxes[:, 0], tf.int32), smallest)
+    return tf.where(tf.reduce_any(inside, axis=0), shown, 0)[..., None]
