@@ -23,6 +23,7 @@ setup(
         "opencv-python>=4.7,<4.12",
         # Earlier releases read a truncated .mha without an error.
         "SimpleITK>=2.4",
+        "pillow>=9.5",
         "scikit-image>=0.21",
         "scipy>=1.10",
         "pandas>=1.5.3",

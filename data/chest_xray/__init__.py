@@ -1,0 +1,1 @@
+"""Chest X-rays of children (Kaggle "chest X-ray pneumonia"): normal, bacterial, viral."""

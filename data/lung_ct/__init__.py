@@ -1,0 +1,1 @@
+"""Lung CT (Kaggle "Finding lungs in CT data"): single slices with lung masks."""

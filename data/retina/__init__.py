@@ -1,0 +1,1 @@
+"""Colour photographs of the retina: DRIVE with vessel labels, FIRE in pairs without."""

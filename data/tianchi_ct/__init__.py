@@ -1,0 +1,1 @@
+"""Chest CT series of the Tianchi competition of 2019, with boxes around lesions."""
