@@ -94,11 +94,13 @@ class Phantom:
         note: description for reports, which says that it is not real.
         write_tissues: function from (folder that `make` returned, number of cases, seed) that adds
             a map of the tissues of each case, `data.brats.tissues`; None = it has none.
+        terms: whose terms govern it, where it was made from somebody else's data.
     """
 
     make: Callable[[Path, int, int], Path]
     note: str
     write_tissues: Optional[Callable[[Path, int, int], None]] = None
+    terms: str = ""
 
 
 @dataclass(frozen=True, eq=False)

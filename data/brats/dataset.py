@@ -10,7 +10,7 @@ from pathlib import Path
 from data.brats.label_schemes import resolve_scheme
 from data.brats.names import LABEL_NAMES, MODALITIES, REGIONS
 from data.brats.namings import patient_of
-from data.brats.phantom import cached_phantom, write_tissue_maps
+from data.brats.phantom import TERMS, cached_phantom, write_tissue_maps
 from data.brats.phantom_kinds import KINDS
 from data.brats.preparation import prepare_subject, slices_with_signal
 from data.brats.slices import SliceConfig, output_size
@@ -70,6 +70,7 @@ BRATS = DataSet(
             f"built-in phantom, {name} (a demonstration object made from MNI152 templates, not "
             "medical data)",
             partial(write_tissue_maps, kind=kind),
+            TERMS,
         )
         for name, kind in KINDS.items()
     },

@@ -35,6 +35,11 @@ from utils.runs.files import making_folder, write_json
 
 TREE = "BRATS2015_Training"
 MANIFEST = "phantom.json"
+TERMS = (
+    "The phantom is deformed from the ICBM 152 (MNI152) templates of 2009 that nilearn ships. "
+    "nilearn gives their licence as unknown; their terms are those of the McConnell Brain Imaging "
+    "Centre, <http://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009>."
+)
 NOTICE = "Computer-made demonstration and test object, not medical data."
 
 

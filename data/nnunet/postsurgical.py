@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.brats.phantom import Tree, cached_phantom, in_grid, write_tissue_maps
+from data.brats.phantom import TERMS, Tree, cached_phantom, in_grid, write_tissue_maps
 from data.brats.phantom_anatomy import Anatomy, draw_anatomy, tissue_map
 from data.brats.phantom_findings import cavity_share, draw_mimics, with_csf
 from data.brats.phantom_kinds import POSTSURGICAL, PhantomKind
@@ -90,6 +90,7 @@ POSTSURGICAL_DATA: DataSet = described_dataset(
             "built-in phantom, postsurgical (a demonstration object made from MNI152 templates, "
             "not medical data)",
             partial(write_tissue_maps, kind=POSTSURGICAL, tree=TREE),
+            TERMS,
         )
     },
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from data.contract import BOXES, IMAGE, PIXELS
 from utils.reporting.tables import bullets, markdown_table, page
 
 
@@ -24,7 +25,7 @@ class Origin:
         patients: number of patients that the networks learnt from.
         held_out: number of patients that no network saw.
         channels: names of the images' channels, in order.
-        classes: names of the label's values, from 0 on.
+        classes: names of the label's values, from 0 on; none of a set without labels.
         system: what made the set.
         making: further sentences on how the set was made.
         score: the Dice by which samples are selected.
@@ -35,6 +36,8 @@ class Origin:
         figures: of made slices beside real ones, a row each; empty before they are measured.
         measured: what the figures are of, the beginning of a sentence.
         texture: how often a small network tells texture from real, by "real" and "synthetic".
+        label_kind: as in `DataSet`.
+        one_image: whether the channels are those of one image.
     """
 
     data: str
@@ -53,6 +56,8 @@ class Origin:
     figures: pd.DataFrame
     measured: str
     texture: Mapping[str, float]
+    label_kind: str = PIXELS
+    one_image: bool = False
 
 
 def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
@@ -80,12 +85,22 @@ def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
 
 
 def _content(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
+    channels = ", ".join(origin.channels)
+    what = (
+        f"images with the channels {channels}"
+        if origin.one_image
+        else "axial slices of a brain that does not exist, each in the "
+        f"modalities {channels}, which match pixel for pixel"
+    )
     values = ", ".join(f"{value} {name}" for value, name in enumerate(origin.classes))
+    kind = {
+        PIXELS: "A lesion label for each slice",
+        IMAGE: "A class for each image, at every pixel of its label",
+        BOXES: "Boxes of lesions for each image, rows (class, cx, cy, w, h) in shares of its sides",
+    }[origin.label_kind]
     return [
-        f"{manifest['samples']} axial slices of a brain that does not exist, each in the "
-        f"modalities {', '.join(origin.channels)}, which match pixel for pixel. Intensities are 0 "
-        "to 1.",
-        f"A lesion label for each slice: {values}.",
+        f"{manifest['samples']} {what}. Intensities are 0 to 1.",
+        f"{kind}: {values}." if values else "No labels.",
         "Made by neural networks; no slice is a patient's.",
     ]
 

@@ -9,6 +9,7 @@ from data.brats.slices import PERCENTILE, SliceConfig
 from data.splits import Cohort
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
+from experiments.configs.evaluation import MeasuringConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
     AdversarialWeights,
@@ -47,7 +48,7 @@ TRAININGS = tuple(training.name for training in fields(Schedules))
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(MeasuringConfig):
     """What is measured.
 
     Args:
@@ -58,14 +59,11 @@ class EvaluationConfig:
         detector: the small network that tells synthetic texture from real.
     """
 
-    batch_size: int = 8
-    ssim_pairs: int = 500
     overlap_slices: int = 500
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
 
     def __post_init__(self) -> None:
-        counts = ("batch_size", "ssim_pairs", "overlap_slices")
-        check_fields(self, "--evaluation.", **dict.fromkeys(counts, at_least(1)))
+        super().__post_init__()
+        check_fields(self, "--evaluation.", overlap_slices=at_least(1))
 
 
 @dataclass(frozen=True)

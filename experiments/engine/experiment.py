@@ -115,7 +115,7 @@ class Training:
         needs: names of the stages whose results it reads.
         part_of: name of the stage on the command line that this training is a part of.
         skip: function from the configuration to the reason to leave the stage out; "" = no reason.
-        subjects: part of the split that it learns from.
+        subjects: part of the split that it learns from, or a function from the run to the subjects.
         begin: function that changes a new system before its first update.
         schedule: function from (run, name) to the length of the training.
     """
@@ -130,7 +130,7 @@ class Training:
     needs: tuple[str, ...] = ()
     part_of: str = ""
     skip: Callable[[Any], str] = never
-    subjects: str = "train"
+    subjects: Union[str, Callable[[Run], tuple[str, ...]]] = "train"
     begin: Optional[Callable[[Run, GANSystem], None]] = None
     schedule: Callable[[Run, str], Schedule] = _scheduled
     always: ClassVar[bool] = False

@@ -155,7 +155,8 @@ class Run(RunDirectory):
 
     def subjects(self, training: Training) -> tuple[str, ...]:
         """Returns the subjects that a stage learns from."""
-        return getattr(self.split, training.subjects)
+        chosen = training.subjects
+        return getattr(self.split, chosen) if isinstance(chosen, str) else chosen(self)
 
     def schedule(self, training: Training) -> Schedule:
         """Returns a stage's schedule with its number of updates."""

@@ -23,11 +23,7 @@ LICENCE = (
     "The licence and terms of use of the training data govern this set; ask whoever provides them "
     "before you pass it on."
 )
-PHANTOM_LICENCE = (
-    "The phantom is deformed from the ICBM 152 (MNI152) templates of 2009 that nilearn ships. "
-    "nilearn gives their licence as unknown; their terms are those of the McConnell Brain Imaging "
-    "Centre, <http://www.bic.mni.mcgill.ca/ServicesAtlases/ICBM152NLin2009>."
-)
+COMPUTED = "The phantom is computed from shapes by this code, and governed by the code's licence."
 
 
 def begin_set(
@@ -119,11 +115,13 @@ def origin(
     dataset, split = run.prepared.dataset, run.split
     return Origin(
         data=training_data(run),
-        licence=PHANTOM_LICENCE if _on_phantom(run) else LICENCE,
+        licence=_phantom_terms(run) if _on_phantom(run) else LICENCE,
         patients=_patients(run, split.train),
         held_out=_patients(run, split.test),
         channels=dataset.channels,
         classes=dataset.classes,
+        label_kind=dataset.label_kind,
+        one_image=dataset.one_image,
         command=_command(run),
         version=manifest.get("version", "unknown"),  # later starts may be of other code
         fingerprint=hashlib.sha256(made_with(run, settings, stages).encode()).hexdigest()[:16],
@@ -133,6 +131,10 @@ def origin(
 
 def _on_phantom(run: Run) -> bool:
     return run.request.data is None
+
+
+def _phantom_terms(run: Run) -> str:
+    return run.prepared.dataset.phantoms[run.config.phantom].terms or COMPUTED
 
 
 def _patients(run: Run, subject_ids: Iterable[str]) -> int:

@@ -62,19 +62,23 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
 
 
 def image_renderer(system: Synthesis, batch_size: int) -> Callable[..., np.ndarray]:
-    """Returns (structure, outside, label [B,H,W,1], seeds [B,2]) -> images [B,H,W,4] of G."""
+    """Returns (structure, outside, label [B,H,W,1] or None, seeds [B,2]) -> images [B,H,W,M]."""
 
     @tf.function(autograph=False)
     def render(structure, outside, label, seeds) -> tf.Tensor:
         batch = {
             "random_structure": tf.cast(structure, tf.float32),
             "random_outside": tf.cast(outside, tf.float32),
-            "random_label": tf.cast(label, tf.int32),
             "seed": tf.ensure_shape(seeds, [batch_size, 2]),
         }
+        if label is not None:
+            batch["random_label"] = tf.cast(label, tf.int32)
         return system.synthesize(batch)["images"]
 
-    return lambda *arrays: render(*map(tf.constant, arrays)).numpy()
+    def rendered(*arrays: Optional[np.ndarray]) -> np.ndarray:
+        return render(*(None if a is None else tf.constant(a) for a in arrays)).numpy()
+
+    return rendered
 
 
 def lesion_scorer(segmenters: Segmentation) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

@@ -49,7 +49,7 @@ def evaluate(run: Run) -> None:
                 "share",
             ),
             **healthy_figures(dataset, slices, f"sharpness/{name}"),
-            **per_channel(dataset, _diversity(run, slices), f"diversity/{name}", "ssim"),
+            **per_channel(dataset, diversity(run, slices), f"diversity/{name}", "ssim"),
         }
         run.update_metrics(metrics)
         if name == "real":  # synthetic slices make up no volume
@@ -240,7 +240,8 @@ def healthy_figures(dataset: DataSet, slices: Slices, prefix: str) -> dict[str, 
     return {**found, **sharpness_figures(dataset, slices.images, healthy, prefix)}
 
 
-def _diversity(run: Run, slices: Slices) -> np.ndarray:
+def diversity(run: Run, slices: Slices) -> np.ndarray:
+    """Returns the mean SSIM of random pairs of slices of each channel, [M]."""
     seed = derive_seed(run.config.seed, "diversity")
     pairs = run.config.evaluation.ssim_pairs
     several = np.ptp(slices.subjects) > 0  # of a single held-out patient any two slices are paired

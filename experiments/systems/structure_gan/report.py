@@ -57,6 +57,14 @@ def write_report(run: Run) -> None:
             f"Rows: targets. Columns: the true slice, then translated from {names}.",
             translations_of(translate, real, run.prepared.dataset),
         )
+    add_counts(report, run)
+    add_privacy(report, run)
+    add_trainings(report, run)
+    report.write(run.report)
+
+
+def add_counts(report: Report, run: Run) -> None:
+    """Adds how many samples the set has, and what was rejected while it was drawn."""
     report.add_section("Synthetic set", "What was rejected while it was drawn, and why.")
     manifest = finished_manifest(run.synthetic)
     report.add_key_values(
@@ -68,9 +76,6 @@ def write_report(run: Run) -> None:
         },
         "Counts",
     )
-    _add_privacy(report, run)
-    add_trainings(report, run)
-    report.write(run.report)
 
 
 def no_lesions(metrics: dict[str, float]) -> str:
@@ -127,7 +132,7 @@ def _add_pictures(report: Report, real: Slices, fake: Slices, channels: Sequence
     report.add_picture("Structure maps and masks", legend, picture)
 
 
-def _add_privacy(report: Report, run: Run) -> None:
+def add_privacy(report: Report, run: Run) -> None:
     """Adds the privacy audit, and its figures to metrics.json."""
     config = AuditConfig()
     audit = audit_run(run, config, max_similarity=None)

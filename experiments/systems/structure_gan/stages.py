@@ -73,7 +73,14 @@ def take_pretrained(run: Run, synthesis: Synthesis) -> None:
 
 
 def generated_maps(run: Run, match: bool = True) -> RandomMaps:
-    """Returns the random maps that feed the adversarial steps, drawn once and kept in the run."""
+    """Returns the random maps that feed the adversarial steps, with labels of training slices."""
+    labels = lesion_labels(run.prepared, run.split.train)
+    augment = run.config.dataset.augment_labels
+    return RandomMaps(**random_map_arrays(run), labels=labels, augment=augment, match=match)
+
+
+def random_map_arrays(run: Run) -> dict[str, np.ndarray]:
+    """Returns random maps, `structure` and `outside`, drawn once and kept in the run."""
     path = run.checkpoints("synthesis") / "random_maps.npz"
     config = run.config
     if not path.exists():
@@ -87,9 +94,7 @@ def generated_maps(run: Run, match: bool = True) -> RandomMaps:
             with replacing(path) as temporary:
                 np.savez_compressed(temporary, structure=structure, outside=outside)
         wait_for_all_workers(run.strategy)
-    maps = read_arrays(path)
-    labels = lesion_labels(run.prepared, run.split.train)
-    return RandomMaps(**maps, labels=labels, augment=config.dataset.augment_labels, match=match)
+    return read_arrays(path)
 
 
 def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
@@ -119,7 +124,7 @@ def drawn(run: Run) -> bool:
     return there and "dataset/accepted_after_retries" in run.read_metrics()
 
 
-def _training(name: str, rate: str = "", **stage: Any) -> Training:
+def training(name: str, rate: str = "", **stage: Any) -> Training:
     """A training whose settings stand in groups of the configuration named like it."""
     options = (f"--{rate or name}.learning_rate", f"--schedule.{name}.batch_size")
     return Training(name, learning_rate=options[0], batch_size=options[1], **stage)
@@ -131,20 +136,20 @@ TRAIN_BRATS = Experiment(
     "Train the main system and build a labelled, registered, synthetic MRI set with it.",
     PRESETS,
     stages=(
-        _training(  # E_s, G_s, G_m, D_z, D_s on extracted maps
+        training(  # E_s, G_s, G_m, D_z, D_s on extracted maps
             "structure",
             build=lambda run: StructureGAN(run.config.structure),
             batches=slices_and_maps,
             draw=pictures.draw_structure,
             keys=(*MAPS, "seed", "source"),
         ),
-        _training(  # the lesion segmenters G_l on real slices
+        training(  # the lesion segmenters G_l on real slices
             "segmentation",
             build=lambda run: Segmentation(run.config.segmentation),
             batches=slices_and_maps,
             draw=pictures.draw_segmentation,
         ),
-        _training(  # the translator G_t
+        training(  # the translator G_t
             "registration",
             build=lambda run: Registration(
                 run.config.registration, run.total_steps("registration")
@@ -152,7 +157,7 @@ TRAIN_BRATS = Experiment(
             batches=registration_batches,
             draw=pictures.draw_registration,
         ),
-        _training(  # G on extracted maps
+        training(  # G on extracted maps
             "pretraining",
             rate="synthesis.pretraining",
             part_of="synthesis",
@@ -161,7 +166,7 @@ TRAIN_BRATS = Experiment(
             batches=slices_and_maps,
             draw=pictures.draw_pretraining,
         ),
-        _training(  # G against D on generated maps
+        training(  # G against D on generated maps
             "synthesis",
             needs=("structure", "segmentation", "registration"),
             build=build_synthesis,

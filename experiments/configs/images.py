@@ -1,0 +1,314 @@
+"""Configurations of the main system on chest X-rays, lung CT, retina and Tianchi's lung CT.
+
+Presets `thesis` have the published settings; where the thesis is silent, its code's. `demo` and
+`tiny` are for a CPU, as those of BRATS.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from data.augmentation import NO_AUGMENTATION, Augmentation
+from data.chest_xray.dataset import XrayConfig
+from data.lung_ct.dataset import CtConfig
+from data.retina.dataset import RetinaConfig
+from data.structure_maps.cutting import MapConfig
+from data.synthetic_sets.building import SyntheticConfig
+from experiments.configs import brats
+from experiments.configs.evaluation import MeasuringConfig
+from experiments.configs.schedules import short_schedule
+from models.structure_gan.classification import ClassificationConfig
+from models.structure_gan.config import (
+    GeneratorConfig,
+    PretrainingConfig,
+    StructureConfig,
+    ValidityWeights,
+)
+from utils.errors import Rule, at_least, check_fields
+from utils.metrics.detectability import DetectorConfig
+from utils.training.trainer import Schedule
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Length and intervals of each training.
+
+    Args:
+        structure: structure-map VAE-GAN.
+        pretraining: generator on extracted maps; `--pretrain false` leaves it out.
+        synthesis: generator against discriminator.
+    """
+
+    structure: Schedule = field(default_factory=Schedule)
+    pretraining: Schedule = field(default_factory=Schedule)
+    synthesis: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its patients.
+        test_fraction: share of patients held out, of data without a published test part.
+        augmentation: random motions of the training images.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        synthesis: conditional generator.
+        schedule: length of each training.
+        dataset: the synthetic set.
+        evaluation: measurements.
+    """
+
+    seed: int = 0
+    phantom: str = ""
+    phantom_subjects: int = 20
+    test_fraction: float = 0.1
+    augmentation: Augmentation = NO_AUGMENTATION
+    pretrain: bool = True
+    random_maps: int = 2000
+    maps: MapConfig = field(default_factory=MapConfig)
+    structure: StructureConfig = field(default_factory=StructureConfig)
+    synthesis: GeneratorConfig = field(default_factory=GeneratorConfig)
+    schedule: Schedules = field(default_factory=Schedules)
+    dataset: SyntheticConfig = field(default_factory=SyntheticConfig)
+    evaluation: MeasuringConfig = field(default_factory=MeasuringConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--",
+            phantom_subjects=at_least(2),
+            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            random_maps=at_least(1),
+        )
+
+
+@dataclass(frozen=True)
+class XraySchedules(Schedules):
+    """Length and intervals of each training.
+
+    Args:
+        structure: structure-map VAE-GAN.
+        classification: classifier that guides G.
+        pretraining: generator on extracted maps; `--pretrain false` leaves it out.
+        synthesis: generator against discriminator.
+    """
+
+    classification: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class ChestXrayConfig(ImageConfig):
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its children.
+        test_fraction: share of children held out, of data without a published test part.
+        augmentation: random motions of the training images.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        synthesis: conditional generator.
+        schedule: length of each training.
+        dataset: the synthetic set.
+        evaluation: measurements.
+        slicing: size of the images.
+        classification: classifier that guides G.
+    """
+
+    phantom: str = "chest"
+    slicing: XrayConfig = field(default_factory=XrayConfig)
+    classification: ClassificationConfig = field(default_factory=ClassificationConfig)
+    schedule: XraySchedules = field(default_factory=XraySchedules)
+
+
+@dataclass(frozen=True)
+class LungCtConfig(ImageConfig):
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its patients.
+        test_fraction: share of patients held out.
+        augmentation: random motions of the training images.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        synthesis: conditional generator.
+        schedule: length of each training.
+        dataset: the synthetic set.
+        evaluation: measurements.
+        slicing: size and window of the slices.
+    """
+
+    phantom: str = "lung"
+    slicing: CtConfig = field(default_factory=CtConfig)
+
+
+@dataclass(frozen=True)
+class RetinaGanConfig(ImageConfig):
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its eyes.
+        test_fraction: share of eyes held out, of data without DRIVE's test part.
+        augmentation: random motions of the training images.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        synthesis: conditional generator.
+        schedule: length of each training.
+        dataset: the synthetic set.
+        evaluation: measurements.
+        slicing: size and scaling of the photographs.
+    """
+
+    phantom: str = "retina"
+    slicing: RetinaConfig = field(default_factory=RetinaConfig)
+
+
+# Of all sets: the published networks for 512x512, and no map filter where the sources name none.
+_NO_FILTER = {"max_contour_error": 1.0, "map_retries": 0, "min_score": 0.0}
+THESIS = {
+    "chest_xray": ChestXrayConfig(
+        # At 1500x1500, where the author cut his maps, alpha is 0.009.
+        maps=MapConfig("X-ray", edge_threshold=0.027),
+        synthesis=GeneratorConfig(lesion=0.5),
+        dataset=SyntheticConfig(**_NO_FILTER),
+    ),
+    "lung_ct": LungCtConfig(maps=MapConfig("CT"), dataset=SyntheticConfig(**_NO_FILTER)),
+    "retina": RetinaGanConfig(maps=MapConfig("red"), dataset=SyntheticConfig(min_score=0.0)),
+}
+
+# As in the demo of BRATS, with its reasons. One image in the place of four modalities takes a
+# quarter of the time: more updates.
+_SIDE = 96
+_STRUCTURE = replace(brats.DEMO.structure, map_size=(_SIDE, _SIDE))
+_SYNTHESIS = GeneratorConfig(
+    width=16,
+    discriminator_width=16,
+    initializer="he_normal",
+    condition="conditional_instance_norm",
+    output_norm=False,
+    discriminator="fine",
+    adversarial=ValidityWeights(),
+    lesion=0.5,
+    reconstruction=2.0,
+    outside=0.0,
+    pretraining=PretrainingConfig(
+        reconstruction=20.0, error="absolute", outside=5.0, adversarial=0.3, learning_rate=2e-3
+    ),
+    learning_rate=1e-4,
+    discriminator_learning_rate=1e-3,
+)
+_SCHEDULE = {
+    "structure": short_schedule(1200, 4),
+    "pretraining": short_schedule(3000, 4),
+    "synthesis": short_schedule(600, 4),
+}
+_DEMO = {
+    "random_maps": 300,
+    "structure": _STRUCTURE,
+    "schedule": Schedules(**_SCHEDULE),
+}
+_SET = {"samples": 200, "min_score": 0.0}
+
+
+def _tiny_maps(maps: MapConfig) -> MapConfig:
+    return replace(maps, edge_threshold=0.09)
+
+
+DEMO = {
+    "chest_xray": replace(
+        THESIS["chest_xray"],
+        **{**_DEMO, "schedule": XraySchedules(**_SCHEDULE, classification=short_schedule(900, 16))},
+        phantom_subjects=300,
+        slicing=XrayConfig(size=_SIDE),
+        # Below 0.08 thin ribs and noise fill the map; windows and zoom shrink with the image.
+        maps=MapConfig("X-ray", edge_threshold=0.1, structure_median=3, mask_zoom=1),
+        classification=ClassificationConfig(width=8, learning_rate=1e-3),
+        synthesis=_SYNTHESIS,
+        dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
+    ),
+    "lung_ct": replace(
+        THESIS["lung_ct"],
+        **_DEMO,
+        phantom_subjects=120,
+        test_fraction=0.2,
+        slicing=CtConfig(size=_SIDE),
+        augmentation=Augmentation(mirror=True),
+        maps=MapConfig("CT", edge_threshold=0.06, structure_median=3, mask_zoom=1),
+        # The air is dark, as most of a slice is.
+        synthesis=replace(_SYNTHESIS, output_offset=-3.0, outside=0.0),
+        dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
+    ),
+    "retina": replace(
+        THESIS["retina"],
+        **_DEMO,
+        phantom_subjects=100,
+        slicing=RetinaConfig(size=_SIDE),
+        augmentation=Augmentation(mirror=True),
+        maps=MapConfig("red", edge_threshold=0.055, structure_median=3, mask_zoom=2),
+        synthesis=replace(_SYNTHESIS, output_offset=-1.0),
+        dataset=SyntheticConfig(**_SET, compact_organ=True),
+    ),
+}
+_TINY_SIDE = 32
+_TINY = {
+    "phantom_subjects": 15,
+    "random_maps": 16,
+    "structure": replace(
+        _STRUCTURE, width=4, map_size=(_TINY_SIDE, _TINY_SIDE), halvings=2, fine_halvings=2
+    ),
+    "schedule": Schedules(
+        structure=short_schedule(20, 4),
+        pretraining=short_schedule(20, 4),
+        synthesis=short_schedule(10, 4),
+    ),
+    "evaluation": MeasuringConfig(
+        ssim_pairs=20, detector=DetectorConfig(patch=8, steps=5, tests=50)
+    ),
+}
+
+
+def _tiny(config: ImageConfig, **changes: object) -> ImageConfig:
+    """Returns a preset whose run takes seconds, and whose pictures are coarse."""
+    synthesis = replace(config.synthesis, width=4, discriminator_width=4)
+    settings = {**_TINY, "synthesis": synthesis, **changes}
+    return replace(
+        config,
+        **settings,
+        slicing=replace(config.slicing, size=_TINY_SIDE),
+        maps=replace(config.maps, structure_median=1, edge_threshold=0.2),
+        dataset=replace(config.dataset, samples=9, batch_size=4, map_retries=2),
+    )
+
+
+TINY = {
+    "chest_xray": _tiny(
+        DEMO["chest_xray"],
+        classification=ClassificationConfig(width=4, learning_rate=1e-3),
+        schedule=XraySchedules(
+            **{name: getattr(_TINY["schedule"], name) for name in _SCHEDULE},
+            classification=short_schedule(20, 8),
+        ),
+    ),
+    "lung_ct": _tiny(DEMO["lung_ct"]),
+    "retina": _tiny(DEMO["retina"]),
+}
+
+
+def presets(name: str) -> dict[str, ImageConfig]:
+    """Returns the presets of a data set by name."""
+    return {"tiny": TINY[name], "demo": DEMO[name], "thesis": THESIS[name]}

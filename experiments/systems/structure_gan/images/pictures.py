@@ -1,0 +1,78 @@
+"""Pictures of single images with their labels; columns are examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+import numpy as np
+
+from data.contract import BOXES, IMAGE, DataSet
+from experiments.engine.fitting import Pictures, Synthesize
+from utils.reporting.pictures import draw_contour, enlarge, grid, plain_row, to_uint8
+
+SCALE = 2  # by which small images are enlarged
+
+
+def image_row(
+    images: np.ndarray, dataset: DataSet, label: Optional[np.ndarray] = None
+) -> list[np.ndarray]:
+    """Returns one row of pictures uint8 [H,W,3].
+
+    Args:
+        images: [N,H,W,M] in [0,1]: three colours, one grey, or neighbouring slices, of which the
+            middle one is shown.
+        dataset: that they are of.
+        label: [N,H,W], whose outlines are drawn where labels have a place.
+    """
+    middle = images.shape[-1] // 2
+    colours = dataset.map_channels == 1 and images.shape[-1] == 3
+    shown = images if colours else np.repeat(images[..., middle : middle + 1], 3, axis=-1)
+    if label is not None and dataset.label_kind == BOXES:
+        return [draw_contour(image[..., 0], one) for image, one in zip(shown, label)]
+    return [enlarge(to_uint8(image), SCALE) for image in shown]
+
+
+def class_headers(dataset: DataSet, label: Optional[np.ndarray], count: int) -> Sequence[str]:
+    """Returns the class of each of `count` images as column headers, where it is their label."""
+    if dataset.label_kind != IMAGE or label is None:
+        return ()
+    return [dataset.classes[k] for k in label[:count, 0, 0]]
+
+
+def _label(examples: dict, prefix: str = "") -> Optional[np.ndarray]:
+    label = examples.get(f"{prefix}label")
+    return None if label is None else label.numpy()[..., 0]
+
+
+def draw_pretraining(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """Real images above what G makes of their structure map and label."""
+    label, rebuilt = _label(examples), synthesize(examples)["images"].numpy()
+    rows = [plain_row(_middle(examples["structure"].numpy()))]
+    rows += [image_row(each, dataset, label) for each in (examples["images"].numpy(), rebuilt)]
+    headers = class_headers(dataset, label, len(rebuilt))
+    titles = ("map", "real", "rebuilt")
+    return {"reconstructions": grid(rows, titles=titles, headers=headers)}
+
+
+def draw_synthesis(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """Random maps above the images that G makes of them and of random labels."""
+    label, images = _label(examples, "random_"), synthesize(examples)["images"].numpy()
+    rows = [plain_row(_middle(examples["random_structure"].numpy()))]
+    rows += [image_row(images, dataset, label)]
+    headers = class_headers(dataset, label, len(images))
+    return {"samples": grid(rows, titles=("map", "synthetic"), headers=headers)}
+
+
+def draw_classes(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """Real images under the class that the classifier finds and the true one."""
+    found = synthesize(examples)["labels"].numpy()
+    true = _label(examples)[:, 0, 0]
+    headers = [f"{dataset.classes[a][:6]} ({dataset.classes[b][:6]})" for a, b in zip(found, true)]
+    row = image_row(examples["images"].numpy(), dataset)
+    return {"classes": grid([row], titles=("found (true)",), headers=headers)}
+
+
+def _middle(maps: np.ndarray) -> np.ndarray:
+    """Returns maps [N,H,W,K] as [N,H,W], of several that of the slice itself."""
+    return maps[..., maps.shape[-1] // 2]

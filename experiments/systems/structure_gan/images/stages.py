@@ -1,0 +1,291 @@
+"""The main system on single images: its stages, and the scripts that run them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Callable, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from data.chest_xray import dataset as xray
+from data.contract import IMAGE, MAPS, DataSet
+from data.lung_ct.dataset import LUNG_CT
+from data.pipeline import RandomMaps
+from data.retina import dataset as retina
+from data.splits import Split
+from data.synthetic_sets.building import build_synthetic_set
+from data.synthetic_sets.drafts import LabelSource
+from data.synthetic_sets.files import finished_manifest
+from data.synthetic_sets.matching import EveryClass, NoLabels
+from experiments.configs.images import presets
+from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import begin_own_set, notes
+from experiments.systems.structure_gan.dataset import image_renderer
+from experiments.systems.structure_gan.images import pictures
+from experiments.systems.structure_gan.images.evaluation import Judge, class_figures, evaluate
+from experiments.systems.structure_gan.images.report import describe, drawn_with, write_pages
+from experiments.systems.structure_gan.maps import map_decoder
+from experiments.systems.structure_gan.pictures import draw_structure
+from experiments.systems.structure_gan.stages import (
+    drawn,
+    random_map_arrays,
+    slices_and_maps,
+    take_pretrained,
+    training,
+)
+from models.networks.discriminator import check_image_size
+from models.networks.unet import check_sides
+from models.structure_gan.classification import Classification
+from models.structure_gan.config import Content
+from models.structure_gan.guidance import Guide, JudgeGuide
+from models.structure_gan.structure import StructureGAN
+from models.structure_gan.synthesis import Pretraining, Synthesis
+from utils.inference import compiled
+from utils.seeding import derive_seed
+from utils.training.trainer import check_batch_sizes
+
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images, labels -> [B], see building
+
+
+class Guidance(NamedTuple):
+    """What a data set's labels are learnt by, and how G is guided and judged with it.
+
+    Attributes:
+        training: the stage that trains the guide.
+        guides: function from the run to what judges G.
+        labels: function from the run to the labels of the random maps, for `RandomMaps`.
+        source: function from the run to what gives samples their labels.
+        score: function from the run to the score of samples.
+        judge: figures of the stage evaluate.
+    """
+
+    training: Optional[Training] = None
+    guides: Callable[[Run], Sequence[Guide]] = lambda run: ()
+    labels: Callable[[Run], Mapping[str, Any]] = lambda run: {}
+    source: Callable[[Run], LabelSource] = lambda run: lambda config, seed: NoLabels()
+    score: Callable[[Run], Optional[Score]] = lambda run: None
+    judge: Optional[Judge] = None
+
+
+UNGUIDED = Guidance()
+
+
+def content(dataset: DataSet) -> Content:
+    """Returns what G makes of a data set of single images."""
+    return Content(
+        channels=len(dataset.channels),
+        classes=dataset.num_classes,
+        of_image=dataset.label_kind == IMAGE,
+        maps=dataset.map_channels,
+    )
+
+
+def class_labels(run: Run) -> dict[str, Any]:
+    """Returns each class once as constant label: classes are drawn equally often."""
+    shape = (*run.prepared.size, 1)
+    classes = range(run.prepared.dataset.num_classes)
+    labels = np.stack([np.full(shape, number, np.uint8) for number in classes])
+    return {"labels": labels, "match": False}
+
+
+def class_score(run: Run) -> Score:
+    """Returns the function to the classifier's probability of each image's class."""
+    find = compiled(run.trained("classification").synthesize)
+
+    def score(images: np.ndarray, label: np.ndarray) -> np.ndarray:
+        found = find({"images": tf.constant(images)})["probabilities"].numpy()
+        return found[np.arange(len(found)), label[:, 0, 0, 0]]
+
+    return score
+
+
+def class_guidance(build: Callable[[Run], Classification]) -> Guidance:
+    """Returns the guidance by a classifier of whole images."""
+    stage = training(
+        "classification",
+        build=build,
+        batches=lambda run, stage: run.pipeline(
+            stage, maps=None, augmentation=run.config.augmentation
+        ),
+        draw=pictures.draw_classes,
+        keys=("images", "label", "seed", "source"),
+    )
+    return Guidance(
+        stage,
+        lambda run: [JudgeGuide(run.trained("classification"), run.config.synthesis.lesion)],
+        class_labels,
+        lambda run: lambda config, seed: EveryClass(run.prepared.dataset.num_classes),
+        class_score,
+        class_figures,
+    )
+
+
+def image_experiment(
+    name: str,
+    summary: str,
+    data: DataSet,
+    guidance: Guidance = UNGUIDED,
+    divide: Optional[Callable[[Sequence[str], float, int], Split]] = None,
+    maps_of: Any = "train",
+) -> Experiment:
+    """Returns the script that trains the main system on a data set of single images.
+
+    Args:
+        name: of the script and the presets, such as "chest_xray".
+        summary: first line of its help.
+        data: the data set.
+        guidance: of the labels, if there are any.
+        divide: function from (ids, test fraction, seed) to the split.
+        maps_of: subjects whose maps the stage structure learns, see `Training.subjects`.
+    """
+    keys = (*data.keys, *MAPS, "seed", "source")
+    guide = [guidance.training] if guidance.training else []
+    trainings = (
+        training(
+            "structure",
+            build=lambda run: StructureGAN(run.config.structure, data.map_channels),
+            batches=slices_and_maps,
+            draw=draw_structure,
+            keys=(*MAPS, "seed", "source"),
+            subjects=maps_of,
+        ),
+        *guide,
+        training(
+            "pretraining",
+            rate="synthesis.pretraining",
+            part_of="synthesis",
+            skip=lambda config: "" if config.pretrain else "pretrain is false",
+            build=lambda run: Pretraining(run.config.synthesis, content(data)),
+            batches=slices_and_maps,
+            draw=pictures.draw_pretraining,
+            keys=keys,
+        ),
+        training(
+            "synthesis",
+            needs=("structure", *(stage.name for stage in guide)),
+            build=lambda run: Synthesis(run.config.synthesis, guidance.guides(run), content(data)),
+            begin=take_pretrained,
+            batches=functools.partial(_synthesis_batches, guidance=guidance),
+            draw=pictures.draw_synthesis,
+            keys=keys,
+        ),
+    )
+    names = tuple(stage.part_of or stage.name for stage in trainings)
+    return Experiment(
+        f"experiments/train_{name}.py",
+        summary,
+        presets(name),
+        stages=(
+            *trainings,
+            Task(
+                "dataset",
+                functools.partial(_build_dataset, guidance=guidance),
+                done=drawn,
+                needs=tuple(dict.fromkeys(names)),
+            ),
+            Task(
+                "evaluate",
+                lambda run: evaluate(run, guidance.judge),
+                done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),
+                needs=(*(stage.name for stage in guide), "dataset"),
+            ),
+            Task(
+                "report",
+                write_pages,
+                done=lambda run: run.report.exists(),
+                needs=("dataset", "evaluate"),
+                always=True,
+            ),
+        ),
+        shown=("slicing.size", "dataset.samples"),
+        data=data,
+        divide=None if divide is None else functools.partial(_divided, divide=divide),
+        check=functools.partial(_check_sizes, data=data, trainings=trainings),
+    )
+
+
+def _divided(ids: Sequence[str], config: Any, divide: Callable[..., Split]) -> Split:
+    return divide(ids, config.test_fraction, config.seed)
+
+
+def _synthesis_batches(run: Run, stage: Training, guidance: Guidance) -> Callable:
+    """Returns what makes batches of generated maps and labels beside other real images."""
+    maps = RandomMaps(**random_map_arrays(run), **guidance.labels(run))
+    return slices_and_maps(run, stage, unpaired=True, random_maps=maps)
+
+
+def _build_dataset(run: Run, guidance: Guidance) -> None:
+    """Draws maps and labels, renders them and writes `synthetic/`."""
+    directory, config = run.synthetic, run.config.dataset
+    begin_own_set(run, asdict(config), drawn_with(run))
+    build_synthetic_set(
+        directory,
+        decode=map_decoder(run),
+        render=image_renderer(run.trained("synthesis"), config.batch_size),
+        labels=guidance.source(run),
+        config=config,
+        seed=derive_seed(run.config.seed, "dataset"),
+        score=guidance.score(run),
+        notes=notes(run),
+        describe=functools.partial(describe, run),
+    )
+    manifest = finished_manifest(directory)
+    metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
+    metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
+    run.update_metrics(metrics)
+
+
+def _check_sizes(
+    request: Request,
+    strategy: tf.distribute.Strategy,
+    data: DataSet,
+    trainings: Sequence[Training],
+) -> None:
+    """Checks sizes of images, maps and batches against networks and devices.
+
+    Raises UserError for sides that the U-Nets cannot halve, images that a discriminator shrinks to
+    one pixel, maps of a channel that there is not, or batches that the replicas cannot share.
+    """
+    config = request.config
+    size = data.size(config.slicing)
+    config.maps.check(data)
+    check_sides("An image of --slicing.size", size)
+    check_image_size("synthesis.discriminator", config.synthesis.discriminator, size)
+    names = [stage.name for stage in trainings if not stage.skip(config)]
+    check_batch_sizes("--schedule", config.schedule, names, strategy)
+
+
+def _normal_children(run: Run) -> tuple[str, ...]:
+    """Returns the training children without pneumonia, whose lines are those of anatomy alone."""
+    return tuple(name for name in run.split.train if xray.is_normal(name))
+
+
+def _classifier(run: Run) -> Classification:
+    data = run.dataset
+    return Classification(run.config.classification, len(data.channels), data.num_classes)
+
+
+TRAIN_CHEST_XRAY = image_experiment(
+    "chest_xray",
+    "Train the main system on chest X-rays and build a set of X-rays of three classes with it.",
+    xray.CHEST_XRAY,
+    class_guidance(_classifier),
+    xray.divide,
+    _normal_children,
+)
+TRAIN_LUNG_CT = image_experiment(
+    "lung_ct",
+    "Train the main system on slices of lung CT and build a set of such slices with it.",
+    LUNG_CT,
+)
+TRAIN_RETINA = image_experiment(
+    "retina",
+    "Train the main system on photographs of the retina and build a set of them with it.",
+    retina.RETINA,
+    divide=retina.divide,
+)
