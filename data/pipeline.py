@@ -49,6 +49,12 @@ class RandomMaps:
     boxes: Optional[np.ndarray] = None
     fitting: Optional[np.ndarray] = None
 
+    def as_tensors(self) -> RandomMaps:
+        """Returns the same as tensors, which the pipeline's graph does not copy."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: part for name, part in parts.items() if isinstance(part, np.ndarray)}
+        return replace(self, **{name: tf.constant(array) for name, array in arrays.items()})
+
 
 def training_batches(
     prepared: PreparedSlices,
@@ -109,11 +115,7 @@ def training_batches(
     if random_maps is not None:
         if random_maps.labels is not None or random_maps.boxes is not None:
             dataset.check_label("random labels")
-        # As tensors they are handed to the pipeline; as arrays they would be copied into its graph.
-        parts = {field.name: getattr(random_maps, field.name) for field in fields(random_maps)}
-        arrays = {name: part for name, part in parts.items() if isinstance(part, np.ndarray)}
-        tensors = {name: tf.constant(array) for name, array in arrays.items()}
-        random_maps = replace(random_maps, **tensors)
+        random_maps = random_maps.as_tensors()
     base_seed = np.array([derive_seed(seed, "a"), derive_seed(seed, "b")], np.int32)
 
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Optional
 
 import tensorflow as tf
@@ -36,6 +36,7 @@ class MapConfig:
         structure_median: replaces the variant's k_s, odd window, pixels.
         mask_threshold: replaces the variant's gamma, grey value.
         mask_zoom: replaces the variant's p, pixels.
+        mask_median: replaces the variant's k_m, odd window, pixels.
     """
 
     modality: str = "random"
@@ -45,8 +46,10 @@ class MapConfig:
     structure_median: Optional[int] = None
     mask_threshold: Optional[float] = None
     mask_zoom: Optional[int] = None
+    mask_median: Optional[int] = None
 
     def __post_init__(self) -> None:
+        odd = Rule("an odd number", lambda v: v is None or (v > 0 and v % 2 == 1))
         threshold = Rule("0 or more and less than 1", lambda v: v is None or 0 <= v < 1)
         check_fields(
             self,
@@ -54,7 +57,8 @@ class MapConfig:
             variant=one_of(VARIANTS),
             edge_threshold=threshold,
             mask_threshold=threshold,
-            structure_median=Rule("an odd number", lambda v: v is None or (v > 0 and v % 2 == 1)),
+            structure_median=odd,
+            mask_median=odd,
             mask_zoom=Rule("0 or more", lambda v: v is None or v >= 0),
         )
 
@@ -66,8 +70,10 @@ class MapConfig:
 
     def constants(self, dataset: DataSet) -> StructureMapConstants:
         """Returns a data set's constants of Algorithms 1 and 2 with the changes asked for."""
-        names = ("edge_threshold", "structure_median", "mask_threshold", "mask_zoom")
-        changes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        own = {field.name for field in fields(self)} & {
+            field.name for field in fields(StructureMapConstants)
+        }
+        changes = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
         return replace(structure_constants(dataset.map_constants, self.variant), **changes)
 
 

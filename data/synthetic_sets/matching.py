@@ -1,10 +1,13 @@
-"""Labels for random maps: real ones that fit, each class in turn, or none."""
+"""Labels for random maps: real ones that fit, boxes that fit, each class in turn, or none."""
 
 from __future__ import annotations
+
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
+from data.boxes import painted
 from data.structure_maps.labels import augment_label, fits_inside
 from data.synthetic_sets.building import SyntheticConfig
 from data.synthetic_sets.drafts import Draft
@@ -99,6 +102,40 @@ def drop_map(draft: Draft) -> None:
             f"{draft.number}; the masks are too small, train the stage structure longer"
         )
     draft.best, draft.since_label = Draft.best, 0
+
+
+# From a random generator and a mask [H,W,K] to boxes [M,5], None if there is no place for any, and
+# the number of their source.
+PlaceBoxes = Callable[[np.random.Generator, np.ndarray], tuple[Optional[np.ndarray], int]]
+
+
+class PlacedBoxes:
+    """Gives each sample boxes that fit its map.
+
+    Args:
+        place: finds them.
+        seed: of the data set.
+    """
+
+    def __init__(self, place: PlaceBoxes, seed: int):
+        self.place = place
+        self.seed = seed
+
+    def match(self, draft: Draft) -> bool:
+        """Gives a draft boxes float32 [M,5]; without any its map is dropped.
+
+        Raises UserError if `MAP_ROUNDS` maps of the draft have been dropped.
+        """
+        rng = np.random.default_rng(derive_seed(self.seed, "label", draft.number, draft.attempt))
+        draft.label, draft.label_source = self.place(rng, draft.best.outside)
+        if draft.label is None:
+            drop_map(draft)
+        return draft.label is not None
+
+    def arrays(self, draft: Draft, size: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Returns `boxes` float32 [M,5], and `label` uint8 [H,W], what lies at each pixel."""
+        label = painted(tf.constant(draft.label), size).numpy()[..., 0]
+        return {"boxes": draft.label, "label": label.astype(np.uint8)}
 
 
 class EveryClass:

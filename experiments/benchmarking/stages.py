@@ -22,7 +22,7 @@ from experiments.systems.samr.stages import TRAIN_SAMR
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
-from models.structure_gan.config import StructureConfig
+from models.structure_gan.structure_config import StructureConfig
 from utils.errors import UserError
 from utils.runs.files import replacing
 

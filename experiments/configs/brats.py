@@ -16,10 +16,9 @@ from models.structure_gan.config import (
     PretrainingConfig,
     RegistrationConfig,
     SegmentationConfig,
-    StructureConfig,
-    StructureWeights,
     SynthesisConfig,
 )
+from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from utils.errors import Rule, at_least, check_fields
 from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule

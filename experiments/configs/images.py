@@ -10,18 +10,15 @@ from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.chest_xray.dataset import XrayConfig
 from data.lung_ct.dataset import CtConfig
 from data.retina.dataset import RetinaConfig
-from data.structure_maps.cutting import MapConfig
+from data.structure_maps.cutting import EACH, MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs import brats
 from experiments.configs.evaluation import MeasuringConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.classification import ClassificationConfig
-from models.structure_gan.config import (
-    GeneratorConfig,
-    PretrainingConfig,
-    StructureConfig,
-    ValidityWeights,
-)
+from models.structure_gan.config import GeneratorConfig, PretrainingConfig, ValidityWeights
+from models.structure_gan.detection import DetectionConfig
+from models.structure_gan.structure_config import StructureConfig
 from utils.errors import Rule, at_least, check_fields
 from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule
@@ -178,6 +175,48 @@ class RetinaGanConfig(ImageConfig):
     slicing: RetinaConfig = field(default_factory=RetinaConfig)
 
 
+@dataclass(frozen=True)
+class TianchiSchedules(Schedules):
+    """Length and intervals of each training.
+
+    Args:
+        structure: structure-map VAE-GAN.
+        detection: detector that guides G.
+        pretraining: generator on extracted maps; `--pretrain false` leaves it out.
+        synthesis: generator against discriminator.
+    """
+
+    detection: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class TianchiConfig(ImageConfig):
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its series.
+        test_fraction: share of series held out.
+        augmentation: random motions of the training images; none where labels are boxes.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        synthesis: conditional generator.
+        schedule: length of each training.
+        dataset: the synthetic set.
+        evaluation: measurements.
+        slicing: size and window of the slices.
+        detection: detector that guides G.
+    """
+
+    phantom: str = "nodules"
+    slicing: CtConfig = field(default_factory=CtConfig)
+    detection: DetectionConfig = field(default_factory=DetectionConfig)
+    schedule: TianchiSchedules = field(default_factory=TianchiSchedules)
+
+
 # Of all sets: the published networks for 512x512, and no map filter where the sources name none.
 _NO_FILTER = {"max_contour_error": 1.0, "map_retries": 0, "min_score": 0.0}
 THESIS = {
@@ -189,6 +228,12 @@ THESIS = {
     ),
     "lung_ct": LungCtConfig(maps=MapConfig("CT"), dataset=SyntheticConfig(**_NO_FILTER)),
     "retina": RetinaGanConfig(maps=MapConfig("red"), dataset=SyntheticConfig(min_score=0.0)),
+    "tianchi_ct": TianchiConfig(
+        pretrain=False,  # the thesis' first text leaves it out here; its later one has it
+        maps=MapConfig(EACH),
+        synthesis=GeneratorConfig(adversarial=ValidityWeights(real=2.0, fake=2.0)),
+        dataset=SyntheticConfig(**_NO_FILTER, samples=20000),
+    ),
 }
 
 # As in the demo of BRATS, with its reasons. One image in the place of four modalities takes a
@@ -225,18 +270,16 @@ _DEMO = {
 _SET = {"samples": 200, "min_score": 0.0}
 
 
-def _tiny_maps(maps: MapConfig) -> MapConfig:
-    return replace(maps, edge_threshold=0.09)
-
-
 DEMO = {
     "chest_xray": replace(
         THESIS["chest_xray"],
         **{**_DEMO, "schedule": XraySchedules(**_SCHEDULE, classification=short_schedule(900, 16))},
         phantom_subjects=300,
         slicing=XrayConfig(size=_SIDE),
-        # Below 0.08 thin ribs and noise fill the map; windows and zoom shrink with the image.
-        maps=MapConfig("X-ray", edge_threshold=0.1, structure_median=3, mask_zoom=1),
+        # Smooth edges are steeper in small images, so that thresholds rise; windows shrink.
+        maps=MapConfig(
+            "X-ray", edge_threshold=0.095, structure_median=3, mask_zoom=1, mask_median=3
+        ),
         classification=ClassificationConfig(width=8, learning_rate=1e-3),
         synthesis=_SYNTHESIS,
         dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
@@ -248,7 +291,7 @@ DEMO = {
         test_fraction=0.2,
         slicing=CtConfig(size=_SIDE),
         augmentation=Augmentation(mirror=True),
-        maps=MapConfig("CT", edge_threshold=0.06, structure_median=3, mask_zoom=1),
+        maps=MapConfig("CT", edge_threshold=0.05, structure_median=1, mask_zoom=1, mask_median=3),
         # The air is dark, as most of a slice is.
         synthesis=replace(_SYNTHESIS, output_offset=-3.0, outside=0.0),
         dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
@@ -259,11 +302,30 @@ DEMO = {
         phantom_subjects=100,
         slicing=RetinaConfig(size=_SIDE),
         augmentation=Augmentation(mirror=True),
-        maps=MapConfig("red", edge_threshold=0.055, structure_median=3, mask_zoom=2),
+        maps=MapConfig("red", edge_threshold=0.04, structure_median=1, mask_zoom=1, mask_median=3),
         synthesis=replace(_SYNTHESIS, output_offset=-1.0),
         dataset=SyntheticConfig(**_SET, compact_organ=True),
     ),
 }
+_CT_SIDE = 128  # at 96 the smallest nodules would be single pixels
+DEMO["tianchi_ct"] = replace(
+    THESIS["tianchi_ct"],
+    **{
+        **_DEMO,
+        "schedule": TianchiSchedules(
+            **{**_SCHEDULE, "pretraining": short_schedule(2000, 4)},
+            detection=short_schedule(1500, 8),
+        ),
+    },
+    phantom_subjects=40,
+    test_fraction=0.2,
+    pretrain=True,  # few slices
+    slicing=CtConfig(size=_CT_SIDE),
+    maps=MapConfig(EACH, edge_threshold=0.05, structure_median=1, mask_zoom=1, mask_median=3),
+    detection=DetectionConfig(width=8, fine_level=True, learning_rate=1e-3),
+    synthesis=replace(_SYNTHESIS, output_offset=-3.0, lesion=1.0),
+    dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
+)
 _TINY_SIDE = 32
 _TINY = {
     "phantom_subjects": 15,
@@ -290,7 +352,7 @@ def _tiny(config: ImageConfig, **changes: object) -> ImageConfig:
         config,
         **settings,
         slicing=replace(config.slicing, size=_TINY_SIDE),
-        maps=replace(config.maps, structure_median=1, edge_threshold=0.2),
+        maps=replace(config.maps, structure_median=1, edge_threshold=0.2, mask_median=1),
         dataset=replace(config.dataset, samples=9, batch_size=4, map_retries=2),
     )
 
@@ -306,6 +368,17 @@ TINY = {
     ),
     "lung_ct": _tiny(DEMO["lung_ct"]),
     "retina": _tiny(DEMO["retina"]),
+    "tianchi_ct": replace(
+        _tiny(
+            DEMO["tianchi_ct"],
+            detection=DetectionConfig(width=2, fine_level=True, learning_rate=1e-3),
+            schedule=TianchiSchedules(
+                **{name: getattr(_TINY["schedule"], name) for name in _SCHEDULE},
+                detection=short_schedule(20, 4),
+            ),
+        ),
+        phantom_subjects=6,
+    ),
 }
 
 

@@ -8,8 +8,8 @@ from losses import adversarial, latent, reconstruction
 from losses.structure import line_sparsity
 from models.networks.discriminator import Discriminator
 from models.networks.unet import UNetSpec, build_unet
-from models.structure_gan.config import StructureConfig
 from models.structure_gan.map_networks import CodeDiscriminator, CodePrior, MapDecoder, MapEncoder
+from models.structure_gan.structure_config import StructureConfig
 from models.system import Batch, GANSystem, Terms
 from utils.images import resize_nearest_tf1
 from utils.seeding import dropout, normal

@@ -20,7 +20,7 @@ from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
-from models.structure_gan.config import StructureConfig
+from models.structure_gan.structure_config import StructureConfig
 from tests.data.second import SECOND, Window
 from utils.reporting.report import Report
 from utils.training.trainer import Schedule

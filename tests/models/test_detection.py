@@ -183,8 +183,8 @@ def test_training_finds_a_bright_square():
     images[0, 8:24, 24:40], images[1, 32:48, 4:20] = 1, 1
     boxes[:, 0] = [[1, 32 / 48, 16 / 64, 16 / 48, 16 / 64], [1, 12 / 48, 40 / 64, 16 / 48, 16 / 64]]
     batch = {"images": tf.constant(images), "boxes": tf.constant(boxes)}
-    losses = [float(step(batch)["loss/G"]) for _ in range(30)]
-    assert losses[-1] < 0.3 * losses[0]
+    losses = [float(step(batch)["loss/G"]) for _ in range(15)]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ from models.structure_gan.config import (
     PretrainingConfig,
     RegistrationConfig,
     SegmentationConfig,
-    StructureConfig,
-    StructureWeights,
     SynthesisConfig,
 )
 from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from models.structure_gan.synthesis import Synthesis
 from utils.errors import UserError
 

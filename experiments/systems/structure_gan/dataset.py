@@ -10,6 +10,7 @@ from typing import Callable, Optional
 import numpy as np
 import tensorflow as tf
 
+from data.boxes import painted
 from data.pipeline import lesion_labels
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import WHOLE, Shard, finished_manifest
@@ -61,8 +62,13 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
     )
 
 
-def image_renderer(system: Synthesis, batch_size: int) -> Callable[..., np.ndarray]:
-    """Returns (structure, outside, label [B,H,W,1] or None, seeds [B,2]) -> images [B,H,W,M]."""
+def image_renderer(
+    system: Synthesis, batch_size: int, boxes: bool = False
+) -> Callable[..., np.ndarray]:
+    """Returns (structure, outside, labels, seeds [B,2]) -> images [B,H,W,M].
+
+    Labels are [B,H,W,1], with `boxes` rows [B,N,5], or None.
+    """
 
     @tf.function(autograph=False)
     def render(structure, outside, label, seeds) -> tf.Tensor:
@@ -71,6 +77,9 @@ def image_renderer(system: Synthesis, batch_size: int) -> Callable[..., np.ndarr
             "random_outside": tf.cast(outside, tf.float32),
             "seed": tf.ensure_shape(seeds, [batch_size, 2]),
         }
+        if boxes:
+            size = structure.shape[1:3]
+            label = tf.stack([painted(rows, size) for rows in tf.unstack(label)])
         if label is not None:
             batch["random_label"] = tf.cast(label, tf.int32)
         return system.synthesize(batch)["images"]

@@ -17,6 +17,7 @@ from experiments.engine.scoring import per_channel, sharpness_figures
 from experiments.systems.structure_gan.evaluation import diversity, texture_figures
 from models.structure_gan.classification import Classification
 from utils.inference import compiled, infer
+from utils.metrics.detection import detection_metrics
 from utils.metrics.images import outside_share
 from utils.metrics.sharpness import inside_rim
 
@@ -91,3 +92,15 @@ def class_figures(run: Run, slices: Slices, name: str) -> dict[str, float]:
             recall = float(np.mean(found[true == number] == number))
             figures[f"classification/{name}/{kind}/recall"] = recall
     return figures
+
+
+def box_figures(run: Run, slices: Slices, name: str) -> dict[str, float]:
+    """Returns how well the run's detector finds the boxes of slices, `detection/<name>/<figure>`.
+
+    Figures are those of `detection_metrics`. Of real slices they are the detector's own, of
+    synthetic ones whether the labels act.
+    """
+    detector = compiled(run.trained("detection").synthesize)
+    found = infer(detector, {"images": slices.images}, run.config.evaluation.batch_size)
+    figures = detection_metrics(found, slices.boxes, run.prepared.dataset.classes)
+    return {f"detection/{name}/{key}": v for key, v in figures.items() if np.isfinite(v)}

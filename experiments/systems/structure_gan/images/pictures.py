@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
+import tensorflow as tf
 
+from data.boxes import painted
 from data.contract import BOXES, IMAGE, DataSet
 from experiments.engine.fitting import Pictures, Synthesize
-from utils.reporting.pictures import draw_contour, enlarge, grid, plain_row, to_uint8
+from utils.reporting.pictures import (
+    PALETTE,
+    ROW_SCALE,
+    draw_contour,
+    enlarge,
+    grid,
+    plain_row,
+    to_uint8,
+)
 
-SCALE = 2  # by which small images are enlarged
+SURE = 0.5  # score of detections that are drawn
 
 
 def image_row(
@@ -29,8 +39,10 @@ def image_row(
     colours = dataset.map_channels == 1 and images.shape[-1] == 3
     shown = images if colours else np.repeat(images[..., middle : middle + 1], 3, axis=-1)
     if label is not None and dataset.label_kind == BOXES:
-        return [draw_contour(image[..., 0], one) for image, one in zip(shown, label)]
-    return [enlarge(to_uint8(image), SCALE) for image in shown]
+        return [
+            draw_contour(image[..., 0], one, PALETTE, ROW_SCALE) for image, one in zip(shown, label)
+        ]
+    return [enlarge(to_uint8(image), ROW_SCALE) for image in shown]
 
 
 def class_headers(dataset: DataSet, label: Optional[np.ndarray], count: int) -> Sequence[str]:
@@ -71,6 +83,16 @@ def draw_classes(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pi
     headers = [f"{dataset.classes[a][:6]} ({dataset.classes[b][:6]})" for a, b in zip(found, true)]
     row = image_row(examples["images"].numpy(), dataset)
     return {"classes": grid([row], titles=("found (true)",), headers=headers)}
+
+
+def draw_boxes(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """Real slices with the true boxes, above the same with the detector's."""
+    found, images = synthesize(examples), examples["images"].numpy()
+    sure = tf.where(found["scores"] >= SURE, found["classes"], 0)
+    rows = tf.concat([tf.cast(sure, tf.float32)[..., None], found["boxes"]], axis=-1)
+    label = np.stack([painted(each, images.shape[1:3]).numpy()[..., 0] for each in rows])
+    sheet = [image_row(images, dataset, each) for each in (_label(examples), label)]
+    return {"boxes": grid(sheet, titles=("true", "found"))}
 
 
 def _middle(maps: np.ndarray) -> np.ndarray:

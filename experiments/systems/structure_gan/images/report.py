@@ -27,7 +27,7 @@ SYSTEM = "structure maps and conditional synthesis (main system, docs/papers.md)
 FIGURES = {
     "images whose class the classifier finds (as real is best)": "classification/{}/accuracy",
     "boxes that the detector finds at IoU 0.5 (as real is best)": "detection/{}/recall",
-    "mean average precision at IoU 0.5 (as real is best)": "detection/{}/ap50",
+    "mean average precision at IoU 0.5 (as real is best)": "detection/{}/map50",
     "share of lines in the structure maps (as real is best)": "maps/{}/lines",
     "share of intensity outside the mask (as real is best)": "outside/{}/share",
     "relative gradient inside the mask (as real is best)": "sharpness/{}/gradient",

@@ -11,15 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from data.chest_xray import dataset as xray
-from data.contract import IMAGE, MAPS, DataSet
+from data.contract import BOX_ROW, BOXES, IMAGE, MAPS, DataSet
 from data.lung_ct.dataset import LUNG_CT
-from data.pipeline import RandomMaps
+from data.pipeline import RandomMaps, evaluation_batches
 from data.retina import dataset as retina
 from data.splits import Split
 from data.synthetic_sets.building import build_synthetic_set
 from data.synthetic_sets.drafts import LabelSource
 from data.synthetic_sets.files import finished_manifest
-from data.synthetic_sets.matching import EveryClass, NoLabels
+from data.synthetic_sets.matching import EveryClass, NoLabels, PlaceBoxes, PlacedBoxes
+from data.tianchi_ct.dataset import TIANCHI_CT
+from data.tianchi_ct.placing import fitting_boxes, places_of
 from experiments.configs.images import presets
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
@@ -27,7 +29,12 @@ from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import begin_own_set, notes
 from experiments.systems.structure_gan.dataset import image_renderer
 from experiments.systems.structure_gan.images import pictures
-from experiments.systems.structure_gan.images.evaluation import Judge, class_figures, evaluate
+from experiments.systems.structure_gan.images.evaluation import (
+    Judge,
+    box_figures,
+    class_figures,
+    evaluate,
+)
 from experiments.systems.structure_gan.images.report import describe, drawn_with, write_pages
 from experiments.systems.structure_gan.maps import map_decoder
 from experiments.systems.structure_gan.pictures import draw_structure
@@ -42,13 +49,16 @@ from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.classification import Classification
 from models.structure_gan.config import Content
+from models.structure_gan.detection import Detection
 from models.structure_gan.guidance import Guide, JudgeGuide
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from utils.inference import compiled
+from utils.metrics.detection import recall
 from utils.seeding import derive_seed
 from utils.training.trainer import check_batch_sizes
 
+BOX_SETS = 8  # that fit each random map
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images, labels -> [B], see building
 
 
@@ -125,6 +135,70 @@ def class_guidance(build: Callable[[Run], Classification]) -> Guidance:
     )
 
 
+def _known_boxes(run: Run) -> np.ndarray:
+    """Returns the boxes of the training slices, float32 [L,M,5]."""
+    batches = evaluation_batches(run.prepared, run.split.train, 64)
+    return np.concatenate([batch["boxes"].numpy() for batch in batches])
+
+
+def placed_boxes(run: Run) -> PlaceBoxes:
+    """Returns what finds boxes of training slices that fit a mask [H,W,K]."""
+    known, tries = _known_boxes(run), run.config.dataset.label_tries
+
+    def place(rng: np.random.Generator, outside: np.ndarray) -> tuple:
+        places = places_of(outside[..., outside.shape[-1] // 2])
+        return fitting_boxes(rng, places, known, tries)
+
+    return place
+
+
+def box_labels(run: Run) -> dict[str, Any]:
+    """Returns sets of boxes for the random maps, `BOX_SETS` that fit each of them.
+
+    A map without any place for a lesion keeps none: its boxes are all 0.
+    """
+    place, outside = placed_boxes(run), random_map_arrays(run)["outside"]
+    rng = np.random.default_rng(derive_seed(run.config.seed, "boxes of random maps"))
+    boxes = [place(rng, mask)[0] for mask in outside for _ in range(BOX_SETS)]
+    empty = np.zeros((run.prepared.dataset.most_boxes, BOX_ROW), np.float32)
+    boxes = np.stack([empty if rows is None else rows for rows in boxes])
+    fitting = np.arange(len(boxes), dtype=np.int32).reshape(len(outside), BOX_SETS)
+    return {"boxes": boxes, "fitting": fitting}
+
+
+def box_score(run: Run) -> Score:
+    """Returns the function to the share of each image's boxes that the detector finds."""
+    find = compiled(run.trained("detection").synthesize)
+
+    def score(images: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+        found = {k: v.numpy() for k, v in find({"images": tf.constant(images)}).items()}
+        one = ({k: v[i : i + 1] for k, v in found.items()} for i in range(len(images)))
+        return np.array([recall(each, rows[None]) for each, rows in zip(one, boxes)])
+
+    return score
+
+
+def box_guidance() -> Guidance:
+    """Returns the guidance by a detector of boxes."""
+    stage = training(
+        "detection",
+        build=lambda run: Detection(
+            run.config.detection, len(run.dataset.channels), run.dataset.num_classes
+        ),
+        batches=lambda run, stage: run.pipeline(stage, maps=None),
+        draw=pictures.draw_boxes,
+        keys=("images", "label", "boxes", "seed", "source"),
+    )
+    return Guidance(
+        stage,
+        lambda run: [JudgeGuide(run.trained("detection"), run.config.synthesis.lesion)],
+        box_labels,
+        lambda run: lambda config, seed: PlacedBoxes(placed_boxes(run), seed),
+        box_score,
+        box_figures,
+    )
+
+
 def image_experiment(
     name: str,
     summary: str,
@@ -175,37 +249,42 @@ def image_experiment(
             keys=keys,
         ),
     )
-    names = tuple(stage.part_of or stage.name for stage in trainings)
     return Experiment(
         f"experiments/train_{name}.py",
         summary,
         presets(name),
-        stages=(
-            *trainings,
-            Task(
-                "dataset",
-                functools.partial(_build_dataset, guidance=guidance),
-                done=drawn,
-                needs=tuple(dict.fromkeys(names)),
-            ),
-            Task(
-                "evaluate",
-                lambda run: evaluate(run, guidance.judge),
-                done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),
-                needs=(*(stage.name for stage in guide), "dataset"),
-            ),
-            Task(
-                "report",
-                write_pages,
-                done=lambda run: run.report.exists(),
-                needs=("dataset", "evaluate"),
-                always=True,
-            ),
-        ),
+        stages=(*trainings, *_tasks(guidance, trainings)),
         shown=("slicing.size", "dataset.samples"),
         data=data,
         divide=None if divide is None else functools.partial(_divided, divide=divide),
         check=functools.partial(_check_sizes, data=data, trainings=trainings),
+    )
+
+
+def _tasks(guidance: Guidance, trainings: Sequence[Training]) -> tuple[Task, ...]:
+    """Returns the stages behind the trainings."""
+    names = tuple(dict.fromkeys(stage.part_of or stage.name for stage in trainings))
+    guide = (guidance.training.name,) if guidance.training else ()
+    return (
+        Task(
+            "dataset",
+            functools.partial(_build_dataset, guidance=guidance),
+            done=drawn,
+            needs=names,
+        ),
+        Task(
+            "evaluate",
+            lambda run: evaluate(run, guidance.judge),
+            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),
+            needs=(*guide, "dataset"),
+        ),
+        Task(
+            "report",
+            write_pages,
+            done=lambda run: run.report.exists(),
+            needs=("dataset", "evaluate"),
+            always=True,
+        ),
     )
 
 
@@ -226,7 +305,9 @@ def _build_dataset(run: Run, guidance: Guidance) -> None:
     build_synthetic_set(
         directory,
         decode=map_decoder(run),
-        render=image_renderer(run.trained("synthesis"), config.batch_size),
+        render=image_renderer(
+            run.trained("synthesis"), config.batch_size, run.dataset.label_kind == BOXES
+        ),
         labels=guidance.source(run),
         config=config,
         seed=derive_seed(run.config.seed, "dataset"),
@@ -288,4 +369,10 @@ TRAIN_RETINA = image_experiment(
     "Train the main system on photographs of the retina and build a set of them with it.",
     retina.RETINA,
     divide=retina.divide,
+)
+TRAIN_TIANCHI_CT = image_experiment(
+    "tianchi_ct",
+    "Train the main system on Tianchi's lung CT and build a set of slices with boxes of lesions.",
+    TIANCHI_CT,
+    box_guidance(),
 )
