@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -53,6 +53,17 @@ class PreparedSlices:
     lesions_per_subject: tuple[int, ...]
     places: tuple[Place, ...]
     size: tuple[int, ...]
+
+    def with_subject(self, name: str, file: Path, count: int) -> PreparedSlices:
+        """Returns the same with `count` more slices of a file, as if of one more patient."""
+        return replace(
+            self,
+            subject_ids=(*self.subject_ids, name),
+            files=(*self.files, file),
+            slices_per_subject=(*self.slices_per_subject, count),
+            lesions_per_subject=(*self.lesions_per_subject, count),
+            places=(*self.places, self.places[0]),
+        )
 
     @classmethod
     def open(cls, dataset: DataSet, directory: Path) -> PreparedSlices:

@@ -75,3 +75,16 @@ def soft_dice_per_class(probabilities: tf.Tensor, one_hot: tf.Tensor) -> tf.Tens
     overlap = tf.reduce_sum(probabilities * one_hot, axis=[0, 1, 2])
     sizes = tf.reduce_sum(probabilities, axis=[0, 1, 2]) + tf.reduce_sum(one_hot, axis=[0, 1, 2])
     return 1.0 - tf.reduce_mean(2.0 * overlap / (sizes + 1e-7))
+
+
+def weighted_binary_cross_entropy(logits: tf.Tensor, target: tf.Tensor, weight: float) -> tf.Tensor:
+    """Returns the mean over all pixels of -(weight y log p + (1 - y) log(1 - p)), p = sigmoid.
+
+    U-Net's weighted cross-entropy with one weight for all vessels (thesis 5.6.2).
+
+    Args:
+        logits: [B,H,W,1], float32.
+        target: y [B,H,W,1], 0 or 1, float32.
+        weight: of a pixel with y = 1.
+    """
+    return tf.reduce_mean(tf.nn.weighted_cross_entropy_with_logits(target, logits, weight))

@@ -10,7 +10,6 @@ import numpy as np
 
 from data.brats.tissues import with_plain_brain
 from data.pipeline import number_of_slices
-from data.shards import PreparedSlices
 from data.synthetic_sets.changed import as_slices
 from data.synthetic_sets.records import Record, write_records
 from experiments.engine.run import Run
@@ -36,19 +35,8 @@ def with_made_slices(run: Run, source: Run, share: float, path: Path) -> Run:
         seed = derive_seed(run.config.training.seed, "changed labels")
         write_records(path, made_records(source, count, len(prepared.subject_ids), seed))
     return run.changed(
-        prepared=_with_subject(prepared, MADE, path, count),
+        prepared=prepared.with_subject(MADE, path, count),
         split=replace(split, train=(*split.train, MADE)),
-    )
-
-
-def _with_subject(prepared: PreparedSlices, name: str, path: Path, count: int) -> PreparedSlices:
-    return replace(
-        prepared,
-        subject_ids=(*prepared.subject_ids, name),
-        files=(*prepared.files, path),
-        slices_per_subject=(*prepared.slices_per_subject, count),
-        lesions_per_subject=(*prepared.lesions_per_subject, count),
-        places=(*prepared.places, prepared.places[0]),
     )
 
 

@@ -1,0 +1,147 @@
+"""Table 6 of the thesis: vessels of the retina, by a U-Net."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import binary_erosion
+from sklearn.metrics import roc_auc_score
+
+from data.opening import cases_in_use
+from data.retina.dataset import VESSELS, divide
+from data.shards import prepare_shards
+from data.slice_sets import Slices
+from experiments.configs.downstream import TABLE6
+from experiments.engine.fitting import Pictures, Synthesize
+from experiments.engine.run import Run
+from experiments.engine.table import Metric, Table
+from experiments.systems.structure_gan.images.pictures import image_row
+from experiments.systems.structure_gan.images.stages import TRAIN_RETINA
+from experiments.tables.downstream.training import (
+    Downstream,
+    Scores,
+    claim,
+    downstream_experiment,
+    rows,
+)
+from models.structure_gan.vessels import Vessels
+from utils.inference import compiled, infer
+from utils.metrics.segmentation import dice
+from utils.reporting.pictures import grid, plain_row
+
+OUTSIDE, VESSEL = 0, 2  # classes of `data.retina.dataset`
+THRESHOLD = 0.5  # of the probability
+FIGURES = ("sensitivity", "specificity", "accuracy", "auc")
+TABLE = Table(
+    "table6",
+    "Thesis, Table 6: vessels of the retina",
+    rows(
+        "Thesis Table 6",
+        {"sensitivity": 0.7781, "accuracy": 0.9477, "auc": 0.9705},
+        {"sensitivity": 0.8416, "accuracy": 0.9518, "auc": 0.9749},
+    ),
+    (
+        Metric(
+            "sensitivity", "share of the vessels' pixels above 0.5", 1, spread="sensitivity_std"
+        ),
+        Metric("specificity", "share of the other pixels below", 1, spread="specificity_std"),
+        Metric(
+            "accuracy", "share of all pixels on the right side of 0.5", 1, spread="accuracy_std"
+        ),
+        Metric("auc", "area under the ROC curve, exact", 1, spread="auc_std"),
+        Metric("dice", "Dice of the pixels above 0.5, mean over images", 1, spread="dice_std"),
+        Metric(
+            "synthetic/dice",
+            "the same of synthetic images and their rough label, by networks that saw real ones "
+            "only: whether vessels are where the map has lines",
+            1,
+        ),
+    ),
+    paper_note="All figures count the pixels in the field of view, of all held-out images "
+    "together. The thesis' numbers are of DRIVE's 20 test images.",
+    ledger={"sensitivity": "sensitivity", "accuracy": "accuracy", "AUC": "auc"},
+    claims=lambda table, figures: claim(table, figures, "auc", "AUC"),
+)
+
+
+def with_vessels(run: Run) -> Run:
+    """Returns the run with DRIVE's photographs and their vessels, from the data of its source."""
+    source = replace(run.source.data_source(), dataset=VESSELS)
+    if source.folder is None:
+        phantom = VESSELS.phantoms[source.phantom]
+        folder = phantom.make(source.cache, source.phantom_subjects, source.seed)
+        cases = VESSELS.find(folder, source.slicing)
+    else:
+        cases, _ = cases_in_use(run.source, source)
+    config = run.source.config
+    split = divide([case.id for case in cases], config.test_fraction, config.seed)
+    prepared = prepare_shards(VESSELS, cases, source.slicing, source.cache)
+    return run.changed(prepared=prepared, split=split)
+
+
+def rough_label(run: Run, slices: Slices) -> Slices:
+    """Returns synthetic photographs with a label: lines of their maps away from the rim (5.6.2).
+
+    The outline of the field of view is a line too; it lies within `config.rim` of the rim.
+    """
+    width = max(1, round(run.config.rim * slices.images.shape[1]))
+    field = slices.outside == 0
+    inside = np.stack([binary_erosion(each, iterations=width) for each in field])
+    label = np.where(field, 1 + (inside & (slices.structure > 0)), OUTSIDE)
+    return replace(slices, label=label)
+
+
+def score(run: Run, system: Vessels, slices: Slices) -> Scores:
+    """Returns `FIGURES` of all pixels in the field of view together, and the AUC of each image."""
+    batch_size = run.config.evaluation_batch_size
+    found = infer(compiled(system.synthesize), {"images": slices.images}, batch_size)
+    values, seen = found["probabilities"][..., 0], slices.label != OUTSIDE
+    vessel, above = slices.label == VESSEL, values > THRESHOLD
+    overlap = dice(above & seen, vessel)
+    figures = {**vessel_figures(values[seen], vessel[seen]), "dice": np.mean(overlap)}
+    lines = [
+        {"patient": patient, "slices": 1, "score": roc_auc_score(true[inside], value[inside])}
+        for patient, value, true, inside in zip(slices.subjects, values, vessel, seen)
+        if 0 < true[inside].sum() < inside.sum()
+    ]
+    return Scores(figures, pd.DataFrame(lines))
+
+
+def vessel_figures(probabilities: np.ndarray, vessel: np.ndarray) -> dict[str, float]:
+    """Returns `FIGURES` of pixels [P] with a probability and the truth, bool."""
+    above = probabilities > THRESHOLD
+    return {
+        "sensitivity": float(above[vessel].mean()),
+        "specificity": float(1 - above[~vessel].mean()),
+        "accuracy": float((above == vessel).mean()),
+        "auc": float(roc_auc_score(vessel, probabilities)),
+    }
+
+
+def draw_vessels(synthesize: Synthesize, examples: dict, dataset: object) -> Pictures:
+    """Photographs, their label, and the probability of a vessel."""
+    images, label = examples["images"].numpy(), examples["label"].numpy()[..., 0]
+    found = synthesize(examples)["probabilities"].numpy()[..., 0]
+    sheet = [image_row(images, VESSELS), plain_row(label == VESSEL), plain_row(found)]
+    return {"vessels": grid(sheet, titles=("image", "true", "found"))}
+
+
+TABLE6_VESSELS = downstream_experiment(
+    "experiments/table6_vessels.py",
+    "Table 6: a U-Net for vessels learns from real and from synthetic photographs.",
+    TABLE6,
+    TRAIN_RETINA,
+    Downstream(
+        TABLE,
+        lambda run: Vessels(run.config.network, VESSEL),
+        score,
+        "auc",
+        rough_label,
+        lambda slices, number: slices.label[number].astype(np.uint8),
+        ("images", "label", "seed", "source"),
+        draw_vessels,
+        with_vessels,
+    ),
+)
