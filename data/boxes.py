@@ -26,7 +26,8 @@ def painted(boxes: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     w, h = tf.maximum(w * width, LEAST), tf.maximum(h * height, LEAST)
     rows = tf.range(height, dtype=tf.float32)[None, :, None] + 0.5
     columns = tf.range(width, dtype=tf.float32)[None, None, :] + 0.5
-    inside = (abs(rows - cy * height) <= h / 2) & (abs(columns - cx * width) <= w / 2) & (kind > 0)
+    y, x = rows - cy * height, columns - cx * width
+    inside = (-h / 2 <= y) & (y < h / 2) & (-w / 2 <= x) & (x < w / 2) & (kind > 0)
     smallest = tf.argmin(tf.where(inside, w * h, tf.float32.max), axis=0)  # [H,W]
     shown = tf.gather(tf.cast(boxes[:, 0], tf.int32), smallest)
     return tf.where(tf.reduce_any(inside, axis=0), shown, 0)[..., None]

@@ -104,7 +104,13 @@ def _presets(thesis: DownstreamConfig, steps: int, batch_size: int, demo: Any, t
     return {"tiny": seconds, "demo": short, "thesis": thesis}
 
 
-_VESSELS = VesselConfig(width=8, initializer="he_normal", output_norm=False, learning_rate=2e-3)
+_VESSELS = VesselConfig(
+    width=8,
+    initializer="he_normal",
+    output_norm=False,
+    learning_rate=2e-3,
+    decay="cosine",
+)
 TABLE6 = _presets(VesselTableConfig(), 1000, 4, _VESSELS, replace(_VESSELS, width=2))
 TABLE7 = _presets(
     XrayTableConfig(),

@@ -280,7 +280,7 @@ DEMO = {
         maps=MapConfig(
             "X-ray", edge_threshold=0.095, structure_median=3, mask_zoom=1, mask_median=3
         ),
-        classification=ClassificationConfig(width=8, learning_rate=1e-3),
+        classification=ClassificationConfig(width=8, learning_rate=1e-3, decay="cosine"),
         synthesis=_SYNTHESIS,
         dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
     ),
@@ -322,7 +322,12 @@ DEMO["tianchi_ct"] = replace(
     pretrain=True,  # few slices
     slicing=CtConfig(size=_CT_SIDE),
     maps=MapConfig(EACH, edge_threshold=0.05, structure_median=1, mask_zoom=1, mask_median=3),
-    detection=DetectionConfig(width=8, fine_level=True, learning_rate=1e-3),
+    detection=DetectionConfig(
+        width=8,
+        fine_level=True,
+        learning_rate=1e-3,
+        decay="cosine",  # the last updates are calm: moving statistics fit the last weights
+    ),
     synthesis=replace(_SYNTHESIS, output_offset=-3.0, lesion=1.0),
     dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
 )

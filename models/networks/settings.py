@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
+
+import tensorflow as tf
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, Discriminator
 from models.networks.unet import UNet, UNetSpec, build_unet
 from utils.errors import FINITE, POSITIVE, between, one_of
+from utils.training.distribute import LearningRate
 
+Decay = Literal["constant", "cosine"]
 ACTIVATIONS = ("capped_relu", "leaky_relu")
 WIDTH = between(1, 4096)  # channels
 
@@ -26,6 +30,13 @@ UNET_GAN_RULES = {
     "discriminator": one_of(TRUNKS),
     "discriminator_stddev": POSITIVE,
 }
+
+
+def learning_rate(rate: float, decay: Decay, total_steps: int) -> LearningRate:
+    """Returns the rate, constant, or falling to 0 along half a cosine over all updates."""
+    if decay == "constant":
+        return rate
+    return tf.keras.optimizers.schedules.CosineDecay(rate, total_steps)
 
 
 @dataclass(frozen=True)

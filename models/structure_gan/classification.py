@@ -8,7 +8,7 @@ from typing import get_args
 
 import tensorflow as tf
 
-from models.networks.settings import WIDTH
+from models.networks.settings import WIDTH, Decay, learning_rate
 from models.networks.vgg import Head, Norm, VGGSpec, build_vgg
 from models.system import Batch, GANSystem, Terms
 from utils.errors import POSITIVE, check_fields, one_of
@@ -24,12 +24,14 @@ class ClassificationConfig:
             image resized to 224x224.
         norm: batch, or none as in the VGG paper.
         learning_rate: Adam's, per update.
+        decay: of the learning rate: constant, or cosine, which ends at 0.
     """
 
     width: int = 64
     head: Head = "gap"
     norm: Norm = "batch"
     learning_rate: float = 1e-5
+    decay: Decay = "constant"
 
     def __post_init__(self) -> None:
         check_fields(
@@ -39,6 +41,7 @@ class ClassificationConfig:
             head=one_of(get_args(Head)),
             norm=one_of(get_args(Norm)),
             learning_rate=POSITIVE,
+            decay=one_of(get_args(Decay)),
         )
 
 
@@ -52,13 +55,15 @@ class Classification(GANSystem):
         config: settings.
         channels: of the images, C.
         classes: number of classes, K.
+        total_steps: updates in all, for the decay of the learning rate.
     """
 
-    def __init__(self, config: ClassificationConfig, channels: int, classes: int):
+    def __init__(self, config: ClassificationConfig, channels: int, classes: int, total_steps: int):
         self.config = config
         spec = VGGSpec(config.width, classes, config.head, config.norm)
         networks = {"G_l": build_vgg(spec, channels, "G_l")}
-        super().__init__(networks, {"G": ["G_l"]}, {"G": config.learning_rate})
+        rate = learning_rate(config.learning_rate, config.decay, total_steps)
+        super().__init__(networks, {"G": ["G_l"]}, {"G": rate})
 
     def train_step(self, batch: Batch) -> Terms:
         """One update on `images` [B,H,W,C], `label` [B,H,W,1] and `seed` [B,2].

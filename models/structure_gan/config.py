@@ -10,7 +10,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from models.networks.settings import UNET_GAN_RULES, UNET_RULES, WIDTH, UNetConfig, UNetGANConfig
+from models.networks.settings import (
+    UNET_GAN_RULES,
+    UNET_RULES,
+    WIDTH,
+    Decay,
+    UNetConfig,
+    UNetGANConfig,
+)
 from models.networks.unet import CONDITIONS
 from utils.errors import (
     ASCENDING,
@@ -29,7 +36,6 @@ CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Fusion = Literal["concat", "weighted", "noise"]
 ReconstructionError = Literal["squared", "absolute"]
 TranslatorCode = Literal["target", "translation"]
-Decay = Literal["constant", "cosine"]
 SegmentationLoss = Literal["squared_error", "cross_entropy"]
 
 _ONE_PER_CLASS = Rule(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import tensorflow as tf
 
 from losses.detection import decode, from_corners, multibox_loss, to_corners
-from models.networks.settings import WIDTH
+from models.networks.settings import WIDTH, Decay, learning_rate
 from models.networks.ssd import SSDSpec, build_ssd, default_boxes
 from models.system import Batch, GANSystem, Terms
-from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, check_fields
+from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, check_fields, one_of
 
 # Of the detections: the paper's settings (Liu et al. 2016, 3.1 and 4).
 LOWEST_SCORE, SUPPRESSED_IOU, MOST_DETECTIONS = 0.01, 0.45, 200
@@ -35,6 +36,7 @@ class DetectionConfig:
         box_weight: of the box part beside the class part of the loss.
         most_gradient: norm to which longer gradients are shortened.
         learning_rate: Adam's, per update.
+        decay: of the learning rate: constant, or cosine, which ends at 0.
     """
 
     width: int = 64
@@ -43,6 +45,7 @@ class DetectionConfig:
     box_weight: float = 1.0
     most_gradient: float = 10.0
     learning_rate: float = 1e-5
+    decay: Decay = "constant"
 
     def __post_init__(self) -> None:
         check_fields(
@@ -53,6 +56,7 @@ class DetectionConfig:
             box_weight=NOT_NEGATIVE,
             most_gradient=POSITIVE,
             learning_rate=POSITIVE,
+            decay=one_of(get_args(Decay)),
         )
 
 
@@ -65,13 +69,15 @@ class Detection(GANSystem):
         config: settings.
         channels: of the images, C.
         classes: number of classes, K, the background (0) included.
+        total_steps: updates in all, for the decay of the learning rate.
     """
 
-    def __init__(self, config: DetectionConfig, channels: int, classes: int):
+    def __init__(self, config: DetectionConfig, channels: int, classes: int, total_steps: int):
         self.config = config
         spec = SSDSpec(config.width, classes, config.fine_level)
         networks = {"G_l": build_ssd(spec, channels, "G_l")}
-        super().__init__(networks, {"G": ["G_l"]}, {"G": config.learning_rate})
+        rate = learning_rate(config.learning_rate, config.decay, total_steps)
+        super().__init__(networks, {"G": ["G_l"]}, {"G": rate})
         self.optimizers["G"].global_clipnorm = config.most_gradient
 
     def train_step(self, batch: Batch) -> Terms:

@@ -8,6 +8,7 @@ from losses import adversarial
 from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import ERRORS, mean_squared_error
+from models.networks.settings import learning_rate
 from models.structure_gan.config import (
     NUM_MODALITIES,
     AdversarialWeights,
@@ -25,7 +26,6 @@ from models.structure_gan.modalities import (
     translation_codes,
 )
 from models.system import Batch, GANSystem, Terms
-from utils.training.distribute import LearningRate
 
 
 class Registration(GANSystem):
@@ -45,7 +45,9 @@ class Registration(GANSystem):
             networks["D_t"] = config.build_discriminator(config.width, 2, "D_t")
             groups["D"] = ["D_t"]
             self.monitored = ("accuracy/D_t",)
-        rates = dict.fromkeys(groups, learning_rate(config, total_steps))
+        rates = dict.fromkeys(
+            groups, learning_rate(config.learning_rate, config.decay, total_steps)
+        )
         super().__init__(networks, groups, rates)
 
     def translations(self, images: tf.Tensor) -> tf.Tensor:
@@ -116,13 +118,6 @@ class Registration(GANSystem):
         """Returns the translations [B,H,W,12] and the batch's slices of the same modalities."""
         translations = tf.transpose(outputs["translations"][..., 0], [0, 2, 3, 1])
         return translations, tf.gather(batch["images"], TARGET, axis=-1)
-
-
-def learning_rate(config: RegistrationConfig, total_steps: int) -> LearningRate:
-    """Returns the rate, constant, or falling to 0 along half a cosine over all updates."""
-    if config.decay == "constant":
-        return config.learning_rate
-    return tf.keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
 
 
 def validity_terms(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import tensorflow as tf
 
 from losses.segmentation import weighted_binary_cross_entropy
-from models.networks.settings import UNET_RULES, UNetConfig
+from models.networks.settings import UNET_RULES, Decay, UNetConfig, learning_rate
 from models.system import Batch, GANSystem, Terms
-from utils.errors import POSITIVE, check_fields
+from utils.errors import POSITIVE, check_fields, one_of
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class VesselConfig(UNetConfig):
         output_norm: instance norm at the output; the text has none.
         vessel_weight: weight of a pixel of a vessel beside one of the background.
         learning_rate: Adam's, per update.
+        decay: of the learning rate: constant, or cosine, which ends at 0.
     """
 
     vessel_weight: float = 5.0
+    decay: Decay = "constant"
 
     def __post_init__(self) -> None:
-        check_fields(self, "--network.", **UNET_RULES, vessel_weight=POSITIVE)
+        decay = one_of(get_args(Decay))
+        check_fields(self, "--network.", **UNET_RULES, vessel_weight=POSITIVE, decay=decay)
 
 
 class Vessels(GANSystem):
@@ -37,14 +41,16 @@ class Vessels(GANSystem):
     Args:
         config: settings.
         vessel: number of the class of vessels in the label.
+        total_steps: updates in all, for the decay of the learning rate.
     """
 
-    def __init__(self, config: VesselConfig, vessel: int):
+    def __init__(self, config: VesselConfig, vessel: int, total_steps: int):
         self.config = config
         self.vessel = vessel
         options = {"outputs": 1, "output_activation": "logits"}
         networks = {"G_v": config.build_unet(3, "G_v", **options)}
-        super().__init__(networks, {"G": ["G_v"]}, {"G": config.learning_rate})
+        rate = learning_rate(config.learning_rate, config.decay, total_steps)
+        super().__init__(networks, {"G": ["G_v"]}, {"G": rate})
 
     def train_step(self, batch: Batch) -> Terms:
         """One update on `images` [B,H,W,3] and `label` [B,H,W,1], by the cross-entropy of U-Net."""

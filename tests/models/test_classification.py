@@ -16,7 +16,7 @@ SIZE = (64, 48)
 
 def build(channels: int = 4, classes: int = 5, **options) -> Classification:
     config = ClassificationConfig(**{"width": 2, "learning_rate": 1e-3, **options})
-    return Classification(config, channels, classes)
+    return Classification(config, channels, classes, total_steps=10)
 
 
 def batch_of(samples: int = 2, seed: int = 0) -> dict:

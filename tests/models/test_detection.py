@@ -28,7 +28,7 @@ HEADS = [(8, 4), (8, 6), (16, 6), (8, 6), (4, 4)]
 
 def build(channels: int = 4, classes: int = 3, **options) -> Detection:
     config = {"width": 2, "fine_level": True, "learning_rate": 1e-3, **options}
-    return Detection(DetectionConfig(**config), channels, classes)
+    return Detection(DetectionConfig(**config), channels, classes, total_steps=10)
 
 
 def batch_of(samples: int = 2, seed: int = 0) -> dict:

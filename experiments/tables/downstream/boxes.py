@@ -88,7 +88,7 @@ TABLE8_DETECTION = downstream_experiment(
     TRAIN_TIANCHI_CT,
     Downstream(
         TABLE,
-        lambda run: Detection(run.config.network, 3, len(CLASSES)),
+        lambda run, steps: Detection(run.config.network, 3, len(CLASSES), steps),
         score,
         "iou",
         lambda run, slices: slices,

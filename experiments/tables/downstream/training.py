@@ -51,7 +51,7 @@ class Downstream(NamedTuple):
 
     Attributes:
         table: its rows are `REAL` and `MIXED`.
-        build: function from the table's run to a network with initial weights.
+        build: function from (the table's run, number of updates) to a network with initial weights.
         score: function from (run, network, images with labels) to its scores.
         score_name: the metric that the patients' scores are of.
         labelled: function from (run, synthetic images) to those with labels as the network learns
@@ -63,7 +63,7 @@ class Downstream(NamedTuple):
     """
 
     table: Table
-    build: Callable[[Run], GANSystem]
+    build: Callable[[Run, int], GANSystem]
     score: Callable[[Run, GANSystem, Slices], Scores]
     score_name: str
     labelled: Callable[[Run, Slices], Slices]
@@ -155,7 +155,7 @@ def _trained(run: Run, downstream: Downstream, row: str, repeat: int) -> Scores:
     seed = derive_seed(config.seed, "downstream", repeat)
     with run.strategy.scope():
         tf.keras.utils.set_random_seed(seed)
-        system = downstream.build(run)
+        system = downstream.build(run, steps)
     training = Training(
         f"{row}_{repeat}",
         build=lambda run: system,

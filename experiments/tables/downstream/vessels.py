@@ -135,7 +135,7 @@ TABLE6_VESSELS = downstream_experiment(
     TRAIN_RETINA,
     Downstream(
         TABLE,
-        lambda run: Vessels(run.config.network, VESSEL),
+        lambda run, steps: Vessels(run.config.network, VESSEL, steps),
         score,
         "auc",
         rough_label,

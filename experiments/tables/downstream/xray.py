@@ -70,7 +70,7 @@ TABLE7_XRAY = downstream_experiment(
     TRAIN_CHEST_XRAY,
     Downstream(
         TABLE,
-        lambda run: Classification(run.config.network, 1, len(CLASSES)),
+        lambda run, steps: Classification(run.config.network, 1, len(CLASSES), steps),
         score,
         "accuracy",
         lambda run, slices: slices,

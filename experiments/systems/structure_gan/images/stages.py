@@ -183,7 +183,10 @@ def box_guidance() -> Guidance:
     stage = training(
         "detection",
         build=lambda run: Detection(
-            run.config.detection, len(run.dataset.channels), run.dataset.num_classes
+            run.config.detection,
+            len(run.dataset.channels),
+            run.dataset.num_classes,
+            run.total_steps("detection"),
         ),
         batches=lambda run, stage: run.pipeline(stage, maps=None),
         draw=pictures.draw_boxes,
@@ -347,8 +350,8 @@ def _normal_children(run: Run) -> tuple[str, ...]:
 
 
 def _classifier(run: Run) -> Classification:
-    data = run.dataset
-    return Classification(run.config.classification, len(data.channels), data.num_classes)
+    sizes = len(run.dataset.channels), run.dataset.num_classes
+    return Classification(run.config.classification, *sizes, run.total_steps("classification"))
 
 
 TRAIN_CHEST_XRAY = image_experiment(
