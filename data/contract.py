@@ -128,7 +128,7 @@ class DataSet:
         verify: function from (cases, configuration, cache folder), with the options `again` and
             `progress`, to a `Verdict` of each case, like `data.brats.verification.verify_cases`.
         rank: 2 for slices, 3 for volumes.
-        verify_script: path of the script that prints what `verify` finds; "" = there is none.
+        verify_script: command that prints what `verify` finds of --data; "" = there is none.
         label_kind: "pixels", a class of each pixel; "image", one of the whole slice; "boxes", one
             of each box.
         most_boxes: boxes of a slice at most, where its label is boxes.

@@ -216,7 +216,7 @@ def _refusal(bad: Problems, total: int, source: Source, remedy: str) -> UserErro
 
 
 def _verify_command(source: Source) -> str:
-    words = [source.dataset.verify_script, "--data", str(source.folder)]
+    words = [*shlex.split(source.dataset.verify_script), "--data", str(source.folder)]
     defaults = asdict(type(source.slicing)())
     for name, value in asdict(source.slicing).items():
         if value != defaults[name]:

@@ -4,6 +4,7 @@
     python experiments/verify_data.py --data DIR --out verdicts.csv
     python experiments/verify_data.py --data DIR --slicing.label_scheme brats2023
     python experiments/verify_data.py --data DIR --slicing.layout names.yaml
+    python experiments/verify_data.py --dataset chest_xray --data DIR  # and others, see --help
 
 Every file is decoded and compared with its header; then modalities, grids, voxel values, labels and
 the number of slices are checked, as training with the same --slicing does. Notes report what is
@@ -15,18 +16,22 @@ from __future__ import annotations
 
 import _start
 
+import argparse
 import csv
 import io
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
-from data.brats.label_schemes import resolve_scheme
+from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
-from data.brats.subjects import find_cases
-from data.brats.verification import verify_cases
+from data.chest_xray.dataset import CHEST_XRAY, XrayConfig
+from data.contract import DataSet
+from data.lung_ct.dataset import LUNG_CT, CtConfig
+from data.retina.dataset import RETINA, VESSELS, RetinaConfig
+from data.tianchi_ct.dataset import TIANCHI_CT
 from data.verdicts import Verdict, notes_once
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
@@ -42,11 +47,31 @@ COLUMNS = ("case", "verdict", "slices with lesion", "problems", "files", "notes"
 NAMED = 5  # cases without lesion that the last line names
 
 
-@dataclass(frozen=True)
-class VerificationConfig:
-    """What training would use; see `SliceConfig`."""
+class Known(NamedTuple):
+    """A data set, and the class of the settings with which it is read."""
 
-    slicing: SliceConfig = SliceConfig()
+    dataset: DataSet
+    slicing: type
+
+
+DATASETS = {
+    "brats": Known(BRATS, SliceConfig),
+    "chest_xray": Known(CHEST_XRAY, XrayConfig),
+    "lung_ct": Known(LUNG_CT, CtConfig),
+    "retina": Known(RETINA, RetinaConfig),
+    "drive": Known(VESSELS, RetinaConfig),
+    "tianchi_ct": Known(TIANCHI_CT, CtConfig),
+}
+
+
+def chosen_dataset(argv: Optional[Sequence[str]]) -> Known:
+    """Returns the data set that --dataset names; the options depend on it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--dataset", default="brats")
+    name = parser.parse_known_args(argv)[0].dataset
+    if name not in DATASETS:
+        raise UserError(f"--dataset is {name!r}; give one of {', '.join(DATASETS)}")
+    return DATASETS[name]
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -54,19 +79,23 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     program, description = "python experiments/verify_data.py", __doc__.split("\n")[0]
     parser = Parser(prog=program, description=description, allow_abbrev=False)
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="BRATS folder")
+    add("--data", type=Path, required=True, help="data folder")
+    add("--dataset", default="brats", help=f"what it holds: {', '.join(DATASETS)}")
     add("--out", type=Optional[Path], help="CSV file for the verdicts; default: none is written")
     add("--overwrite", action="store_true", help="replace the file that --out names")
     add("--cache", type=Path, default=default_cache(), help="verdicts that training uses again")
     add("--debug", action="store_true", help="show tracebacks")
-    add_config(parser, VerificationConfig())
+    dataset, slicing = chosen_dataset(argv)
+    # What training would use.
+    config_type = make_dataclass("VerificationConfig", [("slicing", slicing, slicing())])
+    add_config(parser, config_type())
     options = parser.parse_args(argv)
-    config = from_namespace(VerificationConfig, options).slicing
+    config = from_namespace(config_type, options).slicing
     if options.out:
         check_output_file("--out", options.out, options.overwrite)
     root = options.data.expanduser().resolve()
-    cases = find_cases(root, config.layout)
-    verdicts = verify_cases(cases, config, options.cache, again=True)
+    cases = dataset.find(root, config)
+    verdicts = dataset.verify(cases, config, options.cache, again=True)
     print(screen_table(verdicts, root), end="")
     for text in notes_once(verdicts):
         print(printable(text))
@@ -81,8 +110,9 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
             f"{bad} of the {len(cases)} cases in {root} {'is' if bad == 1 else 'are'} bad; do what "
             f"their verdicts say{others}"
         )
-    resolve_scheme(cases, config.label_scheme)  # refuses cases of several releases
-    _check_lesions(verdicts, root)
+    dataset.settle(cases, config)  # refuses cases that contradict each other
+    if dataset.has_label:
+        _check_lesions(verdicts, root)
     print(f"All {len(cases)} cases in {printable(str(root))} are good.")
 
 

@@ -155,7 +155,7 @@ CHEST_XRAY = DataSet(
     size=lambda config: (config.size, config.size),
     most_slices=lambda config: 16,
     verify=partial(verify_pictures, read=read),
-    verify_script="experiments/verify_data.py",
+    verify_script="experiments/verify_data.py --dataset chest_xray",
     label_kind=IMAGE,
     one_image=True,
 )

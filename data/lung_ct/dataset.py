@@ -121,6 +121,6 @@ LUNG_CT = DataSet(
     size=lambda config: (config.size, config.size),
     most_slices=lambda config: 8,
     verify=partial(verify_pictures, read=read),
-    verify_script="experiments/verify_data.py",
+    verify_script="experiments/verify_data.py --dataset lung_ct",
     one_image=True,
 )

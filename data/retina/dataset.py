@@ -186,7 +186,7 @@ RETINA = DataSet(
     size=lambda config: (config.size, config.size),
     most_slices=lambda config: 2,
     verify=partial(verify_pictures, read=read),
-    verify_script="experiments/verify_data.py",
+    verify_script="experiments/verify_data.py --dataset retina",
     one_image=True,
 )
 VESSELS = DataSet(
@@ -203,7 +203,7 @@ VESSELS = DataSet(
     size=RETINA.size,
     most_slices=lambda config: 1,
     verify=partial(verify_pictures, read=read_vessels, first_lesion=2),
-    verify_script="experiments/verify_data.py",
+    verify_script="experiments/verify_data.py --dataset drive",
     first_lesion=2,
     one_image=True,
 )

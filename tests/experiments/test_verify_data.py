@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from data.brats.layouts import EXAMPLE
 from data.brats.subjects import find_cases
@@ -271,3 +272,24 @@ def test_a_layout_reads_other_names(run, tmp_path):
     (tmp_path / "names.yaml").write_text(EXAMPLE)  # of the message, whose names these are
     layout = f"--slicing.layout={tmp_path / 'names.yaml'}"
     assert run("--data", str(root), *CROP, layout)[0] == 0
+
+
+def test_other_data_sets_are_checked_by_their_name(run, tmp_path):
+    folder = tmp_path / "data" / "2d_images"
+    folder.mkdir(parents=True)
+    for number, level in enumerate((0, 3000)):
+        ramp = np.full((16, 16), level, np.int16)
+        ramp[:8] = level and 3000
+        ramp[:4] = -500 if not level else 3000
+        sitk.WriteImage(sitk.GetImageFromArray(ramp), str(folder / f"ID_000{number}_Z_0001.tif"))
+    words = ("--dataset", "lung_ct", "--data", str(tmp_path / "data"))
+    code, out, err = run(*words)
+    assert code == 2 and "1 of the 2 cases" in err
+    assert table(out)["ID_0000"] == ("ok", "") and "all become 1" in table(out)["ID_0001"][1]
+    code, out, _ = run(*words, "--slicing.window", "[-1000,4000]")
+    assert code == 2  # still constant
+    (folder / "ID_0001_Z_0001.tif").unlink()
+    code, out, _ = run(*words)
+    assert code == 0 and "All 1 cases in" in out
+    code, _, err = run("--dataset", "kidney", "--data", str(tmp_path))
+    assert code == 2 and "--dataset is 'kidney'; give one of brats, chest_xray" in err
