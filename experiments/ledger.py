@@ -27,6 +27,9 @@ from experiments.engine.experiment import Experiment
 from experiments.engine.recording import CHANGED, spell
 from experiments.engine.table import Row, printed_value
 from experiments.tables.ablation.table import TABLE1
+from experiments.tables.downstream.boxes import TABLE8_DETECTION
+from experiments.tables.downstream.vessels import TABLE6_VESSELS
+from experiments.tables.downstream.xray import TABLE7_XRAY
 from experiments.tables.lesion_validity import TABLE4
 from experiments.tables.mixing.table import TABLE5
 from experiments.tables.quality import TABLE3
@@ -52,7 +55,10 @@ BEGIN = "<!-- Written by `python experiments/ledger.py RUN ...` from here on: do
 END = "<!-- Written by the command up to here. -->"
 
 
-EXPERIMENTS = (TABLE1, TABLE3, TABLE4, TABLE5, TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR)
+EXPERIMENTS = (
+    *(TABLE1, TABLE3, TABLE4, TABLE5, TABLE6_VESSELS, TABLE7_XRAY, TABLE8_DETECTION),
+    *(TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR),
+)
 LedgerRow = tuple[Experiment, Row]
 ROWS: tuple[LedgerRow, ...] = tuple(
     (experiment, row) for experiment in EXPERIMENTS for row in experiment.table.rows if row.place

@@ -1,4 +1,4 @@
-"""Structure maps -> registered multi-modality MRI with a lesion: the main system.
+"""Structure maps -> images with a lesion, such as registered multi-modality MRI: the main system.
 
 Sources: Yili Qu, "synthesis of registered multimodal medical images with lesions", master thesis
 ("the thesis", equations and algorithms below); its predecessor ("the paper"); the released code
@@ -20,7 +20,11 @@ Paper -> code
 | Table 1 (inputs of the ablation's variants) | `synthesis.generator_input` |
 | eq. 18 (self-supervised pre-training) | `synthesis.Pretraining` |
 | eq. 19-21 (modality translator) | `registration.Registration` |
+| eq. 15, 16, end of 4.5 (what guides G) | `guidance` |
 | eq. 22 (lesion segmenters) | `segmentation.Segmentation` |
+| VGG11 classifier (X-rays) | `classification`, `models.networks.vgg` |
+| SSD detector (CT) | `detection`, `models.networks.ssd`, `losses.detection` |
+| vessel U-Net (Table 6) | `vessels` |
 
 Choices where the sources are silent or disagree
 
@@ -57,6 +61,17 @@ Choices where the sources are silent or disagree
 * Dropout acts on network inputs in training only; the released graphs also kept it at generation
   (`dropout_at_generation`).
 
+On the data sets of single images
+
+* G has no modality and D one head; `Content` says what G makes. X-rays: cross-entropy of a VGG11
+  with a global mean (the released code: squared error of a six-layer patch network). D sees all
+  classes, in the release normal children only.
+* CT: the detector's default boxes have sides, not areas, of the given scales, linear heads, forced
+  matches and hard negatives; as coded, a nodule could match no box.
+* Tianchi: a pixel of the label has the class of its box, the smallest where boxes overlap; the
+  release told G only that there is a box. Boxes are chosen to fit the map, see
+  `data.tianchi_ct.placing`.
+
 A finding about the modality condition
 
 The one-hot code is concatenated as *constant* maps in front of a convolution that instance norm
@@ -84,7 +99,8 @@ Known deviations
   redraws for ever). The set builder tries 100 and then draws another map.
 * Samples are selected by whole-tumour Dice >= 0.95 (the paper: label-index Dice > 0.95).
 * Options of the sources that are not offered: leaky ReLU and bare outputs in the structure stage,
-  input dropout outside of it, initial spread 0.2 for E_s, G_s, D_z and D_s, a soft-max class head,
+  input dropout outside of it, the coded defects of classifier and detector, maps of X-rays cut at
+  1500 pixels, initial spread 0.2 for E_s, G_s, D_z and D_s, a soft-max class head,
   jointly trained segmenters, adversarial steps of G on extracted maps or registered modalities,
   z-scores, the leak, the demand that a selected set scores 0.98.
   The older weight sets are a matter of the weights' fields.

@@ -11,16 +11,23 @@ import yaml
 from experiments.engine.cli import parse
 from experiments.ledger import EXPERIMENTS
 from experiments.systems.samr.stages import TRAIN_SAMR
+from experiments.systems.structure_gan.images.stages import (
+    TRAIN_CHEST_XRAY,
+    TRAIN_LUNG_CT,
+    TRAIN_RETINA,
+    TRAIN_TIANCHI_CT,
+)
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
 from utils.config import to_yaml
 from utils.runs.environment import REPOSITORY
 from utils.runs.files import write_json
 
+IMAGES = (TRAIN_CHEST_XRAY, TRAIN_LUNG_CT, TRAIN_RETINA, TRAIN_TIANCHI_CT)
 FILES = sorted((REPOSITORY / "experiments" / "configs").glob("*.yaml"))
 SCRIPTS = {
     experiment.script: experiment
-    for experiment in (TRAIN_BRATS, TRAIN_TC_MGAN, TRAIN_SAMR, *EXPERIMENTS)
+    for experiment in (TRAIN_BRATS, *IMAGES, TRAIN_TC_MGAN, TRAIN_SAMR, *EXPERIMENTS)
 }
 HEADER = (
     r"# What: .+\n# Paper: .+\n# Data: .+\n# Time: .+\n# Paper's result: .+\n# Command: (.+)\n\n"

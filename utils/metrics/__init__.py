@@ -31,6 +31,9 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 | kernel_distance   | unbiased squared MMD, kernel (x.y / F + 1)^3    | 0 (7)  | error   | -       |
 | similarity        | correlation of details, best of small shifts    | (10)   | 0       | -       |
 | membership auc    | share of pairs that training slices win (11)    | 0.5    | error   | -       |
+| ap50_<class>      | average precision of boxes at IoU > 0.5 (14)    | 1      | NaN     | -       |
+| mean_best_iou     | best IoU with a detection of score >= 0.5, mean | 1      | NaN     | -       |
+| froc_<rate>       | recall at so many false detections per image    | 1      | NaN     | -       |
 
 (1) Both empty: NaN, left out of the mean. Only one empty: 0. Nothing left: NaN.
 (2) No pixel to divide by: NaN, left out of the mean. Nothing left: NaN.
@@ -46,6 +49,7 @@ P and R are the predicted and the reference pixels, a and b the predicted and re
 (11) By the similarity to the nearest synthetic slice; judged against its control, by patient.
 (12) The mark to meet is the value of real slices; see `sharpness` for the rim that is left out.
 (13) BraTS 2023: a lesion that is missed or made up scores 0 and 374 mm; see `volumes`.
+(14) Area under the monotone precision over all points of recall; see `detection`.
 
 The legacy numbers follow the original code and weigh classes by their number (label 3 in place of 4
 scores 0.96). They serve comparison only.
