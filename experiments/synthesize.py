@@ -52,9 +52,16 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the new volumes")
     parser.add_argument("--brain", type=Optional[Path], help="brain mask or skull-stripped scan")
-    parser.add_argument("--label_scheme", type=Optional[str], help="release of labels with --brain")
     parser.add_argument(
-        "--manipulate", type=str, default="", help="such as mirror,grow:1.5,move:10:-4"
+        "--label_scheme",
+        type=Optional[str],
+        help="release of labels with --brain, such as brats2023",
+    )
+    parser.add_argument(
+        "--manipulate",
+        type=str,
+        default="",
+        help="such as mirror,grow:1.5,shrink:0.5,move:10:-4,donor:FILE; see docs/running.md",
     )
     parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
@@ -63,6 +70,8 @@ def main() -> None:
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
+    if options.brain and not options.brain.is_file():
+        raise UserError(f"--brain {options.brain} is not a file; give a mask or a scan")
     synthesizer = Synthesizer(options.run)
 
     def read(path: Path) -> Source:
@@ -86,7 +95,7 @@ def main() -> None:
         return origin(
             path,
             synthesizer.network,
-            manipulate=options.manipulate,
+            manipulate=without_folders(options.manipulate),
             donors=" ".join(file_hash(file) for file in donors if file.is_file()),
             brain=brain,
             label_scheme=options.label_scheme or "",
@@ -104,7 +113,17 @@ def main() -> None:
         made = synthesizer.make(source.label, options.batch_size)
         write_derived(output, made.volumes, source.grid, record_of(output.source))
         scores = ", ".join(f"{name} {score:.2f}" for name, score in made.dice.items())
-        print(f"{output.source}: Dice of the run's segmenter: {scores or 'no lesion is shown'}")
+        if not scores:
+            beyond = (source.label >= synthesizer.first_lesion).any()
+            scores = "no lesion is shown" + (", it lies beyond what the run draws" * int(beyond))
+        print(f"{output.source}: Dice of the run's segmenter: {scores}")
+
+
+def without_folders(changes: str) -> str:
+    """Returns changes in words with the donors' files by their names alone."""
+    for file in donor_files(changes):
+        changes = changes.replace(file, Path(file).name)
+    return changes
 
 
 def find_labels(path: Path) -> list[Path]:

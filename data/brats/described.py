@@ -12,7 +12,7 @@ from typing import Any
 
 from data.brats.label_schemes import as_scheme
 from data.brats.layouts import Layout, kind_named
-from data.brats.names import LABEL_NAMES, MODALITIES
+from data.brats.names import EXPORTED_SLICES, LABEL_NAMES, MODALITIES
 from data.brats.namings import LABEL
 from utils.errors import UserError
 from utils.runs.files import read_json
@@ -49,6 +49,11 @@ def described_layout(path: Path) -> Layout | None:
             f"{path} must name the channels {', '.join(MODALITIES)}, found "
             f"{', '.join(channels.values())}, without {', '.join(missing)}; correct their names, "
             "or give a data set that has all four."
+        )
+    if EXPORTED_SLICES in content:
+        raise UserError(
+            f"{path} is of exported slices, which experiments/train_samr.py reads; give the tree "
+            "with the volumes that they were cut from."
         )
     own_files = any((path.parent / "imagesTr").glob(f"*_0000{ending}"))
     ends = {m: f"_{kinds[m]:04d}{ending}" if own_files else f"{ending}#{kinds[m]}" for m in kinds}

@@ -10,3 +10,6 @@ TISSUES = ("CSF", "grey matter", "white matter")
 TISSUE_FOLDER = "tissue_maps"  # of the data folder
 # Whole tumour, tumour core (all but oedema) and enhancing tumour, as BRATS scores them.
 REGIONS = {"wt": (1, 2, 3, 4), "tc": (1, 3, 4), "et": (4,)}
+
+# Key of the dataset.json of an export: its slices, for those who read them back.
+EXPORTED_SLICES = "slices_of_patients"

@@ -64,6 +64,12 @@ def read_description(folder: Path) -> Description:
     try:
         content = read_json(path, dict)
         channels = content.get("channel_names") or content["modality"]
+        regions = [name for name, values in content["labels"].items() if isinstance(values, list)]
+        if regions:
+            raise UserError(
+                f"{path} has regions ({', '.join(regions)}) in the place of labels, which overlap "
+                "and are not read; give a folder with plain labels, or export without --regions"
+            )
         names = tuple(str(channels[key]) for key in sorted(channels, key=int))
         labels = _by_value(content["labels"])
         ending = str(content.get("file_ending", ".nii.gz"))

@@ -18,13 +18,14 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
+from data.brats.names import EXPORTED_SLICES
 from data.brats.slices import SliceConfig, output_size
 from data.contract import CaseSlices, DataSet, Place
 from data.grids import SPACING, check_same_geometry
 from data.nnunet.dataset import RawCase, most_slices, verify
 from data.nnunet.description import FILE
 from data.synthetic_sets.export import Grid
-from data.synthetic_sets.nnunet import ENDING, SLICES
+from data.synthetic_sets.nnunet import ENDING
 from data.volumes import read_volume
 from utils.errors import UserError
 from utils.runs.files import read_json
@@ -70,14 +71,15 @@ def read_exported(folder: Path) -> Optional[Exported]:
     """
     path = Path(folder) / FILE
     content = read_json(path, dict) if path.is_file() else {}
-    if SLICES not in content:
+    if EXPORTED_SLICES not in content:
         return None
     try:
-        found = content[SLICES]
+        found = content[EXPORTED_SLICES]
         return Exported(dict(found["slicing"]), tuple(map(int, found["patients"])))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} must give slicing and patients of its {SLICES}, found {error!r}; export anew"
+            f"{path} must give slicing and patients of its {EXPORTED_SLICES}, found {error!r}; "
+            "export anew"
         ) from error
 
 

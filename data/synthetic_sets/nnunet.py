@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from data.brats.names import EXPORTED_SLICES
 from data.brats.slices import SliceConfig
 from data.contract import DataSet
 from data.synthetic_sets.export import Case, Grid, value_names, write_case
@@ -27,7 +28,6 @@ from utils.runs.files import write_json
 
 ENDING = ".nii.gz"
 SPLITS = "splits_final.json"
-SLICES = "slices_of_patients"  # in dataset.json, for those who read the slices back
 UNTOLD = ("label_scheme", "layout")  # of the slicing: the export has values and names of its own
 
 
@@ -83,7 +83,7 @@ def write_nnunet(
         "file_ending": ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "description": description,
-        SLICES: _slices_of_patients(slicing, [real[number] for number in sorted(real)]),
+        EXPORTED_SLICES: _slices_of_patients(slicing, [real[number] for number in sorted(real)]),
     }
     write_json(folder / "dataset.json", summary)
     write_json(folder / SPLITS, validation_folds(synthetic, list(real.values())))

@@ -75,6 +75,9 @@ class SAMRRunConfig:
             test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
             batch_size=at_least(1),
         )
+
+    def check_sizes(self) -> None:
+        """Raises UserError for slices that a network cannot halve as often as it has to."""
         size = output_size(self.slicing)
         for network, halvings in (
             ("the generator", self.samr.halvings),

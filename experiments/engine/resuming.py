@@ -75,6 +75,11 @@ def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:
     try:
         return from_dict(kind, saved["config"]), saved
     except UserError as error:
+        own = {field.name for field in fields(kind)}
+        if len(own & set(saved["config"])) < len(own) / 2:
+            raise UserError(
+                f"--run {path} is no run of {script}, but of another script; give one of {script}"
+            ) from error
         raise UserError(f"--run {path} is no run of {script}: {error}") from error
 
 

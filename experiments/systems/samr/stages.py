@@ -108,6 +108,7 @@ def moved_slices(run: Run, training: Training) -> Callable:
 
 def check(request: Request, strategy: tf.distribute.Strategy) -> None:
     """Raises UserError for batches that the replicas cannot share, or an atlas that is not one."""
+    request.config.check_sizes()
     check_batch_sizes("--schedule", request.config.schedule, TRAININGS, strategy)
     check_atlas(request, dataset_of(request.config, request.data))
 

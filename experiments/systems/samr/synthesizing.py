@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+from scipy import ndimage
 
 from data.atlas import Atlas
 from data.brats.label_schemes import to_2015
@@ -31,6 +32,8 @@ from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import checkpoint_index, load_networks
 
+ATLAS_BRAIN = 0.05  # intensity above which the atlas shows brain
+LEAST_EXTENT = 0.25  # of a label beside the typical brain, or its value 1 is none
 SCHEME = "brats2015"  # of labels without brain, if the run does not say
 
 
@@ -93,6 +96,8 @@ class Synthesizer:
         digest = hashlib.sha256(json.dumps(asdict(self.config.slicing)).encode())
         digest.update(checkpoint_index(self.run.checkpoints("gan")))
         digest.update(atlas.images.tobytes())
+        inside = atlas.images.max(axis=-1) > ATLAS_BRAIN
+        self._extent = float(inside[inside.any(axis=(1, 2))].mean())  # of a slice, typical brain
         self.network = digest.hexdigest()
 
     def read(
@@ -114,7 +119,8 @@ class Synthesizer:
         volume, grid = read_volume_and_grid(path)
         check_spacing(path, volume)
         check_crop(f"The label {path}", volume.array.shape, self.config.slicing)
-        if brain is None:
+        with_brain = brain is not None
+        if not with_brain:
             label = self._own_classes(path, volume.array)
         else:
             label = self._with_brain(path, volume, brain, scheme)
@@ -124,13 +130,42 @@ class Synthesizer:
                 f"The label {path} has no brain (value {' or '.join(map(str, brain))}) in it; give "
                 "the brain's mask or a skull-stripped scan of the patient with --brain"
             )
-        if np.isin(label, brain).sum() < (label >= self.first_lesion).sum():
-            raise UserError(
-                f"The label {path} has less brain (value {' or '.join(map(str, brain))}) than "
-                f"lesion, as if it had none; give a label of {self._names()}, or the brain's mask "
-                "or a skull-stripped scan of the patient with --brain"
-            )
+        self._check_extent(path, label, with_brain)
+        self._check_lesion(path, label)
         return Source(path, label, grid)
+
+    def _check_extent(self, path: Path, label: np.ndarray, with_brain: bool) -> None:
+        """Refuses a label in which brain is not what the run calls so, such as a lesion's rim."""
+        lesion = label >= self.first_lesion
+        few = ((label > 0) & ~lesion).sum() < lesion.sum()
+        axial = axial_range(label.shape, self.config.slicing)
+        shown = cut(label, axial, self.config.slicing) > 0
+        drawn = shown[shown.any(axis=(1, 2))]
+        if not few and not (len(drawn) and drawn.mean() < LEAST_EXTENT * self._extent):
+            return
+        remedy = (
+            "leave out --brain if the label holds the brain already"
+            if with_brain
+            else f"give a label of {self._names()}, or the brain's mask or a skull-stripped scan "
+            "of the patient with --brain"
+        )
+        what = "less brain than lesion" if few else f"a brain of {drawn.mean():.0%} of a slice"
+        raise UserError(
+            f"The label {path} has {what}, as if what it calls brain were none (the run's brains "
+            f"fill {self._extent:.0%}); {remedy}"
+        )
+
+    def _check_lesion(self, path: Path, label: np.ndarray) -> None:
+        """Refuses a lesion of which a piece touches no brain."""
+        lesion = label >= self.first_lesion
+        pieces, _ = ndimage.label(lesion, np.ones((3, 3, 3)))
+        near = ndimage.binary_dilation((label > 0) & ~lesion, np.ones((3, 3, 3)))
+        lost = lesion & ~np.isin(pieces, np.unique(pieces[near & lesion]))
+        if lost.any():
+            raise UserError(
+                f"{lost.sum()} of the {lesion.sum()} lesion voxels of the label {path} lie outside "
+                "of the brain; move the lesion, or check that the label and --brain are of one scan"
+            )
 
     def _names(self) -> str:
         return ", ".join(f"{value} {name}" for value, name in enumerate(self.classes))

@@ -205,8 +205,13 @@ def label_scores(
 
 
 def check(request: Request, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for unknown experiments or rivals, or batches that replicas cannot share."""
-    _rows(request.config)
+    """Checks the experiments and the methods that they need.
+
+    Raises UserError for unknown experiments or rivals, sizes that a network cannot halve, or
+    batches that replicas cannot share.
+    """
+    for method in needed_methods(request.config).values():
+        method.check_sizes()
     training = request.config.training
     check_batch_sizes("--training.schedule", training.schedule, TRAININGS, strategy)
 

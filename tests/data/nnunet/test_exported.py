@@ -10,12 +10,13 @@ import pytest
 
 from data.brats.dataset import BRATS
 from data.brats.label_schemes import to_2015, values_in
+from data.brats.names import EXPORTED_SLICES
 from data.brats.slices import SliceConfig
 from data.nnunet.exported import exported_dataset, read_exported
 from data.shards import PreparedSlices, prepare_shards
 from data.slice_sets import real_slices
 from data.synthetic_sets.export import chosen_samples, real_cases, synthetic_cases
-from data.synthetic_sets.nnunet import SLICES, write_nnunet
+from data.synthetic_sets.nnunet import write_nnunet
 from data.volumes import write_volume
 from tests.data.sets import write_set
 from tests.data.trees import TINY, prepare, tiny_case, write_tree
@@ -133,10 +134,10 @@ def test_files_that_are_not_those_of_the_export_are_refused(folder, tmp_path):
 
 def test_a_folder_that_is_no_export_with_patients_is_known(folder, tmp_path):
     content = read_json(folder / "dataset.json")
-    write_json(folder / "dataset.json", {**content, SLICES: {"slicing": {}}})
+    write_json(folder / "dataset.json", {**content, EXPORTED_SLICES: {"slicing": {}}})
     with pytest.raises(UserError, match="must give slicing and patients .*'patients'.; export an"):
         read_exported(folder)
-    write_json(folder / "dataset.json", {k: v for k, v in content.items() if k != SLICES})
+    write_json(folder / "dataset.json", {k: v for k, v in content.items() if k != EXPORTED_SLICES})
     assert read_exported(folder) is None and read_exported(tmp_path) is None
     directory = write_set(tmp_path / "other", [True])
     cases = synthetic_cases(directory, chosen_samples(directory))
