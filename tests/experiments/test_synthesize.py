@@ -177,3 +177,47 @@ def test_an_empty_folder_is_refused(samr_run, tmp_path, monkeypatch, capsys):
     words = ("--run", samr_run, "--labels", tmp_path, "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 2
     assert "must be a label volume or a folder of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("with_brain", [False, True])
+def test_a_lesion_beside_the_brain_is_refused(
+    samr_run, file, tmp_path, monkeypatch, capsys, with_brain
+):
+    label, (_, grid) = label_volume(), read_volume_and_grid(file)
+    label[75:78, 5:9, 5:9] = 2
+    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    if with_brain:
+        write_on_grid(tmp_path / "brain.nii.gz", (label_volume() > 0).astype(np.uint8), grid)
+        words += ("--brain", tmp_path / "brain.nii.gz")
+        label = np.choose(label, [0, 0, 2, 1, 4]).astype(np.uint8)
+    write_on_grid(tmp_path / "seg.nii.gz", label, grid)
+    assert run(monkeypatch, *words) == 2
+    error = capsys.readouterr().err
+    assert "error: 48 of the " in error and "lie outside of the brain; move the lesion" in error
+
+
+def test_a_small_part_is_not_taken_for_brain(samr_run, file, tmp_path, monkeypatch, capsys):
+    label, (_, grid) = np.zeros(SHAPE, np.uint8), read_volume_and_grid(file)
+    label[70:90, 100:130, 90:120] = 1  # the rim of a lesion, in a label without brain
+    label[75:80, 110:115, 100:105] = 2
+    write_on_grid(tmp_path / "seg.nii.gz", label, grid)
+    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    assert run(monkeypatch, *words) == 2
+    assert "of a slice, as if what it calls brain were none" in capsys.readouterr().err
+
+
+def test_a_lesion_where_nothing_is_drawn_is_told(samr_run, file, tmp_path, monkeypatch, capsys):
+    label, (_, grid) = label_volume(), read_volume_and_grid(file)
+    label[label > 1] = 1
+    label[20:22, 110:114, 110:114] = 2
+    label[10:30, 90:130, 90:130] = np.maximum(label[10:30, 90:130, 90:130], 1)
+    write_on_grid(tmp_path / "seg.nii.gz", label, grid)
+    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    assert run(monkeypatch, *words) == 0
+    assert "no lesion is shown, it lies beyond what the run draws" in capsys.readouterr().out
+
+
+def test_a_missing_brain_is_told(samr_run, file, tmp_path, monkeypatch, capsys):
+    words = ("--run", samr_run, "--labels", file, "--out", tmp_path / "out", "--brain", "none.nii")
+    assert run(monkeypatch, *words) == 2
+    assert "--brain none.nii is not a file" in capsys.readouterr().err

@@ -278,3 +278,12 @@ def test_a_plan_needs_no_data(capsys, tmp_path):
     assert main(TRAIN_SAMR, words) == 0
     assert "atlas -> segmenter -> gan -> dataset -> evaluate -> report" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_options_change_a_variant_before_its_sizes_are_checked(tmp_path, capsys):
+    """The published pix2pixHD halves four times, which the demo's slices do not allow."""
+    words = ["--variant", "pix2pixhd", "--dry-run", "--stages", "segmenter"]
+    assert main(TRAIN_SAMR, words) == 2
+    assert "because the generator halves them 4 times" in capsys.readouterr().err
+    options = ["--samr.down_samplings", "3", "--samr.width", "16"]
+    assert parse([*words, *options], TRAIN_SAMR).config.samr.halvings == 3

@@ -110,10 +110,6 @@ def test_descriptions_of_the_first_nnunet_are_read(tmp_path):
     [
         ({"labels": {"background": 0, "a": 1}}, "must have channel_names and labels as nnU-Net"),
         (
-            {"channel_names": {"0": "CT"}, "labels": {"background": 0, "wt": [1, 2]}},
-            "must have channel_names and labels as nnU-Net wants them, found TypeError",
-        ),
-        (
             {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 2}},
             r"the values 0, 1, 2 and so on, found CT and \[0, 2\]; correct it",
         ),
@@ -170,3 +166,11 @@ def test_a_good_case_is_told_its_lesion_slices(tmp_path):
     data = described_dataset(read_description(folder))
     verdicts = data.verify(data.find(folder, CONFIG), CONFIG, tmp_path)
     assert [(v.problems, v.lesions) for v in verdicts] == [((), 2), ((), 2)]
+
+
+def test_regions_are_told_by_name(tmp_path):
+    labels = {"background": 0, "wt": [1, 2], "tc": [2]}
+    content = {"channel_names": {"0": "CT"}, "labels": labels}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"has regions \(wt, tc\) in the place of labels"):
+        read_description(tmp_path)
