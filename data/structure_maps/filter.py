@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from utils.errors import UserError
 
@@ -53,6 +54,15 @@ def closed_contour_error(structure: np.ndarray, outside: np.ndarray) -> float:
     filled = cv2.drawContours(lines, contours, -1, color=255, thickness=cv2.FILLED)
     enclosed_outside = 1.0 - filled / 255.0
     return float(np.abs(enclosed_outside - outside).mean())
+
+
+def without_holes(outside: np.ndarray) -> np.ndarray:
+    """Returns a mask in which what the organ encloses is inside, such as the lungs of a body.
+
+    Args:
+        outside: [H,W], 1 = outside the organ, 0 = inside.
+    """
+    return (~ndimage.binary_fill_holes(np.asarray(outside) == 0)).astype(np.uint8)
 
 
 def organ_pieces(outside: np.ndarray) -> int:

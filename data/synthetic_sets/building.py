@@ -22,6 +22,7 @@ from data.structure_maps.filter import (
     closed_contour_error,
     organ_pieces,
     thin_share,
+    without_holes,
 )
 from data.synthetic_sets.drafts import BestMap, Draft, LabelSource, Matcher
 from data.synthetic_sets.files import (
@@ -61,6 +62,8 @@ class SyntheticConfig:
             this or more; None = off. The released script has 0.55.
         compact_organ: also reject maps whose organ has more than one piece or thin parts that
             stick out, whatever their score; not in the thesis.
+        fill_organ: judge the organ with what it encloses, such as the lungs of a body in CT, which
+            are as dark as the air around it.
         map_retries: new draws before the map with the smallest error is taken after all.
         label_tries: labels tried for a map before the map is dropped.
         augment_labels: apply two random operations to every label.
@@ -74,6 +77,7 @@ class SyntheticConfig:
     max_contour_error: float = ACCEPTED_ERROR
     min_map_score: Optional[float] = None
     compact_organ: bool = False
+    fill_organ: bool = False
     map_retries: int = 50
     label_tries: int = 100
     augment_labels: bool = True
@@ -118,8 +122,10 @@ class MapSampler:
     ) -> bool:
         config = self.config
         middle = structure.shape[-1] // 2  # of several maps, that of the slice itself
-        error = closed_contour_error(structure[..., middle], outside[..., middle])
-        flaw = self._flaw(outside[..., middle])
+        organ = outside[..., middle]
+        organ = without_holes(organ) if config.fill_organ else organ
+        error = closed_contour_error(structure[..., middle], organ)
+        flaw = self._flaw(organ)
         convincing = config.min_map_score is not None and score >= config.min_map_score
         passed = not flaw and (error <= config.max_contour_error or convincing)
         draft.attempt += 1

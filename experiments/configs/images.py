@@ -268,6 +268,8 @@ _DEMO = {
     "schedule": Schedules(**_SCHEDULE),
 }
 _SET = {"samples": 200, "min_score": 0.0}
+# Random maps of a few minutes' training are bodies or rubble.
+_BODIES = SyntheticConfig(**_SET, compact_organ=True, fill_organ=True)
 
 
 DEMO = {
@@ -293,8 +295,8 @@ DEMO = {
         augmentation=Augmentation(mirror=True),
         maps=MapConfig("CT", edge_threshold=0.05, structure_median=1, mask_zoom=1, mask_median=3),
         # The air is dark, as most of a slice is.
-        synthesis=replace(_SYNTHESIS, output_offset=-3.0, outside=0.0),
-        dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
+        synthesis=replace(_SYNTHESIS, output_offset=-3.0),
+        dataset=_BODIES,
     ),
     "retina": replace(
         THESIS["retina"],
@@ -329,7 +331,7 @@ DEMO["tianchi_ct"] = replace(
         decay="cosine",  # the last updates are calm: moving statistics fit the last weights
     ),
     synthesis=replace(_SYNTHESIS, output_offset=-3.0, lesion=1.0),
-    dataset=SyntheticConfig(**_SET, max_contour_error=1.0, map_retries=0),
+    dataset=_BODIES,
 )
 _TINY_SIDE = 32
 _TINY = {

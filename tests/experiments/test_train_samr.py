@@ -20,7 +20,7 @@ from data.slice_sets import Slices, real_slices, stored_slices
 from data.synthetic_sets.files import array_path, read_rows
 from data.volumes import read_volume_and_grid, write_on_grid, write_volume
 from experiments.configs.samr import PRESETS, TINY, VARIANTS
-from experiments.engine.cli import default_cache, main
+from experiments.engine.cli import default_cache, main, parse
 from experiments.engine.run import Run
 from experiments.engine.scoring import sharpness_figures
 from experiments.engine.synthetic_sets import MADE_WITH

@@ -10,6 +10,7 @@ from data.structure_maps.filter import (
     closed_contour_error,
     organ_pieces,
     thin_share,
+    without_holes,
 )
 from utils.errors import UserError
 
@@ -82,3 +83,14 @@ def test_thin_parts_are_what_a_disc_does_not_cover():
     assert thin_share(outside) == pytest.approx((corners * 1600 + 80) / 1680, abs=0.005)
     outside[40:64, 85:109] = 0  # the tail becomes the neck of a blob that holds a disc
     assert thin_share(outside) < (corners * 1600 + 80) / 1680
+
+
+def test_what_an_organ_encloses_is_part_of_it():
+    outside = np.ones((12, 12), np.uint8)
+    outside[2:10, 2:10] = 0
+    outside[4:6, 4:6] = 1  # a lung
+    outside[0:3, 6] = 1  # a notch
+    found = without_holes(outside)
+    expected = outside.copy()
+    expected[4:6, 4:6] = 0
+    np.testing.assert_array_equal(found, expected)
