@@ -300,7 +300,7 @@ DEMO = {
     ),
     "retina": replace(
         THESIS["retina"],
-        **_DEMO,
+        **{name: value for name, value in _DEMO.items() if name != "structure"},
         phantom_subjects=100,
         slicing=RetinaConfig(size=_SIDE),
         augmentation=Augmentation(mirror=True),
