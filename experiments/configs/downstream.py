@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from data.retina.rough_label import RIM
 from experiments.configs import images
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.classification import ClassificationConfig
@@ -56,7 +57,7 @@ class VesselTableConfig(DownstreamConfig):
     """
 
     network: VesselConfig = field(default_factory=VesselConfig)
-    rim: float = 14 / 512
+    rim: float = RIM
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_erosion
 from sklearn.metrics import roc_auc_score
 
 from data.opening import cases_in_use
 from data.retina.dataset import VESSELS, divide
+from data.retina.rough_label import OUTSIDE, VESSEL, rough_label
 from data.shards import prepare_shards
 from data.slice_sets import Slices
 from experiments.configs.downstream import TABLE6
@@ -31,7 +31,6 @@ from utils.inference import compiled, infer
 from utils.metrics.segmentation import dice
 from utils.reporting.pictures import grid, plain_row
 
-OUTSIDE, VESSEL = 0, 2  # classes of `data.retina.dataset`
 THRESHOLD = 0.5  # of the probability
 FIGURES = ("sensitivity", "specificity", "accuracy", "auc")
 TABLE = Table(
@@ -81,16 +80,9 @@ def with_vessels(run: Run) -> Run:
     return run.changed(prepared=prepared, split=split)
 
 
-def rough_label(run: Run, slices: Slices) -> Slices:
-    """Returns synthetic photographs with a label: lines of their maps away from the rim (5.6.2).
-
-    The outline of the field of view is a line too; it lies within `config.rim` of the rim.
-    """
-    width = max(1, round(run.config.rim * slices.images.shape[1]))
-    field = slices.outside == 0
-    inside = np.stack([binary_erosion(each, iterations=width) for each in field])
-    label = np.where(field, 1 + (inside & (slices.structure > 0)), OUTSIDE)
-    return replace(slices, label=label)
+def labelled(run: Run, slices: Slices) -> Slices:
+    """Returns synthetic photographs with their rough label."""
+    return replace(slices, label=rough_label(slices.structure, slices.outside, run.config.rim))
 
 
 def score(run: Run, system: Vessels, slices: Slices) -> Scores:
@@ -138,7 +130,7 @@ TABLE6_VESSELS = downstream_experiment(
         lambda run, steps: Vessels(run.config.network, VESSEL, steps),
         score,
         "auc",
-        rough_label,
+        labelled,
         lambda slices, number: slices.label[number].astype(np.uint8),
         ("images", "label", "seed", "source"),
         draw_vessels,

@@ -1,0 +1,136 @@
+"""Scores of Tables 6, 7 and 8 by hand, and the figures that both rows share."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from data.slice_sets import Slices
+from experiments.tables.downstream import boxes, vessels, xray
+from experiments.tables.downstream.training import MIXED, REAL, claim, difference
+from models.structure_gan.vessels import VesselConfig, Vessels
+from tests.models.toys import calm
+from utils.runs.files import write_text
+
+RUN = SimpleNamespace(config=SimpleNamespace(evaluation_batch_size=4, rim=14 / 512))
+
+
+def answering(**outputs):
+    """A network that gives rows of known answers by the number in the first pixel."""
+
+    def synthesize(batch: dict) -> dict:
+        rows = tf.cast(tf.round(batch["images"][:, 0, 0, 0] * 100), tf.int32)
+        return {name: tf.gather(tf.constant(values), rows) for name, values in outputs.items()}
+
+    return SimpleNamespace(synthesize=synthesize)
+
+
+def numbered(count: int, **parts) -> Slices:
+    images = np.zeros((count, 8, 8, 1), np.float32) + np.arange(count)[:, None, None, None] / 100
+    return Slices(images, **parts)
+
+
+def test_accuracy_of_classes_and_children():
+    true, found = np.array([0, 0, 1, 2, 2]), np.array([0, 1, 1, 2, 0], np.int32)
+    label = np.broadcast_to(true[:, None, None], (5, 8, 8))
+    slices = numbered(5, label=label, subjects=np.array([7, 7, 7, 9, 9]))
+    scores = xray.score(RUN, answering(labels=found), slices)
+    assert scores.figures == {
+        "accuracy": pytest.approx(3 / 5),
+        "normal/accuracy": 0.5,
+        "bacterial/accuracy": 1,
+        "viral/accuracy": 0.5,
+    }
+    assert scores.patients.to_dict("list") == {
+        "patient": [7, 9],
+        "score": [pytest.approx(2 / 3), 0.5],
+        "slices": [3, 2],
+    }
+
+
+def test_vessel_figures_count_the_field_of_view_only():
+    label = np.ones((2, 8, 8), int)
+    label[:, :, 6:] = vessels.OUTSIDE
+    label[0, 2] = np.where(label[0, 2], vessels.VESSEL, 0)
+    label[1, 3] = np.where(label[1, 3], vessels.VESSEL, 0)
+    probabilities = np.full((2, 8, 8, 1), 0.1, np.float32)
+    probabilities[0, 2, :3], probabilities[1, 3] = 0.9, 0.8
+    probabilities[0, 5, 0], probabilities[:, :, 6:] = 0.7, 0.95
+    slices = numbered(2, label=label, subjects=np.array([1, 2]))
+    scores = vessels.score(RUN, answering(probabilities=probabilities), slices)
+    figures = scores.figures
+    assert figures["sensitivity"] == pytest.approx(9 / 12)
+    assert figures["specificity"] == pytest.approx(83 / 84)
+    assert figures["accuracy"] == pytest.approx((9 + 83) / 96)
+    # Of the pairs of a vessel's and another pixel, ties count half.
+    higher = 3 * 84 + 6 * 84 + 3 * (83 * 0.5)
+    assert figures["auc"] == pytest.approx(higher / (12 * 84))
+    assert figures["dice"] == pytest.approx((2 * 3 / (4 + 6) + 1) / 2)
+    first, second = scores.patients["score"]
+    assert second == 1 and first == pytest.approx((3 * 42 + 3 * 41 * 0.5) / (6 * 42))
+
+
+def test_boxes_are_scored_together_and_by_series():
+    truth = np.zeros((2, 2, 5), np.float32)
+    truth[:, 0] = (1, 0.5, 0.5, 0.25, 0.25)
+    found = np.zeros((2, 3, 4), np.float32)
+    found[0, 0] = truth[0, 0, 1:]
+    outputs = {
+        "boxes": found,
+        "scores": np.array([[0.9, 0, 0], [0, 0, 0]], np.float32),
+        "classes": np.array([[1, 0, 0], [0, 0, 0]], np.int32),
+    }
+    slices = numbered(2, boxes=truth, subjects=np.array([4, 5]))
+    scores = boxes.score(RUN, answering(**outputs), slices)
+    assert scores.figures["iou"] == pytest.approx(0.5) and scores.figures["recall"] == 0.5
+    assert scores.figures["map50"] == pytest.approx(0.5) == scores.figures["nodule/map50"]
+    assert "cord/map50" not in scores.figures
+    assert scores.patients["score"].tolist() == [pytest.approx(1), 0]
+
+
+def test_the_claim_is_answered():
+    figures = {f"table7/{row}/accuracy": v for row, v in ((REAL, 0.5), (MIXED, 0.75))}
+    (text,) = claim(xray.TABLE, figures, "accuracy", "accuracy")
+    assert "Here they raise it, from 0.500 to 0.750" in text
+    figures[f"table7/{MIXED}/accuracy"] = 0.25
+    assert "Here they do not raise it" in claim(xray.TABLE, figures, "accuracy", "accuracy")[0]
+    assert claim(xray.TABLE, {}, "accuracy", "accuracy") == []
+
+
+def test_the_difference_is_paired_by_patient(tmp_path):
+    for row, shift in ((REAL, 0.0), (MIXED, 0.1)):
+        lines = [
+            {"patient": p, "slices": 1, "score": 0.1 * p + shift, "repeat": r}
+            for p in range(6)
+            for r in range(2)
+        ]
+        path = tmp_path / "rows" / f"{row}_patients.csv"
+        write_text(path, pd.DataFrame(lines).to_csv(index=False))
+    run = SimpleNamespace(path=tmp_path, config=SimpleNamespace(seed=0, resamples=200))
+    found = difference(run, SimpleNamespace(score_name="accuracy")).iloc[0]
+    assert found["difference"] == pytest.approx(0.1) and found["low"] == pytest.approx(0.1)
+
+
+def test_the_vessel_network_learns_its_weighted_loss():
+    config = VesselConfig(width=4, initializer="he_normal", learning_rate=1e-2, output_norm=False)
+    system = calm(Vessels(config, vessel=2, total_steps=10))
+    rng = np.random.default_rng(0)
+    images = rng.random((2, 16, 16, 3)).astype(np.float32)
+    label = rng.integers(0, 3, (2, 16, 16, 1)).astype(np.int32)
+    batch = {"images": tf.constant(images), "label": tf.constant(label)}
+    p = system.synthesize(batch)["probabilities"].numpy()
+    y = label == 2
+    expected = -np.mean(np.where(y, 5 * np.log(p), np.log(1 - p)))
+    losses = [float(system.train_step(batch)["loss/G"]) for _ in range(20)]
+    assert losses[0] == pytest.approx(expected, rel=1e-3) and losses[-1] < 0.8 * losses[0]
+
+
+def test_vessel_networks_have_the_published_size():
+    counts = {64: 4_322_563, 16: 271_939, 8: 68_579}
+    for width, count in counts.items():
+        network = Vessels(VesselConfig(width=width), 2, 1).networks["G_v"]
+        assert network.count_params() == count

@@ -1,0 +1,98 @@
+"""Tiny runs of the main system on single images: what they leave, tables on them, exports."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.slice_sets import stored_slices
+from experiments import export_images
+from experiments.engine.cli import main
+from experiments.systems.structure_gan.images.stages import (
+    TRAIN_CHEST_XRAY,
+    TRAIN_LUNG_CT,
+    TRAIN_RETINA,
+    TRAIN_TIANCHI_CT,
+)
+from experiments.tables.downstream.boxes import TABLE8_DETECTION
+from experiments.tables.downstream.vessels import TABLE6_VESSELS
+from experiments.tables.downstream.xray import TABLE7_XRAY
+from utils.runs.exits import exit_code
+from utils.runs.files import read_json
+
+RUNS = {
+    "chest_xray": (TRAIN_CHEST_XRAY, TABLE7_XRAY, "accuracy"),
+    "lung_ct": (TRAIN_LUNG_CT, None, ""),
+    "retina": (TRAIN_RETINA, TABLE6_VESSELS, "auc"),
+    "tianchi_ct": (TRAIN_TIANCHI_CT, TABLE8_DETECTION, "iou"),
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def train(experiment, cache, *words) -> int:
+    places = ("--preset", "tiny", "--cache", cache)
+    return main(experiment, [str(word) for word in (*places, *words)])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "chest_xray")) for name in RUNS]
+)
+def test_a_run_its_table_and_its_export(name, cache, tmp_path, monkeypatch, capsys):
+    experiment, table, metric = RUNS[name]
+    run = tmp_path / "run"
+    assert train(experiment, cache, "--out", run) == 0
+    check_run(run, name)
+    assert train(experiment, cache, "--out", run, "--resume") == 0  # nothing is left to do
+    monkeypatch.setattr(sys, "argv", ["x", "--run", str(run), "--out", str(tmp_path / "images")])
+    assert exit_code(export_images.main, export_images._after_interrupt) == 0
+    assert len(list((tmp_path / "images" / "images").iterdir())) == 9
+    labels = {"chest_xray": "labels.csv", "tianchi_ct": "annotations.json", "retina": "vessels"}
+    assert name not in labels or (tmp_path / "images" / labels[name]).exists()
+    assert exit_code(export_images.main, export_images._after_interrupt) == 2
+    if table:
+        places = ("--run", str(run), "--out", str(tmp_path / "table"), "--cache", str(cache))
+        assert main(table, ["--preset", "tiny", *places]) == 0
+        metrics = read_json(tmp_path / "table" / "metrics.json")
+        for row in ("real", "real_synthetic"):
+            assert 0 <= metrics[f"{table.table.key}/{row}/{metric}"] <= 1
+        page = (tmp_path / "table" / f"{table.table.key}.md").read_text()
+        assert "The thesis claims" in page and "not medical data" in page
+
+
+def check_run(run, name) -> None:
+    metrics, slices = read_json(run / "metrics.json"), stored_slices(run / "synthetic")
+    page = (run / "report.html").read_text("utf-8")
+    assert "not medical data" in page and "Samples" in page
+    for kind in ("real", "synthetic"):
+        for figure in ("maps/{}/lines", "outside/{}/share", "sharpness/{}/gradient"):
+            assert np.isfinite(metrics[figure.format(kind)])
+    sheet, table = (run / "synthetic" / f for f in ("datasheet.md", "samples.csv"))
+    scores = pd.read_csv(table)["score"]
+    text = sheet.read_text()
+    assert "computed from shapes" in text
+    if name == "chest_xray":
+        assert [int(np.unique(label).item()) for label in slices.label] == [0, 1, 2] * 3
+        assert scores.between(0, 1).all() and "0 normal, 1 bacterial, 2 viral" in text
+        assert 0 <= metrics["classification/synthetic/accuracy"] <= 1
+    elif name == "tianchi_ct":
+        assert slices.structure.shape[-1] == 3 and (slices.boxes[..., 0] > 0).any(axis=1).all()
+        assert 0 <= metrics["detection/synthetic/recall"] <= 1
+    else:
+        assert slices.label is None and scores.isna().all() and "No labels." in text
+
+
+def test_sizes_are_checked_before_data_is_read(tmp_path, capsys):
+    words = ["--preset", "tiny", "--cache", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert main(TRAIN_LUNG_CT, [*words, "--slicing.size", "36"]) == 2
+    assert "must be divisible by 8" in capsys.readouterr().err
+    assert main(TRAIN_RETINA, [*words, "--maps.modality", "T1"]) == 2
+    assert "--maps.modality is 'T1'; give one of random, red" in capsys.readouterr().err
+    assert main(TRAIN_TIANCHI_CT, [*words, "--augmentation.mirror", "true"]) == 2
+    assert "the labels of tianchi_ct are boxes" in capsys.readouterr().err
