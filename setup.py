@@ -41,6 +41,12 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]=={TENSORFLOW}"],
-        "test": ["pytest>=7.4", "pytest-xdist>=3.6", "ruff>=0.17", "surface-distance>=0.1"],
+        "test": [
+            "pytest>=7.4",
+            "pytest-xdist>=3.6",
+            "ruff>=0.17",
+            "surface-distance>=0.1",
+            "pycocotools>=2.0.8",
+        ],
     },
 )
