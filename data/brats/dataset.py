@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from data.brats.described import DESCRIPTION, is_export
 from data.brats.label_schemes import resolve_scheme
 from data.brats.names import LABEL_NAMES, MODALITIES, REGIONS
 from data.brats.namings import patient_of
@@ -17,6 +18,7 @@ from data.brats.slices import SliceConfig, output_size
 from data.brats.subjects import Case, find_cases
 from data.brats.verification import verify_cases
 from data.contract import CaseSlices, DataSet, Phantom
+from utils.errors import UserError
 
 
 def with_scheme(cases: Sequence[Case], config: SliceConfig) -> SliceConfig:
@@ -25,7 +27,16 @@ def with_scheme(cases: Sequence[Case], config: SliceConfig) -> SliceConfig:
 
 
 def find(folder: Path, config: SliceConfig) -> list[Case]:
-    """Returns the cases below a folder, see `find_cases`."""
+    """Returns the cases below a folder, see `find_cases`.
+
+    Raises UserError for exported slices, too.
+    """
+    described = Path(folder) / DESCRIPTION
+    if is_export(described):
+        raise UserError(
+            f"{described} is of exported slices, which experiments/train_samr.py reads; give the "
+            "tree with the volumes that they were cut from."
+        )
     return find_cases(folder, config.layout)
 
 

@@ -50,16 +50,19 @@ def described_layout(path: Path) -> Layout | None:
             f"{', '.join(channels.values())}, without {', '.join(missing)}; correct their names, "
             "or give a data set that has all four."
         )
-    if EXPORTED_SLICES in content:
-        raise UserError(
-            f"{path} is of exported slices, which experiments/train_samr.py reads; give the tree "
-            "with the volumes that they were cut from."
-        )
     own_files = any((path.parent / "imagesTr").glob(f"*_0000{ending}"))
     ends = {m: f"_{kinds[m]:04d}{ending}" if own_files else f"{ending}#{kinds[m]}" for m in kinds}
     patterns = {m: f"imagesTr/{{case}}{ends[m]}" for m in MODALITIES}
     patterns[LABEL] = f"labelsTr/{{case}}{ending}"
     return Layout(patterns, as_scheme(_meanings(path, labels)))
+
+
+def is_export(path: Path) -> bool:
+    """Returns whether a dataset.json is of slices that this project exported."""
+    try:
+        return path.is_file() and EXPORTED_SLICES in read_json(path)
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _meanings(path: Path, labels: Mapping[str, Any]) -> dict[int, str]:

@@ -14,7 +14,9 @@ import pytest
 import SimpleITK as sitk
 import tensorflow as tf
 
+from data.brats.dataset import BRATS
 from data.brats.phantom import cached_phantom
+from data.brats.slices import SliceConfig
 from data.brats.with_brain import BRATS_WITH_BRAIN
 from data.nnunet.dataset import with_own_classes
 from data.nnunet.description import Description
@@ -233,6 +235,8 @@ def test_real_slices_read_back_are_the_same(exported, source, tmp_path):
 def test_the_main_system_s_export_is_read_back(tiny_run, tmp_path):
     """As the original tree is by SAMR, which has one class for the core, and one for brain."""
     assert export("--run", tiny_run, "--out", tmp_path / "export", "--real") == 0
+    with pytest.raises(UserError, match="is of exported slices, which experiments/train_samr.py"):
+        BRATS.find(tmp_path / "export", SliceConfig())
     run = Run.open_finished(TRAIN_BRATS, tiny_run, tf.distribute.get_strategy(), default_cache())
     config, (patient,) = replace(TINY, slicing=run.config.slicing), run.split.train
     data, cache = dataset_of(config, tmp_path / "export"), tmp_path / "cache"

@@ -165,7 +165,7 @@ def test_sharpness_is_that_of_the_normal_brain():
 )
 def test_settings_that_do_not_fit_are_refused(change, text):
     with pytest.raises(UserError, match=text):
-        replace(TINY, **change)
+        replace(TINY, **change).check_sizes()
 
 
 def test_presets_survive_json_and_paper_has_its_numbers():
