@@ -48,14 +48,10 @@ TRAININGS = tuple(training.name for training in fields(Schedules))
 
 @dataclass(frozen=True)
 class EvaluationConfig(MeasuringConfig):
-    """What is measured.
+    """What is measured on registered slices.
 
     Args:
-        batch_size: slices per forward pass.
-        ssim_pairs: random pairs per set for the diversity figure, of different patients
-            if there are several.
         overlap_slices: slices per set, at most, for the registration figure, evenly spread.
-        detector: the small network that tells synthetic texture from real.
     """
 
     overlap_slices: int = 500

@@ -41,16 +41,9 @@ class DownstreamConfig:
 
 @dataclass(frozen=True)
 class VesselTableConfig(DownstreamConfig):
-    """What determines a row's result beside the trained run and the row itself.
+    """What determines a row of Table 6 beside the trained run.
 
     Args:
-        seed: random seed of initial weights, orders and bootstrap.
-        repeats: trainings of each row, with other initial weights and orders.
-        synthetic: number of synthetic images that are added.
-        evaluation_batch_size: images per forward pass.
-        resamples: number of bootstrap resamples.
-        schedule: length of every training, the same for all rows; one epoch presents as many images
-            as there are real ones.
         network: that finds the vessels.
         rim: width of the rim of the field of view in which a synthetic image has no vessels, share
             of its side.
@@ -62,16 +55,9 @@ class VesselTableConfig(DownstreamConfig):
 
 @dataclass(frozen=True)
 class XrayTableConfig(DownstreamConfig):
-    """What determines a row's result beside the trained run and the row itself.
+    """What determines a row of Table 7 beside the trained run.
 
     Args:
-        seed: random seed of initial weights, orders and bootstrap.
-        repeats: trainings of each row, with other initial weights and orders.
-        synthetic: number of synthetic images that are added.
-        evaluation_batch_size: images per forward pass.
-        resamples: number of bootstrap resamples.
-        schedule: length of every training, the same for all rows; one epoch presents as many images
-            as there are real ones.
         network: that finds the class.
     """
 
@@ -80,16 +66,9 @@ class XrayTableConfig(DownstreamConfig):
 
 @dataclass(frozen=True)
 class DetectionTableConfig(DownstreamConfig):
-    """What determines a row's result beside the trained run and the row itself.
+    """What determines a row of Table 8 beside the trained run.
 
     Args:
-        seed: random seed of initial weights, orders and bootstrap.
-        repeats: trainings of each row, with other initial weights and orders.
-        synthetic: number of synthetic images that are added.
-        evaluation_batch_size: images per forward pass.
-        resamples: number of bootstrap resamples.
-        schedule: length of every training, the same for all rows; one epoch presents as many images
-            as there are real ones.
         network: that finds the boxes.
     """
 

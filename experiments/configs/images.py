@@ -85,13 +85,10 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class XraySchedules(Schedules):
-    """Length and intervals of each training.
+    """Length and intervals of each training, of the classifier too.
 
     Args:
-        structure: structure-map VAE-GAN.
         classification: classifier that guides G.
-        pretraining: generator on extracted maps; `--pretrain false` leaves it out.
-        synthesis: generator against discriminator.
     """
 
     classification: Schedule = field(default_factory=Schedule)
@@ -99,22 +96,9 @@ class XraySchedules(Schedules):
 
 @dataclass(frozen=True)
 class ChestXrayConfig(ImageConfig):
-    """Everything that determines a run; written to config.json.
+    """Everything that determines a run on chest X-rays; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise, phantom and split.
-        phantom: kind of the built-in phantom (used without --data).
-        phantom_subjects: number of its children.
-        test_fraction: share of children held out, of data without a published test part.
-        augmentation: random motions of the training images.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
-        random_maps: generated maps that feed the adversarial steps.
-        maps: structure maps and masks.
-        structure: structure-map VAE-GAN.
-        synthesis: conditional generator.
-        schedule: length of each training.
-        dataset: the synthetic set.
-        evaluation: measurements.
         slicing: size of the images.
         classification: classifier that guides G.
     """
@@ -127,22 +111,9 @@ class ChestXrayConfig(ImageConfig):
 
 @dataclass(frozen=True)
 class LungCtConfig(ImageConfig):
-    """Everything that determines a run; written to config.json.
+    """Everything that determines a run on lung CT; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise, phantom and split.
-        phantom: kind of the built-in phantom (used without --data).
-        phantom_subjects: number of its patients.
-        test_fraction: share of patients held out.
-        augmentation: random motions of the training images.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
-        random_maps: generated maps that feed the adversarial steps.
-        maps: structure maps and masks.
-        structure: structure-map VAE-GAN.
-        synthesis: conditional generator.
-        schedule: length of each training.
-        dataset: the synthetic set.
-        evaluation: measurements.
         slicing: size and window of the slices.
     """
 
@@ -152,22 +123,9 @@ class LungCtConfig(ImageConfig):
 
 @dataclass(frozen=True)
 class RetinaGanConfig(ImageConfig):
-    """Everything that determines a run; written to config.json.
+    """Everything that determines a run on the retina; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise, phantom and split.
-        phantom: kind of the built-in phantom (used without --data).
-        phantom_subjects: number of its eyes.
-        test_fraction: share of eyes held out, of data without DRIVE's test part.
-        augmentation: random motions of the training images.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
-        random_maps: generated maps that feed the adversarial steps.
-        maps: structure maps and masks.
-        structure: structure-map VAE-GAN.
-        synthesis: conditional generator.
-        schedule: length of each training.
-        dataset: the synthetic set.
-        evaluation: measurements.
         slicing: size and scaling of the photographs.
     """
 
@@ -177,13 +135,10 @@ class RetinaGanConfig(ImageConfig):
 
 @dataclass(frozen=True)
 class TianchiSchedules(Schedules):
-    """Length and intervals of each training.
+    """Length and intervals of each training, of the detector too.
 
     Args:
-        structure: structure-map VAE-GAN.
         detection: detector that guides G.
-        pretraining: generator on extracted maps; `--pretrain false` leaves it out.
-        synthesis: generator against discriminator.
     """
 
     detection: Schedule = field(default_factory=Schedule)
@@ -191,22 +146,9 @@ class TianchiSchedules(Schedules):
 
 @dataclass(frozen=True)
 class TianchiConfig(ImageConfig):
-    """Everything that determines a run; written to config.json.
+    """Everything that determines a run on Tianchi's CT; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise, phantom and split.
-        phantom: kind of the built-in phantom (used without --data).
-        phantom_subjects: number of its series.
-        test_fraction: share of series held out.
-        augmentation: random motions of the training images; none where labels are boxes.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
-        random_maps: generated maps that feed the adversarial steps.
-        maps: structure maps and masks.
-        structure: structure-map VAE-GAN.
-        synthesis: conditional generator.
-        schedule: length of each training.
-        dataset: the synthetic set.
-        evaluation: measurements.
         slicing: size and window of the slices.
         detection: detector that guides G.
     """

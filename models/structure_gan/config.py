@@ -123,8 +123,6 @@ class AdversarialWeights(ValidityWeights):
     """Weights of the two-headed discriminators D and D_t and of the terms they give the generator.
 
     Args:
-        real: D's validity on a real image.
-        fake: D's validity on a generated image, and G's on the same (towards real).
         modality: modality head on a real image in D, on a generated image in G.
         modality_fake: modality head on a generated image in D; the thesis' equations have it (1),
             the code does not (0): with an index regression it is unstable.
@@ -297,22 +295,9 @@ class SynthesisConfig(GeneratorConfig):
     """Conditional generator G with discriminator D, guided by frozen G_t and G_l (eq. 13-17).
 
     Args:
-        width: base width n of G, channels.
-        discriminator_width: base width n of D, channels.
-        initializer: kernel initialiser of G.
-        activation: of the hidden units of G and D: capped_relu, or the text's leaky_relu (0.2).
         condition: how the modality enters G: concat or conditional_instance_norm.
-        output_norm: instance norm before G's sigmoid; the text has none.
-        output_scale: its initial scale.
-        output_offset: its initial offset, or without norm the initial bias, logit.
-        discriminator: trunk of D: patch, fine or vgg11.
-        discriminator_stddev: spread of D's initial kernels; 0.2 in the paper.
-        gradient_checkpointing: recompute activations inside G's layers in the backward pass: less
-            memory for large slices, more time, the same gradients.
         label_input: feed the label to G; off is the released code's label-free generator.
         label_scale: factor of the one-hot label; 0.18 in one release.
-        label_offset: constant added to it.
-        noise: range of the uniform noise inside the organ (eq. 12), low and high; 0 and 0 = off.
         fusion: what G sees: concat is [s', label]; for the ablation of Table 1 also weighted, which
             is 0.8 s' + 0.2 one-hot label (5 channels), and noise, which is N(0,1) instead of map
             and label, drawn anew for each modality.
@@ -321,12 +306,8 @@ class SynthesisConfig(GeneratorConfig):
         consistency: squared difference between two translations to i, each of 12 pairs.
         lesion: factor of the lesion term (eq. 15), each modality.
         class_weights: weight of each class in the lesion term, background first.
-        reconstruction: eq. 18 kept during adversarial training, factor; 0 = off as in the thesis.
         outside: squared intensity outside the random map's organ, each modality; 0 = off as in the
             thesis, 1.5 in the paper's code.
-        learning_rate: Adam's, per update, for G.
-        discriminator_learning_rate: Adam's, per update, for D.
-        pretraining: the self-supervised phase.
     """
 
     adversarial: AdversarialWeights = field(default_factory=AdversarialWeights)
