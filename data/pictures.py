@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -14,7 +15,7 @@ import SimpleITK as sitk
 from PIL import Image
 from tqdm import tqdm
 
-from data.contract import CaseSlices
+from data.contract import CaseSlices, DataSet
 from data.verdicts import Verdict
 from data.volumes import check_name
 from utils.errors import UserError
@@ -192,3 +193,28 @@ def _verdict(case: PictureCase, config: Any, read: ReadPicture, first_lesion: in
         if label is not None:
             lesions = (lesions or 0) + int(np.any(label >= first_lesion))
     return Verdict(case, tuple(problems), lesions=lesions)
+
+
+def picture_dataset(name: str, read: ReadPicture, first_lesion: int = 1, **own: Any) -> DataSet:
+    """Returns the description of a data set of pictures, squares of `config.size` pixels.
+
+    Each picture is an image by itself, each case a patient.
+
+    Args:
+        name: of the data set, also for `verify_data.py`.
+        read: reads one picture, see `prepare_pictures`.
+        first_lesion: as in `DataSet`.
+        own: further attributes of `DataSet`.
+    """
+    settings = {
+        "classes": (),
+        "regions": {},
+        "patient_of": str,
+        "settle": lambda cases, config: config,
+        "prepare": partial(prepare_pictures, read=read),
+        "size": lambda config: (config.size, config.size),
+        "verify": partial(verify_pictures, read=read, first_lesion=first_lesion),
+        "verify_script": f"experiments/verify_data.py --dataset {name}",
+        "one_image": True,
+    }
+    return DataSet(name, first_lesion=first_lesion, **{**settings, **own})

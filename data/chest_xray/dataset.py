@@ -11,24 +11,22 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from data.chest_xray.phantom import cached_phantom
-from data.contract import IMAGE, DataSet, Phantom
+from data.contract import IMAGE, Phantom
 from data.pictures import (
     FITS,
     STRETCH,
     PictureCase,
     as_grey,
     min_max,
+    picture_dataset,
     picture_files,
-    prepare_pictures,
     read_picture,
     squared,
-    verify_pictures,
 )
 from data.splits import Split, split_subjects
 from utils.errors import UserError, at_least, check_fields, one_of
@@ -137,25 +135,18 @@ def divide(ids: Sequence[str], test_fraction: float, seed: int) -> Split:
     return split_subjects(ids, test_fraction, seed=seed, patient_of=str)
 
 
-CHEST_XRAY = DataSet(
-    name="chest_xray",
+CHEST_XRAY = picture_dataset(
+    "chest_xray",
+    read,
     channels=("X-ray",),
     classes=CLASSES,
-    regions={},
     map_constants="chest_xray",
-    patient_of=str,
     find=find,
     phantoms={
         "chest": Phantom(
             cached_phantom, "built-in phantom, chest X-ray (computed shapes, not medical data)"
         )
     },
-    settle=lambda cases, config: config,
-    prepare=partial(prepare_pictures, read=read),
-    size=lambda config: (config.size, config.size),
     most_slices=lambda config: 16,
-    verify=partial(verify_pictures, read=read),
-    verify_script="experiments/verify_data.py --dataset chest_xray",
     label_kind=IMAGE,
-    one_image=True,
 )

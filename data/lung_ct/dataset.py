@@ -9,22 +9,20 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from data.contract import DataSet, Phantom
+from data.contract import Phantom
 from data.lung_ct.phantom import cached_phantom
 from data.pictures import (
     STRETCH,
     PictureCase,
     min_max,
+    picture_dataset,
     picture_files,
-    prepare_pictures,
     read_picture,
     squared,
-    verify_pictures,
 )
 from utils.errors import ASCENDING, UserError, at_least, check_fields, one_of
 
@@ -103,24 +101,16 @@ def read(case: PictureCase, number: int, config: CtConfig) -> tuple[np.ndarray, 
     return image[..., None].astype(np.float32), None
 
 
-LUNG_CT = DataSet(
-    name="lung_ct",
+LUNG_CT = picture_dataset(
+    "lung_ct",
+    read,
     channels=("CT",),
-    classes=(),
-    regions={},
     map_constants="lung_ct",
-    patient_of=str,
     find=find,
     phantoms={
         "lung": Phantom(
             cached_phantom, "built-in phantom, lung CT (computed shapes, not medical data)"
         )
     },
-    settle=lambda cases, config: config,
-    prepare=partial(prepare_pictures, read=read),
-    size=lambda config: (config.size, config.size),
     most_slices=lambda config: 8,
-    verify=partial(verify_pictures, read=read),
-    verify_script="experiments/verify_data.py --dataset lung_ct",
-    one_image=True,
 )

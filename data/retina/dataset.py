@@ -12,24 +12,22 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from data.contract import DataSet, Phantom
+from data.contract import Phantom
 from data.pictures import (
     FITS,
     PAD,
     PictureCase,
     as_grey,
     min_max,
+    picture_dataset,
     picture_files,
-    prepare_pictures,
     read_picture,
     squared,
     squared_mask,
-    verify_pictures,
 )
 from data.retina.phantom import cached_phantom
 from data.splits import Split, split_subjects
@@ -167,43 +165,23 @@ def divide(ids: Sequence[str], test_fraction: float, seed: int) -> Split:
     return split_subjects(ids, test_fraction, seed=seed, patient_of=str)
 
 
-_PHANTOMS = {
-    "retina": Phantom(
-        cached_phantom, "built-in phantom, retina (computed shapes, not medical data)"
-    )
+_SHARED = {
+    "channels": ("red", "green", "blue"),
+    "map_constants": "drive_fire",
+    "phantoms": {
+        "retina": Phantom(
+            cached_phantom, "built-in phantom, retina (computed shapes, not medical data)"
+        )
+    },
 }
-RETINA = DataSet(
-    name="retina",
-    channels=("red", "green", "blue"),
-    classes=(),
-    regions={},
-    map_constants="drive_fire",
-    patient_of=str,
-    find=find,
-    phantoms=_PHANTOMS,
-    settle=lambda cases, config: config,
-    prepare=partial(prepare_pictures, read=read),
-    size=lambda config: (config.size, config.size),
-    most_slices=lambda config: 2,
-    verify=partial(verify_pictures, read=read),
-    verify_script="experiments/verify_data.py --dataset retina",
-    one_image=True,
-)
-VESSELS = DataSet(
-    name="drive",
-    channels=RETINA.channels,
+RETINA = picture_dataset("retina", read, **_SHARED, find=find, most_slices=lambda config: 2)
+VESSELS = picture_dataset(
+    "drive",
+    read_vessels,
+    first_lesion=2,
+    **_SHARED,
     classes=CLASSES,
     regions={"vessel": (2,)},
-    map_constants="drive_fire",
-    patient_of=str,
     find=find_drive,
-    phantoms=_PHANTOMS,
-    settle=lambda cases, config: config,
-    prepare=partial(prepare_pictures, read=read_vessels),
-    size=RETINA.size,
     most_slices=lambda config: 1,
-    verify=partial(verify_pictures, read=read_vessels, first_lesion=2),
-    verify_script="experiments/verify_data.py --dataset drive",
-    first_lesion=2,
-    one_image=True,
 )
