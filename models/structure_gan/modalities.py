@@ -21,11 +21,14 @@ BACK = tuple(TRANSLATIONS.index((j, i)) for i, j in TRANSLATIONS)
 BY_TARGET = tuple(tuple(k for k, j in enumerate(TARGET) if j == i) for i in range(M))
 
 
-def to_rows(images: tf.Tensor, channels: int = 1) -> tf.Tensor:
-    """Returns images [B,H,W,K*channels] as rows of some channels each, [B*K,H,W,channels]."""
-    height, width, both = images.shape[1:]
-    parts = tf.reshape(images, [-1, height, width, both // channels, channels])
-    return tf.reshape(tf.transpose(parts, [0, 3, 1, 2, 4]), [-1, height, width, channels])
+def to_rows(images: tf.Tensor, modalities: int = M) -> tf.Tensor:
+    """Returns images [B,H,W,K] of K modalities as rows [B*K,H,W,1]; one image stays as it is."""
+    if modalities == 1:
+        return images
+    shape = tf.shape(images)
+    height, width = images.shape[1:3]
+    rows = tf.reshape(tf.transpose(images, [0, 3, 1, 2]), [shape[0] * shape[3], height, width, 1])
+    return rows
 
 
 def from_rows(rows: tf.Tensor, count: int) -> tf.Tensor:
@@ -33,11 +36,11 @@ def from_rows(rows: tf.Tensor, count: int) -> tf.Tensor:
     return tf.reshape(rows, [-1, count, *rows.shape[1:]])
 
 
-def to_channels(rows: tf.Tensor, count: int = M) -> tf.Tensor:
-    """Returns rows [B*count,H,W,C], `count` of each sample, as images [B,H,W,count*C]."""
-    height, width, channels = rows.shape[1:]
-    images = tf.transpose(from_rows(rows, count), [0, 2, 3, 1, 4])
-    return tf.reshape(images, [-1, height, width, count * channels])
+def to_channels(rows: tf.Tensor, modalities: int = M) -> tf.Tensor:
+    """Returns rows [B*K,H,W,1] of K modalities as images [B,H,W,K]; one image stays as it is."""
+    if modalities == 1:
+        return rows
+    return tf.transpose(from_rows(rows, modalities)[..., 0], [0, 2, 3, 1])
 
 
 def modality_index(batch_size: tf.Tensor, order: tuple = tuple(range(M))) -> tf.Tensor:

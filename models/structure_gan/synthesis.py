@@ -70,8 +70,8 @@ def versus(
     content: Content = BRATS,
 ) -> tuple[Terms, Terms, Terms]:
     """Returns D's terms, G's terms (eq. 13-14) and D's accuracy on images [B,H,W,M]."""
-    rows = to_rows(generated, content.channels)
-    real, fake = network(to_rows(real, content.channels)), network(rows)
+    rows = to_rows(generated, content.modalities)
+    real, fake = network(to_rows(real, content.modalities)), network(rows)
     if content.modalities > 1:
         samples, order = tf.shape(generated)[0], tuple(range(content.modalities))
         terms = adversarial_terms(real, fake, samples, order, config.adversarial)

@@ -50,9 +50,7 @@ def test_rows_are_sample_major():
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(to_channels(rows), x)
     np.testing.assert_array_equal(from_rows(rows, 4)[1, 2], x[1, ..., 2:3])
-    pairs = to_rows(x, 2)
-    np.testing.assert_array_equal(pairs, [x[b, ..., i : i + 2] for b in range(2) for i in (0, 2)])
-    np.testing.assert_array_equal(to_channels(pairs, 2), x)
+    assert to_rows(x, 1) is x and to_channels(x, 1) is x
 
 
 def test_modality_index_repeats_the_order_for_every_sample():
