@@ -1,6 +1,6 @@
 """What guides G beside D: frozen systems that judge the images which G makes.
 
-Every guide is called as `guide(images, labels) -> terms`, with G's images [B,H,W,M] and the labels
+Every guide is called as `guide(made, labels) -> terms`, with G's images (`Made`) and the labels
 that they were made from, by the batch's keys without `random_`. It returns weighted terms of G's
 loss by name. Its networks are never updated. Without guides G has only D.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Callable, Protocol
+from typing import Callable, NamedTuple, Protocol
 
 import tensorflow as tf
 
@@ -21,7 +21,6 @@ from models.structure_gan.modalities import (
     TARGET,
     TRANSLATIONS,
     from_rows,
-    to_rows,
     translate_to_others,
 )
 from models.structure_gan.registration import Registration
@@ -29,7 +28,21 @@ from models.structure_gan.segmentation import Segmentation, lesion_terms
 from models.system import Terms
 
 Labels = Mapping[str, tf.Tensor]
-Guide = Callable[[tf.Tensor, Labels], Terms]
+
+
+class Made(NamedTuple):
+    """What G made.
+
+    Attributes:
+        images: [B,H,W,M].
+        rows: the same, each modality as an image of its own, see `to_rows`.
+    """
+
+    images: tf.Tensor
+    rows: tf.Tensor
+
+
+Guide = Callable[[Made, Labels], Terms]
 
 
 @dataclass(frozen=True)
@@ -44,11 +57,11 @@ class RegistrationGuide:
     translator: Registration
     config: SynthesisConfig
 
-    def __call__(self, images: tf.Tensor, labels: Labels) -> Terms:
+    def __call__(self, made: Made, labels: Labels) -> Terms:
         """Returns eq. 16, and the agreement of the translations to one target."""
         if not (self.config.registration or self.config.consistency):
             return {}
-        rows, count = to_rows(images), len(TRANSLATIONS)
+        rows, count = made.rows, len(TRANSLATIONS)
         translated = translate_to_others(self.translator.networks["G_t"], rows)
         x_gt = from_rows(translated, count)  # [B,12,H,W,1]
         targets = tf.gather(from_rows(rows, NUM_MODALITIES), TARGET, axis=1)
@@ -71,11 +84,12 @@ class LesionGuide:
     segmenters: Segmentation
     config: SynthesisConfig
 
-    def __call__(self, images: tf.Tensor, labels: Labels) -> Terms:
+    def __call__(self, made: Made, labels: Labels) -> Terms:
         """Returns eq. 15, summed over the modalities."""
         if not self.config.lesion:
             return {}
-        terms = lesion_terms(self.segmenters, images, labels["label"], self.config.class_weights)
+        data = made.images, labels["label"], self.config.class_weights
+        terms = lesion_terms(self.segmenters, *data)
         return {"G/lesion": self.config.lesion * tf.add_n(list(terms.values()))}
 
 
@@ -105,9 +119,9 @@ class JudgeGuide:
     judge: Judge
     weight: float
 
-    def __call__(self, images: tf.Tensor, labels: Labels) -> Terms:
+    def __call__(self, made: Made, labels: Labels) -> Terms:
         """Returns the judge's terms, weighted."""
         if not self.weight:
             return {}
-        terms = self.judge.guidance(images, labels)
+        terms = self.judge.guidance(made.images, labels)
         return {name: self.weight * term for name, term in terms.items()}

@@ -16,7 +16,7 @@ from losses.reconstruction import ERRORS, masked_energy, masked_squared_error
 from models.networks.discriminator import Discriminator
 from models.networks.unet import UNet
 from models.structure_gan.config import BRATS, Content, GeneratorConfig
-from models.structure_gan.guidance import Guide
+from models.structure_gan.guidance import Guide, Made
 from models.structure_gan.modalities import modality_index, to_channels, to_rows
 from models.structure_gan.registration import adversarial_terms, validity_terms
 from models.system import Batch, GANSystem, Terms
@@ -64,16 +64,15 @@ def build_discriminator(config: GeneratorConfig, content: Content = BRATS) -> Di
 
 def versus(
     network: Discriminator,
-    real: tf.Tensor,
-    generated: tf.Tensor,
+    real_rows: tf.Tensor,
+    rows: tf.Tensor,
     config: GeneratorConfig,
     content: Content = BRATS,
 ) -> tuple[Terms, Terms, Terms]:
-    """Returns D's terms, G's terms (eq. 13-14) and D's accuracy on images [B,H,W,M]."""
-    rows = to_rows(generated, content.modalities)
-    real, fake = network(to_rows(real, content.modalities)), network(rows)
+    """Returns D's terms, G's terms (eq. 13-14) and D's accuracy on rows, see `to_rows`."""
+    real, fake = network(real_rows), network(rows)
     if content.modalities > 1:
-        samples, order = tf.shape(generated)[0], tuple(range(content.modalities))
+        samples, order = tf.shape(rows)[0] // content.modalities, tuple(range(content.modalities))
         terms = adversarial_terms(real, fake, samples, order, config.adversarial)
         real, fake = real[0], fake[0]
     else:
@@ -178,8 +177,9 @@ class Pretraining(GANSystem):
             losses = {"G": tf.add_n(list(terms.values()))}
             # 3. D against G on real and rebuilt slices; off in the thesis.
             if "D" in self.networks:
-                factor, images = config.pretraining.adversarial, batch["images"]
-                found = versus(self.networks["D"], images, generated, config, content)
+                factor, count = config.pretraining.adversarial, content.modalities
+                rows = to_rows(batch["images"], count), to_rows(generated, count)
+                found = versus(self.networks["D"], *rows, config, content)
                 terms_d, terms_g, report = found
                 terms_g = {name: factor * term for name, term in terms_g.items()}
                 losses = {
@@ -231,16 +231,17 @@ class Synthesis(GANSystem):
         Besides a real slice's keys the batch holds `unpaired_images` [B,H,W,M] for D, and for G
         `random_structure` and `random_outside` [B,H,W,K] and the labels with the prefix `random_`.
         """
-        real, labels = batch["unpaired_images"], random_labels(batch)
+        count, labels = self.content.modalities, random_labels(batch)
         with tf.GradientTape(persistent=True) as tape:
             # 1. Images x_g of random maps and labels, after noise fusion (eq. 12).
             x_g = self.synthesize(batch)["images"]  # [B,H,W,M]
             # 2. D against G on real and generated slices (eq. 13-14).
-            found = versus(self.networks["D"], real, x_g, self.config, self.content)
+            rows, real_rows = to_rows(x_g, count), to_rows(batch["unpaired_images"], count)
+            found = versus(self.networks["D"], real_rows, rows, self.config, self.content)
             terms_d, terms_g, accuracy = found
             # 3. What the frozen guides say, such as G_l on the lesion (eq. 15) and G_t (eq. 16).
             for guide in self.guides:
-                terms_g.update(guide(x_g, labels))
+                terms_g.update(guide(Made(x_g, rows), labels))
             # 4. Terms that the thesis leaves off.
             terms_g.update(self._outside_term(x_g, batch["random_outside"]))
             terms_g.update(self._kept_reconstruction(batch))
