@@ -74,8 +74,10 @@ def check_same_geometry(volumes: Mapping[Path, Volume]) -> None:
             raise mismatch(name, first_path, first, path, volume)
 
 
-def check_spacing(path: Path, volume: Volume) -> None:
+def check_spacing(path: Path, volume: Volume, otherwise: str = "") -> None:
     """Refuses a volume whose voxels are not 1 mm wide: slice numbers and crops count voxels.
+
+    `otherwise` stands behind the advice to resample it, in brackets.
 
     Raises:
         UserError: a spacing that differs from 1 mm by more than 1 %; names the file.
@@ -84,8 +86,7 @@ def check_spacing(path: Path, volume: Volume) -> None:
         found = " x ".join(f"{length:g}" for length in volume.spacing)
         raise UserError(
             f"The volume {path} must have a spacing of {SPACING:g} mm along each axis, found "
-            f"{found} mm; resample the files of this case to 1 mm (a training does it with "
-            "--slicing.resample true) or remove it."
+            f"{found} mm; resample the files of this case to 1 mm{otherwise} or remove it."
         )
 
 

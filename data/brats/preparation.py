@@ -19,6 +19,8 @@ from data.resampling import resampled
 from data.volumes import read_volume
 from utils.errors import UserError
 
+RESAMPLING = " (a training does it with --slicing.resample true)"
+
 
 def prepare_subject(subject: Subject, config: SliceConfig, scheme: str) -> CaseSlices:
     """Reads one case and cuts its slices, scaled by `scaled_slices`.
@@ -69,7 +71,7 @@ def read_case(
     check_same_geometry(volumes)
     if config.resample:
         return on_millimetres(volumes, labels)
-    check_spacing(paths[-1], volumes[paths[-1]])
+    check_spacing(paths[-1], volumes[paths[-1]], RESAMPLING)
     return volumes
 
 

@@ -18,7 +18,12 @@ from tqdm import tqdm
 from data.brats.label_schemes import possible_schemes, resolve_scheme, rounding_note, to_2015
 from data.brats.names import MODALITIES
 from data.brats.namings import LABEL
-from data.brats.preparation import chosen_slices, on_millimetres, slices_with_signal
+from data.brats.preparation import (
+    RESAMPLING,
+    chosen_slices,
+    on_millimetres,
+    slices_with_signal,
+)
 from data.brats.scaling import darkness_note, extremes, zero_point
 from data.brats.slices import SLICE_MAXIMUM, SliceConfig
 from data.brats.subjects import Case
@@ -187,7 +192,7 @@ def _check_grid(
         for name in names:
             error = mismatch(name, first, volumes[first], path, volumes[path])
             findings.sentences.append(str(error))
-    findings.of(check_spacing, first, volumes[first])
+    findings.of(check_spacing, first, volumes[first], RESAMPLING)
     shape, what = volumes[first].array.shape, f"Case {case.id} ({first})"
     fits = [findings.passes(check_crop, what, shape, config, (name,)) for name in SIDES]
     return all(fits) and all("shape" not in names for names in differences[first].values())

@@ -9,7 +9,6 @@ from data.brats.slices import PERCENTILE, SliceConfig
 from data.splits import Cohort
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
-from experiments.configs.evaluation import MeasuringConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
     AdversarialWeights,
@@ -44,6 +43,25 @@ class Schedules:
 
 
 TRAININGS = tuple(training.name for training in fields(Schedules))
+
+
+@dataclass(frozen=True)
+class MeasuringConfig:
+    """What is measured.
+
+    Args:
+        batch_size: images per forward pass.
+        ssim_pairs: random pairs per set for the diversity figure, of different patients
+            if there are several.
+        detector: the small network that tells synthetic texture from real.
+    """
+
+    batch_size: int = 8
+    ssim_pairs: int = 500
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--evaluation.", batch_size=at_least(1), ssim_pairs=at_least(1))
 
 
 @dataclass(frozen=True)

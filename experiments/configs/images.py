@@ -13,7 +13,7 @@ from data.retina.dataset import RetinaConfig
 from data.structure_maps.cutting import EACH, MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs import brats
-from experiments.configs.evaluation import MeasuringConfig
+from experiments.configs.brats import MeasuringConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.classification import ClassificationConfig
 from models.structure_gan.config import GeneratorConfig, PretrainingConfig, ValidityWeights

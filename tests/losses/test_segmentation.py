@@ -13,6 +13,7 @@ from losses.segmentation import (
     class_weighted_squared_error,
     soft_dice_per_class,
     soft_dice_per_sample,
+    weighted_binary_cross_entropy,
 )
 
 LABEL = tf.reshape(tf.constant([0, 2, 2, 1]), [2, 1, 2, 1])
@@ -57,3 +58,14 @@ def test_soft_dice_per_class():
 def test_soft_dice_of_a_class_that_is_not_there_counts_as_wrong():
     nothing = tf.one_hot(tf.zeros([1, 2, 2], tf.int32), 2)
     assert float(soft_dice_per_class(nothing, nothing)) == pytest.approx(0.5)
+
+
+def test_a_weight_makes_vessels_count_more():
+    logits = np.array([0.5, -1.0, 2.0, 0.0], np.float32).reshape(1, 2, 2, 1)
+    target = np.array([1.0, 0.0, 0.0, 1.0], np.float32).reshape(1, 2, 2, 1)
+    p = 1 / (1 + np.exp(-logits.astype(float)))
+    expected = -np.mean(5 * target * np.log(p) + (1 - target) * np.log(1 - p))
+    found = weighted_binary_cross_entropy(tf.constant(logits), tf.constant(target), 5.0)
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+    plain = weighted_binary_cross_entropy(tf.constant(logits), tf.constant(target), 1.0)
+    assert float(plain) == pytest.approx(0.901853, rel=1e-5)

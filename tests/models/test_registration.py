@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 
 from experiments.benchmarking.reference import reference_translation_terms
+from models.networks.settings import learning_rate
 from models.structure_gan.config import AdversarialWeights, RegistrationConfig
 from models.structure_gan.modalities import to_rows, translate_to_others
-from models.structure_gan.registration import Registration, learning_rate
+from models.structure_gan.registration import Registration
 from tests.models.harness import LONG, SystemTests
 from tests.models.toys import assert_step_equals, calm, random_batch
 from utils.errors import UserError
@@ -139,7 +140,7 @@ def test_the_rate_is_constant_or_ends_at_zero():
     constant = tiny_registration(learning_rate=0.5)
     assert [float(o.learning_rate) for o in constant.optimizers.values()] == [0.5, 0.5]
     config = RegistrationConfig(learning_rate=0.5, decay="cosine")
-    rate = learning_rate(config, 100)
+    rate = learning_rate(config.learning_rate, config.decay, 100)
     assert [float(rate(k)) for k in (0, 50, 100)] == pytest.approx([0.5, 0.25, 0.0], abs=1e-6)
     optimizer = Registration(config, 100).optimizers["G"]
     optimizer.iterations.assign(25)
