@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
-from utils.config import differences, from_dict
+from utils.config import differences, flatten, from_dict
 from utils.errors import UserError
 from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
@@ -56,13 +56,14 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
 
 
 def made_by(path: Path, experiments: Sequence[Experiment]) -> Experiment:
-    """Returns whose run `--run` names: the one with most fields of its configuration.
+    """Returns whose run `--run` names: the one whose configuration has most of its fields.
+
+    Fields of sections count, too: lung CT and retina differ in their slices alone.
 
     Raises UserError for a folder without a run.
     """
-    saved = set(saved_run(path, "--run needs")["config"])
-    names = [{field.name for field in fields(one.config_type)} for one in experiments]
-    return min(zip(names, experiments), key=lambda pair: len(pair[0] ^ saved))[1]
+    saved = set(flatten(saved_run(path, "--run needs")["config"]))
+    return min(experiments, key=lambda one: len(set(flatten(asdict(one.config_type()))) ^ saved))
 
 
 def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:

@@ -36,6 +36,7 @@ from experiments.engine.resuming import made_by
 from experiments.engine.run import Run
 from experiments.systems.samr.atlas import NAMES_FILE
 from experiments.systems.samr.stages import TRAIN_SAMR, dataset_of
+from experiments.systems.structure_gan.images.stages import TRAININGS
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.privacy import AUDIT_PRIVACY
 from tests.data.nnunet.test_dataset import CONFIG, LIVER, write_folder
@@ -72,12 +73,13 @@ def label_of(folder: Path, name: str) -> np.ndarray:
 
 
 def test_a_run_is_known_by_its_configuration(tmp_path):
-    for experiment in SYSTEMS:
+    systems = (*SYSTEMS, *TRAININGS)
+    for experiment in systems:
         config = asdict(experiment.presets["tiny"])
         saved = {"preset": "tiny", "data": None, "precision": "float32", "config": config}
         write_json(tmp_path / experiment.script / "config.json", saved)
-        assert made_by(tmp_path / experiment.script, SYSTEMS) is experiment
-        assert made_by(tmp_path / experiment.script, SYSTEMS[::-1]) is experiment
+        assert made_by(tmp_path / experiment.script, systems) is experiment
+        assert made_by(tmp_path / experiment.script, systems[::-1]) is experiment
     with pytest.raises(UserError, match="holds no config.json"):
         made_by(tmp_path, SYSTEMS)
 
