@@ -12,6 +12,7 @@ from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.config import (
     AdversarialWeights,
+    GeneratorConfig,
     PretrainingConfig,
     RegistrationConfig,
     SegmentationConfig,
@@ -65,6 +66,48 @@ class MeasuringConfig:
 
 
 @dataclass(frozen=True)
+class StructureGANConfig:
+    """Everything that determines a run of the main system; written to config.json.
+
+    Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its patients.
+        test_fraction: share of patients held out, of data without a published test part.
+        augmentation: random motions of the training images.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
+        random_maps: generated maps that feed the adversarial steps.
+        maps: structure maps and masks.
+        structure: structure-map VAE-GAN.
+        synthesis: conditional generator.
+        dataset: the synthetic set.
+        evaluation: measurements.
+    """
+
+    seed: int = 0
+    phantom: str = ""
+    phantom_subjects: int = 20
+    test_fraction: float = 0.1
+    augmentation: Augmentation = NO_AUGMENTATION
+    pretrain: bool = True
+    random_maps: int = 2000
+    maps: MapConfig = field(default_factory=MapConfig)
+    structure: StructureConfig = field(default_factory=StructureConfig)
+    synthesis: GeneratorConfig = field(default_factory=GeneratorConfig)
+    dataset: SyntheticConfig = field(default_factory=SyntheticConfig)
+    evaluation: MeasuringConfig = field(default_factory=MeasuringConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--",
+            phantom_subjects=at_least(2),
+            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            random_maps=at_least(1),
+        )
+
+
+@dataclass(frozen=True)
 class EvaluationConfig(MeasuringConfig):
     """What is measured on registered slices.
 
@@ -80,56 +123,31 @@ class EvaluationConfig(MeasuringConfig):
 
 
 @dataclass(frozen=True)
-class BratsConfig:
-    """Everything that determines a run; written to config.json.
+class BratsConfig(StructureGANConfig):
+    """Everything that determines a run on BRATS-like data; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise, phantom and split.
         phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
             between scanners and gliomas, those of "easy" little.
-        phantom_subjects: number of its patients.
-        test_fraction: share of patients held out.
         cohort: which patients take part.
-        augmentation: random motions of the training slices.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
-        random_maps: generated maps that feed the adversarial steps.
         slicing: range, crop and size of the slices.
-        maps: structure maps and masks.
-        structure: structure-map VAE-GAN.
         segmentation: lesion segmenters.
         registration: modality translator.
-        synthesis: conditional generator.
         schedule: length of each training.
-        dataset: the synthetic set.
-        evaluation: measurements.
     """
 
-    seed: int = 0
     phantom: PhantomName = "easy"  # minutes of training suffice for its few differences
-    phantom_subjects: int = 20
-    test_fraction: float = 0.1
-    cohort: Cohort = field(default_factory=Cohort)
-    augmentation: Augmentation = NO_AUGMENTATION
     pretrain: bool = False
-    random_maps: int = 2000
+    cohort: Cohort = field(default_factory=Cohort)
     slicing: SliceConfig = field(default_factory=SliceConfig)
-    maps: MapConfig = field(default_factory=MapConfig)
-    structure: StructureConfig = field(default_factory=StructureConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     schedule: Schedules = field(default_factory=Schedules)
-    dataset: SyntheticConfig = field(default_factory=SyntheticConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            "--",
-            phantom_subjects=at_least(2),
-            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
-            random_maps=at_least(1),
-        )
+        super().__post_init__()
         self.maps.check(BRATS)
 
 

@@ -6,20 +6,18 @@ Presets `thesis` have the published settings; where the thesis is silent, its co
 
 from dataclasses import dataclass, field, replace
 
-from data.augmentation import NO_AUGMENTATION, Augmentation
+from data.augmentation import Augmentation
 from data.chest_xray.dataset import XrayConfig
 from data.lung_ct.dataset import CtConfig
 from data.retina.dataset import RetinaConfig
 from data.structure_maps.cutting import EACH, MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs import brats
-from experiments.configs.brats import MeasuringConfig
+from experiments.configs.brats import MeasuringConfig, StructureGANConfig
 from experiments.configs.schedules import short_schedule
 from models.structure_gan.classification import ClassificationConfig
 from models.structure_gan.config import GeneratorConfig, PretrainingConfig, ValidityWeights
 from models.structure_gan.detection import DetectionConfig
-from models.structure_gan.structure_config import StructureConfig
-from utils.errors import Rule, at_least, check_fields
 from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule
 
@@ -40,47 +38,14 @@ class Schedules:
 
 
 @dataclass(frozen=True)
-class ImageConfig:
-    """Everything that determines a run; written to config.json.
+class ImageConfig(StructureGANConfig):
+    """Everything that determines a run on single images; written to config.json.
 
     Args:
-        seed: of initial weights, order, noise, phantom and split.
-        phantom: kind of the built-in phantom (used without --data).
-        phantom_subjects: number of its patients.
-        test_fraction: share of patients held out, of data without a published test part.
-        augmentation: random motions of the training images.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
-        random_maps: generated maps that feed the adversarial steps.
-        maps: structure maps and masks.
-        structure: structure-map VAE-GAN.
-        synthesis: conditional generator.
         schedule: length of each training.
-        dataset: the synthetic set.
-        evaluation: measurements.
     """
 
-    seed: int = 0
-    phantom: str = ""
-    phantom_subjects: int = 20
-    test_fraction: float = 0.1
-    augmentation: Augmentation = NO_AUGMENTATION
-    pretrain: bool = True
-    random_maps: int = 2000
-    maps: MapConfig = field(default_factory=MapConfig)
-    structure: StructureConfig = field(default_factory=StructureConfig)
-    synthesis: GeneratorConfig = field(default_factory=GeneratorConfig)
     schedule: Schedules = field(default_factory=Schedules)
-    dataset: SyntheticConfig = field(default_factory=SyntheticConfig)
-    evaluation: MeasuringConfig = field(default_factory=MeasuringConfig)
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            "--",
-            phantom_subjects=at_least(2),
-            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
-            random_maps=at_least(1),
-        )
 
 
 @dataclass(frozen=True)
