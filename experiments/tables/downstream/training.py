@@ -22,12 +22,12 @@ from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.engine.table import Row, Table
 from models.system import GANSystem
-from utils.errors import UserError
 from utils.metrics.contrasts import Contrast, examine
 from utils.reporting.tables import markdown_table
 from utils.runs.files import write_text
 from utils.runs.reading import read_table
 from utils.seeding import derive_seed
+from utils.training.trainer import check_batch_size
 
 REAL, MIXED = "real", "real_synthetic"
 MADE = "synthetic images"
@@ -201,12 +201,7 @@ def _records(run: Run, downstream: Downstream, count: int) -> Iterator[Record]:
 
 def _check(request: Request, strategy: tf.distribute.Strategy) -> None:
     """Raises UserError for batches that the replicas cannot share."""
-    batch_size = request.config.schedule.batch_size
-    if batch_size % strategy.num_replicas_in_sync:
-        raise UserError(
-            f"--schedule.batch_size {batch_size} must be divisible by the "
-            f"{strategy.num_replicas_in_sync} devices that share a batch; change it"
-        )
+    check_batch_size("--schedule.batch_size", request.config.schedule.batch_size, strategy)
 
 
 def downstream_experiment(

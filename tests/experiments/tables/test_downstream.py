@@ -14,6 +14,7 @@ from experiments.tables.downstream import boxes, vessels, xray
 from experiments.tables.downstream.training import MIXED, REAL, claim, difference
 from models.structure_gan.vessels import VesselConfig, Vessels
 from tests.models.toys import calm
+from utils.errors import UserError
 from utils.runs.files import write_text
 
 RUN = SimpleNamespace(config=SimpleNamespace(evaluation_batch_size=4, rim=14 / 512))
@@ -134,3 +135,13 @@ def test_vessel_networks_have_the_published_size():
     for width, count in counts.items():
         network = Vessels(VesselConfig(width=width), 2, 1).networks["G_v"]
         assert network.count_params() == count
+
+
+@pytest.mark.parametrize(
+    "table", [vessels.TABLE6_VESSELS, xray.TABLE7_XRAY, boxes.TABLE8_DETECTION]
+)
+def test_a_batch_is_shared_equally(table):
+    request = SimpleNamespace(config=table.presets["tiny"])
+    table.check(request, SimpleNamespace(num_replicas_in_sync=2))
+    with pytest.raises(UserError, match="--schedule.batch_size is 4 but 3 devices"):
+        table.check(request, SimpleNamespace(num_replicas_in_sync=3))
