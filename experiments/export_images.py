@@ -2,6 +2,7 @@
 
     python experiments/export_images.py --run RUN --out DIR
     python experiments/export_images.py --run RUN --out DIR --selected
+    python experiments/export_images.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 
 RUN is a finished run of train_chest_xray.py, train_lung_ct.py, train_retina.py or
 train_tianchi_ct.py. X-rays get labels.csv with a class for each file, CT with boxes
@@ -14,7 +15,9 @@ import _start
 
 import sys
 from pathlib import Path
+from typing import Optional
 
+from data.synthetic_sets.export import chosen_samples
 from data.synthetic_sets.images import export_images
 from experiments.engine.resuming import made_by, run_config
 from experiments.systems.structure_gan.images.stages import TRAININGS
@@ -32,6 +35,7 @@ def main() -> None:
     add("--run", type=Path, required=True, help="finished run of the main system")
     add("--out", type=Path, required=True, help="folder for images and labels; must not exist")
     add("--selected", action="store_true", help="leave out samples that are not selected")
+    add("--exclude", type=Optional[Path], help="list of samples to leave out, as quarantine.csv")
     add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args()
     if options.out.exists():
@@ -39,8 +43,9 @@ def main() -> None:
     experiment = made_by(options.run, TRAININGS)
     run_config(options.run, experiment.config_type, experiment.script)
     synthetic = RunDirectory(options.run, writes=False).synthetic
+    samples = chosen_samples(synthetic, options.exclude, options.selected)
     with making_folder(options.out) as folder:
-        count = export_images(synthetic, folder, experiment.data, options.selected)
+        count = export_images(synthetic, folder, experiment.data, samples)
     print(f"{count} images: {options.out}")
 
 

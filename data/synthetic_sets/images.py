@@ -20,26 +20,24 @@ from PIL import Image
 from data.contract import BOXES, IMAGE, DataSet
 from data.retina.dataset import RETINA
 from data.retina.rough_label import OUTSIDE, VESSEL, rough_label
-from data.synthetic_sets.files import DATASHEET, finished_manifest, read_rows, read_sample
+from data.synthetic_sets.files import DATASHEET, finished_manifest, read_sample
 from utils.runs.files import write_json, write_text
 
 IMAGES, ANNOTATIONS, LABELS = "images", "annotations.json", "labels.csv"
 NOTICE = "Synthetic images made by neural networks; not for diagnosis."
 
 
-def export_images(directory: Path, out: Path, dataset: DataSet, selected: bool = False) -> int:
-    """Writes a set's samples into an empty folder; returns their number.
+def export_images(directory: Path, out: Path, dataset: DataSet, rows: pd.DataFrame) -> int:
+    """Writes samples of a set into an empty folder; returns their number.
 
     Args:
         directory: the set.
         out: the folder.
         dataset: that the run learned from.
-        selected: leave out samples that are not selected.
+        rows: the samples, see `chosen_samples`.
 
-    Raises UserError for a set that is not finished, or a sample that is damaged.
+    Raises UserError for a sample that is damaged.
     """
-    rows = read_rows(directory)
-    rows = rows[rows["selected"]] if selected else rows
     names, labels = [], []
     for row in rows.itertuples():
         sample = read_sample(directory / row.file, dataset.has_label)

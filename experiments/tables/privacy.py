@@ -16,6 +16,7 @@ from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.systems.samr.stages import TRAIN_SAMR
+from experiments.systems.structure_gan.images.stages import TRAININGS
 from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
     Audit,
@@ -83,7 +84,7 @@ def audit_text(metrics: Mapping[str, float], run: Run) -> str:
         f"{len(source.split.test)} held-out patients.",
         f"Command: `{command(run, overwrite=False)}`; seed of the trained run "
         f"{source.config.seed}.",
-        "`quarantine.csv` lists the samples above the limit for `export_nnunet.py --exclude`; "
+        "`quarantine.csv` lists the samples above the limit for --exclude of the exports; "
         "nothing in the run was moved. `audit.csv` gives the nearest training slice of every "
         "sample: the patient's position in the list `train` of splits.json, and the axial slice.",
         "`worst_pairs.png` shows slices of training patients, config.json and splits.json name "
@@ -111,7 +112,7 @@ AUDIT_PRIVACY = Experiment(
     AUDIT,
     stages=(Task("audit", audit),),
     key="privacy",
-    sources=Finished(TRAIN_BRATS, others=(TRAIN_SAMR,)),
+    sources=Finished(TRAIN_BRATS, others=(TRAIN_SAMR, *TRAININGS)),
     check=check,
     options=(
         Option(

@@ -20,6 +20,7 @@ from experiments.systems.structure_gan.images.stages import (
 from experiments.tables.downstream.boxes import TABLE8_DETECTION
 from experiments.tables.downstream.vessels import TABLE6_VESSELS
 from experiments.tables.downstream.xray import TABLE7_XRAY
+from experiments.tables.privacy import AUDIT_PRIVACY
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
@@ -50,9 +51,15 @@ def test_a_run_its_table_and_its_export(name, cache, tmp_path, monkeypatch, caps
     assert train(experiment, cache, "--out", run) == 0
     check_run(run, name)
     assert train(experiment, cache, "--out", run, "--resume") == 0  # nothing is left to do
-    monkeypatch.setattr(sys, "argv", ["x", "--run", str(run), "--out", str(tmp_path / "images")])
+    places = ("--run", str(run), "--cache", str(cache), "--out", str(tmp_path / "audit"))
+    assert main(AUDIT_PRIVACY, ["--preset", "tiny", *places]) == 0
+    assert "## What was found" in (tmp_path / "audit" / "audit.md").read_text()
+    one = tmp_path / "one.csv"
+    pd.read_csv(run / "synthetic" / "samples.csv").head(1).to_csv(one, index=False)
+    words = ["x", "--run", str(run), "--out", str(tmp_path / "images"), "--exclude", str(one)]
+    monkeypatch.setattr(sys, "argv", words)
     assert exit_code(export_images.main, export_images._after_interrupt) == 0
-    assert len(list((tmp_path / "images" / "images").iterdir())) == 9
+    assert len(list((tmp_path / "images" / "images").iterdir())) == 8
     labels = {"chest_xray": "labels.csv", "tianchi_ct": "annotations.json", "retina": "vessels"}
     assert name not in labels or (tmp_path / "images" / labels[name]).exists()
     assert exit_code(export_images.main, export_images._after_interrupt) == 2

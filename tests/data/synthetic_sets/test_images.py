@@ -12,6 +12,7 @@ import pytest
 from data.pictures import read_picture
 from data.retina.dataset import RETINA
 from data.retina.rough_label import OUTSIDE, VESSEL, rough_label
+from data.synthetic_sets.export import chosen_samples
 from data.synthetic_sets.files import UNLABELLED, array_path
 from data.synthetic_sets.images import coco, export_images
 from tests.data.kinds import BOXED, CLASSES, boxes_of
@@ -46,7 +47,7 @@ def images_of(folder: Path, number: int) -> np.ndarray:
 
 def test_classes_are_a_table(tmp_path):
     folder = write_set(tmp_path / "set", 1, label=lambda k: np.full((SIDE, SIDE), k % 3, np.uint8))
-    assert export_images(folder, tmp_path / "out", CLASSES) == 3
+    assert export_images(folder, tmp_path / "out", CLASSES, chosen_samples(folder)) == 3
     table = pd.read_csv(tmp_path / "out" / "labels.csv")
     assert table["class"].tolist() == ["a", "b", "c"] and table["number"].tolist() == [0, 1, 2]
     for number, file in enumerate(table["file"]):
@@ -55,7 +56,8 @@ def test_classes_are_a_table(tmp_path):
         np.testing.assert_array_equal(found, expected)
     assert (tmp_path / "out" / "datasheet.md").exists()
     assert "not for diagnosis" in read_json(tmp_path / "out" / "manifest.json")["notice"]
-    assert export_images(folder, tmp_path / "selected", CLASSES, selected=True) == 2
+    chosen = chosen_samples(folder, selected=True)
+    assert export_images(folder, tmp_path / "selected", CLASSES, chosen) == 2
     chosen = pd.read_csv(tmp_path / "selected" / "labels.csv")
     assert chosen["file"].str.contains("000001").sum() == 0
 
@@ -70,7 +72,8 @@ def boxed_set(folder: Path) -> Path:
 
 
 def test_boxes_are_in_the_format_of_coco(tmp_path):
-    export_images(boxed_set(tmp_path / "set"), tmp_path / "out", BOXED)
+    folder = boxed_set(tmp_path / "set")
+    export_images(folder, tmp_path / "out", BOXED, chosen_samples(folder))
     content = read_json(tmp_path / "out" / "annotations.json")
     assert [image["file_name"] for image in content["images"]] == [
         f"synthetic_{k:06d}.png" for k in range(3)
@@ -86,7 +89,8 @@ def test_boxes_are_in_the_format_of_coco(tmp_path):
 
 def test_cocos_own_tools_read_it(tmp_path):
     tools = pytest.importorskip("pycocotools.coco")
-    export_images(boxed_set(tmp_path / "set"), tmp_path / "out", BOXED)
+    folder = boxed_set(tmp_path / "set")
+    export_images(folder, tmp_path / "out", BOXED, chosen_samples(folder))
     read = tools.COCO(str(tmp_path / "out" / "annotations.json"))
     assert len(read.getImgIds()) == 3 and len(read.getAnnIds()) == 4
     assert [c["name"] for c in read.loadCats(read.getCatIds())] == ["large", "small"]
@@ -106,7 +110,7 @@ def test_the_retina_has_masks(tmp_path):
     lines[2, 2:30] = lines[15, :] = 1
     folder = write_set(tmp_path / "set", 3, structure=lambda k: lines, outside=lambda k: field)
     small = replace(RETINA, classes=())
-    export_images(folder, tmp_path / "out", small)
+    export_images(folder, tmp_path / "out", small, chosen_samples(folder))
     name = "synthetic_000000.png"
     vessels, view = (
         read_picture(tmp_path / "out" / part / name) for part in ("vessels", "field_of_view")
