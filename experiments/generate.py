@@ -3,14 +3,15 @@
     python experiments/generate.py --run RUN --out SET --samples 20000
     python experiments/generate.py --run RUN --out SET --samples 20000 --shard 0/8   # ... 7/8
 
-RUN is a run of experiments/train_brats.py that has finished its trainings; nothing is written to
-it. SET gets the format of RUN/synthetic, and begins with the same samples: sample k is a function
-of the run and of k. Shard i/n draws the samples whose number leaves the remainder i when divided by
-n. All shards may write to one SET on a shared file system at the same time; the folders `samples`
-of SETs on other disks can be copied together. Whichever shard then finds all samples there, also
-one that has nothing left to draw, writes samples.csv and manifest.json. The set is that of a single
-process, byte for byte where processors and packages are the same; others round differently. A
-shard that was stopped goes on with the same command.
+RUN is a run of the main system (train_brats.py, train_chest_xray.py, train_lung_ct.py,
+train_retina.py or train_tianchi_ct.py) that has finished its trainings; nothing is written to it.
+SET gets the format of RUN/synthetic, and begins with the same samples: sample k is a function of
+the run and of k. Shard i/n draws the samples whose number leaves the remainder i when divided by n.
+All shards may write to one SET on a shared file system at the same time; the folders `samples` of
+SETs on other disks can be copied together. Whichever shard then finds all samples there, also one
+that has nothing left to draw, writes samples.csv and manifest.json. The set is that of a single
+process, byte for byte where processors and packages are the same; others round differently. A shard
+that was stopped goes on with the same command.
 """
 
 from __future__ import annotations
@@ -23,16 +24,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-import tensorflow as tf
-
 from data.synthetic_sets.files import Shard, is_complete, read_manifest, samples_there
 from experiments.engine.cli import default_cache
-from experiments.engine.resuming import saved_run
-from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import MADE_WITH, begin_set
 from experiments.systems.structure_gan.dataset import draw_set
-from experiments.systems.structure_gan.datasheet import DRAWN_WITH
-from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
+from experiments.systems.structure_gan.finished import open_trained
 from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.exits import exit_code
@@ -55,7 +51,7 @@ def parse() -> Options:
     """Returns the options of the command line; UserError for values that make no sense."""
     parser = Parser(prog="python experiments/generate.py", description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--run", type=Path, required=True, help="run of train_brats.py, trained to its end")
+    add("--run", type=Path, required=True, help="run of the main system, trained to its end")
     add("--out", type=Path, required=True, help="folder of the set, the same for all shards")
     add("--samples", type=Optional[int], help="size of the whole set; default: the run's own")
     add("--shard", type=str, default="0/1", help="i/n: draw the i-th of n parts, from 0 on")
@@ -82,12 +78,7 @@ def main() -> None:
     """Draws what is missing of the shard, and finishes the set if no sample is missing then."""
     options = parse()
     check_output_folder("--out", options.out)
-    policy = saved_run(options.run, "--run needs")["precision"]
-    tf.keras.mixed_precision.set_global_policy(policy)
-    strategy = tf.distribute.get_strategy()
-    run = Run.open_finished(
-        TRAIN_BRATS, options.run, strategy, options.cache, options.data, NETWORKS
-    )
+    run = open_trained(options.run, "--run needs", options.cache, options.data)
     own = run.config.dataset
     config = replace(own, samples=options.samples or own.samples)
     check_size(options.out, config.samples)
@@ -96,7 +87,7 @@ def main() -> None:
             f"--out {options.out} is the run's own set, which has {own.samples} samples; leave out "
             "--samples or choose another folder"
         )
-    if not begin_set(run, options.out, asdict(config), DRAWN_WITH):
+    if not begin_set(run, options.out, asdict(config), run.experiment.drawing.networks):
         raise UserError(
             f"--out {options.out} holds samples that were drawn with other networks, settings or "
             f"seed than this run's, or lacks {MADE_WITH}, which tells them; choose another folder"

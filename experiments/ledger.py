@@ -32,7 +32,7 @@ from experiments.tables.downstream.vessels import TABLE6_VESSELS
 from experiments.tables.downstream.xray import TABLE7_XRAY
 from experiments.tables.lesion_validity import TABLE4
 from experiments.tables.mixing.table import TABLE5
-from experiments.tables.quality import TABLE3
+from experiments.tables.quality.table import TABLE2_QUALITY, TABLE3_QUALITY
 from experiments.tables.samr.table2 import TABLE2_SAMR
 from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
 from experiments.tables.tc_mgan.translation import TABLE1_TC_MGAN
@@ -56,7 +56,16 @@ END = "<!-- Written by the command up to here. -->"
 
 
 EXPERIMENTS = (
-    *(TABLE1, TABLE3, TABLE4, TABLE5, TABLE6_VESSELS, TABLE7_XRAY, TABLE8_DETECTION),
+    *(
+        TABLE1,
+        TABLE2_QUALITY,
+        TABLE3_QUALITY,
+        TABLE4,
+        TABLE5,
+        TABLE6_VESSELS,
+        TABLE7_XRAY,
+        TABLE8_DETECTION,
+    ),
     *(TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR),
 )
 LedgerRow = tuple[Experiment, Row]

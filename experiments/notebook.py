@@ -24,14 +24,12 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
-import tensorflow as tf
 
 from data.slice_sets import stored_slices
 from experiments.engine.cli import default_cache
-from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import set_drawer
-from experiments.systems.structure_gan.stages import NETWORKS, TRAIN_BRATS
+from experiments.systems.structure_gan.finished import open_trained
 from experiments.systems.tc_mgan.translating import Translator
 from utils.errors import UserError
 
@@ -41,7 +39,7 @@ def open_run(
     data: Union[None, str, Path] = None,
     cache: Union[None, str, Path] = None,
 ) -> SynthesisRun:
-    """Opens a finished run of `train_brats.py`.
+    """Opens a finished run of the main system, on BRATS or another data set.
 
     Sets the global Keras precision policy of this process to the run's (float32, mixed_bfloat16 or
     mixed_float16).
@@ -55,17 +53,8 @@ def open_run(
     Raises:
         UserError: the folder holds no run, its training is not finished, or its data is gone.
     """
-    path = Path(path)
-    tf.keras.mixed_precision.set_global_policy(saved_run(path, "open_run needs")["precision"])
-    run = Run.open_finished(
-        TRAIN_BRATS,
-        path,
-        tf.distribute.get_strategy(),
-        Path(cache or default_cache()),
-        Path(data).resolve() if data else None,
-        NETWORKS,
-    )
-    return SynthesisRun(run)
+    cache, data = Path(cache or default_cache()), Path(data).resolve() if data else None
+    return SynthesisRun(open_trained(Path(path), "open_run needs", cache, data))
 
 
 def open_translator(path: Union[str, Path]) -> Translator:
@@ -83,7 +72,7 @@ class SynthesisRun:
     Attributes:
         run: the underlying `Run`.
         channels: names of the images' channels, in order.
-        classes: names of the label's values, from 0 on.
+        classes: names of the label's values, from 0 on; () = there are no labels.
         metrics: the run's metrics by name, see docs/running.md.
     """
 
@@ -103,8 +92,10 @@ class SynthesisRun:
             seed: random seed of maps, labels and noise.
 
         Returns:
-            images float32 [N,H,W,M] in [0,1]; label int32 [N,H,W]; structure and outside uint8
-            [N,H,W], 0/1: the lines that the images follow, and what lies outside the organ.
+            images float32 [N,H,W,M] in [0,1]; label int32 [N,H,W], where there are labels; boxes
+            float32 [N,K,5], see data/boxes.py, where labels are boxes; structure and outside uint8
+            [N,H,W] (of several maps [N,H,W,K]), 0/1: the lines that the images follow, and what
+            lies outside the organ.
 
         Raises:
             UserError: `samples` is less than 1.
@@ -115,8 +106,9 @@ class SynthesisRun:
         with tempfile.TemporaryDirectory() as folder:
             self._draw(Path(folder), config=config, seed=seed)
             drawn = stored_slices(Path(folder))
-        names = ("images", "label", "structure", "outside")
-        return {name: getattr(drawn, name) for name in names}
+        names = ("images", "label", "boxes", "structure", "outside")
+        found = {name: getattr(drawn, name) for name in names}
+        return {name: values for name, values in found.items() if values is not None}
 
     @functools.cached_property
     def _draw(self) -> Any:

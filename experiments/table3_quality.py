@@ -1,10 +1,11 @@
-"""Thesis Table 3 on BRATS: image quality of the main system, SkrGAN* and GAN#.
+"""Thesis Table 3 on BRATS, retina and Tianchi's CT: image quality beside SkrGAN* and GAN#.
 
-    python experiments/table3_quality.py --run RUN           # RUN: a finished run of train_brats.py
-    python experiments/table3_quality.py                     # makes one on the built-in phantom
+    python experiments/table3_quality.py --run RUN           # RUN: a finished run
+    python experiments/table3_quality.py                     # makes one on the phantom of BRATS
     python experiments/table3_quality.py --run RUN --inception-weights FILE    # with FID
 
-Stages: baselines (train both) -> sets (render as many slices with each) -> table.
+RUN is of train_brats.py, train_retina.py or train_tianchi_ct.py.
+Stages: baselines (train both) -> sets (render as many images with each) -> table.
 Source: Yili Qu, master thesis, Table 3 (models/baselines maps its footnotes to this code).
 """
 
@@ -13,7 +14,7 @@ import _start
 import sys
 
 from experiments.engine.cli import main
-from experiments.tables.quality import TABLE3
+from experiments.tables.quality.table import TABLE3_QUALITY
 
 if __name__ == "__main__":
-    sys.exit(main(TABLE3))
+    sys.exit(main(TABLE3_QUALITY))

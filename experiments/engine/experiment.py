@@ -26,6 +26,7 @@ from utils.training.trainer import CompiledSteps, Schedule
 if TYPE_CHECKING:
     from experiments.engine.run import Run
     from experiments.engine.sources import Sources
+    from experiments.engine.synthetic_sets import Drawing
     from experiments.engine.table import Table
 
 
@@ -203,6 +204,7 @@ class Experiment:
             read.
         outline: function that returns what `--dry-run` prints of a script on finished runs.
         table: the table that it fills.
+        drawing: how synthetic sets are drawn with its runs.
     """
 
     script: str
@@ -220,6 +222,7 @@ class Experiment:
     check: Callable[[Request, tf.distribute.Strategy], None] = _no_check
     outline: Callable[[Request], str] = lambda request: ""
     table: Optional[Table] = None
+    drawing: Optional[Drawing] = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for a stage that names what is not there: it would be noticed late."""

@@ -8,11 +8,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, NamedTuple, Optional
 
 import tensorflow as tf
 
+from data.synthetic_sets.building import ScoreImages
 from data.synthetic_sets.datasheet import Origin
+from data.synthetic_sets.drafts import LabelSource
 from data.synthetic_sets.files import UNLABELLED, sample_folder
 from experiments.engine.recording import spell
 from experiments.engine.run import Run
@@ -24,6 +26,22 @@ LICENCE = (
     "before you pass it on."
 )
 COMPUTED = "The phantom is computed from shapes by this code, and governed by the code's licence."
+
+
+class Drawing(NamedTuple):
+    """How the samples of a run's synthetic sets get their labels, and what is said of them.
+
+    Attributes:
+        networks: names of the stages whose networks draw them.
+        labels: function from the run to what gives samples their labels.
+        score: function from the run to the score of samples, None where they have none.
+        describe: function from the run and a set's manifest to the set's datasheet.
+    """
+
+    networks: tuple[str, ...]
+    labels: Callable[[Run], LabelSource]
+    score: Callable[[Run], Optional[ScoreImages]]
+    describe: Callable[[Run, Mapping[str, Any]], str]
 
 
 def begin_set(

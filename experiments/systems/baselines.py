@@ -1,4 +1,4 @@
-"""GAN# and SkrGAN*: trainings on the slices of a finished run of train_brats.py."""
+"""GAN# and SkrGAN*: trainings on the images of a finished run of the main system."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any, Callable
 import numpy as np
 import tensorflow as tf
 
-from data.contract import DataSet
+from data.contract import MAPS, DataSet
 from data.pipeline import number_of_slices
 from experiments.engine.experiment import Training
 from experiments.engine.fitting import Pictures, Synthesize
+from experiments.engine.pictures import image_row
 from experiments.engine.run import Run
+from models.baselines.config import BaselineConfig
 from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
 from utils.inference import infer, seeds_of
@@ -29,20 +31,30 @@ def baseline(name: str) -> Training:
     return Training(
         name,
         part_of="baselines",
-        build=lambda run: Baseline(getattr(run.config, name)),
+        build=lambda run: _build(run.prepared.dataset, getattr(run.config, name)),
         batches=_batches,
         draw=_draw,
+        keys=("images", *MAPS, "seed", "source"),
         learning_rate=f"--{name}.learning_rate",
         schedule=lambda run, _: same_length(run.source, run.config.steps),
     )
 
 
+def _build(dataset: DataSet, config: BaselineConfig) -> Baseline:
+    channels = len(dataset.channels) if dataset.one_image else 1
+    return Baseline(config, len(dataset.channels) // channels, channels, dataset.map_channels)
+
+
 def _batches(run: Run, training: Training) -> Callable:
-    return run.pipeline(training, maps=run.source.config.maps)
+    """Returns what makes batches of the same images, moved in the same ways, as for ours."""
+    config = run.source.config
+    return run.pipeline(training, maps=config.maps, augmentation=config.augmentation)
 
 
 def _draw(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     images = synthesize(examples)["images"].numpy()
+    if dataset.one_image:
+        return {"samples": grid([image_row(images, dataset)])}
     rows = [plain_row(images[..., i]) for i in range(len(dataset.channels))]
     return {"samples": grid(rows, titles=dataset.channels)}
 
@@ -58,14 +70,14 @@ def check_baselines(run: Run) -> None:
 
 
 def baseline_images(run: Run, training: Training, maps: np.ndarray) -> np.ndarray:
-    """Returns one synthetic slice per map [N,H,W] (0/1): float32 [N,H,W,4] in (0,1).
+    """Returns one synthetic image per map, float32 [N,H,W,M] in (0,1); maps [N,H,W] or [N,H,W,K].
 
     They are rendered once and kept in sets/<name>.npz.
     """
 
     def render() -> dict[str, np.ndarray]:
         synthesize = tf.function(run.trained(training).synthesize, autograph=False)
-        structure = maps[..., None].astype(np.float32)
+        structure = maps.reshape(*maps.shape[:3], -1).astype(np.float32)
         seed = seeds_of(len(maps), run.config.seed, training.name)
         size = run.source.config.dataset.batch_size
         batch = {"structure": structure, "seed": seed}

@@ -13,10 +13,10 @@ GeneratorInput = Literal["noise", "inverted_map"]
 
 @dataclass(frozen=True)
 class BaselineConfig(UNetGANConfig):
-    """Four unconditional generators with a discriminator each; the defaults are GAN#'s.
+    """Generators of single images with a discriminator each; the defaults are GAN#'s.
 
     Args:
-        generator_input: noise (N(0,1) image, drawn for every modality) or inverted_map (1 - s).
+        generator_input: noise (N(0,1), drawn for every image) or inverted_map (1 - s).
         width: base width n of the generators, channels.
         discriminator_width: base width n of the discriminators, channels.
         initializer: kernel initialiser of the generators.

@@ -10,30 +10,38 @@ from models.baselines.config import BaselineConfig
 from models.system import Batch, GANSystem, Terms
 from utils.seeding import normal
 
-MODALITIES = "xyzw"  # T1, T2, T1c, Flair in the released code
+LETTERS = "xyzw"  # T1, T2, T1c, Flair in the released code
 
 
 class Baseline(GANSystem):
-    """G_x..G_w against D_x..D_w, one pair per modality; none of them knows of the others."""
+    """G_x, G_y.. against D_x, D_y.., one pair per image; none of them knows of the others."""
 
-    monitored = tuple(f"accuracy/D_{modality}" for modality in MODALITIES)
+    def __init__(self, config: BaselineConfig, images: int = 4, channels: int = 1, maps: int = 1):
+        """Builds the networks.
 
-    def __init__(self, config: BaselineConfig):
-        self.config = config
-        generators, discriminators = ([f"{net}_{m}" for m in MODALITIES] for net in "GD")
-        networks = {name: config.build_unet(1, name) for name in generators}
+        Args:
+            config: their settings.
+            images: images of a sample that are made one by one, such as modalities; at most 4.
+            channels: channels of each of these images.
+            maps: structure maps of a sample.
+        """
+        self.config, self.channels, self.letters = config, channels, LETTERS[:images]
+        self.monitored = tuple(f"accuracy/D_{letter}" for letter in self.letters)
+        generators, discriminators = ([f"{net}_{x}" for x in self.letters] for net in "GD")
+        networks = {name: config.build_unet(maps, name, outputs=channels) for name in generators}
         for name in discriminators:
-            networks[name] = config.build_discriminator(config.discriminator_width, 1, name)
+            width = config.discriminator_width
+            networks[name] = config.build_discriminator(width, 1, name, channels)
         rates = dict.fromkeys("GD", config.learning_rate)
         super().__init__(networks, {"G": generators, "D": discriminators}, rates)
 
     def train_step(self, batch: Batch) -> Terms:
-        """One simultaneous update on `images` [B,H,W,4] and `structure` [B,H,W,1] of real slices.
+        """One simultaneous update on `images` [B,H,W,M] and `structure` [B,H,W,K] of real slices.
 
-        A term is the sum of the four modalities'.
+        A term is the sum of those of all images.
         """
         with tf.GradientTape(persistent=True) as tape:
-            # 1. Each G_i makes its modality, of noise (GAN#) or of the inverted map (SkrGAN*).
+            # 1. Each G_i makes its image, of noise (GAN#) or of the inverted map (SkrGAN*).
             generated = self.synthesize(batch)["images"]
             # 2. Each D_i against its G_i (least squares), and the error to the real slice.
             terms_g, terms_d, accuracy = self.terms(batch["images"], generated)
@@ -42,13 +50,12 @@ class Baseline(GANSystem):
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
     def terms(self, images: tf.Tensor, generated: tf.Tensor) -> tuple[Terms, Terms, Terms]:
-        """Returns terms of G and D, and accuracies of D, for real and made images [B,H,W,4]."""
-        c, scores = self.config, []
-        for i, modality in enumerate(MODALITIES):
-            pair = tf.concat([images[..., i : i + 1], generated[..., i : i + 1]], axis=0)
-            scores.append(tf.split(self.networks[f"D_{modality}"](pair), 2))
+        """Returns terms of G and D, and accuracies of D, for real and made images [B,H,W,M]."""
+        c, count, scores = self.config, len(self.letters), []
+        pairs = tf.split(tf.concat([images, generated], axis=0), count, axis=-1)
+        for letter, pair in zip(self.letters, pairs):
+            scores.append(tf.split(self.networks[f"D_{letter}"](pair), 2))
         real, fake = (tf.stack(part) for part in zip(*scores))  # means over all equal B and h x w
-        count = len(MODALITIES)
         terms_g = {"G/adversarial": c.adversarial * count * least_squares(fake, REAL)}
         if c.reconstruction:
             error = mean_squared_error(generated, images)
@@ -58,28 +65,28 @@ class Baseline(GANSystem):
             "D/fake": c.fake * count * least_squares(fake, FAKE),
         }
         accuracy = {
-            f"accuracy/D_{modality}": least_squares_accuracy(real[i], fake[i])
-            for i, modality in enumerate(MODALITIES)
+            f"accuracy/D_{letter}": least_squares_accuracy(real[i], fake[i])
+            for i, letter in enumerate(self.letters)
         }
         return terms_g, terms_d, accuracy
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Returns `images` [B,H,W,4] in (0,1) from `structure` [B,H,W,1] and `seed` [B,2].
+        """Returns `images` [B,H,W,M] in (0,1) from `structure` [B,H,W,K] and `seed` [B,2].
 
-        With the input "noise" only the size of the map is used.
+        With the input "noise" only the shape of the map is used.
         """
         structure, images = batch["structure"], []
-        for modality in MODALITIES:
+        for letter in self.letters:
             if self.config.generator_input == "noise":
                 shape = tuple(structure.shape[1:])
-                fed = normal(batch["seed"], f"noise {modality}", shape)
+                fed = normal(batch["seed"], f"noise {letter}", shape)
             else:
                 fed = 1.0 - structure
-            images.append(self.networks[f"G_{modality}"](fed))
+            images.append(self.networks[f"G_{letter}"](fed))
         return {"images": tf.concat(images, axis=-1)}
 
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the generated slices [B,H,W,4] and the batch's slices."""
+        """Returns the generated images [B,H,W,M] and the batch's slices."""
         return outputs["images"], batch["images"]

@@ -40,6 +40,12 @@ def train(*words: str) -> int:
     return main(TRAIN_BRATS, words)
 
 
+def content(folder: Path) -> dict[str, bytes]:
+    """Returns every file below a folder, hidden leftovers too, by its name there."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: str):
     """Start the script, or another program with its options, in a process of its own."""
     return subprocess.Popen(

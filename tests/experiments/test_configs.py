@@ -7,7 +7,7 @@ import pytest
 
 from data.brats.slices import output_size
 from experiments.configs.brats import DEMO, PRESETS, THESIS, TINY, BratsConfig, Schedules
-from experiments.configs.table3 import Table3Config
+from experiments.configs.quality import QualityTableConfig
 from experiments.configs.tc_mgan import Table2Config
 from utils.config import Parser, add_config, field_types, from_dict, from_namespace, to_yaml
 from utils.errors import UserError
@@ -89,7 +89,7 @@ def test_a_preset_survives_yaml_and_json(name, tmp_path):
         (Table2Config(), "training.gan.variant", "cycle"),
         (Table2Config(), "training.gan.image_size", [64, 64]),
         (Table2Config(), "training.schedule.gan.steps", -1),
-        (Table3Config(), "gan_sharp.width", 0),
+        (QualityTableConfig(), "gan_sharp.width", 0),
         (BratsConfig(), "registration.adversarial.real", -1),
         (BratsConfig(), "slicing.downsample", 7),
     ],
@@ -111,7 +111,7 @@ def parts(kind: type) -> list[type]:
     return [kind, *(part for group in groups for part in parts(group))]
 
 
-@pytest.mark.parametrize("kind", [BratsConfig, Table3Config, Table2Config])
+@pytest.mark.parametrize("kind", [BratsConfig, QualityTableConfig, Table2Config])
 def test_inherited_fields_have_types_that_the_subclass_knows(kind):
     """The oldest jsonargparse looks names up in the module of the subclass alone."""
     for part in parts(kind):

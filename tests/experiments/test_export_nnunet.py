@@ -21,7 +21,7 @@ from experiments.configs.brats import TINY as PRESET
 from experiments.engine.cli import default_cache, main
 from experiments.tables.privacy import AUDIT_PRIVACY
 from tests.data.trees import case_files, tiny_case, write_case
-from tests.experiments.conftest import train
+from tests.experiments.conftest import content, train
 from tests.experiments.small_run import SHAPE, run_on
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
@@ -38,11 +38,6 @@ def run(monkeypatch):
         return exit_code(export_nnunet.main, export_nnunet._after_interrupt)
 
     return export
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def verify_like_nnunet(folder: Path) -> None:

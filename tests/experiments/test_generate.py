@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments import generate
-from tests.experiments.conftest import finish, start, stop
+from tests.experiments.conftest import content, finish, start, stop
 from utils.runs.environment import REPOSITORY
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
@@ -24,11 +24,6 @@ def run(monkeypatch):
         return exit_code(generate.main, generate._after_interrupt)
 
     return words
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from data.slice_sets import stored_slices
-from experiments import export_images
+from experiments import export_images, generate
 from experiments.engine.cli import main
 from experiments.systems.structure_gan.images.stages import (
     TRAIN_CHEST_XRAY,
@@ -21,14 +21,16 @@ from experiments.tables.downstream.boxes import TABLE8_DETECTION
 from experiments.tables.downstream.vessels import TABLE6_VESSELS
 from experiments.tables.downstream.xray import TABLE7_XRAY
 from experiments.tables.privacy import AUDIT_PRIVACY
+from experiments.tables.quality.table import TABLE2_QUALITY, TABLE3_QUALITY
+from tests.experiments.conftest import content
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
 RUNS = {
-    "chest_xray": (TRAIN_CHEST_XRAY, TABLE7_XRAY, "accuracy"),
-    "lung_ct": (TRAIN_LUNG_CT, None, ""),
-    "retina": (TRAIN_RETINA, TABLE6_VESSELS, "auc"),
-    "tianchi_ct": (TRAIN_TIANCHI_CT, TABLE8_DETECTION, "iou"),
+    "chest_xray": (TRAIN_CHEST_XRAY, TABLE2_QUALITY, TABLE7_XRAY, "accuracy"),
+    "lung_ct": (TRAIN_LUNG_CT, TABLE2_QUALITY, None, ""),
+    "retina": (TRAIN_RETINA, TABLE3_QUALITY, TABLE6_VESSELS, "auc"),
+    "tianchi_ct": (TRAIN_TIANCHI_CT, TABLE3_QUALITY, TABLE8_DETECTION, "iou"),
 }
 
 
@@ -45,8 +47,8 @@ def train(experiment, cache, *words) -> int:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "chest_xray")) for name in RUNS]
 )
-def test_a_run_its_table_and_its_export(name, cache, tmp_path, monkeypatch, capsys):
-    experiment, table, metric = RUNS[name]
+def test_a_run_its_tables_and_its_export(name, cache, tmp_path, monkeypatch, capsys):
+    experiment, quality, table, metric = RUNS[name]
     run = tmp_path / "run"
     assert train(experiment, cache, "--out", run) == 0
     check_run(run, name)
@@ -54,6 +56,14 @@ def test_a_run_its_table_and_its_export(name, cache, tmp_path, monkeypatch, caps
     places = ("--run", str(run), "--cache", str(cache), "--out", str(tmp_path / "audit"))
     assert main(AUDIT_PRIVACY, ["--preset", "tiny", *places]) == 0
     assert "## What was found" in (tmp_path / "audit" / "audit.md").read_text()
+    for shard in ("0/2", "1/2"):
+        words = ["x", "--run", run, "--out", tmp_path / "set", "--cache", cache, "--shard", shard]
+        monkeypatch.setattr(sys, "argv", list(map(str, words)))
+        assert exit_code(generate.main, generate._after_interrupt) == 0
+    assert content(tmp_path / "set") == content(run / "synthetic")
+    places = ("--run", str(run), "--out", str(tmp_path / "quality"), "--cache", str(cache))
+    assert main(quality, ["--preset", "tiny", *places, "--steps", "2"]) == 0
+    check_quality(tmp_path / "quality", quality.table.key, name)
     one = tmp_path / "one.csv"
     pd.read_csv(run / "synthetic" / "samples.csv").head(1).to_csv(one, index=False)
     words = ["x", "--run", str(run), "--out", str(tmp_path / "images"), "--exclude", str(one)]
@@ -71,6 +81,14 @@ def test_a_run_its_table_and_its_export(name, cache, tmp_path, monkeypatch, caps
             assert 0 <= metrics[f"{table.table.key}/{row}/{metric}"] <= 1
         page = (tmp_path / "table" / f"{table.table.key}.md").read_text()
         assert "The thesis claims" in page and "not medical data" in page
+
+
+def check_quality(out, key, name) -> None:
+    metrics, page = read_json(out / "metrics.json"), (out / f"{key}.md").read_text()
+    for row in ("real", "ours", "skrgan_star", "gan_sharp"):
+        assert np.isfinite(metrics[f"{key}/{name}/{row}/kernel_texture"])
+    assert ("red" in page) == (name == "retina") and "umour" not in page
+    assert "2 updates with batches" in page and (out / f"{key}.png").exists()
 
 
 def check_run(run, name) -> None:

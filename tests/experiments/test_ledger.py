@@ -93,7 +93,7 @@ def test_a_run_fills_its_rows_and_leaves_the_others(tmp_path):
         "our value": "MSE 0.250, Dice 0.500",
         "commit": "01234567",
     }
-    second = {"table5/row_07/dice": 0.75, "table3/ours/ms_ssim_4_similarity": 0.5}
+    second = {"table5/row_07/dice": 0.75, "table3/brats/ours/ms_ssim_4_similarity": 0.5}
     update(path, [write_run(tmp_path / "b", second, data="/x/BRATS2015", modified=True)])
     lines = rows_of(path)
     assert lines[FIRST] == line

@@ -14,7 +14,8 @@ from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
 from experiments.systems.baselines import generator_phases, same_length
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
-from experiments.tables.quality import TABLE3, TITLES
+from experiments.tables.quality.rows import TITLES
+from experiments.tables.quality.table import TABLE3_QUALITY
 from utils.reporting.pictures import ROW_SCALE
 from utils.runs.run_directory import RunDirectory
 
@@ -22,7 +23,7 @@ BASELINES = ("skrgan_star", "gan_sharp")
 
 
 def run(*words: object) -> int:
-    return main(TABLE3, [str(word) for word in words])
+    return main(TABLE3_QUALITY, [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_the_table_compares_equally_many_slices(finished, tiny_run):
     assert "SkrGAN* and GAN# 2 updates with batches of 4" in text and "phantom" in text
     assert "Ours 20 updates with batches of 4 + 10 updates with batches of 2" in text
     metrics = finished.read_metrics()
-    assert metrics["table3/updates"] == 2 and "table3/gan_sharp/T1c/kernel_texture" in metrics
+    assert metrics["table3/updates"] == 2 and "table3/brats/gan_sharp/T1c/kernel_texture" in metrics
     height, width, _ = cv2.imread(str(finished.path / "table3.png")).shape
     assert height > 4 * 32 * ROW_SCALE and width > 8 * 24 * ROW_SCALE
     assert (finished.path / "splits.json").read_text() == (tiny_run / "splits.json").read_text()
@@ -81,7 +82,7 @@ def test_the_baselines_are_watched_and_kept(finished):
 @pytest.mark.slow
 def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, monkeypatch):
     shutil.copytree(finished.path, tmp_path / "again")
-    for work in ("systems.baselines.infer", "tables.quality.quality_figures"):
+    for work in ("systems.baselines.infer", "tables.quality.table.quality_figures"):
         monkeypatch.setattr(f"experiments.{work}", pytest.fail)
     monkeypatch.setattr("data.synthetic_sets.building.MapSampler.draw", pytest.fail)
     before = (tmp_path / "again/table3.csv").read_text()

@@ -23,6 +23,7 @@ from experiments.configs.brats import TINY as BRATS
 from experiments.engine import derived
 from experiments.engine.cli import default_cache
 from models.tc_mgan.modalities import TARGETS
+from tests.experiments.conftest import content
 from tests.experiments.test_train_tc_mgan import run_of
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json, write_json
@@ -33,15 +34,6 @@ AXIAL = 80  # one of the slices that the tiny preset takes
 def run(monkeypatch, *words: object) -> int:
     monkeypatch.setattr(sys, "argv", ["translate.py", *map(str, words)])
     return exit_code(translate.main, translate._after_interrupt)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Everything below a folder, hidden leftovers too."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def names_of(stem: str, suffix: str) -> set[str]:

@@ -60,6 +60,35 @@ class TestGANSharp(TestSkrGAN):
         return reference_terms(system, batch, noise, (100, 70, 70, 0))
 
 
+class TestSkrGANOfColours(SystemTests):
+    """One image of three channels, from three maps."""
+
+    groups = {"G": ["G_x"], "D": ["D_x"]}
+    # Two more maps and outputs of G, and two more channels of D, at 3x3 and 5x5 pixels.
+    parameters = {"G_x": 17_947 - 576 + 2 * 9 * 4 + 2 * (9 * 4 + 1 + 2), "D_x": 1_773 + 2 * 25 * 4}
+    slow = LONG
+
+    def build(self):
+        small = {"width": 4, "discriminator_width": 4, "initializer": "he_normal"}
+        return calm(Baseline(replace(SKRGAN_STAR, **small), 1, 3, 3))
+
+    def batch(self, samples=2, seed=0):
+        batch = random_batch(samples, seed, self.size)
+        masks = (batch["structure"], batch["outside"], batch["random_structure"])
+        maps = tf.concat(masks, axis=-1)
+        return {**batch, "images": batch["images"][..., :3], "structure": maps}
+
+    def reference(self, system, batch):
+        images, fed = batch["images"], 1 - batch["structure"]
+        fake = system.networks["G_x"](fed)
+        real, made = (system.networks["D_x"](each) for each in (images, fake))
+        g = {
+            "G/adversarial": 3 * mse(made, 1.0),
+            "G/reconstruction": 5 * mse(fake, images),
+        }
+        return {"G": g, "D": {"D/real": 5 * mse(real, 1.0), "D/fake": 3 * mse(made, 0.0)}}
+
+
 def test_a_discriminator_judges_its_own_modality_alone():
     system, batch = tiny_baseline(), random_batch()
     images, generated = batch["images"], batch["unpaired_images"]
@@ -120,6 +149,9 @@ def test_synthesis_shows_each_modality_by_its_own_network():
 def test_networks_have_the_thesis_width():
     widths = {w for c in (GAN_SHARP, SKRGAN_STAR) for w in (c.width, c.discriminator_width)}
     assert widths == {64}
+    colours = Baseline(SKRGAN_STAR, images=1, channels=3)
+    sizes = {name: network.count_params() for name, network in colours.networks.items()}
+    assert sizes == {"G_x": 4_322_569, "D_x": 404_033}
 
 
 @pytest.mark.parametrize(

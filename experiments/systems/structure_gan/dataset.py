@@ -1,4 +1,4 @@
-"""Stage "dataset": the synthetic set, from random codes to labelled slices of four modalities."""
+"""Stage "dataset": the synthetic set, from random codes to labelled images."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from data.boxes import painted
-from data.pipeline import lesion_labels
+from data.contract import BOXES
 from data.synthetic_sets.building import SyntheticConfig, build_synthetic_set
 from data.synthetic_sets.files import WHOLE, Shard, finished_manifest
-from data.synthetic_sets.matching import FittingLabels
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import begin_own_set, notes
-from experiments.systems.structure_gan.datasheet import DRAWN_WITH, describe
 from experiments.systems.structure_gan.maps import map_decoder
 from models.structure_gan.segmentation import Segmentation
 from models.structure_gan.synthesis import Synthesis
@@ -28,7 +26,7 @@ from utils.seeding import derive_seed
 def build_dataset(run: Run) -> None:
     """Draws maps, filters them, matches labels, renders and writes `synthetic/`."""
     directory, config = run.synthetic, run.config.dataset
-    begin_own_set(run, asdict(config), DRAWN_WITH)
+    begin_own_set(run, asdict(config), run.experiment.drawing.networks)
     draw_set(run, directory, config)
     manifest = finished_manifest(directory)
     metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
@@ -50,15 +48,15 @@ def set_drawer(run: Run) -> Callable[..., Optional[dict[str, int]]]:
 
     Directory, settings, seed and shard are left open; the settings have the run's batch size.
     """
-    system = run.trained("synthesis")
+    drawing, boxes = run.experiment.drawing, run.dataset.label_kind == BOXES
     return functools.partial(
         build_synthetic_set,
         decode=map_decoder(run),
-        render=image_renderer(system, run.config.dataset.batch_size),
-        labels=functools.partial(FittingLabels, lesion_labels(run.prepared, run.split.train)),
-        score=lesion_scorer(run.trained("segmentation")),
+        render=image_renderer(run.trained("synthesis"), run.config.dataset.batch_size, boxes),
+        labels=drawing.labels(run),
+        score=drawing.score(run),
         notes=notes(run),
-        describe=functools.partial(describe, run),
+        describe=functools.partial(drawing.describe, run),
     )
 
 

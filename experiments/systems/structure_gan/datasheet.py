@@ -12,7 +12,6 @@ from experiments.engine.synthetic_sets import origin
 from experiments.systems.structure_gan.report import summary_table
 from utils.runs.files import write_text
 
-DRAWN_WITH = ("structure", "segmentation", "synthesis")
 SYSTEM = "structure maps, conditional synthesis and registration (main system, docs/papers.md)"
 
 
@@ -25,7 +24,7 @@ def describe(run: Run, manifest: Mapping[str, Any]) -> str:
         run,
         manifest,
         settings,
-        DRAWN_WITH,
+        run.experiment.drawing.networks,
         system=SYSTEM,
         making=(
             "`python experiments/generate.py --run RUN` draws more samples with the same networks.",

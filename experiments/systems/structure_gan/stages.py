@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Callable
 
 import numpy as np
@@ -11,13 +12,15 @@ from data.brats.dataset import BRATS
 from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
 from data.synthetic_sets.building import random_maps
+from data.synthetic_sets.matching import FittingLabels
 from experiments.configs.brats import PRESETS, TRAININGS, VARIANTS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import Drawing
 from experiments.systems.structure_gan import pictures
-from experiments.systems.structure_gan.dataset import build_dataset
-from experiments.systems.structure_gan.datasheet import write_datasheet
+from experiments.systems.structure_gan.dataset import build_dataset, lesion_scorer
+from experiments.systems.structure_gan.datasheet import describe, write_datasheet
 from experiments.systems.structure_gan.evaluation import evaluate
 from experiments.systems.structure_gan.maps import map_decoder
 from experiments.systems.structure_gan.report import write_report
@@ -130,7 +133,6 @@ def training(name: str, rate: str = "", **stage: Any) -> Training:
     return Training(name, learning_rate=options[0], batch_size=options[1], **stage)
 
 
-NETWORKS = ("structure", "segmentation", "registration", "synthesis")
 TRAIN_BRATS = Experiment(
     "experiments/train_brats.py",
     "Train the main system and build a labelled, registered, synthetic MRI set with it.",
@@ -178,7 +180,7 @@ TRAIN_BRATS = Experiment(
             "dataset",
             build_dataset,
             done=drawn,
-            needs=NETWORKS,
+            needs=("structure", "segmentation", "registration", "synthesis"),
         ),
         Task(
             "evaluate",
@@ -198,4 +200,12 @@ TRAIN_BRATS = Experiment(
     shown=("slicing.label_scheme", "slicing.layout", "dataset.samples"),
     data=BRATS,
     check=check_sizes,
+    drawing=Drawing(
+        networks=("structure", "segmentation", "synthesis"),
+        labels=lambda run: functools.partial(
+            FittingLabels, lesion_labels(run.prepared, run.split.train)
+        ),
+        score=lambda run: lesion_scorer(run.trained("segmentation")),
+        describe=describe,
+    ),
 )

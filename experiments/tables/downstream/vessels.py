@@ -15,9 +15,9 @@ from data.shards import prepare_shards
 from data.slice_sets import Slices
 from experiments.configs.downstream import TABLE6
 from experiments.engine.fitting import Pictures, Synthesize
+from experiments.engine.pictures import image_row
 from experiments.engine.run import Run
 from experiments.engine.table import Metric, Table
-from experiments.systems.structure_gan.images.pictures import image_row
 from experiments.systems.structure_gan.images.stages import TRAIN_RETINA
 from experiments.tables.downstream.training import (
     Downstream,

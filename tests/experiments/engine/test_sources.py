@@ -16,7 +16,7 @@ from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.ablation.table import TABLE1
-from experiments.tables.quality import TABLE3
+from experiments.tables.quality.table import TABLE3_QUALITY
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.run_directory import RunDirectory
@@ -159,12 +159,12 @@ def test_a_stopwatch_adds_up_also_when_stopped(tmp_path):
 def test_a_printed_command_repeats_the_run(tmp_path):
     words = ["--preset", "tiny", "--samples", "9", "--gan_sharp.learning_rate", "1e-5"]
     words += ["--skrgan_star.initializer", "glorot_uniform", "--inception-weights", "a b"]
-    table3 = run_of(TABLE3, *words)
+    table3 = run_of(TABLE3_QUALITY, *words)
     text = command(table3)
     assert text == (
         "python experiments/table3_quality.py --preset tiny --inception-weights PATH --samples=9 "
         "--skrgan_star.initializer=glorot_uniform --gan_sharp.learning_rate=1e-05"
     )
-    assert read(*text.split()[2:], script=TABLE3).config == table3.config
+    assert read(*text.split()[2:], script=TABLE3_QUALITY).config == table3.config
     table1 = run_of(TABLE1, "--rows=A,B", "--seed=3")
     assert command(table1, rows="all").endswith("--preset demo --seed=3")

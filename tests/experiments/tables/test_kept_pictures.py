@@ -12,7 +12,7 @@ from data.slice_sets import Slices
 from experiments.systems.baselines import baseline_images
 from experiments.tables.ablation import training
 from experiments.tables.ablation.variants import COMPLETE
-from experiments.tables.quality import GAN_SHARP
+from experiments.tables.quality.table import GAN_SHARP
 
 SIZE = (2, 3, 3)
 

@@ -7,17 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.brats.dataset import BRATS
+from data.brats.names import MODALITIES
+from data.chest_xray.dataset import CHEST_XRAY
+from data.retina.dataset import RETINA
 from data.slice_sets import Slices
-from experiments.configs.table3 import TINY
-from experiments.tables.quality import (
+from data.tianchi_ct.dataset import TIANCHI_CT
+from experiments.configs.quality import TINY
+from experiments.tables.quality.rows import (
+    TABLE2,
+    TABLE3,
     TITLES,
-    _crop_pairs,
-    _warnings,
-    by_modality,
+    by_channel,
     findings,
+    judged_channels,
     measured_table,
-    strip,
 )
+from experiments.tables.quality.table import _crop_pairs, _warnings, strip
 from utils.errors import UserError
 from utils.metrics.quality import QualityConfig
 from utils.reporting.pictures import ROW_SCALE
@@ -34,11 +40,13 @@ VALUES = {  # similarity, diversity, distance
 NAMES = ("ms_ssim_3_similarity", "ms_ssim_3_diversity", "frechet_texture")
 SIZE = (44, 44)  # pixels, which allow three scales
 FIGURES = {
-    f"table3/{system}/{key}": value
+    f"table3/brats/{system}/{key}": value
     for i, (system, values) in enumerate(VALUES.items())
     for key, value in {
         **{"images": 100 + i, "held_out": 50},
-        **by_modality({n: v + np.array([-0.1, 0.1, 0, 0]) for n, v in zip(NAMES, values)}),
+        **by_channel(
+            {n: v + np.array([-0.1, 0.1, 0, 0]) for n, v in zip(NAMES, values)}, MODALITIES
+        ),
     }.items()
 }
 
@@ -48,7 +56,7 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def test_the_order_is_told_whatever_it_is():
-    table = measured_table(SIZE, ["texture"])
+    table = measured_table(TABLE3, BRATS, SIZE, ["texture"])
     similarity, diversity, distance, _ = findings(table, FIGURES)
     assert "Ours 0.4, SkrGAN* 0.3, GAN# 0.2 (real 0.5); the thesis' order" in similarity
     # Nearest to the real 0.40, not the smallest.
@@ -57,7 +65,7 @@ def test_the_order_is_told_whatever_it_is():
 
 
 def test_the_table_has_means_modalities_and_the_thesis():
-    table = measured_table(SIZE, ["texture"])
+    table = measured_table(TABLE3, BRATS, SIZE, ["texture"])
     frame = table.frame(FIGURES)
     assert len(frame) == len(TITLES) * 5
     ours = frame[frame["title"] == "Ours"]
@@ -73,11 +81,11 @@ def test_the_table_has_means_modalities_and_the_thesis():
         *NAMES,
         "kernel_texture",
     ]
-    ours = {key: value for key, value in FIGURES.items() if key.startswith("table3/ours/")}
+    ours = {key: value for key, value in FIGURES.items() if key.startswith("table3/brats/ours/")}
     assert table.frame(ours)["row"].nunique() == 1
-    with_fid = measured_table(SIZE, ["texture", "inception"])
+    with_fid = measured_table(TABLE3, BRATS, SIZE, ["texture", "inception"])
     assert (
-        with_fid.frame({"table3/ours/frechet_inception": 30.0})["paper_frechet_inception"][0]
+        with_fid.frame({"table3/brats/ours/frechet_inception": 30.0})["paper_frechet_inception"][0]
         == 22.27
     )
 
@@ -119,12 +127,46 @@ def test_crops_are_equally_many_and_left_out_where_there_are_none():
 
 def test_the_strip_shows_every_system_and_modality():
     ones = np.ones((2, 8, 6, 4), np.float32)
-    sheet = strip({"real": Slices(ones), "Ours": Slices(ones[:1])})
+    sheet = strip({"real": Slices(ones), "Ours": Slices(ones[:1])}, BRATS)
     height, width = 8 * ROW_SCALE, 6 * ROW_SCALE
     shown = sheet[-2 * height - 2 :, -8 * width - 14 :, 0]  # below the headers, beside the titles
     for top, count in ((0, 8), (height + 2, 4)):  # the second slice of a set of one is missing
         cells = [shown[top : top + height, k * (width + 2) :][:, :width] for k in range(8)]
         assert [cell.min() == 255 for cell in cells] == [True] * count + [False] * (8 - count)
+
+
+def test_a_table_has_the_rows_of_its_data_set():
+    xray, retina = (
+        measured_table(table, dataset, SIZE, ["texture"])
+        for table, dataset in ((TABLE2, CHEST_XRAY), (TABLE3, RETINA))
+    )
+    assert [row.key for row in xray.rows] == [
+        f"chest_xray/{key}" for key in ("real", "ours", "skrgan_star", "gan_sharp")
+    ]
+    assert xray.parts == () and retina.parts == ("red", "green", "blue")
+    assert [row.place for row in retina.rows] == [
+        "",
+        *(f"thesis Table 3, colour fundus, {name}" for name in ("Ours", "SkrGAN*", "GAN#")),
+    ]
+    # The thesis has no GAN# in Table 2: its place does not count, wherever it is.
+    values = {"real": 0, "gan_sharp": 1, "ours": 2, "skrgan_star": 3}
+    figures = {f"table2/chest_xray/{key}/frechet_texture": v for key, v in values.items()}
+    text = findings(xray, figures)[2]
+    assert "GAN# 1, Ours 2, SkrGAN* 3 (real 0); the thesis' order" in text
+
+
+def test_of_neighbouring_slices_the_middle_one_is_judged():
+    assert judged_channels(TIANCHI_CT) == TIANCHI_CT.channels[1:2]
+    assert judged_channels(RETINA) == ("red", "green", "blue")
+    assert by_channel({"a": np.array([0.5])}, ["slice"]) == {"a": 0.5}
+
+
+def test_the_strip_shows_single_images_in_colour():
+    images = np.zeros((9, 8, 6, 3), np.float32)
+    images[..., 0] = 1
+    sheet = strip({"real": Slices(images)}, RETINA)
+    cell = sheet[-8 * ROW_SCALE :, -6 * ROW_SCALE :]
+    assert (cell == (255, 0, 0)).all() and sheet.shape[1] > 8 * 6 * ROW_SCALE
 
 
 def test_too_few_samples_are_refused():

@@ -12,11 +12,12 @@ from data.contract import BOXES, IMAGE
 from data.slice_sets import Slices, stored_slices
 from data.synthetic_sets.datasheet import set_datasheet
 from data.synthetic_sets.files import DATASHEET, finished_manifest
+from experiments.engine.pictures import image_row
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import origin
 from experiments.systems.structure_gan.images.evaluation import LINES, classes_of, held_out, middle
-from experiments.systems.structure_gan.images.pictures import class_headers, image_row
+from experiments.systems.structure_gan.images.pictures import class_headers
 from experiments.systems.structure_gan.report import add_counts, add_privacy, sharpness_table
 from utils.reporting.pictures import grid, plain_row
 from utils.reporting.report import Report
@@ -140,9 +141,10 @@ def describe(run: Run, manifest: Mapping[str, Any]) -> str:
         run,
         manifest,
         settings,
-        drawn_with(run),
+        run.experiment.drawing.networks,
         system=SYSTEM,
         making=(
+            "`python experiments/generate.py --run RUN` draws more samples with the same networks.",
             "Maps taken after all retries, without passing the filter: "
             f"{manifest['accepted_after_retries']}.",
         ),
@@ -167,9 +169,3 @@ _LABELS: dict[Optional[str], tuple[str, str]] = {
         "share of its boxes that the run's detector finds",
     ),
 }
-
-
-def drawn_with(run: Run) -> tuple[str, ...]:
-    """Returns the stages whose networks draw a set."""
-    names = (training.name for training in run.experiment.trainings)
-    return tuple(name for name in names if name != "pretraining")

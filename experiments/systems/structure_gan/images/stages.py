@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from data.chest_xray import dataset as xray
-from data.contract import BOX_ROW, BOXES, IMAGE, MAPS, DataSet
+from data.contract import BOX_ROW, IMAGE, MAPS, DataSet
 from data.lung_ct.dataset import LUNG_CT
 from data.pipeline import RandomMaps, evaluation_batches
 from data.retina import dataset as retina
 from data.splits import Split
-from data.synthetic_sets.building import build_synthetic_set
+from data.synthetic_sets.building import ScoreImages
 from data.synthetic_sets.drafts import LabelSource
-from data.synthetic_sets.files import finished_manifest
 from data.synthetic_sets.matching import EveryClass, NoLabels, PlaceBoxes, PlacedBoxes
 from data.tianchi_ct.dataset import TIANCHI_CT
 from data.tianchi_ct.placing import fitting_boxes, places_of
@@ -26,8 +24,8 @@ from experiments.configs.images import presets
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
-from experiments.engine.synthetic_sets import begin_own_set, notes
-from experiments.systems.structure_gan.dataset import image_renderer
+from experiments.engine.synthetic_sets import Drawing
+from experiments.systems.structure_gan.dataset import build_dataset
 from experiments.systems.structure_gan.images import pictures
 from experiments.systems.structure_gan.images.evaluation import (
     Judge,
@@ -35,8 +33,7 @@ from experiments.systems.structure_gan.images.evaluation import (
     class_figures,
     evaluate,
 )
-from experiments.systems.structure_gan.images.report import describe, drawn_with, write_pages
-from experiments.systems.structure_gan.maps import map_decoder
+from experiments.systems.structure_gan.images.report import describe, write_pages
 from experiments.systems.structure_gan.pictures import draw_structure
 from experiments.systems.structure_gan.stages import (
     drawn,
@@ -59,7 +56,6 @@ from utils.seeding import derive_seed
 from utils.training.trainer import check_batch_sizes
 
 BOX_SETS = 8  # that fit each random map
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # images, labels -> [B], see building
 
 
 class Guidance(NamedTuple):
@@ -78,7 +74,7 @@ class Guidance(NamedTuple):
     guides: Callable[[Run], Sequence[Guide]] = lambda run: ()
     labels: Callable[[Run], Mapping[str, Any]] = lambda run: {}
     source: Callable[[Run], LabelSource] = lambda run: lambda config, seed: NoLabels()
-    score: Callable[[Run], Optional[Score]] = lambda run: None
+    score: Callable[[Run], Optional[ScoreImages]] = lambda run: None
     judge: Optional[Judge] = None
 
 
@@ -103,7 +99,7 @@ def class_labels(run: Run) -> dict[str, Any]:
     return {"labels": labels, "match": False}
 
 
-def class_score(run: Run) -> Score:
+def class_score(run: Run) -> ScoreImages:
     """Returns the function to the classifier's probability of each image's class."""
     find = compiled(run.trained("classification").synthesize)
 
@@ -166,7 +162,7 @@ def box_labels(run: Run) -> dict[str, Any]:
     return {"boxes": boxes, "fitting": fitting}
 
 
-def box_score(run: Run) -> Score:
+def box_score(run: Run) -> ScoreImages:
     """Returns the function to the share of each image's boxes that the detector finds."""
     find = compiled(run.trained("detection").synthesize)
 
@@ -261,6 +257,12 @@ def image_experiment(
         data=data,
         divide=None if divide is None else functools.partial(_divided, divide=divide),
         check=functools.partial(_check_sizes, data=data, trainings=trainings),
+        drawing=Drawing(
+            tuple(stage.name for stage in trainings if stage.name != "pretraining"),
+            guidance.source,
+            guidance.score,
+            describe,
+        ),
     )
 
 
@@ -269,12 +271,7 @@ def _tasks(guidance: Guidance, trainings: Sequence[Training]) -> tuple[Task, ...
     names = tuple(dict.fromkeys(stage.part_of or stage.name for stage in trainings))
     guide = (guidance.training.name,) if guidance.training else ()
     return (
-        Task(
-            "dataset",
-            functools.partial(_build_dataset, guidance=guidance),
-            done=drawn,
-            needs=names,
-        ),
+        Task("dataset", build_dataset, done=drawn, needs=names),
         Task(
             "evaluate",
             lambda run: evaluate(run, guidance.judge),
@@ -299,29 +296,6 @@ def _synthesis_batches(run: Run, stage: Training, guidance: Guidance) -> Callabl
     """Returns what makes batches of generated maps and labels beside other real images."""
     maps = RandomMaps(**random_map_arrays(run), **guidance.labels(run))
     return slices_and_maps(run, stage, unpaired=True, random_maps=maps)
-
-
-def _build_dataset(run: Run, guidance: Guidance) -> None:
-    """Draws maps and labels, renders them and writes `synthetic/`."""
-    directory, config = run.synthetic, run.config.dataset
-    begin_own_set(run, asdict(config), drawn_with(run))
-    build_synthetic_set(
-        directory,
-        decode=map_decoder(run),
-        render=image_renderer(
-            run.trained("synthesis"), config.batch_size, run.dataset.label_kind == BOXES
-        ),
-        labels=guidance.source(run),
-        config=config,
-        seed=derive_seed(run.config.seed, "dataset"),
-        score=guidance.score(run),
-        notes=notes(run),
-        describe=functools.partial(describe, run),
-    )
-    manifest = finished_manifest(directory)
-    metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
-    metrics["dataset/accepted_after_retries"] = manifest["accepted_after_retries"]
-    run.update_metrics(metrics)
 
 
 def _check_sizes(

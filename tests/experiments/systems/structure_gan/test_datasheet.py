@@ -10,7 +10,7 @@ import pytest
 from data.brats.names import MODALITIES
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import made_with, version
-from experiments.systems.structure_gan.datasheet import DRAWN_WITH, describe, write_datasheet
+from experiments.systems.structure_gan.datasheet import describe, write_datasheet
 from tests.experiments.small_run import CONFIG, in_folder, run_on
 from utils.runs.files import write_json
 
@@ -82,7 +82,7 @@ def test_the_fingerprint_is_that_of_what_the_samples_depend_on(run, monkeypatch)
     first = fingerprint()
     more = {**MANIFEST["settings"], "samples": 99}
     assert fingerprint({**MANIFEST, "settings": more}) == first
-    assert "99" not in made_with(run, more, DRAWN_WITH)
+    assert "99" not in made_with(run, more, run.experiment.drawing.networks)
     assert fingerprint({**MANIFEST, "settings": {**more, "min_score": 0.1}}) != first
     monkeypatch.setattr(Run, "weights_hash", lambda run, stage: "other")
     assert fingerprint() != first

@@ -1,4 +1,4 @@
-"""Configuration of Table 3: the baselines' settings in three presets, and what is measured."""
+"""Configuration of Tables 2 and 3: the baselines' settings in three presets, and the measures."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +8,7 @@ from utils.metrics.quality import QualityConfig
 
 
 @dataclass(frozen=True)
-class Table3Config:
+class QualityTableConfig:
     """Everything that determines the table besides the trained run; written to config.json.
 
     Args:
@@ -31,7 +31,7 @@ class Table3Config:
         check_fields(self, "--", samples=at_least(2), steps=at_least(0))
 
 
-THESIS = Table3Config()
+THESIS = QualityTableConfig()
 
 _CPU = {
     "width": 16,  # that of the main system's demo

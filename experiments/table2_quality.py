@@ -1,0 +1,20 @@
+"""Thesis Table 2 on chest X-rays and lung CT: image quality beside SkrGAN* and GAN#.
+
+    python experiments/table2_quality.py --run RUN           # RUN: a finished run
+    python experiments/table2_quality.py                     # makes one on phantom X-rays
+    python experiments/table2_quality.py --run RUN --inception-weights FILE    # with FID
+
+RUN is of train_chest_xray.py or train_lung_ct.py.
+Stages: baselines (train both) -> sets (render as many images with each) -> table.
+Source: Yili Qu, master thesis, Table 2; its rivals' numbers are quoted from the paper of SkrGAN.
+"""
+
+import _start
+
+import sys
+
+from experiments.engine.cli import main
+from experiments.tables.quality.table import TABLE2_QUALITY
+
+if __name__ == "__main__":
+    sys.exit(main(TABLE2_QUALITY))
