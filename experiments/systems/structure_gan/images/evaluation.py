@@ -12,6 +12,7 @@ import tensorflow as tf
 from data.contract import IMAGE
 from data.slice_sets import Slices, real_slices, stored_slices
 from data.structure_maps.cutting import cut_maps
+from data.structure_maps.filter import without_holes
 from experiments.engine.run import Run
 from experiments.engine.scoring import per_channel, sharpness_figures
 from experiments.systems.structure_gan.evaluation import diversity, texture_figures
@@ -31,7 +32,8 @@ def evaluate(run: Run, judge: Optional[Judge] = None) -> None:
     run.update_metrics(texture_figures(run, *sets.values()))
     for name, slices in sets.items():
         dataset, outside = run.prepared.dataset, middle(slices.outside)
-        shares = outside_share(slices.images, outside).mean(axis=0)
+        around = np.stack([without_holes(mask) for mask in outside])  # lungs are inside of a body
+        shares = outside_share(slices.images, around).mean(axis=0)
         figures = {
             f"maps/{name}/lines": float(slices.structure.mean()),
             f"maps/{name}/outside": float(slices.outside.mean()),

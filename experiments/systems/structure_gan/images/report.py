@@ -30,7 +30,7 @@ FIGURES = {
     "boxes that the detector finds at IoU 0.5 (as real is best)": "detection/{}/recall",
     "mean average precision at IoU 0.5 (as real is best)": "detection/{}/map50",
     "share of lines in the structure maps (as real is best)": "maps/{}/lines",
-    "share of intensity outside the mask (as real is best)": "outside/{}/share",
+    "share of intensity around the organ (as real is best)": "outside/{}/share",
     "relative gradient inside the mask (as real is best)": "sharpness/{}/gradient",
     "power at 1/16..1/4 cycles per pixel (as real is best)": "sharpness/{}/spectrum_middle",
     "Frechet distance of texture features to held-out images (lower is better)": (
