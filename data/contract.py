@@ -135,6 +135,8 @@ class DataSet:
         one_image: whether the channels are those of one image, such as its colours or neighbouring
             slices; otherwise they are modalities, which may come from different patients.
         map_channels: structure maps, and masks, of a slice: 1, or one for each channel.
+        masks: of a data set without labels, function from the map and mask of a generated image
+            [H,W] to masks by name, bool [H,W], which an export writes.
         first_lesion: number of the first class that is part of a lesion; those before are the
             background and, where they are told apart, normal tissue.
     """
@@ -159,6 +161,7 @@ class DataSet:
     most_boxes: int = 0
     one_image: bool = False
     map_channels: int = 1
+    masks: Optional[Callable[[np.ndarray, np.ndarray], Mapping[str, np.ndarray]]] = None
 
     @property
     def num_classes(self) -> int:

@@ -21,6 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 from utils.errors import UserError
 
 MAX_VOXELS = 1 << 28  # 30 BRATS volumes; a body scan of 512 x 512 x 1024 just fits
+METAIMAGES = (".mha", ".mhd")
 SURPLUS = 1 << 20  # bytes that may follow the last voxel, such as padding
 _DEFLATE = 1032  # no byte of gzip or zlib stands for more bytes than this
 _CHUNK = 1 << 20
@@ -36,26 +37,26 @@ _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, Header
 
 
 def check_bytes(path: Path, kept: Optional[list[bytes]] = None) -> None:
-    """Decodes a `.mha`, `.nii` or `.nii.gz` and compares it with what its header declares.
+    """Decodes a `.mha`, `.mhd`, `.nii` or `.nii.gz` and compares it with what its header declares.
 
     Checksums are verified. At most one chunk is in memory, except for the decoded content of a
     `.nii.gz`, which is added to `kept` in pieces. Files with other suffixes are not checked.
 
     Raises:
         UserError: an unreadable header, more voxels than `MAX_VOXELS` or than the file can hold,
-            fewer bytes than declared, a wrong checksum, many more bytes than declared, or a `.mha`
-            whose voxels lie in another file.
+            fewer bytes than declared, a wrong checksum, many more bytes than declared, a `.mha`
+            whose voxels lie in another file, or a `.mhd` whose file of voxels is missing.
     """
     name = path.name.lower()
     try:
         if name.endswith((".nii", ".nii.gz")):
             _check_nifti(path, kept)
-        elif name.endswith(".mha"):
+        elif name.endswith(METAIMAGES):
             _check_metaimage(path)
     except UserError:
         raise
     except _UNREADABLE as error:
-        kind = "MetaImage" if name.endswith(".mha") else "NIfTI"
+        kind = "MetaImage" if name.endswith(METAIMAGES) else "NIfTI"
         raise damaged(path, f"it does not decode as {kind} ({error})") from error
 
 
@@ -100,7 +101,15 @@ def image_class(content: bytes) -> type[nibabel.Nifti1Image]:
 
 def _check_metaimage(path: Path) -> None:
     with path.open("rb") as file:
-        header = _metaimage_header(path, file)
+        header, start = _metaimage_header(path, file), file.tell()
+    place = voxel_file(path, header["ElementDataFile"])
+    if not place.is_file():
+        raise UserError(
+            f"The voxels of {path} must lie in {place}, found no such file; put it there or fetch "
+            "the volume again."
+        )
+    with place.open("rb") as file:
+        file.seek(start if place == path else 0)
         channels = int(header.get("ElementNumberOfChannels", 1))
         sides = [int(side) for side in header["DimSize"].split()]
         voxels = _declared(path, [*sides, channels] if channels != 1 else sides)
@@ -108,10 +117,12 @@ def _check_metaimage(path: Path) -> None:
         if size is None:
             raise damaged(path, f"its ElementType is {header.get('ElementType')}")
         length = voxels * size
-        stored = path.stat().st_size - file.tell()
+        stored = place.stat().st_size - file.tell()
         if _is_true(header.get("CompressedData")):
-            # ITK reads as many bytes as this field says, and stale memory without it.
-            packed = int(header.get("CompressedDataSize", 0))
+            # ITK reads as many bytes as this field says, of a file by themselves all without it,
+            # and otherwise stale memory.
+            whole = 0 if place == path else stored
+            packed = int(header.get("CompressedDataSize", whole))
             if not 0 < packed <= stored:
                 found = f"{stored} compressed bytes where its header promises {packed}"
                 raise damaged(path, f"it holds {found}")
@@ -131,12 +142,24 @@ def _metaimage_header(path: Path, file: BinaryIO) -> Mapping[str, str]:
         fields[match[1]] = match[2].strip()
     if "ElementDataFile" not in fields or "DimSize" not in fields:
         raise damaged(path, "it has no MetaImage header")
-    if fields["ElementDataFile"].upper() != "LOCAL":
+    if fields["ElementDataFile"].upper() != "LOCAL" and path.name.lower().endswith(".mha"):
         raise UserError(
             f"The volume {path} must hold its own voxels, but they lie in "
             f"{fields['ElementDataFile']}; write header and voxels into one .mha file."
         )
     return fields
+
+
+def voxel_file(path: Path, named: Optional[str] = None) -> Path:
+    """Returns the file that holds the voxels of a MetaImage: the header's own, or one beside it.
+
+    `named` is the header's ElementDataFile, by default read from it. Raises UserError for a file
+    without header.
+    """
+    if named is None:
+        with path.open("rb") as file:
+            named = _metaimage_header(path, file)["ElementDataFile"]
+    return path if named.upper() == "LOCAL" else path.parent / named
 
 
 def _is_true(value: str | None) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 from data.contract import Case, DataSet
 from data.shards import PreparedSlices, prepare_shards, shards_directory
 from data.splits import Split
-from data.verdicts import Verdict, notes_once
+from data.verdicts import Verdict, notes_once, what_is_learnt
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.names import plain_name, printable
@@ -74,7 +74,7 @@ def open_slices(
     Raises UserError for bad data, for training slices without any lesion where there are labels,
     and on resume for other cases than those of splits.json.
     """
-    cases, skipped, note = _find(run, source)
+    cases, skipped, note = find_cases(run, source)
     ids = [case.id for case in cases]
     if run.splits.exists():
         split = kind.load(run.splits, source.dataset.patient_of)
@@ -105,14 +105,13 @@ def _check_lesions(prepared: PreparedSlices, split: Split, source: Source, tell:
         print(f"slices with a lesion: {', '.join(f'{n} in {name}' for name, n in found.items())}")
     if not any(number for name, number in found.items() if name not in ("test", "unused")):
         raise UserError(
-            f"No training case in {source.folder or 'the phantom'} has a lesion in the slices that "
-            "are used; check the labels and their scheme, add cases with lesions, or choose other "
-            "slices."
+            f"No training case in {source.folder or 'the phantom'} has "
+            f"{what_is_learnt(source.dataset, source.slicing)}."
         )
     return [f"no slice of the part {name} has a lesion" for name in found if not found[name]]
 
 
-def _find(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, list[str]]:
+def find_cases(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, list[str]]:
     """Returns the cases that take part, the problems of skipped ones, and words on the data."""
     dataset = source.dataset
     if source.folder is None:

@@ -92,7 +92,10 @@ def read_picture(path: Path) -> np.ndarray:
 
 def _decoded(path: Path) -> np.ndarray:
     if path.suffix.lower() in (".tif", ".tiff"):  # of which Pillow knows no signed 16 bits
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        try:
+            return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        except RuntimeError as error:  # whose text has lines of its library's sources
+            raise ValueError("it cannot be read as TIFF") from error
     with Image.open(path) as picture:
         if getattr(picture, "n_frames", 1) > 1:
             raise ValueError(f"it holds {picture.n_frames} pictures")

@@ -141,6 +141,25 @@ def split_subjects(
     return Split(**_dealt(patients, ranked, {"test": held_out, "train": len(ranked) - held_out}))
 
 
+def published_split(ids: Iterable[str], test_prefix: str, test_fraction: float, seed: int) -> Split:
+    """Returns the split that a data set is published with; of data without it one of patients.
+
+    Args:
+        ids: of cases, each a patient.
+        test_prefix: what the ids of the published test part begin with.
+        test_fraction, seed: as in `split_subjects`, where one of the two parts is missing.
+
+    Raises:
+        UserError: as `split_subjects`.
+    """
+    names = sorted(set(ids))
+    test = tuple(name for name in names if name.startswith(test_prefix))
+    train = tuple(name for name in names if not name.startswith(test_prefix))
+    if test and train:
+        return Split(train, test)
+    return split_subjects(names, test_fraction, seed=seed, patient_of=str)
+
+
 def with_few_patients(split: Split, number: int, *, seed: int, patient_of: PatientOf) -> Split:
     """Returns a split in which only `number` training patients take part; the others are unused.
 

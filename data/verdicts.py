@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
     from data.contract import Case
@@ -47,3 +47,14 @@ def notes_once(verdicts: Iterable[Verdict]) -> list[str]:
 
 def _counted(ids: Sequence[str]) -> str:
     return f"case {ids[0]}" if len(ids) == 1 else f"{len(ids)} cases ({ids[0]}, ...)"
+
+
+def what_is_learnt(dataset: Any, slicing: Any) -> str:
+    """Returns what some image must have for a network to learn from, and what else to do."""
+    if hasattr(slicing, "slices"):
+        return (
+            "a lesion in the slices that are used; check the labels and their scheme, add cases "
+            "with lesions, or choose other --slicing.slices"
+        )
+    kinds = " or ".join(dataset.classes[dataset.first_lesion :])
+    return f"an image with {kinds}; check the labels, or add cases that have them"

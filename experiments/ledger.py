@@ -157,7 +157,7 @@ def _command(line: LedgerRow, run: FinishedRun) -> str:
     experiment, row = line
     options = {**run.start.get("options", {}), **row.options}
     repeats = run.metrics.get(f"{experiment.prefix}/{row.key}/seeds")
-    if repeats is not None:
+    if repeats is not None and any(option.name == "seeds" for option in experiment.options):
         options["seeds"] = int(repeats)
     preset, config = run.start["preset"], run.start["config"]
     named, real = bool(run.start.get("run")), bool(run.data(experiment))

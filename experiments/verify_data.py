@@ -32,7 +32,7 @@ from data.contract import DataSet
 from data.lung_ct.dataset import LUNG_CT, CtConfig
 from data.retina.dataset import RETINA, VESSELS, RetinaConfig
 from data.tianchi_ct.dataset import TIANCHI_CT
-from data.verdicts import Verdict, notes_once
+from data.verdicts import Verdict, notes_once, what_is_learnt
 from utils.config import Parser, add_config, from_namespace
 from utils.errors import UserError
 from utils.reporting.tables import spreadsheet_text
@@ -112,24 +112,24 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     dataset.settle(cases, config)  # refuses cases that contradict each other
     if dataset.has_label:
-        _check_lesions(verdicts, root)
+        _check_lesions(verdicts, root, what_is_learnt(dataset, config))
     print(f"All {len(cases)} cases in {printable(str(root))} are good.")
 
 
-def _check_lesions(verdicts: Sequence[Verdict], root: Path) -> None:
-    """Prints how many cases have a lesion where slices are cut; UserError if none has."""
+def _check_lesions(verdicts: Sequence[Verdict], root: Path, wanted: str) -> None:
+    """Prints how many cases have what networks learn from, see `what_is_learnt`.
+
+    Raises UserError if none has it.
+    """
     empty = [verdict.case.id for verdict in verdicts if not verdict.lesions]
     if len(empty) == len(verdicts):
-        raise UserError(
-            f"none of the {len(verdicts)} cases in {root} has a lesion in the slices that are "
-            "used, so that nothing can learn from them; check the labels and their scheme, add "
-            "cases with lesions, or choose other --slicing.slices"
-        )
+        raise UserError(f"none of the {len(verdicts)} cases in {root} has {wanted}")
     if empty:
         names = f"{', '.join(map(printable, empty[:NAMED]))}{', ...' * (len(empty) > NAMED)}"
         print(
-            f"{len(empty)} of {len(verdicts)} cases have no lesion in the slices that are used "
-            f"({names}): a part of the split with only such cases cannot be scored on lesions."
+            f"{len(empty)} of {len(verdicts)} cases ({names}) do not have "
+            f"{wanted.split(';')[0]}: a part of the split with only such cases cannot be scored on "
+            "that."
         )
 
 

@@ -28,7 +28,7 @@ from data.pictures import (
     read_picture,
     squared,
 )
-from data.splits import Split, split_subjects
+from data.splits import Split, published_split
 from utils.errors import UserError, at_least, check_fields, one_of
 
 CLASSES = ("normal", "bacterial", "viral")
@@ -58,11 +58,18 @@ class XrayConfig:
 def find(folder: Path, config: XrayConfig) -> list[PictureCase]:
     """Returns a case for each child of each part, such as `train_person12` or `test_IM-0003`.
 
-    Raises UserError for a folder without pictures, for a picture whose name tells neither child nor
-    class, and for one that lies in two folders of a part.
+    Raises UserError for a folder without pictures or with a second copy of them inside, for a
+    picture whose name tells neither child nor class, and for one that lies in two folders of a
+    part.
     """
     folder = Path(folder)
-    root = folder / "chest_xray" if (folder / "chest_xray" / "train").is_dir() else folder
+    inner = folder / "chest_xray"
+    if (inner / "train").is_dir() and (folder / "train").is_dir():
+        raise UserError(
+            f"{folder} holds the X-rays twice, in train and in chest_xray/train; remove one of the "
+            f"two or give {inner}."
+        )
+    root = inner if (inner / "train").is_dir() else folder
     found: dict[str, list[tuple[Path, int]]] = defaultdict(list)
     names: dict[tuple[str, str], Path] = {}
     for part, of in PARTS.items():
@@ -127,12 +134,20 @@ def is_normal(case_id: str) -> bool:
 
 
 def divide(ids: Sequence[str], test_fraction: float, seed: int) -> Split:
-    """Returns the published test part; of data without one a share of the children is held out."""
-    test = tuple(sorted(name for name in ids if name.startswith("test_")))
-    train = tuple(sorted(name for name in ids if not name.startswith("test_")))
-    if test and train:
-        return Split(train, test)
-    return split_subjects(ids, test_fraction, seed=seed, patient_of=str)
+    """Returns the published test part; of data without one a share of the children is held out.
+
+    Raises UserError if the training part has only normal or no normal children: structure maps are
+    those of normal ones, and classes are asked for equally often.
+    """
+    split = published_split(ids, "test_", test_fraction, seed)
+    kinds = {is_normal(name) for name in split.train}
+    for kind, word in ((True, "normal"), (False, "ill")):
+        if kind not in kinds:
+            raise UserError(
+                f"The training part must have normal and ill children, found no {word} one among "
+                f"{len(split.train)}; add them to train/{'NORMAL' if kind else 'PNEUMONIA'}."
+            )
+    return split
 
 
 CHEST_XRAY = picture_dataset(

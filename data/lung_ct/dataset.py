@@ -6,6 +6,7 @@ them (`2d_masks`) and the volumes (`3d_images`) are not used.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -24,11 +25,16 @@ from data.pictures import (
     read_picture,
     squared,
 )
-from utils.errors import ASCENDING, UserError, at_least, check_fields, one_of
+from utils.errors import Rule, UserError, at_least, check_fields, one_of
 
 IMAGES = "2d_images"
 WINDOW, FILE_MINMAX = "window", "file_minmax"
 _NAME = re.compile(r"(ID_\d+)_Z_\d+", re.IGNORECASE)
+
+
+_RANGE = Rule(
+    "two numbers, the second larger", lambda pair: -math.inf < pair[0] < pair[1] < math.inf
+)
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class CtConfig:
     window: tuple[float, float] = (-1000.0, 400.0)
 
     def __post_init__(self) -> None:
-        scalings = one_of((WINDOW, FILE_MINMAX))
-        check_fields(self, "--slicing.", size=at_least(16), scaling=scalings, window=ASCENDING)
+        rules = {"scaling": one_of((WINDOW, FILE_MINMAX)), "window": _RANGE}
+        check_fields(self, "--slicing.", size=at_least(16), **rules)
 
 
 def scaled(array: np.ndarray, config: CtConfig) -> np.ndarray:
@@ -84,13 +90,18 @@ def find(folder: Path, config: CtConfig) -> list[PictureCase]:
 def read(case: PictureCase, number: int, config: CtConfig) -> tuple[np.ndarray, None]:
     """Returns one slice, float32 [H,W,1] in [0,1].
 
-    Raises UserError for a file that is damaged, has colours, is constant, or is all outside of the
-    window.
+    Raises UserError for a file that is damaged, has colours or 8 bits, is constant, or is all
+    outside of the window.
     """
     path = case.paths[number]
     array = read_picture(path)
     if array.ndim != 2:
         raise UserError(f"The slice {path} must be grey, found colours; remove or convert it.")
+    if array.dtype == np.uint8 and config.scaling == WINDOW:
+        raise UserError(
+            f"The slice {path} must hold Hounsfield units, found 8 bits; give files of signed 16 "
+            f"bits, or --slicing.scaling {FILE_MINMAX} for pictures of any unit."
+        )
     image = scaled(squared(array, config.size, STRETCH), config)
     if image.min() == image.max():
         raise UserError(

@@ -30,7 +30,8 @@ from data.pictures import (
     squared_mask,
 )
 from data.retina.phantom import cached_phantom
-from data.splits import Split, split_subjects
+from data.retina.rough_label import masks
+from data.splits import Split, published_split
 from utils.errors import UserError, at_least, check_fields, one_of
 
 PARTS = ("training", "test")
@@ -90,16 +91,26 @@ def find_drive(folder: Path, config: RetinaConfig) -> list[PictureCase]:
 def find(folder: Path, config: RetinaConfig) -> list[PictureCase]:
     """Returns the cases of DRIVE, and one for each eye of FIRE, such as `fire_S01`.
 
-    Raises UserError if there is no DRIVE, or for a name that is not one of these data sets.
+    An empty folder FIRE/Images leaves FIRE out.
+
+    Raises UserError if there is no DRIVE or no folder FIRE/Images, or for a name that is not one of
+    these data sets.
     """
-    eyes: dict[str, list[Path]] = defaultdict(list)
-    for path in picture_files(Path(folder) / "FIRE" / "Images"):
+    drive, eyes = find_drive(folder, config), defaultdict(list)
+    images = Path(folder) / "FIRE" / "Images"
+    if not images.is_dir():
+        raise UserError(
+            f"{folder} must hold DRIVE and FIRE/Images with photographs such as S01_1.jpg, found "
+            "no folder FIRE/Images; give the folder that holds both, or make an empty FIRE/Images "
+            "to train on DRIVE alone."
+        )
+    for path in picture_files(images):
         match = _FIRE.fullmatch(path.stem)
         if not match:
             raise UserError(f"The name of {path} must be such as S01_1.jpg; rename or remove it.")
         eyes[f"fire_{match[1].upper()}"].append(path)
     fire = [PictureCase(name, tuple(paths)) for name, paths in sorted(eyes.items())]
-    return [*find_drive(folder, config), *fire]
+    return [*drive, *fire]
 
 
 def photograph(path: Path, config: RetinaConfig) -> np.ndarray:
@@ -129,25 +140,37 @@ def read_vessels(
 
     The vessels are those of the first observer.
 
-    Raises UserError as `photograph` does, and for a label or a mask that is missing, damaged or of
-    another size.
+    Raises UserError as `photograph` does, and for a label or a mask that is missing, damaged, of
+    another size, or constant.
     """
     path = case.paths[number]
     picture = read_picture(path)
     image = photograph(path, config)
-    name, _, part = path.stem.partition("_")
-    folder = path.parents[1]
-    masks = []
-    for place in (folder / "mask" / f"{path.stem}_mask", folder / "1st_manual" / f"{name}_manual1"):
-        mask = as_grey(read_picture(_file(place)))
+    parts = []
+    for place in (_file(path.parents[1] / "mask" / f"{path.stem}_mask"), _vessels_of(path)):
+        mask = as_grey(read_picture(place))
         if mask.shape != picture.shape[:2]:
             raise UserError(
                 f"{place.name} has {mask.shape[0]}x{mask.shape[1]} pixels and its photograph "
                 f"{path} {picture.shape[0]}x{picture.shape[1]}; replace one of them."
             )
-        masks.append(squared_mask(mask > mask.max() / 2, config.size, config.fit))
-    field, vessels = masks
+        if mask.min() == mask.max():
+            raise UserError(
+                f"The mask {place.name} of {path} must have two values, found {mask.max():g} "
+                "everywhere; fetch it again."
+            )
+        parts.append(squared_mask(mask > mask.max() / 2, config.size, config.fit))
+    field, vessels = parts
     return image, np.where(field, 1 + vessels, 0).astype(np.uint8)
+
+
+def has_vessels(case: PictureCase) -> bool:
+    """Returns whether DRIVE has a photograph's vessels; a newer release lacks the test part's."""
+    return _vessels_of(case.paths[0]).is_file()
+
+
+def _vessels_of(path: Path) -> Path:
+    return _file(path.parents[1] / "1st_manual" / f"{path.stem.partition('_')[0]}_manual1")
 
 
 def _file(place: Path) -> Path:
@@ -158,11 +181,7 @@ def _file(place: Path) -> Path:
 
 def divide(ids: Sequence[str], test_fraction: float, seed: int) -> Split:
     """Returns DRIVE's test part; of data without one a share of the eyes is held out."""
-    test = tuple(sorted(name for name in ids if name.startswith("drive_test_")))
-    train = tuple(sorted(set(ids) - set(test)))
-    if test and train:
-        return Split(train, test)
-    return split_subjects(ids, test_fraction, seed=seed, patient_of=str)
+    return published_split(ids, "drive_test_", test_fraction, seed)
 
 
 _SHARED = {
@@ -174,7 +193,9 @@ _SHARED = {
         )
     },
 }
-RETINA = picture_dataset("retina", read, **_SHARED, find=find, most_slices=lambda config: 2)
+RETINA = picture_dataset(
+    "retina", read, **_SHARED, find=find, most_slices=lambda config: 2, masks=masks
+)
 VESSELS = picture_dataset(
     "drive",
     read_vessels,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_erosion
 
-from data.retina.dataset import CLASSES
-
-OUTSIDE, VESSEL = CLASSES.index("outside"), CLASSES.index("vessel")
+OUTSIDE, FIELD, VESSEL = range(3)  # numbers of the label's classes
 RIM = 14 / 512  # share of the side, within which the outline of the field of view is a line
 
 
 def rough_label(structure: np.ndarray, outside: np.ndarray, rim: float = RIM) -> np.ndarray:
-    """Returns numbers of `CLASSES`, uint8 [N,H,W]: lines inside of a shrunken field (5.6.2).
+    """Returns `OUTSIDE`, `FIELD` or `VESSEL`, uint8 [N,H,W]: lines in a shrunken field (5.6.2).
 
     Args:
         structure: [N,H,W], 1 on lines.
@@ -23,4 +21,10 @@ def rough_label(structure: np.ndarray, outside: np.ndarray, rim: float = RIM) ->
     field = np.asarray(outside) == 0
     inside = np.stack([binary_erosion(each, iterations=width) for each in field])
     vessels = inside & (np.asarray(structure) > 0)
-    return np.where(field, 1 + vessels, OUTSIDE).astype(np.uint8)
+    return np.where(field, FIELD + vessels, OUTSIDE).astype(np.uint8)
+
+
+def masks(structure: np.ndarray, outside: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns vessels and field of view of one sample, bool [H,W], from its map and mask [H,W]."""
+    label = rough_label(structure[None], outside[None])[0]
+    return {"vessels": label == VESSEL, "field_of_view": label != OUTSIDE}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 
@@ -75,6 +75,11 @@ class MapConfig:
         }
         changes = {name: getattr(self, name) for name in own if getattr(self, name) is not None}
         return replace(structure_constants(dataset.map_constants, self.variant), **changes)
+
+
+def middle_map(maps: Any) -> Any:
+    """Returns maps or masks [...,K] as [...], of several that of the slice itself."""
+    return maps[..., maps.shape[-1] // 2]
 
 
 def cut_maps(

@@ -18,8 +18,6 @@ import pandas as pd
 from PIL import Image
 
 from data.contract import BOXES, IMAGE, DataSet
-from data.retina.dataset import RETINA
-from data.retina.rough_label import OUTSIDE, VESSEL, rough_label
 from data.synthetic_sets.files import DATASHEET, finished_manifest, read_sample
 from utils.runs.files import write_json, write_text
 
@@ -60,15 +58,14 @@ def export_images(directory: Path, out: Path, dataset: DataSet, rows: pd.DataFra
 
 
 def _label_of(sample: Mapping[str, np.ndarray], dataset: DataSet, out: Path, name: str) -> Any:
-    """Returns a sample's label; masks of the retina are written instead."""
+    """Returns a sample's label; masks that its map gives are written instead."""
     if dataset.label_kind == IMAGE and dataset.has_label:
         return int(sample["label"][0, 0])
     if dataset.label_kind == BOXES:
         return sample["boxes"]
-    if dataset.name == RETINA.name:
-        label = rough_label(sample["structure"][None], sample["outside"][None])[0]
-        _write(out / "vessels" / name, (label == VESSEL).astype(np.float32))
-        _write(out / "field_of_view" / name, (label != OUTSIDE).astype(np.float32))
+    if dataset.masks:
+        for kind, mask in dataset.masks(sample["structure"], sample["outside"]).items():
+            _write(out / kind / name, mask.astype(np.float32))
     return None
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from data.contract import BOX_ROW, BOXES, CaseSlices, DataSet, Phantom, Place
 from data.grids import Volume
+from data.integrity import voxel_file
 from data.lung_ct.dataset import CtConfig, scaled
 from data.pictures import STRETCH, squared
 from data.tianchi_ct.phantom import cached_phantom
@@ -63,8 +64,11 @@ class Series:
     @property
     def paths(self) -> tuple[Path, ...]:
         """The files that its slices depend on."""
-        voxels = (self.path.with_suffix(suffix) for suffix in (".raw", ".zraw"))
-        return (self.path, *(path for path in voxels if path.is_file()), self.annotation)
+        try:
+            voxels = voxel_file(self.path)
+        except (OSError, UserError):  # which `prepare` tells
+            voxels = self.path
+        return (self.path, *([voxels] if voxels != self.path else []), self.annotation)
 
     def problems(self) -> list[UserError]:
         """Returns an error for a series without a lesion."""
@@ -73,21 +77,26 @@ class Series:
         kinds = ", ".join(map(str, CODES))
         return [
             UserError(
-                f"The series {self.path} has no lesion of the kinds {kinds} in "
-                f"{self.annotation.name}; remove it."
+                f"The series {self.path} has no lesion of the kinds {kinds} in {self.annotation}, "
+                "where its name must stand as seriesuid; correct that or remove the series."
             )
         ]
 
 
 def find(folder: Path, config: CtConfig) -> list[Series]:
-    """Returns the series of a folder that have lesions.
+    """Returns the series of a folder, also those without lesions, whose `problems` tell.
 
-    Raises UserError for a folder without annotation or series, for one that is there twice, and for
-    an annotation that is damaged.
+    Raises UserError for a folder without annotation or series or with several annotations, for a
+    series that is there twice, and for an annotation that is damaged.
     """
     folder = Path(folder)
-    annotation = next(iter(sorted(folder.rglob(ANNOTATION))), None)
-    files = sorted(folder.rglob("*.mhd"))
+    annotations, files = (sorted(folder.rglob(name)) for name in (ANNOTATION, "*.mhd"))
+    if len(annotations) > 1:
+        raise UserError(
+            f"{folder} must hold {ANNOTATION} once, found {annotations[0]} and {annotations[1]}; "
+            "remove one of them."
+        )
+    annotation = annotations[0] if annotations else None
     if annotation is None or not files:
         raise UserError(
             f"{folder} must hold {ANNOTATION} and series such as "
@@ -101,18 +110,24 @@ def find(folder: Path, config: CtConfig) -> list[Series]:
             raise UserError(f"{path} and {found[path.stem]} are one series; remove one of them.")
         found[path.stem] = path
     return [
-        Series(name, path, lesions[name], annotation)
+        Series(name, path, lesions.get(name, ()), annotation)
         for name, path in sorted(found.items())
-        if lesions.get(name)
     ]
 
 
 def read_lesions(path: Path) -> Mapping[str, tuple[Cuboid, ...]]:
     """Returns the lesions of each series; those of other kinds than `CODES` are left out.
 
-    Raises UserError if the file is damaged, or a centre or an extent is not a number above 0.
+    Raises UserError if the file is damaged, a row has no series, or a centre or an extent is not a
+    number above 0.
     """
     table = read_table(path, _COLUMNS)
+    blank = np.flatnonzero(table["seriesuid"].isin(["", "nan"]))
+    if len(blank):
+        raise UserError(
+            f"Row {blank[0] + 1} of {path} has no seriesuid; give the name of its series or remove "
+            "the row."
+        )
     table = table[table["label"].isin(list(CODES))]
     numbers = table[[*_CENTRES, *_EXTENTS]].to_numpy()
     if not np.isfinite(numbers).all() or (numbers[:, 3:] <= 0).any():

@@ -110,21 +110,22 @@ def drawn_boxes(
 
 
 def fitting_boxes(
-    rng: np.random.Generator, places: Places, boxes: np.ndarray, tries: int
+    rng: np.random.Generator, places: Places, boxes: np.ndarray, tries: int, mirror: bool = True
 ) -> tuple[np.ndarray | None, int]:
     """Returns boxes that fit a map, and the number of the training slice that they are of.
 
-    Boxes of random slices are tried, half of them mirrored; if none fits, `drawn_boxes` draws one,
-    whose number is -1. (None, -1) if that fails too.
+    Boxes of random slices are tried, with `mirror` half of them mirrored; if none fits,
+    `drawn_boxes` draws one, whose number is -1. (None, -1) if that fails too.
 
     Args:
         rng: of the draws.
         places: of the map.
         boxes: float32 [L,M,5] of training slices, each with a lesion.
         tries: slices to be tried.
+        mirror: whether to exchange left and right in half of the tries.
     """
     for number in rng.integers(len(boxes), size=tries):
-        rows = mirrored(boxes[number]) if rng.random() < 0.5 else boxes[number]
+        rows = mirrored(boxes[number]) if rng.random() < 0.5 and mirror else boxes[number]
         if fits(rows, places):
             return rows, int(number)
     return drawn_boxes(rng, places, boxes, tries), -1

@@ -9,7 +9,7 @@ from experiments.configs.schedules import short_schedule
 from models.structure_gan.classification import ClassificationConfig
 from models.structure_gan.detection import DetectionConfig
 from models.structure_gan.vessels import VesselConfig
-from utils.errors import at_least, check_fields
+from utils.errors import Rule, at_least, check_fields
 from utils.training.trainer import Schedule
 
 
@@ -51,6 +51,10 @@ class VesselTableConfig(DownstreamConfig):
 
     network: VesselConfig = field(default_factory=VesselConfig)
     rim: float = RIM
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, "--", rim=Rule("0 to 0.25", lambda rim: 0 <= rim <= 0.25))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from experiments.configs.schedules import short_schedule
 from models.structure_gan.classification import ClassificationConfig
 from models.structure_gan.config import GeneratorConfig, PretrainingConfig, ValidityWeights
 from models.structure_gan.detection import DetectionConfig
+from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule
 
@@ -126,19 +127,25 @@ class TianchiConfig(ImageConfig):
 
 # Of all sets: the published networks for 512x512, and no map filter where the sources name none.
 _NO_FILTER = {"max_contour_error": 1.0, "map_retries": 0, "min_score": 0.0}
+_GENERATOR = GeneratorConfig(pretraining=PretrainingConfig(outside=0.1))
 THESIS = {
     "chest_xray": ChestXrayConfig(
         # At 1500x1500, where the author cut his maps, alpha is 0.009.
         maps=MapConfig("X-ray", edge_threshold=0.027),
-        synthesis=GeneratorConfig(lesion=0.5),
+        synthesis=replace(_GENERATOR, lesion=0.5),
         dataset=SyntheticConfig(**_NO_FILTER),
     ),
-    "lung_ct": LungCtConfig(maps=MapConfig("CT"), dataset=SyntheticConfig(**_NO_FILTER)),
-    "retina": RetinaGanConfig(maps=MapConfig("red"), dataset=SyntheticConfig(min_score=0.0)),
+    "lung_ct": LungCtConfig(
+        maps=MapConfig("CT"), synthesis=_GENERATOR, dataset=SyntheticConfig(**_NO_FILTER)
+    ),
+    "retina": RetinaGanConfig(
+        maps=MapConfig("red"), synthesis=_GENERATOR, dataset=SyntheticConfig(min_score=0.0)
+    ),
     "tianchi_ct": TianchiConfig(
         pretrain=False,  # the thesis' first text leaves it out here; its later one has it
         maps=MapConfig(EACH),
-        synthesis=GeneratorConfig(adversarial=ValidityWeights(real=2.0, fake=2.0)),
+        structure=StructureConfig(weights=StructureWeights(line_sparsity=0.0)),
+        synthesis=replace(_GENERATOR, adversarial=ValidityWeights(real=2.0, fake=2.0)),
         dataset=SyntheticConfig(**_NO_FILTER, samples=20000),
     ),
 }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import tensorflow as tf
 
 from models.networks.settings import WIDTH, Decay, learning_rate
-from models.networks.vgg import Head, Norm, VGGSpec, build_vgg
+from models.networks.vgg import Head, Norm, VGGSpec, build_vgg, check_image_size
 from models.system import Batch, GANSystem, Terms
 from utils.errors import POSITIVE, check_fields, one_of
 
@@ -43,6 +43,10 @@ class ClassificationConfig:
             learning_rate=POSITIVE,
             decay=one_of(get_args(Decay)),
         )
+
+    def check_image_size(self, size: Sequence[int]) -> None:
+        """Raises UserError for images of a size (height, width) that the network cannot take."""
+        check_image_size("An image of --slicing.size", self.head, size)
 
 
 class Classification(GANSystem):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from losses.detection import decode, from_corners, multibox_loss, to_corners
 from models.networks.settings import WIDTH, Decay, learning_rate
-from models.networks.ssd import SSDSpec, build_ssd, default_boxes
+from models.networks.ssd import SSDSpec, build_ssd, check_image_size, default_boxes
 from models.system import Batch, GANSystem, Terms
 from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, check_fields, one_of
 
@@ -58,6 +58,10 @@ class DetectionConfig:
             learning_rate=POSITIVE,
             decay=one_of(get_args(Decay)),
         )
+
+    def check_image_size(self, size: Sequence[int]) -> None:
+        """Raises UserError for images of a size (height, width) that the network cannot take."""
+        check_image_size("An image of --slicing.size", size, self.fine_level)
 
 
 class Detection(GANSystem):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from losses.segmentation import weighted_binary_cross_entropy
 from models.networks.settings import UNET_RULES, Decay, UNetConfig, learning_rate
+from models.networks.unet import check_sides
 from models.system import Batch, GANSystem, Terms
 from utils.errors import POSITIVE, check_fields, one_of
 
@@ -33,6 +35,10 @@ class VesselConfig(UNetConfig):
     def __post_init__(self) -> None:
         decay = one_of(get_args(Decay))
         check_fields(self, "--network.", **UNET_RULES, vessel_weight=POSITIVE, decay=decay)
+
+    def check_image_size(self, size: Sequence[int]) -> None:
+        """Raises UserError for images of a size (height, width) that the network cannot take."""
+        check_sides("An image of --slicing.size", size)
 
 
 class Vessels(GANSystem):

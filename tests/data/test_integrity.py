@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from data import integrity
-from data.integrity import MAX_VOXELS, SURPLUS, check_bytes
+from data.integrity import MAX_VOXELS, SURPLUS, check_bytes, voxel_file
 from data.volumes import read_volume, write_volume
 from utils.errors import UserError
 
@@ -207,3 +208,42 @@ def test_any_flipped_byte_is_noticed_or_harmless(tmp_path, suffix):
             check_bytes(path)
         except UserError as error:
             assert path.name in str(error)
+
+
+def two_files(folder: Path, compress: bool) -> tuple[Path, Path]:
+    """A MetaImage with its voxels in a file of their own."""
+    image = sitk.GetImageFromArray(ARRAY)
+    sitk.WriteImage(image, str(folder / "a.mhd"), useCompression=compress)
+    return folder / "a.mhd", folder / ("a.zraw" if compress else "a.raw")
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_voxels_in_a_file_of_their_own_are_checked_too(tmp_path, compress):
+    header, voxels = two_files(tmp_path, compress)
+    check_bytes(header)
+    assert voxel_file(header) == voxels
+    np.testing.assert_array_equal(read_volume(header).array, ARRAY)
+    whole = voxels.read_bytes()
+    for content in (whole[:-9], b"", *([] if compress else [whole + bytes(SURPLUS + 1)])):
+        voxels.write_bytes(content)
+        with pytest.raises(UserError, match="a.mhd is damaged"):
+            check_bytes(header)
+    voxels.unlink()
+    with pytest.raises(UserError, match=f"must lie in .*{voxels.name}, found no such file"):
+        read_volume(header)
+
+
+def test_one_wrong_byte_of_compressed_voxels_is_found(tmp_path):
+    header, voxels = two_files(tmp_path, True)
+    content = bytearray(voxels.read_bytes())
+    content[len(content) // 2] ^= 255
+    voxels.write_bytes(content)
+    with pytest.raises(UserError, match="a.mhd is damaged"):
+        read_volume(header)
+
+
+def test_compressed_voxels_without_their_size_in_the_header_are_the_whole_file(tmp_path):
+    header, _ = two_files(tmp_path, True)
+    text = re.sub("CompressedDataSize.*\n", "", header.read_text())
+    header.write_text(text)
+    np.testing.assert_array_equal(read_volume(header).array, ARRAY)

@@ -23,7 +23,8 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     """
     text = read_text(path)
     try:
-        return pd.read_csv(io.StringIO(text)).astype(dict(columns))
+        words = {name: kind for name, kind in columns.items() if kind is str}  # 0012 stays 0012
+        return pd.read_csv(io.StringIO(text), dtype=words).astype(dict(columns))
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from error
 

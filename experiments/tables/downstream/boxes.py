@@ -61,7 +61,10 @@ TABLE = Table(
 
 
 def score(run: Run, system: Detection, slices: Slices) -> Scores:
-    """Returns the figures of all slices together, and the IoU of each series."""
+    """Returns the figures of all slices together, and the IoU of each series.
+
+    A series weighs as many as it has lesions, as it does in the IoU of all.
+    """
     batch_size = run.config.evaluation_batch_size
     found = infer(compiled(system.synthesize), {"images": slices.images}, batch_size)
     precisions = average_precision(found, slices.boxes, len(CLASSES))
@@ -76,7 +79,8 @@ def score(run: Run, system: Detection, slices: Slices) -> Scores:
     for patient in np.unique(slices.subjects):
         rows_of = slices.subjects == patient
         iou = mean_best_iou({k: v[rows_of] for k, v in found.items()}, slices.boxes[rows_of])
-        lines.append({"patient": patient, "slices": int(rows_of.sum()), "score": iou})
+        lesions = int((slices.boxes[rows_of, :, 0] > 0).sum())
+        lines.append({"patient": patient, "slices": lesions, "score": iou})
     known = {key: value for key, value in parts.items() if np.isfinite(value)}
     return Scores({**figures, **known}, pd.DataFrame(lines))
 

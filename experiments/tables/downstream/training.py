@@ -22,7 +22,14 @@ from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.engine.table import Row, Table
 from models.system import GANSystem
-from utils.metrics.contrasts import Contrast, examine
+from utils.metrics.contrasts import (
+    NOT_RUN,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    UNDECIDED,
+    Contrast,
+    examine,
+)
 from utils.reporting.tables import markdown_table
 from utils.runs.files import write_text
 from utils.runs.reading import read_table
@@ -31,6 +38,7 @@ from utils.training.trainer import check_batch_size
 
 REAL, MIXED = "real", "real_synthetic"
 MADE = "synthetic images"
+VERDICTS = (UNDECIDED, SUPPORTED, NOT_SUPPORTED, NOT_RUN)  # by their numbers in metrics.json
 ANALYSIS = ("resamples",)  # on which no row's result depends
 
 
@@ -96,10 +104,14 @@ def write(run: Run, downstream: Downstream) -> None:
         write_text(_patients(run, row), pd.concat(frames).to_csv(index=False))
         figures = pd.DataFrame(found)
         spread = {f"{key}_std": v for key, v in figures.std(ddof=0).items()}
-        return {**figures.mean().to_dict(), **spread}
+        return {**figures.mean().to_dict(), **spread, "seeds": config.repeats}
 
     table.measure(run, measure, settings)
     finding = difference(run, downstream)
+    found = {name: float(finding[name].iloc[0]) for name in ("difference", "low", "high")}
+    found["verdict"] = VERDICTS.index(finding["verdict"].iloc[0])
+    place = f"{table.key}/finding/"
+    run.update_metrics({f"{place}{key}": v for key, v in found.items() if np.isfinite(v)}, place)
     notes = (
         f"{config.repeats} trainings of each row, of as many updates; ± is their standard "
         "deviation.",
@@ -123,15 +135,21 @@ def difference(run: Run, downstream: Downstream) -> pd.DataFrame:
 
 
 def claim(table: Table, figures: Mapping[str, float], metric: str, words: str) -> list[str]:
-    """Returns a sentence on the thesis' claim that synthetic images raise a metric."""
+    """Returns a sentence on the thesis' claim that synthetic images raise a metric.
+
+    The verdict is that of the difference by patient, see `utils.metrics.contrasts`.
+    """
     if not table.measured(figures, REAL, MIXED):
         return []
     real, mixed = (table.value(figures, row, metric) for row in (REAL, MIXED))
-    change = "raise" if mixed > real else "do not raise"
-    return [
-        f"The thesis claims that synthetic images raise the {words}. Here they {change} it, from "
-        f"{real:.3f} to {mixed:.3f}; the interval below says what chance allows."
-    ]
+    names = ("difference", "low", "high", "verdict")
+    by, low, high, verdict = (table.value(figures, "finding", name) for name in names)
+    text = f"The thesis claims that synthetic images raise the {words}. Here it is {mixed:.3f} with"
+    text += f" them and {real:.3f} without."
+    if np.isfinite(by):
+        text += f" By patient the difference is {by:+.3f} ({low:+.3f} to {high:+.3f}): the claim"
+        text += f" is {VERDICTS[int(verdict)]}."
+    return [text]
 
 
 def added(run: Run) -> int:
@@ -204,6 +222,11 @@ def _check(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_batch_size("--schedule.batch_size", request.config.schedule.batch_size, strategy)
 
 
+def _check_network(run: Run) -> None:
+    """Raises UserError for images that the network cannot take."""
+    run.config.network.check_image_size(run.prepared.size)
+
+
 def downstream_experiment(
     script: str,
     summary: str,
@@ -217,7 +240,7 @@ def downstream_experiment(
         summary,
         presets,
         stages=(Task("table", functools.partial(write, downstream=downstream), alone=False),),
-        sources=Finished(source),
+        sources=Finished(source, _check_network),
         check=_check,
         shown=("synthetic", "repeats"),
         table=downstream.table,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from data.opening import cases_in_use
-from data.retina.dataset import VESSELS, divide
+from data.opening import check_cases, find_cases
+from data.retina.dataset import VESSELS, has_vessels
 from data.retina.rough_label import OUTSIDE, VESSEL, rough_label
 from data.shards import prepare_shards
 from data.slice_sets import Slices
+from data.splits import Split
 from experiments.configs.downstream import TABLE6
 from experiments.engine.fitting import Pictures, Synthesize
 from experiments.engine.pictures import image_row
@@ -27,6 +28,7 @@ from experiments.tables.downstream.training import (
     rows,
 )
 from models.structure_gan.vessels import Vessels
+from utils.errors import UserError
 from utils.inference import compiled, infer
 from utils.metrics.segmentation import dice
 from utils.reporting.pictures import grid, plain_row
@@ -66,18 +68,27 @@ TABLE = Table(
 
 
 def with_vessels(run: Run) -> Run:
-    """Returns the run with DRIVE's photographs and their vessels, from the data of its source."""
+    """Returns the run with DRIVE's photographs and their vessels, from the data of its source.
+
+    They are divided as its source is, so that G has seen none of those held out.
+
+    Raises UserError if a part of the split has no photograph with vessels, or one is bad.
+    """
     source = replace(run.source.data_source(), dataset=VESSELS)
-    if source.folder is None:
-        phantom = VESSELS.phantoms[source.phantom]
-        folder = phantom.make(source.cache, source.phantom_subjects, source.seed)
-        cases = VESSELS.find(folder, source.slicing)
-    else:
-        cases, _ = cases_in_use(run.source, source)
-    config = run.source.config
-    split = divide([case.id for case in cases], config.test_fraction, config.seed)
+    cases = [case for case in find_cases(run.source, source)[0] if has_vessels(case)]
+    if source.folder:
+        check_cases(cases, source)
+    known = {case.id for case in cases}
+    parts = {name: [i for i in ids if i in known] for name, ids in asdict(run.source.split).items()}
+    for name in ("train", "test"):
+        if not parts[name]:
+            raise UserError(
+                f"Table 6 needs photographs of DRIVE with vessels (1st_manual) in the part {name} "
+                f"of {run.source.path}, found none; a release without those of the test part "
+                "serves if train_retina.py does not see that part and holds out others."
+            )
     prepared = prepare_shards(VESSELS, cases, source.slicing, source.cache)
-    return run.changed(prepared=prepared, split=split)
+    return run.changed(prepared=prepared, split=Split(**{k: tuple(v) for k, v in parts.items()}))
 
 
 def labelled(run: Run, slices: Slices) -> Slices:

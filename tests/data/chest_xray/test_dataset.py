@@ -60,8 +60,23 @@ def test_the_published_test_part_is_held_out():
     ids = ["train_a", "test_b", "train_IM-1", "test_IM-1"]
     split = divide(ids, 0.5, 0)
     assert split.test == ("test_IM-1", "test_b") and split.train == ("train_IM-1", "train_a")
-    other = divide(["train_a", "train_b", "train_c", "train_d"], 0.25, 0)
+    other = divide(["train_a", "train_b", "train_IM-1", "train_IM-2"], 0.25, 0)
     assert len(other.test) == 1 and len(other.train) == 3
+
+
+@pytest.mark.parametrize(
+    "ids, word", [(["train_a", "test_IM-1"], "normal"), (["train_IM-1", "test_b"], "ill")]
+)
+def test_training_children_of_one_kind_alone_are_refused(ids, word):
+    with pytest.raises(UserError, match=f"found no {word} one among 1; add them to train/"):
+        divide(ids, 0.5, 0)
+
+
+def test_a_second_copy_inside_is_refused(tmp_path):
+    write_tree(tmp_path)
+    write_tree(tmp_path / "chest_xray")
+    with pytest.raises(UserError, match="holds the X-rays twice, in train and in chest_xray/train"):
+        CHEST_XRAY.find(tmp_path, CONFIG)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

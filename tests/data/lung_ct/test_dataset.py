@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ def test_windows(tmp_path):
     whole = CtConfig(size=16, scaling=FILE_MINMAX)
     np.testing.assert_allclose(scaled(values, whole), [0, 0.3125, 0.53125, 0.75, 1])
     with pytest.raises(UserError, match="--slicing.window"):
+        CtConfig(window=(400, 400))
+    with pytest.raises(UserError, match="--slicing.window"):
         CtConfig(window=(400.0, -1000.0))
 
 
@@ -61,3 +64,13 @@ def test_the_phantom_is_read_by_the_same_reader(tmp_path):
     cases = LUNG_CT.find(root, CONFIG)
     verdicts = LUNG_CT.verify(cases, CONFIG, tmp_path, progress=False)
     assert len(cases) == 4 and not any(verdict.problems for verdict in verdicts)
+
+
+def test_eight_bits_are_no_hounsfield_units(tmp_path):
+    root = write(
+        tmp_path, "ID_0000_Z_0001.tif", array=np.arange(256, dtype=np.uint8).reshape(16, 16)
+    )
+    (case,) = LUNG_CT.find(root, CONFIG)
+    with pytest.raises(UserError, match="must hold Hounsfield units, found 8 bits"):
+        LUNG_CT.prepare(case, CONFIG)
+    assert LUNG_CT.prepare(case, replace(CONFIG, scaling="file_minmax")).images.max() == 1

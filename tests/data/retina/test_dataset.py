@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.pictures import read_picture
-from data.retina.dataset import FIXED, RETINA, VESSELS, RetinaConfig, divide
+from data.retina.dataset import FIXED, RETINA, VESSELS, RetinaConfig, divide, has_vessels
 from utils.errors import UserError
 
 CONFIG = RetinaConfig(size=32, fit="stretch")
@@ -89,7 +89,7 @@ def test_what_is_wrong_is_told(tmp_path):
     cases = VESSELS.find(root, CONFIG)
     problems = [v.problems for v in VESSELS.verify(cases, CONFIG, tmp_path, progress=False)]
     assert "21_manual1.gif is missing" in problems[0][0]
-    assert "22_training_mask has 16x32 pixels and its photograph" in problems[1][0]
+    assert "22_training_mask.gif has 16x32 pixels and its photograph" in problems[1][0]
     assert "01_test.tif must have red, green and blue" in problems[2][0]
     (root / "FIRE/Images/S01_1.jpg").rename(root / "FIRE/Images/left.jpg")
     with pytest.raises(UserError, match="left.jpg must be such as S01_1.jpg"):
@@ -105,3 +105,30 @@ def test_the_phantom_is_read_by_the_same_reader(tmp_path):
     found = VESSELS.prepare(VESSELS.find(root, CONFIG)[0], RetinaConfig(size=128))
     share = (found.label == 2).sum() / (found.label > 0).sum()
     assert 0.06 < share < 0.15
+
+
+def test_drive_alone_has_to_be_asked_for(tmp_path):
+    root = write_drive(tmp_path)
+    with pytest.raises(UserError, match="found no folder FIRE/Images; give the folder that holds"):
+        RETINA.find(root, CONFIG)
+    (root / "FIRE" / "Images").mkdir(parents=True)
+    assert len(RETINA.find(root, CONFIG)) == 3
+
+
+@pytest.mark.parametrize(
+    "folder, name", [("mask", "21_training_mask"), ("1st_manual", "21_manual1")]
+)
+def test_a_constant_mask_is_refused(tmp_path, folder, name):
+    case = VESSELS.find(write_drive(tmp_path), CONFIG)[0]
+    path = tmp_path / "DRIVE" / "training" / folder / f"{name}.gif"
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(path)
+    with pytest.raises(
+        UserError, match=f"mask {name}.gif of .* must have two values, found 0 every"
+    ):
+        VESSELS.prepare(case, CONFIG)
+
+
+def test_a_release_without_vessels_of_the_test_part_is_told_apart(tmp_path):
+    cases = VESSELS.find(write_drive(tmp_path), CONFIG)
+    (tmp_path / "DRIVE" / "test" / "1st_manual" / "01_manual1.gif").unlink()
+    assert [has_vessels(case) for case in cases] == [True, True, False]

@@ -91,8 +91,31 @@ def test_other_kinds_and_other_series_do_not_count(tmp_path):
     row = (tmp_path / ANNOTATION).read_text().splitlines()[1]
     rows = [row, row.replace("1002,", "9999,"), row[:-1] + "33"]
     write(tmp_path, rows=rows, name="1003")
+    first, second = TIANCHI_CT.find(tmp_path, CONFIG)
+    assert first.id == "1002" and len(first.lesions) == 1 and not first.problems()
+    (problem,) = second.problems()
+    assert "1003.mhd has no lesion of the kinds 1, 5, 31, 32 in" in str(problem)
+    assert "seriesuid; correct that or remove the series" in str(problem)
+    verdicts = TIANCHI_CT.verify([first, second], CONFIG, tmp_path, progress=False)
+    assert [bool(verdict.problems) for verdict in verdicts] == [False, True]
+
+
+def test_names_of_series_stay_as_they_are_written(tmp_path):
+    """Whatever other rows hold: pandas would make numbers of them, 0012 to 12 or 12.0."""
+    write(tmp_path, name="0012")
     (case,) = TIANCHI_CT.find(tmp_path, CONFIG)
-    assert case.id == "1002" and len(case.lesions) == 1
+    assert case.id == "0012" and len(case.lesions) == 1
+    file = tmp_path / ANNOTATION
+    file.write_text(file.read_text() + ",0,0,0,5,5,5,1\n")
+    with pytest.raises(UserError, match="Row 2 of .* has no seriesuid; give the name of its"):
+        TIANCHI_CT.find(tmp_path, CONFIG)
+
+
+def test_two_annotations_are_refused(tmp_path):
+    write(tmp_path / "a", name="1")
+    write(tmp_path / "b", name="2")
+    with pytest.raises(UserError, match="once, found .*; remove one of them"):
+        TIANCHI_CT.find(tmp_path, CONFIG)
 
 
 def test_boxes_are_clipped_and_specks_left_out(tmp_path):
@@ -125,6 +148,7 @@ def test_what_is_wrong_is_told(tmp_path):
         prepared(many)
     write(tmp_path / "twice" / "a")
     write(tmp_path / "twice" / "b")
+    (tmp_path / "twice" / "b" / ANNOTATION).unlink()
     with pytest.raises(UserError, match="are one series; remove one of them"):
         TIANCHI_CT.find(tmp_path / "twice", CONFIG)
 

@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from data.slice_sets import Slices
 from experiments.tables.downstream import boxes, vessels, xray
-from experiments.tables.downstream.training import MIXED, REAL, claim, difference
+from experiments.tables.downstream.training import MIXED, REAL, VERDICTS, claim, difference
 from models.structure_gan.vessels import VesselConfig, Vessels
 from tests.models.toys import calm
 from utils.errors import UserError
+from utils.metrics.contrasts import UNDECIDED
 from utils.runs.files import write_text
 
 RUN = SimpleNamespace(config=SimpleNamespace(evaluation_batch_size=4, rim=14 / 512))
@@ -96,9 +97,11 @@ def test_boxes_are_scored_together_and_by_series():
 def test_the_claim_is_answered():
     figures = {f"table7/{row}/accuracy": v for row, v in ((REAL, 0.5), (MIXED, 0.75))}
     (text,) = claim(xray.TABLE, figures, "accuracy", "accuracy")
-    assert "Here they raise it, from 0.500 to 0.750" in text
-    figures[f"table7/{MIXED}/accuracy"] = 0.25
-    assert "Here they do not raise it" in claim(xray.TABLE, figures, "accuracy", "accuracy")[0]
+    assert text.endswith("Here it is 0.750 with them and 0.500 without.")
+    found = {"difference": 0.2, "low": -0.1, "high": 0.5, "verdict": VERDICTS.index(UNDECIDED)}
+    figures.update({f"table7/finding/{key}": value for key, value in found.items()})
+    (text,) = claim(xray.TABLE, figures, "accuracy", "accuracy")
+    assert "difference is +0.200 (-0.100 to +0.500): the claim is undecided." in text
     assert claim(xray.TABLE, {}, "accuracy", "accuracy") == []
 
 

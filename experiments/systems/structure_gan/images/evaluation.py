@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from data.contract import IMAGE
 from data.slice_sets import Slices, real_slices, stored_slices
-from data.structure_maps.cutting import cut_maps
+from data.structure_maps.cutting import cut_maps, middle_map
 from data.structure_maps.filter import without_holes
 from experiments.engine.run import Run
 from experiments.engine.scoring import per_channel, sharpness_figures
@@ -67,8 +67,8 @@ def held_out(run: Run) -> Slices:
 
 
 def middle(maps: np.ndarray) -> np.ndarray:
-    """Returns maps [N,H,W] or [N,H,W,K] as [N,H,W], of several that of the slice itself."""
-    return maps if maps.ndim == 3 else maps[..., maps.shape[-1] // 2]
+    """Returns the maps of `Slices`, [N,H,W] or [N,H,W,K], as [N,H,W]; see `middle_map`."""
+    return maps if maps.ndim == 3 else middle_map(maps)
 
 
 def classes_of(slices: Slices) -> np.ndarray:

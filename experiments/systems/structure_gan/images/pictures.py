@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from data.boxes import painted
 from data.contract import IMAGE, DataSet
+from data.structure_maps.cutting import middle_map
 from experiments.engine.fitting import Pictures, Synthesize
 from experiments.engine.pictures import image_row
 from utils.reporting.pictures import (
@@ -35,7 +36,7 @@ def _label(examples: dict, prefix: str = "") -> Optional[np.ndarray]:
 def draw_pretraining(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """Real images above what G makes of their structure map and label."""
     label, rebuilt = _label(examples), synthesize(examples)["images"].numpy()
-    rows = [plain_row(_middle(examples["structure"].numpy()))]
+    rows = [plain_row(middle_map(examples["structure"].numpy()))]
     rows += [image_row(each, dataset, label) for each in (examples["images"].numpy(), rebuilt)]
     headers = class_headers(dataset, label, len(rebuilt))
     titles = ("map", "real", "rebuilt")
@@ -45,7 +46,7 @@ def draw_pretraining(synthesize: Synthesize, examples: dict, dataset: DataSet) -
 def draw_synthesis(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """Random maps above the images that G makes of them and of random labels."""
     label, images = _label(examples, "random_"), synthesize(examples)["images"].numpy()
-    rows = [plain_row(_middle(examples["random_structure"].numpy()))]
+    rows = [plain_row(middle_map(examples["random_structure"].numpy()))]
     rows += [image_row(images, dataset, label)]
     headers = class_headers(dataset, label, len(images))
     return {"samples": grid(rows, titles=("map", "synthetic"), headers=headers)}
@@ -68,8 +69,3 @@ def draw_boxes(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pict
     label = np.stack([painted(each, images.shape[1:3]).numpy()[..., 0] for each in rows])
     sheet = [image_row(images, dataset, each) for each in (_label(examples), label)]
     return {"boxes": grid(sheet, titles=("true", "found"))}
-
-
-def _middle(maps: np.ndarray) -> np.ndarray:
-    """Returns maps [N,H,W,K] as [N,H,W], of several that of the slice itself."""
-    return maps[..., maps.shape[-1] // 2]

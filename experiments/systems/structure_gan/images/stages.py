@@ -15,6 +15,7 @@ from data.lung_ct.dataset import LUNG_CT
 from data.pipeline import RandomMaps, evaluation_batches
 from data.retina import dataset as retina
 from data.splits import Split
+from data.structure_maps.cutting import middle_map
 from data.synthetic_sets.building import ScoreImages
 from data.synthetic_sets.drafts import LabelSource
 from data.synthetic_sets.matching import EveryClass, NoLabels, PlaceBoxes, PlacedBoxes
@@ -50,6 +51,7 @@ from models.structure_gan.detection import Detection
 from models.structure_gan.guidance import Guide, JudgeGuide
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
+from utils.errors import UserError
 from utils.inference import compiled
 from utils.metrics.detection import recall
 from utils.seeding import derive_seed
@@ -68,6 +70,7 @@ class Guidance(NamedTuple):
         source: function from the run to what gives samples their labels.
         score: function from the run to the score of samples.
         judge: figures of the stage evaluate.
+        check: refuses images of a size (height, width) that the guide cannot take.
     """
 
     training: Optional[Training] = None
@@ -76,6 +79,7 @@ class Guidance(NamedTuple):
     source: Callable[[Run], LabelSource] = lambda run: lambda config, seed: NoLabels()
     score: Callable[[Run], Optional[ScoreImages]] = lambda run: None
     judge: Optional[Judge] = None
+    check: Callable[[Any, Sequence[int]], None] = lambda config, size: None
 
 
 UNGUIDED = Guidance()
@@ -128,6 +132,7 @@ def class_guidance(build: Callable[[Run], Classification]) -> Guidance:
         lambda run: lambda config, seed: EveryClass(run.prepared.dataset.num_classes),
         class_score,
         class_figures,
+        lambda config, size: config.classification.check_image_size(size),
     )
 
 
@@ -139,11 +144,11 @@ def _known_boxes(run: Run) -> np.ndarray:
 
 def placed_boxes(run: Run) -> PlaceBoxes:
     """Returns what finds boxes of training slices that fit a mask [H,W,K]."""
-    known, tries = _known_boxes(run), run.config.dataset.label_tries
+    known, config = _known_boxes(run), run.config.dataset
 
     def place(rng: np.random.Generator, outside: np.ndarray) -> tuple:
-        places = places_of(outside[..., outside.shape[-1] // 2])
-        return fitting_boxes(rng, places, known, tries)
+        places = places_of(middle_map(outside))
+        return fitting_boxes(rng, places, known, config.label_tries, config.augment_labels)
 
     return place
 
@@ -195,6 +200,7 @@ def box_guidance() -> Guidance:
         lambda run: lambda config, seed: PlacedBoxes(placed_boxes(run), seed),
         box_score,
         box_figures,
+        lambda config, size: config.detection.check_image_size(size),
     )
 
 
@@ -256,7 +262,7 @@ def image_experiment(
         shown=("slicing.size", "dataset.samples"),
         data=data,
         divide=None if divide is None else functools.partial(_divided, divide=divide),
-        check=functools.partial(_check_sizes, data=data, trainings=trainings),
+        check=functools.partial(_check_sizes, data=data, guidance=guidance, trainings=trainings),
         drawing=Drawing(
             tuple(stage.name for stage in trainings if stage.name != "pretraining"),
             guidance.source,
@@ -302,18 +308,26 @@ def _check_sizes(
     request: Request,
     strategy: tf.distribute.Strategy,
     data: DataSet,
+    guidance: Guidance,
     trainings: Sequence[Training],
 ) -> None:
     """Checks sizes of images, maps and batches against networks and devices.
 
-    Raises UserError for sides that the U-Nets cannot halve, images that a discriminator shrinks to
-    one pixel, maps of a channel that there is not, or batches that the replicas cannot share.
+    Raises UserError for sides that the U-Nets or the guide cannot halve, images that a
+    discriminator shrinks to one pixel, maps of a channel that there is not, weighted fusion, or
+    batches that the replicas cannot share.
     """
     config = request.config
     size = data.size(config.slicing)
     config.maps.check(data)
     check_sides("An image of --slicing.size", size)
     check_image_size("synthesis.discriminator", config.synthesis.discriminator, size)
+    guidance.check(config, size)
+    if config.synthesis.fusion == "weighted":
+        raise UserError(
+            "--synthesis.fusion is weighted, which adds a map and a label of pixels; give concat "
+            "or noise for single images"
+        )
     names = [stage.name for stage in trainings if not stage.skip(config)]
     check_batch_sizes("--schedule", config.schedule, names, strategy)
 
