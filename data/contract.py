@@ -124,7 +124,8 @@ class DataSet:
             contradict it or each other.
         prepare: function from (case, settled configuration) to the slices of the case.
         size: function from the configuration to (H, W) or (D, H, W) of the prepared slices, pixels.
-        most_slices: function from the configuration to the largest number of slices of a case.
+        most_slices: function from the configuration to how many slices a case has at most, as far
+            as that is known before it is read; the disk space is reckoned with it.
         verify: function from (cases, configuration, cache folder), with the options `again` and
             `progress`, to a `Verdict` of each case, like `data.brats.verification.verify_cases`.
         rank: 2 for slices, 3 for volumes.

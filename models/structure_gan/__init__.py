@@ -70,7 +70,15 @@ On the data sets of single images
   matches and hard negatives; as coded, a nodule could match no box.
 * Tianchi: a pixel of the label has the class of its box, the smallest where boxes overlap; the
   release told G only that there is a box. Boxes are chosen to fit the map, see
-  `data.tianchi_ct.placing`.
+  `data.tianchi_ct.placing`; they are mirrored, not moved or scaled. A lesion is on the slices that
+  its cuboid reaches, not an ellipsoid in it.
+* Samples are asked for in every class equally often; the real X-rays of D and the classifier keep
+  their frequencies. Children are told apart by name, so that IM-0115 and NORMAL2-IM-0115 are two.
+  There is no third part for validation.
+* Random maps of retina and brain pass Algorithm 3; for X-rays and CT no source has a filter, and
+  the thesis' settings have none.
+* Image quality (Tables 2, 3): MS-SSIM of random pairs, as for BRATS, and colours one by one, also
+  by networks that were made for three; of neighbouring slices the middle one.
 
 A finding about the modality condition
 

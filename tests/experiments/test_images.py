@@ -121,3 +121,19 @@ def test_sizes_are_checked_before_data_is_read(tmp_path, capsys):
     assert "--maps.modality is 'T1'; give one of random, red" in capsys.readouterr().err
     assert main(TRAIN_TIANCHI_CT, [*words, "--augmentation.mirror", "true"]) == 2
     assert "the labels of tianchi_ct are boxes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "experiment, words, message",
+    [
+        (TRAIN_TIANCHI_CT, ["--detection.fine_level", "false"], "without fine_level the last"),
+        (TRAIN_CHEST_XRAY, ["--slicing.size", "16"], "VGG halves them 5 times"),
+        (TRAIN_RETINA, ["--synthesis.fusion", "weighted"], "--synthesis.fusion is weighted"),
+        (TRAIN_LUNG_CT, ["--slicing.size", "36"], "must be divisible by 8"),
+    ],
+)
+def test_what_the_networks_cannot_take_is_told_at_once(
+    experiment, words, message, tmp_path, capsys
+):
+    assert main(experiment, ["--preset", "tiny", "--out", str(tmp_path / "run"), *words]) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "run").exists()

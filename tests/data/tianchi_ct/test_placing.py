@@ -82,6 +82,14 @@ def test_fitting_boxes_are_those_of_a_training_slice_or_drawn():
     np.testing.assert_array_equal(one[0], other[0])
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_boxes_are_mirrored_only_when_told(mirror):
+    places, rng = places_of(mask()), np.random.default_rng(0)
+    known = box(NODULE, 30, 40)[None]
+    found = {float(fitting_boxes(rng, places, known, 50, mirror)[0][0, 1]) for _ in range(20)}
+    assert len(found) == 1 + mirror
+
+
 def test_a_map_without_lungs_has_no_place_for_nodules():
     places, rng = places_of(mask(lungs=False)), np.random.default_rng(0)
     assert drawn_boxes(rng, places, box(NODULE, 30, 40)[None], 20) is None

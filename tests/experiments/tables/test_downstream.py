@@ -9,7 +9,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from data.opening import Source
+from data.retina.dataset import RETINA, RetinaConfig
 from data.slice_sets import Slices
+from data.splits import Split
+from experiments.configs.downstream import VesselTableConfig
 from experiments.tables.downstream import boxes, vessels, xray
 from experiments.tables.downstream.training import MIXED, REAL, VERDICTS, claim, difference
 from models.structure_gan.vessels import VesselConfig, Vessels
@@ -148,3 +152,27 @@ def test_a_batch_is_shared_equally(table):
     table.check(request, SimpleNamespace(num_replicas_in_sync=2))
     with pytest.raises(UserError, match="--schedule.batch_size is 4 but 3 devices"):
         table.check(request, SimpleNamespace(num_replicas_in_sync=3))
+
+
+def test_vessels_are_divided_as_the_photographs_that_g_has_seen(tmp_path, monkeypatch):
+    """What DRIVE's own split would hold out may be among G's training photographs."""
+    drive = [f"drive_training_{number}" for number in (21, 22, 23)]
+    cases = [SimpleNamespace(id=name) for name in drive]
+    monkeypatch.setattr(vessels, "find_cases", lambda run, source: (cases, {}, []))
+    monkeypatch.setattr(vessels, "has_vessels", lambda case: case.id != drive[2])
+    monkeypatch.setattr(vessels, "prepare_shards", lambda dataset, cases, *_: len(cases))
+    split = Split((drive[0], "fire_S01"), (drive[1], drive[2]))
+    data = Source(RETINA, RetinaConfig(), None, tmp_path)
+    source = SimpleNamespace(path=tmp_path, data_source=lambda: data, split=split)
+    run = SimpleNamespace(source=source, changed=lambda **changes: changes)
+    found = vessels.with_vessels(run)
+    assert found["split"] == Split((drive[0],), (drive[1],)) and found["prepared"] == 2
+    source.split = Split((drive[0],), (drive[2],))
+    with pytest.raises(UserError, match="in the part test of .*, found none; a release without"):
+        vessels.with_vessels(run)
+
+
+def test_a_rim_is_a_share_of_the_side():
+    for rim in (-0.1, 5):
+        with pytest.raises(UserError, match="--rim"):
+            VesselTableConfig(rim=rim)
