@@ -102,7 +102,7 @@ def image_class(content: bytes) -> type[nibabel.Nifti1Image]:
 def _check_metaimage(path: Path) -> None:
     with path.open("rb") as file:
         header, start = _metaimage_header(path, file), file.tell()
-    place = voxel_file(path, header["ElementDataFile"])
+    place = voxel_file(path)
     if not place.is_file():
         raise UserError(
             f"The voxels of {path} must lie in {place}, found no such file; put it there or fetch "
@@ -142,7 +142,7 @@ def _metaimage_header(path: Path, file: BinaryIO) -> Mapping[str, str]:
         fields[match[1]] = match[2].strip()
     if "ElementDataFile" not in fields or "DimSize" not in fields:
         raise damaged(path, "it has no MetaImage header")
-    if fields["ElementDataFile"].upper() != "LOCAL" and path.name.lower().endswith(".mha"):
+    if path.name.lower().endswith(".mha") and not _is_local(fields):
         raise UserError(
             f"The volume {path} must hold its own voxels, but they lie in "
             f"{fields['ElementDataFile']}; write header and voxels into one .mha file."
@@ -150,16 +150,18 @@ def _metaimage_header(path: Path, file: BinaryIO) -> Mapping[str, str]:
     return fields
 
 
-def voxel_file(path: Path, named: Optional[str] = None) -> Path:
+def _is_local(fields: Mapping[str, str]) -> bool:
+    return fields["ElementDataFile"].upper() == "LOCAL"
+
+
+def voxel_file(path: Path) -> Path:
     """Returns the file that holds the voxels of a MetaImage: the header's own, or one beside it.
 
-    `named` is the header's ElementDataFile, by default read from it. Raises UserError for a file
-    without header.
+    Raises UserError for a file without header.
     """
-    if named is None:
-        with path.open("rb") as file:
-            named = _metaimage_header(path, file)["ElementDataFile"]
-    return path if named.upper() == "LOCAL" else path.parent / named
+    with path.open("rb") as file:
+        fields = _metaimage_header(path, file)
+    return path if _is_local(fields) else path.parent / fields["ElementDataFile"]
 
 
 def _is_true(value: str | None) -> bool:

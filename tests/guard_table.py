@@ -102,7 +102,7 @@ BAD_FILES = (
     refusal(
         5,
         _INTEGRITY,
-        'if fields["ElementDataFile"].upper() != "LOCAL":',
+        'if path.name.lower().endswith(".mha") and not _is_local(fields):',
         "if False:",
         "voxels in a file of their own",
     ),
