@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data.contract import DataSet
 from data.slice_sets import Slices
+from data.structure_maps.cutting import middle_map
 from experiments.engine.fitting import Pictures, Synthesize
 from models.structure_gan.modalities import TRANSLATIONS
 from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
@@ -16,7 +17,7 @@ def draw_structure(synthesize: Synthesize, examples: dict, dataset: DataSet) -> 
     """Extracted maps, their reconstructions, random maps, their masks."""
     outputs = synthesize(examples)
     maps = (examples["structure"], outputs["reconstructed"], outputs["structure"])
-    rows = [plain_row(m.numpy()[..., 0]) for m in (*maps, outputs["outside"])]
+    rows = [plain_row(middle_map(m.numpy())) for m in (*maps, outputs["outside"])]
     return {"maps": grid(rows, titles=("extracted", "decoded", "random", "outside"))}
 
 

@@ -21,7 +21,7 @@ from experiments.tables.downstream.training import (
 )
 from models.structure_gan.detection import Detection
 from utils.inference import compiled, infer
-from utils.metrics.detection import average_precision, froc, mean_best_iou, recall
+from utils.metrics.detection import FROC_RATES, detection_metrics, mean_best_iou
 
 TABLE = Table(
     "table8",
@@ -67,14 +67,14 @@ def score(run: Run, system: Detection, slices: Slices) -> Scores:
     """
     batch_size = run.config.evaluation_batch_size
     found = infer(compiled(system.synthesize), {"images": slices.images}, batch_size)
-    precisions = average_precision(found, slices.boxes, len(CLASSES))
+    metrics = detection_metrics(found, slices.boxes, CLASSES)
     figures = {
-        "iou": mean_best_iou(found, slices.boxes),
-        "map50": float(np.nanmean(precisions)),
-        "froc": float(np.mean(froc(found, slices.boxes))),
-        "recall": recall(found, slices.boxes),
+        "iou": metrics["mean_best_iou"],
+        "map50": metrics["map50"],
+        "froc": float(np.mean([metrics[f"froc_{rate:g}"] for rate in FROC_RATES])),
+        "recall": metrics["recall"],
     }
-    parts = {f"{name}/map50": value for name, value in zip(CLASSES[1:], precisions)}
+    parts = {f"{name}/map50": metrics[f"ap50_{name}"] for name in CLASSES[1:]}
     lines = []
     for patient in np.unique(slices.subjects):
         rows_of = slices.subjects == patient

@@ -10,7 +10,7 @@ from data.slice_sets import Slices
 from experiments.configs.downstream import TABLE7
 from experiments.engine.run import Run
 from experiments.engine.table import Metric, Table
-from experiments.systems.structure_gan.images.evaluation import classes_of
+from experiments.systems.structure_gan.images.evaluation import class_recalls, classes_of
 from experiments.systems.structure_gan.images.pictures import draw_classes
 from experiments.systems.structure_gan.images.stages import TRAIN_CHEST_XRAY
 from experiments.tables.downstream.training import (
@@ -54,10 +54,8 @@ def score(run: Run, system: Classification, slices: Slices) -> Scores:
     found = infer(compiled(system.synthesize), {"images": slices.images}, batch_size)["labels"]
     true = classes_of(slices)
     right = found == true
-    figures = {"accuracy": right.mean()}
-    for number, name in enumerate(CLASSES):
-        if (true == number).any():
-            figures[f"{name}/accuracy"] = right[true == number].mean()
+    recalls = class_recalls(found, true, CLASSES)
+    figures = {"accuracy": right.mean(), **{f"{k}/accuracy": v for k, v in recalls.items()}}
     lines = pd.DataFrame({"patient": slices.subjects, "right": right})
     found = lines.groupby("patient")["right"].agg(score="mean", slices="size").reset_index()
     return Scores(figures, found)

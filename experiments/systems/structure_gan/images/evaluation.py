@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
@@ -87,13 +87,19 @@ def class_figures(run: Run, slices: Slices, name: str) -> dict[str, float]:
     classifier: Classification = run.trained("classification")
     find, size = compiled(classifier.synthesize), run.config.evaluation.batch_size
     found = infer(find, {"images": slices.images}, size)["labels"]
-    true, figures = classes_of(slices), {}
-    figures[f"classification/{name}/accuracy"] = float(np.mean(found == true))
-    for number, kind in enumerate(dataset.classes):
-        if (true == number).any():
-            recall = float(np.mean(found[true == number] == number))
-            figures[f"classification/{name}/{kind}/recall"] = recall
-    return figures
+    true = classes_of(slices)
+    accuracy = {f"classification/{name}/accuracy": float(np.mean(found == true))}
+    recalls = class_recalls(found, true, dataset.classes)
+    return {**accuracy, **{f"classification/{name}/{k}/recall": v for k, v in recalls.items()}}
+
+
+def class_recalls(found: np.ndarray, true: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Returns the share of each class' images [N] whose class is found; of classes that occur."""
+    return {
+        name: float(np.mean(found[true == number] == number))
+        for number, name in enumerate(names)
+        if (true == number).any()
+    }
 
 
 def box_figures(run: Run, slices: Slices, name: str) -> dict[str, float]:
