@@ -167,3 +167,10 @@ def test_the_measures_see_what_is_missing():
     assert unannotated(EXAMPLE) == ["bare", "Layer.run"]
     lengths = {name.split()[-1]: n for name, n in functions({"example": EXAMPLE}).items()}
     assert lengths["documented"] == 4 and lengths["run"] == 2 and lengths["nested"] == 1
+
+
+def test_no_data_set_is_told_apart_by_its_name_where_all_are_alike():
+    """Models, losses and utilities know channels, classes and kinds of labels, not data sets."""
+    alike = _read("models", "losses", "utils")
+    told = [path for path, text in alike.items() if re.search(r"dataset(\.name)?\s*(==|!=)", text)]
+    assert not told

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from data.slice_sets import stored_slices
+from data.structure_maps.cutting import cut_maps
 from experiments import export_images, generate
 from experiments.engine.cli import main
+from experiments.systems.structure_gan.images.evaluation import LINES
 from experiments.systems.structure_gan.images.stages import (
     TRAIN_CHEST_XRAY,
     TRAIN_LUNG_CT,
@@ -56,14 +60,11 @@ def test_a_run_its_tables_and_its_export(name, cache, tmp_path, monkeypatch, cap
     places = ("--run", str(run), "--cache", str(cache), "--out", str(tmp_path / "audit"))
     assert main(AUDIT_PRIVACY, ["--preset", "tiny", *places]) == 0
     assert "## What was found" in (tmp_path / "audit" / "audit.md").read_text()
-    for shard in ("0/2", "1/2"):
-        words = ["x", "--run", run, "--out", tmp_path / "set", "--cache", cache, "--shard", shard]
-        monkeypatch.setattr(sys, "argv", list(map(str, words)))
-        assert exit_code(generate.main, generate._after_interrupt) == 0
-    assert content(tmp_path / "set") == content(run / "synthetic")
-    places = ("--run", str(run), "--out", str(tmp_path / "quality"), "--cache", str(cache))
-    assert main(quality, ["--preset", "tiny", *places, "--steps", "2"]) == 0
-    check_quality(tmp_path / "quality", quality.table.key, name)
+    if name != "chest_xray":  # which runs every day
+        check_shards(run, cache, tmp_path / "set", monkeypatch)
+        places = ("--run", str(run), "--out", str(tmp_path / "quality"), "--cache", str(cache))
+        assert main(quality, ["--preset", "tiny", *places, "--steps", "2"]) == 0
+        check_quality(tmp_path / "quality", quality.table.key, name)
     one = tmp_path / "one.csv"
     pd.read_csv(run / "synthetic" / "samples.csv").head(1).to_csv(one, index=False)
     words = ["x", "--run", str(run), "--out", str(tmp_path / "images"), "--exclude", str(one)]
@@ -81,6 +82,14 @@ def test_a_run_its_tables_and_its_export(name, cache, tmp_path, monkeypatch, cap
             assert 0 <= metrics[f"{table.table.key}/{row}/{metric}"] <= 1
         page = (tmp_path / "table" / f"{table.table.key}.md").read_text()
         assert "The thesis claims" in page and "not medical data" in page
+
+
+def check_shards(run, cache, out, monkeypatch) -> None:
+    for shard in ("0/2", "1/2"):
+        words = ["x", "--run", run, "--out", out, "--cache", cache, "--shard", shard]
+        monkeypatch.setattr(sys, "argv", list(map(str, words)))
+        assert exit_code(generate.main, generate._after_interrupt) == 0
+    assert content(out) == content(run / "synthetic")
 
 
 def check_quality(out, key, name) -> None:
@@ -137,3 +146,20 @@ def test_what_the_networks_cannot_take_is_told_at_once(
 ):
     assert main(experiment, ["--preset", "tiny", "--out", str(tmp_path / "run"), *words]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_phantoms_images_differ_and_their_maps_have_lines_enough(name, tmp_path):
+    """At the demo's size and thresholds; of maps with other lines G learns little."""
+    experiment = RUNS[name][0]
+    config, dataset = experiment.presets["demo"], experiment.data
+    folder = dataset.phantoms[config.phantom].make(tmp_path, 6, 0)
+    cases = dataset.find(folder, config.slicing)
+    images = np.concatenate([dataset.prepare(case, config.slicing).images for case in cases[:6]])
+    flat = images.reshape(len(images), -1)
+    assert len(np.unique(flat, axis=0)) == len(flat) >= 6
+    maps = replace(config.maps, remove_tumour=False)
+    seed = tf.constant([0, 0])
+    cut = [cut_maps({"images": tf.constant(each), "seed": seed}, maps, dataset) for each in images]
+    low, high = LINES
+    assert low < np.mean([structure for structure, _ in cut]) < high

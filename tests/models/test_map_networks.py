@@ -63,10 +63,12 @@ def rows(table: list, width: int) -> list:
     [
         (lambda: MapEncoder(64, 4096, 6), (512, 512, 1), 75_856_064),
         (lambda: MapDecoder(64, 4096, (512, 512), 6), (4096,), 37_736_326),
+        (lambda: MapEncoder(64, 4096, 6), (512, 512, 3), 75_859_264),
+        (lambda: MapDecoder(64, 4096, (512, 512), 6, maps=3), (4096,), 37_738_642),
         (lambda: CodeDiscriminator(64, 4096), (4096,), 2_632_705),
         (lambda: CodeDiscriminator(4, 4096), (4096,), 10_945),
     ],
-    ids=["E_s", "G_s", "D_z", "D_z 4"],
+    ids=["E_s", "G_s", "E_s of 3 maps", "G_s of 3 maps", "D_z", "D_z 4"],
 )
 def test_parameters(network, shape, expected):
     network = network()
