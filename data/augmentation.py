@@ -40,6 +40,11 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation()
 
 
+def is_mirrored(seed: tf.Tensor) -> tf.Tensor:
+    """Returns whether the slice of a `seed` [2] int32 is flipped left-right where that is on."""
+    return tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
+
+
 def augmented(
     images: tf.Tensor, label: Optional[tf.Tensor], seed: tf.Tensor, how: Augmentation
 ) -> list[tf.Tensor]:
@@ -50,7 +55,7 @@ def augmented(
     """
     arrays = [images] if label is None else [images, label]
     if how.mirror:
-        swap = tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
+        swap = is_mirrored(seed)
         arrays = [tf.where(swap, tf.reverse(x, axis=[1]), x) for x in arrays]
     if not (how.rotation or how.zoom or how.shift):
         return arrays

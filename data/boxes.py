@@ -31,3 +31,9 @@ def painted(boxes: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     smallest = tf.argmin(tf.where(inside, w * h, tf.float32.max), axis=0)  # [H,W]
     shown = tf.gather(tf.cast(boxes[:, 0], tf.int32), smallest)
     return tf.where(tf.reduce_any(inside, axis=0), shown, 0)[..., None]
+
+
+def mirrored(rows: tf.Tensor) -> tf.Tensor:
+    """Returns rows [N,5] of an image whose left and right are exchanged; those of class 0 stay."""
+    there = tf.cast(rows[:, :1] > 0, rows.dtype)
+    return tf.concat([rows[:, :1], there - rows[:, 1:2], rows[:, 2:]], axis=1)

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 from data.contract import Case, DataSet
 from data.shards import PreparedSlices, prepare_shards, shards_directory
 from data.splits import Split
-from data.verdicts import Verdict, notes_once, what_is_learnt
+from data.verdicts import Verdict, lesion_count, notes_once, what_is_learnt
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.names import plain_name, printable
@@ -102,13 +102,15 @@ def _check_lesions(prepared: PreparedSlices, split: Split, source: Source, tell:
     counts = dict(zip(prepared.subject_ids, prepared.lesions_per_subject))
     found = {name: sum(counts[i] for i in ids) for name, ids in asdict(split).items() if ids}
     if source.folder and tell:
-        print(f"slices with a lesion: {', '.join(f'{n} in {name}' for name, n in found.items())}")
+        counts = ", ".join(f"{number} in {name}" for name, number in found.items())
+        print(f"{lesion_count(source.dataset, source.slicing)}: {counts}")
     if not any(number for name, number in found.items() if name not in ("test", "unused")):
         raise UserError(
             f"No training case in {source.folder or 'the phantom'} has "
             f"{what_is_learnt(source.dataset, source.slicing)}."
         )
-    return [f"no slice of the part {name} has a lesion" for name in found if not found[name]]
+    words = lesion_count(source.dataset, source.slicing)
+    return [f"no {words} in the part {name}" for name in found if not found[name]]
 
 
 def find_cases(run: RunDirectory, source: Source) -> tuple[Sequence[Case], Problems, list[str]]:

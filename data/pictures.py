@@ -73,12 +73,14 @@ def read_picture(path: Path) -> np.ndarray:
         UserError: the file is missing, damaged, no picture, or holds several pictures.
     """
     check_name(path)
+    if not path.is_file():
+        raise UserError(f"The picture {path} is missing; fetch it again.")
     try:
         array = _decoded(path)
     except _UNREADABLE as error:
         raise UserError(
-            f"The picture {path} is missing, damaged or of another type ({error}); fetch it again "
-            "or remove it."
+            f"The picture {path} is damaged or of another type ({error}); fetch it again or remove "
+            "it."
         ) from error
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] != 3) or not array.size:
         raise UserError(

@@ -58,3 +58,10 @@ def what_is_learnt(dataset: Any, slicing: Any) -> str:
         )
     kinds = " or ".join(dataset.classes[dataset.first_lesion :])
     return f"an image with {kinds}; check the labels, or add cases that have them"
+
+
+def lesion_count(dataset: Any, slicing: Any) -> str:
+    """Returns what is counted as slices with a lesion, in words of the data set."""
+    if hasattr(slicing, "slices"):
+        return "slices with a lesion"
+    return f"images with {' or '.join(dataset.classes[dataset.first_lesion :])}"

@@ -28,7 +28,7 @@ from typing import NamedTuple, Optional
 from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
 from data.chest_xray.dataset import CHEST_XRAY, XrayConfig
-from data.contract import DataSet
+from data.contract import IMAGE, DataSet
 from data.lung_ct.dataset import LUNG_CT, CtConfig
 from data.retina.dataset import RETINA, VESSELS, RetinaConfig
 from data.tianchi_ct.dataset import TIANCHI_CT
@@ -94,6 +94,8 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     if options.out:
         check_output_file("--out", options.out, options.overwrite)
     root = options.data.expanduser().resolve()
+    if not root.is_dir():
+        raise UserError(f"--data {options.data} must be a folder, found none; correct the path")
     cases = dataset.find(root, config)
     verdicts = dataset.verify(cases, config, options.cache, again=True)
     print(screen_table(verdicts, root), end="")
@@ -112,19 +114,20 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         )
     dataset.settle(cases, config)  # refuses cases that contradict each other
     if dataset.has_label:
-        _check_lesions(verdicts, root, what_is_learnt(dataset, config))
+        tell = dataset.label_kind != IMAGE  # of images, some are normal
+        _check_lesions(verdicts, root, what_is_learnt(dataset, config), tell)
     print(f"All {len(cases)} cases in {printable(str(root))} are good.")
 
 
-def _check_lesions(verdicts: Sequence[Verdict], root: Path, wanted: str) -> None:
-    """Prints how many cases have what networks learn from, see `what_is_learnt`.
+def _check_lesions(verdicts: Sequence[Verdict], root: Path, wanted: str, tell: bool) -> None:
+    """Prints, where it is to `tell`, how many cases lack what networks learn from.
 
-    Raises UserError if none has it.
+    `wanted` is that, see `what_is_learnt`. Raises UserError if none has it.
     """
     empty = [verdict.case.id for verdict in verdicts if not verdict.lesions]
     if len(empty) == len(verdicts):
         raise UserError(f"none of the {len(verdicts)} cases in {root} has {wanted}")
-    if empty:
+    if empty and tell:
         names = f"{', '.join(map(printable, empty[:NAMED]))}{', ...' * (len(empty) > NAMED)}"
         print(
             f"{len(empty)} of {len(verdicts)} cases ({names}) do not have "

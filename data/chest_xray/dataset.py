@@ -7,6 +7,7 @@ so that it cannot be checked whether a child is in both.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from data.pictures import (
     read_picture,
     squared,
 )
-from data.splits import Split, published_split
+from data.splits import Split, published_split, split_subjects
 from utils.errors import UserError, at_least, check_fields, one_of
 
 CLASSES = ("normal", "bacterial", "viral")
@@ -88,6 +89,13 @@ def find(folder: Path, config: XrayConfig) -> list[PictureCase]:
             "with pictures such as person12_virus_3.jpeg and IM-0003-0001.jpeg, found none; give "
             "the folder chest_xray."
         )
+    for kind in ("NORMAL", "PNEUMONIA"):
+        train = root / "train" / kind
+        if not picture_files(train):
+            raise UserError(
+                f"{train} must hold X-rays, found none; classes are asked for equally often, and "
+                "structure maps are those of normal children."
+            )
     return [
         PictureCase(name, *map(tuple, zip(*sorted(pictures))))
         for name, pictures in sorted(found.items())
@@ -134,12 +142,18 @@ def is_normal(case_id: str) -> bool:
 
 
 def divide(ids: Sequence[str], test_fraction: float, seed: int) -> Split:
-    """Returns the published test part; of data without one a share of the children is held out.
+    """Returns the published test part; of data without one a share of each kind of children.
 
     Raises UserError if the training part has only normal or no normal children: structure maps are
     those of normal ones, and classes are asked for equally often.
     """
-    split = published_split(ids, "test_", test_fraction, seed)
+    if any(name.startswith("test_") for name in ids):
+        split = published_split(ids, "test_", test_fraction, seed)
+    else:
+        kinds = [[name for name in ids if is_normal(name) is kind] for kind in (True, False)]
+        parts = [split_subjects(k, test_fraction, seed=seed, patient_of=str) for k in kinds if k]
+        both = zip(*((part.train, part.test) for part in parts))
+        split = Split(*(tuple(sorted(itertools.chain(*part))) for part in both))
     kinds = {is_normal(name) for name in split.train}
     for kind, word in ((True, "normal"), (False, "ill")):
         if kind not in kinds:

@@ -29,6 +29,7 @@ from utils.errors import Rule, UserError, at_least, check_fields, one_of
 
 IMAGES = "2d_images"
 WINDOW, FILE_MINMAX = "window", "file_minmax"
+AIR = -300.0  # Hounsfield units, above all air
 _NAME = re.compile(r"(ID_\d+)_Z_\d+", re.IGNORECASE)
 
 
@@ -55,6 +56,21 @@ class CtConfig:
     def __post_init__(self) -> None:
         rules = {"scaling": one_of((WINDOW, FILE_MINMAX)), "window": _RANGE}
         check_fields(self, "--slicing.", size=at_least(16), **rules)
+
+
+def check_units(what: str, array: np.ndarray, config: CtConfig) -> None:
+    """Raises UserError for values that are no Hounsfield units: of 8 bits, or without air.
+
+    `what` begins the message, such as "The slice a.tif". Nothing is checked where each file has a
+    scale of its own.
+    """
+    if config.scaling != WINDOW or (array.dtype != np.uint8 and array.min() < AIR):
+        return
+    found = "8 bits" if array.dtype == np.uint8 else f"{array.min():g} to {array.max():g}"
+    raise UserError(
+        f"{what} must hold Hounsfield units, found {found} without air (below {AIR:g}); convert it "
+        f"(some files are stored with 1024 added), or give --slicing.scaling {FILE_MINMAX}."
+    )
 
 
 def scaled(array: np.ndarray, config: CtConfig) -> np.ndarray:
@@ -90,18 +106,14 @@ def find(folder: Path, config: CtConfig) -> list[PictureCase]:
 def read(case: PictureCase, number: int, config: CtConfig) -> tuple[np.ndarray, None]:
     """Returns one slice, float32 [H,W,1] in [0,1].
 
-    Raises UserError for a file that is damaged, has colours or 8 bits, is constant, or is all
-    outside of the window.
+    Raises UserError for a file that is damaged, has colours or no Hounsfield units, is constant, or
+    is all outside of the window.
     """
     path = case.paths[number]
     array = read_picture(path)
     if array.ndim != 2:
         raise UserError(f"The slice {path} must be grey, found colours; remove or convert it.")
-    if array.dtype == np.uint8 and config.scaling == WINDOW:
-        raise UserError(
-            f"The slice {path} must hold Hounsfield units, found 8 bits; give files of signed 16 "
-            f"bits, or --slicing.scaling {FILE_MINMAX} for pictures of any unit."
-        )
+    check_units(f"The slice {path}", array, config)
     image = scaled(squared(array, config.size, STRETCH), config)
     if image.min() == image.max():
         raise UserError(

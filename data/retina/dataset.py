@@ -146,6 +146,11 @@ def read_vessels(
     path = case.paths[number]
     picture = read_picture(path)
     image = photograph(path, config)
+    if not has_vessels(case):
+        raise UserError(
+            f"The vessels of {path} must lie in {_vessels_of(path)}, found no such file; a newer "
+            "release of DRIVE has none of its test part: move the folder test away, or get them."
+        )
     parts = []
     for place in (_file(path.parents[1] / "mask" / f"{path.stem}_mask"), _vessels_of(path)):
         mask = as_grey(read_picture(place))

@@ -8,8 +8,8 @@ read.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data.contract import BOX_ROW, BOXES, CaseSlices, DataSet, Phantom, Place
 from data.grids import Volume
 from data.integrity import voxel_file
-from data.lung_ct.dataset import CtConfig, scaled
+from data.lung_ct.dataset import CtConfig, check_units, scaled
 from data.pictures import STRETCH, squared
 from data.tianchi_ct.phantom import cached_phantom
 from data.verdicts import Verdict
@@ -54,12 +54,14 @@ class Series:
         path: its `.mhd` file.
         lesions: of the kinds in `CODES`.
         annotation: the file that they come from.
+        notes: what is left out of that file.
     """
 
     id: str
     path: Path
     lesions: tuple[Cuboid, ...]
     annotation: Path = field(compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -109,10 +111,26 @@ def find(folder: Path, config: CtConfig) -> list[Series]:
         if path.stem in found:
             raise UserError(f"{path} and {found[path.stem]} are one series; remove one of them.")
         found[path.stem] = path
+    notes = _left_out(annotation, found)
     return [
-        Series(name, path, lesions.get(name, ()), annotation)
+        Series(name, path, lesions.get(name, ()), annotation, notes)
         for name, path in sorted(found.items())
     ]
+
+
+def _left_out(annotation: Path, found: Container[str]) -> tuple[str, ...]:
+    """Returns notes on rows of other kinds than `CODES`, and of series that are not `found`."""
+    table = read_table(annotation, _COLUMNS)
+    other = ~table["label"].isin(list(CODES))
+    absent = sorted({name for name in table["seriesuid"] if name not in found})
+    notes = []
+    if other.any():
+        codes = ", ".join(map(str, sorted(table["label"][other].unique())))
+        notes.append(f"{other.sum()} rows of {annotation.name} have other codes ({codes})")
+    if absent:
+        names = f"{', '.join(absent[:3])}{', ...' * (len(absent) > 3)}"
+        notes.append(f"{annotation.name} has {len(absent)} series without a file ({names})")
+    return tuple(notes)
 
 
 def read_lesions(path: Path) -> Mapping[str, tuple[Cuboid, ...]]:
@@ -147,12 +165,14 @@ def prepare(case: Series, config: CtConfig) -> CaseSlices:
     Channels are the slice below, the slice itself and the one above; at the ends of a scan the
     slice itself stands for the missing one. A lesion is on a slice whose centre lies in its cuboid.
 
-    Raises UserError for a volume that is missing or damaged, is turned against the scanner's axes,
-    or has no slice with a lesion, and for a slice with more than `MOST_BOXES` of them.
+    Raises UserError for a volume that is missing, damaged, or without Hounsfield units, is turned
+    against the scanner's axes, or has no slice with a lesion, and for a slice with more than
+    `MOST_BOXES` of them.
     """
     for problem in case.problems():
         raise problem
     volume = read_volume(case.path)
+    check_units(f"The volume {case.path}", volume.array, config)
     boxes = slice_boxes(case, volume)
     axial = np.array(sorted(boxes))
     if not axial.size:
@@ -221,9 +241,20 @@ def verify(
 
 def _verdict(case: Series, config: Any) -> Verdict:
     try:
-        return Verdict(case, (), lesions=len(prepare(case, config).images))
+        label = prepare(case, config).label
+        notes = case.notes
+        outside = len(case.lesions) - len(lesions_inside(case))
+        if outside:
+            notes = (*notes, f"{outside} of its lesions lie outside of the volume")
+        return Verdict(case, (), notes, len(label))
     except UserError as error:
         return Verdict(case, (str(error),))
+
+
+def lesions_inside(case: Series) -> list[Cuboid]:
+    """Returns the lesions that lie on a slice of the volume, see `slice_boxes`."""
+    volume = read_volume(case.path)
+    return [one for one in case.lesions if slice_boxes(replace(case, lesions=(one,)), volume)]
 
 
 TIANCHI_CT = DataSet(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from data.boxes import mirrored
 from data.contract import BOX_ROW
 
 IN_LUNGS = (1, 2)  # classes: nodule and cord
@@ -73,13 +74,6 @@ def _span(centre: float, length: float, side: int) -> tuple[int, int]:
     return first, max(first + 1, min(int(np.ceil((centre + length / 2) * side)), side))
 
 
-def mirrored(rows: np.ndarray) -> np.ndarray:
-    """Returns rows [N,5] with left and right exchanged."""
-    other = rows.copy()
-    other[:, 1] = np.where(rows[:, 0] > 0, 1 - rows[:, 1], 0)
-    return other
-
-
 def drawn_boxes(
     rng: np.random.Generator, places: Places, boxes: np.ndarray, tries: int
 ) -> np.ndarray | None:
@@ -125,7 +119,7 @@ def fitting_boxes(
         mirror: whether to exchange left and right in half of the tries.
     """
     for number in rng.integers(len(boxes), size=tries):
-        rows = mirrored(boxes[number]) if rng.random() < 0.5 and mirror else boxes[number]
+        rows = mirrored(boxes[number]).numpy() if rng.random() < 0.5 and mirror else boxes[number]
         if fits(rows, places):
             return rows, int(number)
     return drawn_boxes(rng, places, boxes, tries), -1

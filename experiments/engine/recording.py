@@ -92,6 +92,7 @@ def record_start(run: Run, fingerprint: Optional[str] = None) -> None:
         former = {name: saved[name] for name in settings}
         start = {**saved, **settings, "earlier": [*saved.get("earlier", []), former]}
     known = {
+        "script": run.experiment.script,
         "run": request.run and str(request.run),
         "fingerprint": fingerprint,
         "skip_bad": request.skip_bad,

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 DATA_FIELDS = {"slicing", "phantom", "phantom_subjects", "test_fraction", "cohort"}
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-LATER = ("run", "fingerprint", "skip_bad", "earlier")  # what config.json gets later, if at all
+LATER = ("script", "run", "fingerprint", "skip_bad", "earlier")  # what may be missing
 TEXT, NONE = (str, type(None)), type(None)
 KINDS = {
     **{"preset": str, "precision": str, "config": dict},
-    **{"data": TEXT, "run": TEXT, "fingerprint": TEXT},
+    **{"data": TEXT, "script": TEXT, "run": TEXT, "fingerprint": TEXT},
     **{"skip_bad": (bool, NONE), "earlier": (list, NONE)},
 }
 
@@ -56,14 +56,19 @@ def saved_run(out: Optional[Path], needs: str) -> dict:
 
 
 def made_by(path: Path, experiments: Sequence[Experiment]) -> Experiment:
-    """Returns whose run `--run` names: the one whose configuration has most of its fields.
+    """Returns whose run `--run` names.
 
-    Fields of sections count, too: lung CT and retina differ in their slices alone.
+    A run that does not tell its script is of the one whose configuration has most of its fields;
+    those of sections count, too: lung CT and retina differ in their slices alone.
 
     Raises UserError for a folder without a run.
     """
-    saved = set(flatten(saved_run(path, "--run needs")["config"]))
-    return min(experiments, key=lambda one: len(set(flatten(asdict(one.config_type()))) ^ saved))
+    saved = saved_run(path, "--run needs")
+    for experiment in experiments:
+        if experiment.script == saved["script"]:
+            return experiment
+    own = set(flatten(saved["config"]))
+    return min(experiments, key=lambda one: len(set(flatten(asdict(one.config_type()))) ^ own))
 
 
 def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:
@@ -73,6 +78,11 @@ def run_config(path: Path, kind: type, script: str) -> tuple[Any, dict]:
     configurations are of `kind`.
     """
     saved = saved_run(path, "--run needs")
+    if saved["script"] not in (None, script):
+        raise UserError(
+            f"--run {path} is a run of {saved['script']}; give one of {script}, or take the "
+            "command for runs of the other"
+        )
     try:
         return from_dict(kind, saved["config"]), saved
     except UserError as error:

@@ -6,6 +6,7 @@ import scipy.ndimage
 import tensorflow as tf
 
 from data.augmentation import Augmentation, augmented
+from data.boxes import mirrored, painted
 from utils.errors import UserError
 
 EVERYTHING = Augmentation(mirror=True, rotation=25.0, zoom=0.1, shift=0.05)
@@ -81,3 +82,12 @@ def test_motions_fill_the_range_that_was_asked_for(how, measure, low, high):
 def test_impossible_motions_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         Augmentation(**options)
+
+
+def test_boxes_are_mirrored_with_their_image(tmp_path):
+    """A label that is painted from boxes tells where they are."""
+    rows = tf.constant([[2, 0.25, 0.5, 0.23, 0.5], [0, 0, 0, 0, 0]], tf.float32)
+    label = painted(rows, (32, 32))
+    flipped = painted(mirrored(rows), (32, 32))
+    np.testing.assert_array_equal(flipped, tf.reverse(label, axis=[1]))
+    assert mirrored(rows)[1].numpy().tolist() == [0] * 5

@@ -54,11 +54,11 @@ def test_damaged_files_are_named(tmp_path):
         path = tmp_path / name
         Image.fromarray(noise).save(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        with pytest.raises(UserError, match=f"{name} is missing, damaged or of another type"):
+        with pytest.raises(UserError, match=f"{name} is damaged or of another type"):
             read_picture(path)
     (tmp_path / "b.jpeg").write_text("<html>sign in first</html>")
-    for name in ("b.jpeg", "none.tif"):
-        with pytest.raises(UserError, match=f"{name} is missing, damaged"):
+    for name, problem in (("b.jpeg", "damaged"), ("none.tif", "missing; fetch it again")):
+        with pytest.raises(UserError, match=f"{name} is {problem}"):
             read_picture(tmp_path / name)
 
 

@@ -13,6 +13,7 @@ from utils.runs.files import replacing
 
 # Background, then labels 1..4: yellow, blue, green, magenta; each stands out from black and white.
 PALETTE = ((0, 0, 0), (245, 195, 0), (40, 145, 240), (0, 185, 110), (240, 40, 130))
+COLOURS = ("yellow", "blue", "green", "pink")  # of the classes from 1 on
 PAPER = 255  # grey of gaps and margins
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 ROW_SCALE = 2  # contours are drawn on enlarged slices

@@ -24,7 +24,12 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     text = read_text(path)
     try:
         words = {name: kind for name, kind in columns.items() if kind is str}  # 0012 stays 0012
-        return pd.read_csv(io.StringIO(text), dtype=words).astype(dict(columns))
+        table = pd.read_csv(io.StringIO(text), dtype=words)
+        missing = [name for name in columns if name not in table]
+        if missing:
+            found = ", ".join(map(str, table.columns))
+            raise ValueError(f"it must have the columns {', '.join(columns)}, found {found}")
+        return table.astype(dict(columns))
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, error) from error
 

@@ -84,8 +84,9 @@ def with_vessels(run: Run) -> Run:
         if not parts[name]:
             raise UserError(
                 f"Table 6 needs photographs of DRIVE with vessels (1st_manual) in the part {name} "
-                f"of {run.source.path}, found none; a release without those of the test part "
-                "serves if train_retina.py does not see that part and holds out others."
+                f"of {run.source.path}, found none; if your DRIVE has no vessels of its test part, "
+                "move the folder DRIVE/test away and train again, so that a share of the others is "
+                "held out."
             )
     prepared = prepare_shards(VESSELS, cases, source.slicing, source.cache)
     return run.changed(prepared=prepared, split=Split(**{k: tuple(v) for k, v in parts.items()}))

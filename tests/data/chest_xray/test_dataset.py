@@ -60,8 +60,10 @@ def test_the_published_test_part_is_held_out():
     ids = ["train_a", "test_b", "train_IM-1", "test_IM-1"]
     split = divide(ids, 0.5, 0)
     assert split.test == ("test_IM-1", "test_b") and split.train == ("train_IM-1", "train_a")
-    other = divide(["train_a", "train_b", "train_IM-1", "train_IM-2"], 0.25, 0)
-    assert len(other.test) == 1 and len(other.train) == 3
+    ids = [f"train_{name}{k}" for name in ("a", "IM-") for k in range(4)]
+    other = divide(ids, 0.25, 0)  # a share of each kind
+    assert len(other.test) == 2 and sum("IM-" in name for name in other.test) == 1
+    assert sorted((*other.train, *other.test)) == sorted(ids)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_what_is_wrong_is_told(tmp_path):
     problems = {v.case.id: v.problems for v in verdicts if v.problems}
     assert set(problems) == {"train_person1", "test_IM-0115"}
     assert "found 24x40 with values 7 to 7" in " ".join(problems["train_person1"])
-    assert "person1_bacteria_1.jpeg is missing, damaged" in " ".join(problems["train_person1"])
+    assert "person1_bacteria_1.jpeg is damaged" in " ".join(problems["train_person1"])
     assert "16 pixels or more, found 4x4" in problems["test_IM-0115"][0]
 
 
@@ -138,3 +140,11 @@ def test_the_phantom_is_read_by_the_same_reader(tmp_path):
     assert set(classes) == {0, 1, 2}
     split = divide([case.id for case in cases], 0.5, 0)
     assert len(split.test) == 3
+
+
+def test_an_empty_training_folder_is_refused(tmp_path):
+    root = write_tree(tmp_path)
+    for file in (root / "train" / "NORMAL").iterdir():
+        file.unlink()
+    with pytest.raises(UserError, match="train/NORMAL must hold X-rays, found none; classes are"):
+        CHEST_XRAY.find(root, CONFIG)

@@ -55,7 +55,7 @@ def test_what_is_wrong_is_told(tmp_path):
     Image.fromarray(colour).save(root / "2d_images" / "ID_0001_Z_0001.png")
     cases = LUNG_CT.find(root, CONFIG)
     first, second = LUNG_CT.verify(cases, CONFIG, tmp_path, progress=False)
-    assert "which all become 1 by --slicing.scaling window" in first.problems[0]
+    assert "must hold Hounsfield units, found 3000 to 3000 without air" in first.problems[0]
     assert "ID_0001_Z_0001.png must be grey, found colours" in second.problems[0]
 
 
@@ -74,3 +74,6 @@ def test_eight_bits_are_no_hounsfield_units(tmp_path):
     with pytest.raises(UserError, match="must hold Hounsfield units, found 8 bits"):
         LUNG_CT.prepare(case, CONFIG)
     assert LUNG_CT.prepare(case, replace(CONFIG, scaling="file_minmax")).images.max() == 1
+    (case,) = LUNG_CT.find(write(tmp_path / "b", "ID_0000_Z_0001.tif", array=HU + 2024), CONFIG)
+    with pytest.raises(UserError, match="found 24 to 3224 without air .*1024 added"):
+        LUNG_CT.prepare(case, CONFIG)

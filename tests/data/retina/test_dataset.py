@@ -88,7 +88,7 @@ def test_what_is_wrong_is_told(tmp_path):
     Image.new("L", (32, 32), 3).save(root / "DRIVE/test/images/01_test.tif")
     cases = VESSELS.find(root, CONFIG)
     problems = [v.problems for v in VESSELS.verify(cases, CONFIG, tmp_path, progress=False)]
-    assert "21_manual1.gif is missing" in problems[0][0]
+    assert "21_manual1.gif, found no such file; a newer release" in problems[0][0]
     assert "22_training_mask.gif has 16x32 pixels and its photograph" in problems[1][0]
     assert "01_test.tif must have red, green and blue" in problems[2][0]
     (root / "FIRE/Images/S01_1.jpg").rename(root / "FIRE/Images/left.jpg")

@@ -91,13 +91,26 @@ def test_other_kinds_and_other_series_do_not_count(tmp_path):
     row = (tmp_path / ANNOTATION).read_text().splitlines()[1]
     rows = [row, row.replace("1002,", "9999,"), row[:-1] + "33"]
     write(tmp_path, rows=rows, name="1003")
+    write(tmp_path, rows=[*rows, "1002,0,0,900,5,5,5,1"], name="1003")
     first, second = TIANCHI_CT.find(tmp_path, CONFIG)
-    assert first.id == "1002" and len(first.lesions) == 1 and not first.problems()
+    assert first.id == "1002" and len(first.lesions) == 2 and not first.problems()
     (problem,) = second.problems()
     assert "1003.mhd has no lesion of the kinds 1, 5, 31, 32 in" in str(problem)
     assert "seriesuid; correct that or remove the series" in str(problem)
     verdicts = TIANCHI_CT.verify([first, second], CONFIG, tmp_path, progress=False)
     assert [bool(verdict.problems) for verdict in verdicts] == [False, True]
+    notes = verdicts[0].notes
+    assert notes[0] == f"1 rows of {ANNOTATION} have other codes (33)"
+    assert notes[1] == f"{ANNOTATION} has 1 series without a file (9999)"
+    assert notes[2] == "1 of its lesions lie outside of the volume"
+
+
+def test_a_volume_without_hounsfield_units_is_refused(tmp_path):
+    write(tmp_path)
+    image = sitk.Cast(sitk.ReadImage(str(tmp_path / "1001.mhd")) + 1024, sitk.sitkUInt16)
+    sitk.WriteImage(image, str(tmp_path / "1001.mhd"))
+    with pytest.raises(UserError, match="1001.mhd must hold Hounsfield units, found 124 to 1324"):
+        prepared(tmp_path)
 
 
 def test_names_of_series_stay_as_they_are_written(tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.tianchi_ct.placing import drawn_boxes, fits, fitting_boxes, mirrored, places_of
+from data.boxes import mirrored
+from data.tianchi_ct.placing import drawn_boxes, fits, fitting_boxes, places_of
 
 SIDE = 100
 NODULE, CORD, ARTERY = 1, 2, 3
@@ -64,7 +65,7 @@ def test_all_boxes_have_to_fit():
 
 def test_mirrored_boxes_are_their_own_mirror():
     rows = box(NODULE, 30, 40)
-    other = mirrored(rows)
+    other = mirrored(rows).numpy()
     assert other[0, 1] == pytest.approx(0.7) and not other[1:].any()
     np.testing.assert_allclose(mirrored(other), rows, atol=1e-6)
 

@@ -168,7 +168,7 @@ def test_vessels_are_divided_as_the_photographs_that_g_has_seen(tmp_path, monkey
     found = vessels.with_vessels(run)
     assert found["split"] == Split((drive[0],), (drive[1],)) and found["prepared"] == 2
     source.split = Split((drive[0],), (drive[2],))
-    with pytest.raises(UserError, match="in the part test of .*, found none; a release without"):
+    with pytest.raises(UserError, match="in the part test of .*, found none; if your DRIVE"):
         vessels.with_vessels(run)
 
 

@@ -19,7 +19,7 @@ from experiments.engine.synthetic_sets import origin
 from experiments.systems.structure_gan.images.evaluation import LINES, classes_of, held_out, middle
 from experiments.systems.structure_gan.images.pictures import class_headers
 from experiments.systems.structure_gan.report import add_counts, add_privacy, sharpness_table
-from utils.reporting.pictures import grid, plain_row
+from utils.reporting.pictures import COLOURS, grid, plain_row
 from utils.reporting.report import Report
 from utils.runs.files import write_text
 
@@ -64,7 +64,7 @@ def write_report(run: Run) -> None:
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Real: held-out images. Synthetic: the unfiltered set."
-        f"{lines_warning(metrics)}",
+        f"{lines_warning(metrics)}{filter_warning(run)}",
     )
     report.add_table(summary_table(metrics), "Means over channels")
     if dataset.label_kind == IMAGE:
@@ -89,6 +89,18 @@ def lines_warning(metrics: Mapping[str, float]) -> str:
     )
 
 
+def filter_warning(run: Run) -> str:
+    """Returns a warning for a set whose maps mostly passed no filter, "" for others."""
+    manifest = finished_manifest(run.synthetic)
+    taken, samples = manifest["accepted_after_retries"], manifest["samples"]
+    if 2 * taken <= samples:
+        return ""
+    return (
+        f" Of the {samples} random maps {taken} passed no filter and were taken after all retries: "
+        "the stage structure needs more updates."
+    )
+
+
 def class_table(metrics: Mapping[str, float], classes: tuple[str, ...]) -> pd.DataFrame:
     """Returns how often each class is found, real beside synthetic."""
     place = "classification/{}/{}/recall"
@@ -103,7 +115,8 @@ def class_table(metrics: Mapping[str, float], classes: tuple[str, ...]) -> pd.Da
 
 def _add_pictures(report: Report, run: Run, real: Slices, fake: Slices) -> None:
     dataset, count = run.prepared.dataset, min(COLUMNS, len(real), len(fake))
-    legend = {IMAGE: "The label is written above.", BOXES: "Outlines are the boxes of the label."}
+    colours = ", ".join(f"{name} {colour}" for name, colour in zip(dataset.classes[1:], COLOURS))
+    legend = {IMAGE: "The label is written above.", BOXES: f"Outlines are boxes: {colours}."}
     report.add_section("Samples", legend.get(dataset.label_kind, "There are no labels."))
     chosen = {"real": shown(real, count), "synthetic": shown(fake, count)}
     for title, slices in chosen.items():
@@ -112,6 +125,7 @@ def _add_pictures(report: Report, run: Run, real: Slices, fake: Slices) -> None:
         headers = class_headers(dataset, slices.label, count)
         picture = grid(rows, titles=(title, "map", "mask"), headers=headers)
         text = "Held-out images." if title == "real" else "Samples of the set, none chosen."
+        text += " The mask is white outside of the organ."
         report.add_picture(f"{title.capitalize()} images, maps and masks", text, picture)
     more = fake.choose(np.arange(count, min(4 * count, len(fake))))
     rows = [
@@ -165,7 +179,8 @@ _LABELS: dict[Optional[str], tuple[str, str]] = {
         "probability of its class by the run's classifier",
     ),
     BOXES: (
-        "The boxes of a sample are those of one training slice, chosen to fit its map.",
+        "The boxes of a sample are those of one training slice that fit its map (label_source in "
+        "samples.csv tells which); where none fits, one box drawn there (label_source -1).",
         "share of its boxes that the run's detector finds",
     ),
 }

@@ -189,7 +189,9 @@ def box_guidance() -> Guidance:
             run.dataset.num_classes,
             run.total_steps("detection"),
         ),
-        batches=lambda run, stage: run.pipeline(stage, maps=None),
+        batches=lambda run, stage: run.pipeline(
+            stage, maps=None, augmentation=run.config.augmentation
+        ),
         draw=pictures.draw_boxes,
         keys=("images", "label", "boxes", "seed", "source"),
     )
