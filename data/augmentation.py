@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import tensorflow as tf
 
+from data.boxes import mirrored as mirrored_boxes
 from utils.addons import affine
 from utils.errors import NOT_NEGATIVE, Rule, check_fields
 from utils.seeding import fold_in
@@ -40,9 +41,30 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation()
 
 
-def is_mirrored(seed: tf.Tensor) -> tf.Tensor:
-    """Returns whether the slice of a `seed` [2] int32 is flipped left-right where that is on."""
-    return tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
+class Motion(NamedTuple):
+    """How one slice is moved.
+
+    Attributes:
+        mirrored: whether it is flipped left-right.
+        angle: counter-clockwise, radians.
+        scale: about its centre.
+        shift: [2], of rows and columns, as fractions of height and width.
+    """
+
+    mirrored: tf.Tensor
+    angle: tf.Tensor
+    scale: tf.Tensor
+    shift: tf.Tensor
+
+
+def motion(seed: tf.Tensor, how: Augmentation) -> Motion:
+    """Returns the motion of the slice of a `seed` [2] int32."""
+    mirrored = tf.constant(False)
+    if how.mirror:
+        mirrored = tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
+    draws = tf.random.stateless_uniform([4], fold_in(seed, "motion"), -1.0, 1.0)
+    angle, scale = how.rotation * math.pi / 180 * draws[0], 1 + how.zoom * draws[1]
+    return Motion(mirrored, angle, scale, how.shift * draws[2:])
 
 
 def augmented(
@@ -54,13 +76,31 @@ def augmented(
     interpolated linearly, labels take the nearest pixel.
     """
     arrays = [images] if label is None else [images, label]
+    how_moved = motion(seed, how)
     if how.mirror:
-        swap = is_mirrored(seed)
-        arrays = [tf.where(swap, tf.reverse(x, axis=[1]), x) for x in arrays]
+        arrays = [tf.where(how_moved.mirrored, tf.reverse(x, axis=[1]), x) for x in arrays]
     if not (how.rotation or how.zoom or how.shift):
         return arrays
-    draws = tf.random.stateless_uniform([4], fold_in(seed, "motion"), -1.0, 1.0)
-    angle, scale = how.rotation * math.pi / 180 * draws[0], 1 + how.zoom * draws[1]
-    shift = how.shift * draws[2:] * tf.cast(tf.shape(images)[:2], tf.float32)
+    shift = how_moved.shift * tf.cast(tf.shape(images)[:2], tf.float32)
     ways = zip(arrays, ("bilinear", "nearest"))
-    return [affine(array, angle, scale, shift, way) for array, way in ways]
+    return [affine(each, how_moved.angle, how_moved.scale, shift, way) for each, way in ways]
+
+
+def moved_boxes(rows: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+    """Returns the boxes of a slice after the transformation of `augmented`, without its rotation.
+
+    A box is cut where it leaves the image, and gone (class 0) if its centre does.
+
+    Args:
+        rows: [N,5], see `data.boxes`.
+        seed: [2] int32.
+        how: without rotation.
+    """
+    mirrored, _, scale, shift = motion(seed, how)
+    rows = tf.where(mirrored, mirrored_boxes(rows), rows)
+    centre = 0.5 + scale * (rows[:, 1:3] - 0.5) + shift[::-1]
+    half = scale * rows[:, 3:] / 2
+    low, high = (tf.clip_by_value(side, 0.0, 1.0) for side in (centre - half, centre + half))
+    inside = (rows[:, 0] > 0) & tf.reduce_all((centre > 0) & (centre < 1), axis=1)
+    moved = tf.concat([rows[:, :1], (low + high) / 2, high - low], axis=1)
+    return tf.where(inside[:, None], moved, 0.0)

@@ -14,8 +14,8 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 import tensorflow as tf
 
-from data.augmentation import NO_AUGMENTATION, Augmentation, augmented, is_mirrored
-from data.boxes import mirrored, painted
+from data.augmentation import NO_AUGMENTATION, Augmentation, augmented, moved_boxes
+from data.boxes import painted
 from data.contract import BOXES, IMAGE
 from data.shards import PreparedSlices, parse_record
 from data.structure_maps.cutting import MapConfig, cut_maps
@@ -99,8 +99,8 @@ def training_batches(
         maps.check(dataset)
     if augmentation != NO_AUGMENTATION:
         dataset.check_slices("Slices are augmented")
-        if augmentation != Augmentation(mirror=True):
-            dataset.check_no_boxes("Slices are turned, moved and scaled")
+        if augmentation.rotation:
+            dataset.check_no_boxes("Slices are turned")
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
     for name, times in (repeats or {}).items():
         files += times * class_files(prepared, subject_ids, name) if times else []
@@ -126,10 +126,8 @@ def training_batches(
         label = None if dataset.label_kind == IMAGE else example.get("label")
         moved = augmented(example["images"], label, example["seed"], augmentation)
         example.update(zip(("images", "label"), moved))
-        if dataset.label_kind == BOXES and augmentation.mirror:
-            rows = example["boxes"]
-            swap = is_mirrored(example["seed"])
-            example["boxes"] = tf.where(swap, mirrored(rows), rows)
+        if dataset.label_kind == BOXES and augmentation != NO_AUGMENTATION:
+            example["boxes"] = moved_boxes(example["boxes"], example["seed"], augmentation)
         if maps is not None:
             example["structure"], example["outside"] = cut_maps(example, maps, dataset)
         if unpaired:

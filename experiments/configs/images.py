@@ -252,7 +252,7 @@ DEMO["tianchi_ct"] = replace(
     # Of 32 series the detector learns each lesion by heart, and finds none of others.
     phantom_subjects=160,
     test_fraction=0.2,
-    augmentation=Augmentation(mirror=True),
+    augmentation=Augmentation(mirror=True, zoom=0.2, shift=0.1),
     pretrain=True,  # few slices
     slicing=CtConfig(size=_CT_SIDE),
     maps=MapConfig(EACH, edge_threshold=0.05, structure_median=1, mask_zoom=1, mask_median=3),

@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from data.augmentation import Augmentation, augmented
+from data.augmentation import Augmentation, augmented, moved_boxes
 from data.boxes import mirrored, painted
 from utils.errors import UserError
 
@@ -84,7 +84,32 @@ def test_impossible_motions_are_refused(options, message):
         Augmentation(**options)
 
 
-def test_boxes_are_mirrored_with_their_image(tmp_path):
+def test_boxes_move_with_their_image():
+    """Boxes after a motion are those of the moved picture of the boxes."""
+    how = Augmentation(mirror=True, zoom=0.2, shift=0.1)
+    rows = tf.constant([[2, 0.3, 0.6, 0.2, 0.3], [1, 0.7, 0.3, 0.15, 0.25]], tf.float32)
+    label = painted(rows, (128, 128))
+    for number in range(12):
+        seed = tf.constant([number, 7])
+        _, moved_label = augmented(tf.cast(label, tf.float32), label, seed, how)
+        expected = painted(moved_boxes(rows, seed, how), (128, 128))
+        assert np.mean(moved_label.numpy() != expected.numpy()) < 0.01
+    assert np.mean(label.numpy() != expected.numpy()) > 0.03
+
+
+def test_a_box_that_leaves_the_image_is_cut_and_then_gone():
+    rows = tf.constant([[2, 0.95, 0.5, 0.2, 0.2], [1, 0.4, 0.5, 0.2, 0.2], [0, 0, 0, 0, 0]])
+    first = []
+    for number in range(40):
+        moved = moved_boxes(rows, tf.constant([number, 1]), Augmentation(shift=0.2)).numpy()
+        first.append(moved[0])
+        assert moved[1, 0] == 1 and not moved[2].any()
+    kept, gone = ([row for row in first if row[0] == kind] for kind in (2, 0))
+    assert all(row[1] + row[3] / 2 < 1 + 1e-6 for row in kept) and len(gone) > 0
+    assert min(row[3] for row in kept) < 0.15 and not np.any(gone)
+
+
+def test_boxes_are_mirrored_with_their_image():
     """A label that is painted from boxes tells where they are."""
     rows = tf.constant([[2, 0.25, 0.5, 0.23, 0.5], [0, 0, 0, 0, 0]], tf.float32)
     label = painted(rows, (32, 32))
