@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional
 import tensorflow as tf
 
 from data.boxes import mirrored as mirrored_boxes
+from data.contract import DataSet
 from utils.addons import affine
 from utils.errors import NOT_NEGATIVE, Rule, check_fields
 from utils.seeding import fold_in
@@ -36,6 +37,12 @@ class Augmentation:
     def __post_init__(self) -> None:
         share = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
         check_fields(self, "--augmentation.", rotation=NOT_NEGATIVE, zoom=share, shift=share)
+
+    def check(self, dataset: DataSet) -> None:
+        """Raises UserError for volumes, and for boxes that would be turned."""
+        dataset.check_slices("Slices are augmented")
+        if self.rotation:
+            dataset.check_no_boxes("Slices are turned")
 
 
 NO_AUGMENTATION = Augmentation()

@@ -98,9 +98,7 @@ def training_batches(
     if maps is not None:
         maps.check(dataset)
     if augmentation != NO_AUGMENTATION:
-        dataset.check_slices("Slices are augmented")
-        if augmentation.rotation:
-            dataset.check_no_boxes("Slices are turned")
+        augmentation.check(dataset)
     first, files = first_step * batch_size, subject_files(prepared, subject_ids)
     for name, times in (repeats or {}).items():
         files += times * class_files(prepared, subject_ids, name) if times else []

@@ -95,7 +95,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         check_output_file("--out", options.out, options.overwrite)
     root = options.data.expanduser().resolve()
     if not root.is_dir():
-        raise UserError(f"--data {options.data} must be a folder, found none; correct the path")
+        raise UserError(f"{options.data} does not exist or is not a folder; check --data")
     cases = dataset.find(root, config)
     verdicts = dataset.verify(cases, config, options.cache, again=True)
     print(screen_table(verdicts, root), end="")

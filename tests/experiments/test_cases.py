@@ -189,7 +189,7 @@ def test_data_without_lesion_is_refused_before_the_first_step(bench, capsys):
     assert bench.start() == 2 and not bench.runs and not bench.run.path.exists()
     error = capsys.readouterr().err
     assert f"No training case in {bench.data} has a lesion in the slices" in error
-    assert "or choose other slices" in error
+    assert "or choose other --slicing.slices" in error
     files = case_files(bench.data, "flat2015", 1)
     write_case(files, tiny_case(1))  # the advice: cases with lesions, or other slices
     write_case(case_files(bench.data, "flat2015", 2), tiny_case(2))
@@ -210,7 +210,7 @@ def test_lesions_are_counted_for_each_part_and_a_part_without_is_told(bench, cap
     assert bench.start() == 0
     assert " in train, 0 in test" in capsys.readouterr().out
     # Reports and tables print the note on the data.
-    assert bench.runs[-1].data_note == "data (no slice of the part test has a lesion)"
+    assert bench.runs[-1].data_note == "data (no slices with a lesion in the part test)"
     assert bench.start("--resume") == 0 and bench.runs[-1].data_note == bench.runs[-2].data_note
 
 

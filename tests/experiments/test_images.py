@@ -128,7 +128,7 @@ def test_sizes_are_checked_before_data_is_read(tmp_path, capsys):
     assert "must be divisible by 8" in capsys.readouterr().err
     assert main(TRAIN_RETINA, [*words, "--maps.modality", "T1"]) == 2
     assert "--maps.modality is 'T1'; give one of random, red" in capsys.readouterr().err
-    assert main(TRAIN_TIANCHI_CT, [*words, "--augmentation.mirror", "true"]) == 2
+    assert main(TRAIN_TIANCHI_CT, [*words, "--augmentation.rotation", "9"]) == 2
     assert "the labels of tianchi_ct are boxes" in capsys.readouterr().err
 
 

@@ -191,7 +191,11 @@ def test_a_runs_data_may_move(begun, tmp_path, start):
     assert moved.data == tmp_path / "new" and f"--data {tmp_path / 'new'}" in moved.command
     assert start(record_start, *words, "--data", str(tmp_path / "new")) == 0
     assert read(*words).data == tmp_path / "new"
-    assert json.loads((begun / "config.json").read_text()) == {**saved, "data": str(moved.data)}
+    assert json.loads((begun / "config.json").read_text()) == {
+        **saved,
+        "data": str(moved.data),
+        "script": "experiments/train_brats.py",
+    }
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"preset": "tiny"}'])
@@ -316,7 +320,7 @@ def test_a_new_run_is_recorded_once(tmp_path, start):
     text = (tmp_path / "run" / "config.json").read_text()
     config = json.loads(json.dumps(asdict(TINY)))
     recorded = {"preset": "tiny", "data": None, "precision": "mixed_bfloat16", "config": config}
-    assert json.loads(text) == recorded
+    assert json.loads(text) == {**recorded, "script": "experiments/train_brats.py"}
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["replicas"] == 1 and environment["devices"] == ["CPU", "CPU"]
     written = (tmp_path / "run" / "config.json").stat().st_mtime_ns
