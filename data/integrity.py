@@ -102,7 +102,7 @@ def image_class(content: bytes) -> type[nibabel.Nifti1Image]:
 def _check_metaimage(path: Path) -> None:
     with path.open("rb") as file:
         header, start = _metaimage_header(path, file), file.tell()
-    place = voxel_file(path)
+    place = _voxels_of(path, header)
     if not place.is_file():
         raise UserError(
             f"The voxels of {path} must lie in {place}, found no such file; put it there or fetch "
@@ -160,7 +160,10 @@ def voxel_file(path: Path) -> Path:
     Raises UserError for a file without header.
     """
     with path.open("rb") as file:
-        fields = _metaimage_header(path, file)
+        return _voxels_of(path, _metaimage_header(path, file))
+
+
+def _voxels_of(path: Path, fields: Mapping[str, str]) -> Path:
     return path if _is_local(fields) else path.parent / fields["ElementDataFile"]
 
 

@@ -169,10 +169,20 @@ def prepare(case: Series, config: CtConfig) -> CaseSlices:
     against the scanner's axes, or has no slice with a lesion, and for a slice with more than
     `MOST_BOXES` of them.
     """
+    return _cut(case, _read(case, config), config)
+
+
+def _read(case: Series, config: CtConfig) -> Volume:
+    """Returns the volume of a series; UserError if anything is wrong with it or its lesions."""
     for problem in case.problems():
         raise problem
     volume = read_volume(case.path)
     check_units(f"The volume {case.path}", volume.array, config)
+    return volume
+
+
+def _cut(case: Series, volume: Volume, config: CtConfig) -> CaseSlices:
+    """Returns the slices of a volume, see `prepare`."""
     boxes = slice_boxes(case, volume)
     axial = np.array(sorted(boxes))
     if not axial.size:
@@ -241,20 +251,14 @@ def verify(
 
 def _verdict(case: Series, config: Any) -> Verdict:
     try:
-        label = prepare(case, config).label
-        notes = case.notes
-        outside = len(case.lesions) - len(lesions_inside(case))
-        if outside:
-            notes = (*notes, f"{outside} of its lesions lie outside of the volume")
-        return Verdict(case, (), notes, len(label))
+        volume = _read(case, config)
+        label = _cut(case, volume, config).label
+        alone = (replace(case, lesions=(lesion,)) for lesion in case.lesions)
+        outside = sum(not slice_boxes(one, volume) for one in alone)
+        notes = (f"{outside} of its lesions lie outside of the volume",) if outside else ()
+        return Verdict(case, (), (*case.notes, *notes), len(label))
     except UserError as error:
         return Verdict(case, (str(error),))
-
-
-def lesions_inside(case: Series) -> list[Cuboid]:
-    """Returns the lesions that lie on a slice of the volume, see `slice_boxes`."""
-    volume = read_volume(case.path)
-    return [one for one in case.lesions if slice_boxes(replace(case, lesions=(one,)), volume)]
 
 
 TIANCHI_CT = DataSet(

@@ -195,10 +195,12 @@ _BODIES = SyntheticConfig(**_SET, compact_organ=True, fill_organ=True)
 DEMO = {
     "chest_xray": replace(
         THESIS["chest_xray"],
-        random_maps=_DEMO["random_maps"],
-        schedule=XraySchedules(**_SCHEDULE, classification=short_schedule(900, 16)),
+        **{
+            **_DEMO,
+            "structure": _STRUCTURE,
+            "schedule": XraySchedules(**_SCHEDULE, classification=short_schedule(900, 16)),
+        },
         phantom_subjects=300,
-        structure=_STRUCTURE,
         slicing=XrayConfig(size=_SIDE),
         # Smooth edges are steeper in small images, so that thresholds rise; windows shrink.
         maps=MapConfig(
