@@ -26,7 +26,8 @@ class Augmentation:
         rotation: maximum angle r, degrees, 0 or more; the angle is uniform in [-r,r].
         zoom: maximum z, 0 or more and below 1; the scale factor is uniform in [1-z,1+z].
         shift: maximum translation s as a fraction of height and width, 0 or more and below 1;
-            uniform in [-s,s] for each axis.
+            uniform in [-s,s] for each axis. Without rotation and zoom it is rounded to whole
+            pixels, so that images stay as sharp as they are.
     """
 
     mirror: bool = False
@@ -55,7 +56,7 @@ class Motion(NamedTuple):
         mirrored: whether it is flipped left-right.
         angle: counter-clockwise, radians.
         scale: about its centre.
-        shift: [2], of rows and columns, as fractions of height and width.
+        shift: [2], of rows and columns, pixels.
     """
 
     mirrored: tf.Tensor
@@ -64,14 +65,17 @@ class Motion(NamedTuple):
     shift: tf.Tensor
 
 
-def motion(seed: tf.Tensor, how: Augmentation) -> Motion:
-    """Returns the motion of the slice of a `seed` [2] int32."""
+def motion(seed: tf.Tensor, how: Augmentation, size: tf.Tensor) -> Motion:
+    """Returns the motion of the slice of a `seed` [2] int32 and a `size` [2], height and width."""
     mirrored = tf.constant(False)
     if how.mirror:
         mirrored = tf.random.stateless_uniform([], fold_in(seed, "mirror")) < 0.5
     draws = tf.random.stateless_uniform([4], fold_in(seed, "motion"), -1.0, 1.0)
     angle, scale = how.rotation * math.pi / 180 * draws[0], 1 + how.zoom * draws[1]
-    return Motion(mirrored, angle, scale, how.shift * draws[2:])
+    shift = how.shift * draws[2:] * tf.cast(size, tf.float32)
+    if not (how.rotation or how.zoom):
+        shift = tf.round(shift)
+    return Motion(mirrored, angle, scale, shift)
 
 
 def augmented(
@@ -83,17 +87,18 @@ def augmented(
     interpolated linearly, labels take the nearest pixel.
     """
     arrays = [images] if label is None else [images, label]
-    how_moved = motion(seed, how)
+    how_moved = motion(seed, how, tf.shape(images)[:2])
     if how.mirror:
         arrays = [tf.where(how_moved.mirrored, tf.reverse(x, axis=[1]), x) for x in arrays]
     if not (how.rotation or how.zoom or how.shift):
         return arrays
-    shift = how_moved.shift * tf.cast(tf.shape(images)[:2], tf.float32)
     ways = zip(arrays, ("bilinear", "nearest"))
-    return [affine(each, how_moved.angle, how_moved.scale, shift, way) for each, way in ways]
+    return [
+        affine(each, how_moved.angle, how_moved.scale, how_moved.shift, way) for each, way in ways
+    ]
 
 
-def moved_boxes(rows: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tensor:
+def moved_boxes(rows: tf.Tensor, seed: tf.Tensor, how: Augmentation, size: tf.Tensor) -> tf.Tensor:
     """Returns the boxes of a slice after the transformation of `augmented`, without its rotation.
 
     A box is cut where it leaves the image, and gone (class 0) if its centre does.
@@ -102,8 +107,10 @@ def moved_boxes(rows: tf.Tensor, seed: tf.Tensor, how: Augmentation) -> tf.Tenso
         rows: [N,5], see `data.boxes`.
         seed: [2] int32.
         how: without rotation.
+        size: [2] int32, height and width of the slice, pixels.
     """
-    mirrored, _, scale, shift = motion(seed, how)
+    mirrored, _, scale, shift = motion(seed, how, size)
+    shift = shift / tf.cast(size, tf.float32)
     rows = tf.where(mirrored, mirrored_boxes(rows), rows)
     centre = 0.5 + scale * (rows[:, 1:3] - 0.5) + shift[::-1]
     half = scale * rows[:, 3:] / 2

@@ -169,6 +169,11 @@ class DataSet:
         """The number of classes, background included; 0 without label."""
         return len(self.classes)
 
+    @property
+    def cut_from_volumes(self) -> bool:
+        """Whether --slicing.slices chooses its slices, of volumes of several modalities."""
+        return self.rank == 2 and not self.one_image
+
     def lesion_of(self, label: np.ndarray) -> np.ndarray:
         """Returns a label of any shape with the lesion's classes alone, 0 elsewhere."""
         return np.where(label >= self.first_lesion, label, 0)

@@ -103,13 +103,13 @@ def _check_lesions(prepared: PreparedSlices, split: Split, source: Source, tell:
     found = {name: sum(counts[i] for i in ids) for name, ids in asdict(split).items() if ids}
     if source.folder and tell:
         counts = ", ".join(f"{number} in {name}" for name, number in found.items())
-        print(f"{lesion_count(source.dataset, source.slicing)}: {counts}")
+        print(f"{lesion_count(source.dataset)}: {counts}")
     if not any(number for name, number in found.items() if name not in ("test", "unused")):
         raise UserError(
             f"No training case in {source.folder or 'the phantom'} has "
-            f"{what_is_learnt(source.dataset, source.slicing)}."
+            f"{what_is_learnt(source.dataset)}."
         )
-    words = lesion_count(source.dataset, source.slicing)
+    words = lesion_count(source.dataset)
     return [f"no {words} in the part {name}" for name in found if not found[name]]
 
 

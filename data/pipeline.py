@@ -125,7 +125,8 @@ def training_batches(
         moved = augmented(example["images"], label, example["seed"], augmentation)
         example.update(zip(("images", "label"), moved))
         if dataset.label_kind == BOXES and augmentation != NO_AUGMENTATION:
-            example["boxes"] = moved_boxes(example["boxes"], example["seed"], augmentation)
+            size = tf.shape(example["images"])[:2]
+            example["boxes"] = moved_boxes(example["boxes"], example["seed"], augmentation, size)
         if maps is not None:
             example["structure"], example["outside"] = cut_maps(example, maps, dataset)
         if unpaired:

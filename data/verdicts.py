@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
-    from data.contract import Case
+    from data.contract import Case, DataSet
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ def _counted(ids: Sequence[str]) -> str:
     return f"case {ids[0]}" if len(ids) == 1 else f"{len(ids)} cases ({ids[0]}, ...)"
 
 
-def what_is_learnt(dataset: Any, slicing: Any) -> str:
+def what_is_learnt(dataset: DataSet) -> str:
     """Returns what some image must have for a network to learn from, and what else to do."""
-    if hasattr(slicing, "slices"):
+    if dataset.cut_from_volumes:
         return (
             "a lesion in the slices that are used; check the labels and their scheme, add cases "
             "with lesions, or choose other --slicing.slices"
@@ -60,8 +60,8 @@ def what_is_learnt(dataset: Any, slicing: Any) -> str:
     return f"an image with {kinds}; check the labels, or add cases that have them"
 
 
-def lesion_count(dataset: Any, slicing: Any) -> str:
+def lesion_count(dataset: DataSet) -> str:
     """Returns what is counted as slices with a lesion, in words of the data set."""
-    if hasattr(slicing, "slices"):
+    if dataset.cut_from_volumes:
         return "slices with a lesion"
     return f"images with {' or '.join(dataset.classes[dataset.first_lesion :])}"

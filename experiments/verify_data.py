@@ -115,7 +115,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     dataset.settle(cases, config)  # refuses cases that contradict each other
     if dataset.has_label:
         tell = dataset.label_kind != IMAGE  # of images, some are normal
-        _check_lesions(verdicts, root, what_is_learnt(dataset, config), tell)
+        _check_lesions(verdicts, root, what_is_learnt(dataset), tell)
     print(f"All {len(cases)} cases in {printable(str(root))} are good.")
 
 

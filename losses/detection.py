@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 MATCHED = 0.5  # IoU from which on a default box is a truth's
-NEGATIVES = 3  # hard negatives for every positive, and for an image without any
+NEGATIVES = 3  # hard negatives for every positive (Liu et al.)
 
 
 def to_corners(boxes: tf.Tensor) -> tf.Tensor:
@@ -155,13 +155,14 @@ def multibox_loss(
     truths: tf.Tensor,
     defaults: tf.Tensor,
     variances: Sequence[float],
+    negatives: int = NEGATIVES,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the class part and the box part of the multi-box loss (Liu et al., eq. 1-3).
 
     Both are sums over the boxes of an image divided by its number of positives, and means over the
-    batch. Cross-entropies count for positives and for the three times as many other boxes that
-    resemble background least; without positives for three boxes, whose mean is taken. `smooth_l1`
-    of the offsets counts for positives only.
+    batch. Cross-entropies count for positives and for the `negatives` times as many other boxes
+    that resemble background least; without positives for `negatives` boxes, whose mean is taken.
+    `smooth_l1` of the offsets counts for positives only.
 
     Args:
         logits: [B,A,K], float32, K with the background, class 0.
@@ -169,6 +170,7 @@ def multibox_loss(
         truths: [B,N,5], classes below K.
         defaults: [A,4].
         variances: as of `encode`.
+        negatives: 1 or more.
     """
     classes, aims = box_targets(truths, defaults, variances)
     positive = classes > 0
@@ -177,12 +179,12 @@ def multibox_loss(
     of_positives = tf.reduce_sum(tf.where(positive, entropy, 0.0), axis=1)
     hardest = tf.sort(tf.where(positive, 0.0, entropy), direction="DESCENDING")
     boxes = tf.shape(hardest)[1]
-    kept = tf.range(boxes) < NEGATIVES * tf.maximum(count, 1)[:, None]
+    kept = tf.range(boxes) < negatives * tf.maximum(count, 1)[:, None]
     of_negatives = tf.reduce_sum(tf.where(kept, hardest, 0.0), axis=1)
     of_boxes = tf.reduce_sum(
         tf.where(positive, smooth_l1(offsets, tf.stop_gradient(aims)), 0.0), axis=1
     )
-    share = 1.0 / tf.cast(tf.where(count > 0, count, tf.minimum(NEGATIVES, boxes)), tf.float32)
+    share = 1.0 / tf.cast(tf.where(count > 0, count, tf.minimum(negatives, boxes)), tf.float32)
     return (
         tf.reduce_mean(share * (of_positives + of_negatives)),
         tf.reduce_mean(share * of_boxes),

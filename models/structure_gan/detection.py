@@ -11,13 +11,20 @@ import tensorflow as tf
 
 from losses.detection import decode, from_corners, multibox_loss, to_corners
 from models.networks.settings import WIDTH, Decay, learning_rate
-from models.networks.ssd import SSDSpec, build_ssd, check_image_size, default_boxes
+from models.networks.ssd import (
+    MOST_FINE_LEVELS,
+    SSDSpec,
+    build_ssd,
+    check_image_size,
+    default_boxes,
+)
 from models.system import Batch, GANSystem, Terms
-from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, check_fields, one_of
+from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, at_least, check_fields, one_of
 
 # Of the detections: the paper's settings (Liu et al. 2016, 3.1 and 4).
 LOWEST_SCORE, SUPPRESSED_IOU, MOST_DETECTIONS = 0.01, 0.45, 200
 
+_FINE_LEVELS = Rule(f"0 to {MOST_FINE_LEVELS}", lambda value: value in range(MOST_FINE_LEVELS + 1))
 _FOUR = Rule(
     "four numbers above 0, for cx, cy, w and h",
     lambda values: len(values) == 4 and all(0 < value < math.inf for value in values),
@@ -30,9 +37,11 @@ class DetectionConfig:
 
     Args:
         width: base width n, channels.
-        fine_level: for images below 256 pixels: a first level of twice the resolution in place of
-            the last level.
+        fine_levels: levels of twice the resolution each that come first, in place of as many last
+            ones: 0 for slices of 512 pixels, 1 for 256, 2 for 128.
         variances: divisors of the offsets of cx, cy, w and h; the thesis' text has four ones.
+        negatives: hard negatives for every positive in the class part; the paper has 3. Many of
+            them make a detector of few, small lesions learn in fewer updates, and its scores lower.
         box_weight: of the box part beside the class part of the loss.
         most_gradient: norm to which longer gradients are shortened.
         learning_rate: Adam's, per update.
@@ -40,8 +49,9 @@ class DetectionConfig:
     """
 
     width: int = 64
-    fine_level: bool = False
+    fine_levels: int = 0
     variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    negatives: int = 3
     box_weight: float = 1.0
     most_gradient: float = 10.0
     learning_rate: float = 1e-5
@@ -52,6 +62,8 @@ class DetectionConfig:
             self,
             "--detection.",
             width=WIDTH,
+            fine_levels=_FINE_LEVELS,
+            negatives=at_least(1),
             variances=_FOUR,
             box_weight=NOT_NEGATIVE,
             most_gradient=POSITIVE,
@@ -61,7 +73,7 @@ class DetectionConfig:
 
     def check_image_size(self, size: Sequence[int]) -> None:
         """Raises UserError for images of a size (height, width) that the network cannot take."""
-        check_image_size("An image of --slicing.size", size, self.fine_level)
+        check_image_size("An image of --slicing.size", size, self.fine_levels)
 
 
 class Detection(GANSystem):
@@ -78,7 +90,7 @@ class Detection(GANSystem):
 
     def __init__(self, config: DetectionConfig, channels: int, classes: int, total_steps: int):
         self.config = config
-        spec = SSDSpec(config.width, classes, config.fine_level)
+        spec = SSDSpec(config.width, classes, config.fine_levels)
         networks = {"G_l": build_ssd(spec, channels, "G_l")}
         rate = learning_rate(config.learning_rate, config.decay, total_steps)
         super().__init__(networks, {"G": ["G_l"]}, {"G": rate})
@@ -106,12 +118,16 @@ class Detection(GANSystem):
         """The class part and the weighted box part of the loss."""
         found = self.networks["G_l"](images, training=training)
         classes, boxes = multibox_loss(
-            *found, truths, self._default_boxes(images), self.config.variances
+            *found,
+            truths,
+            self._default_boxes(images),
+            self.config.variances,
+            self.config.negatives,
         )
         return classes, self.config.box_weight * boxes
 
     def _default_boxes(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.constant(default_boxes(tuple(images.shape[1:3]), self.config.fine_level))
+        return tf.constant(default_boxes(tuple(images.shape[1:3]), self.config.fine_levels))
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the detections in `images` [B,H,W,C], highest scores first.

@@ -9,6 +9,7 @@ from data.augmentation import Augmentation, augmented, moved_boxes
 from data.boxes import mirrored, painted
 from utils.errors import UserError
 
+SIZE = (128, 128)
 EVERYTHING = Augmentation(mirror=True, rotation=25.0, zoom=0.1, shift=0.05)
 
 
@@ -65,7 +66,7 @@ def angle_of(image: np.ndarray) -> float:
             1.2,
         ),
         (Augmentation(shift=0.1), lambda image: scipy.ndimage.center_of_mass(image)[0], 11, 19),
-        (Augmentation(shift=0.1), lambda image: scipy.ndimage.center_of_mass(image)[1], 23.2, 32.8),
+        (Augmentation(shift=0.1), lambda image: scipy.ndimage.center_of_mass(image)[1], 23, 33),
     ],
 )
 def test_motions_fill_the_range_that_was_asked_for(how, measure, low, high):
@@ -84,16 +85,17 @@ def test_impossible_motions_are_refused(options, message):
         Augmentation(**options)
 
 
-def test_boxes_move_with_their_image():
+@pytest.mark.parametrize("zoom", [0.2, 0.0])
+def test_boxes_move_with_their_image(zoom):
     """Boxes after a motion are those of the moved picture of the boxes."""
-    how = Augmentation(mirror=True, zoom=0.2, shift=0.1)
+    how = Augmentation(mirror=True, zoom=zoom, shift=0.1)
     rows = tf.constant([[2, 0.3, 0.6, 0.2, 0.3], [1, 0.7, 0.3, 0.15, 0.25]], tf.float32)
-    label = painted(rows, (128, 128))
+    label = painted(rows, SIZE)
     for number in range(12):
         seed = tf.constant([number, 7])
         _, moved_label = augmented(tf.cast(label, tf.float32), label, seed, how)
-        expected = painted(moved_boxes(rows, seed, how), (128, 128))
-        assert np.mean(moved_label.numpy() != expected.numpy()) < 0.01
+        expected = painted(moved_boxes(rows, seed, how, SIZE), SIZE)
+        assert np.mean(moved_label.numpy() != expected.numpy()) < (0.01 if zoom else 1e-9)
     assert np.mean(label.numpy() != expected.numpy()) > 0.03
 
 
@@ -101,12 +103,22 @@ def test_a_box_that_leaves_the_image_is_cut_and_then_gone():
     rows = tf.constant([[2, 0.95, 0.5, 0.2, 0.2], [1, 0.4, 0.5, 0.2, 0.2], [0, 0, 0, 0, 0]])
     first = []
     for number in range(40):
-        moved = moved_boxes(rows, tf.constant([number, 1]), Augmentation(shift=0.2)).numpy()
+        seed, how = tf.constant([number, 1]), Augmentation(shift=0.2)
+        moved = moved_boxes(rows, seed, how, SIZE).numpy()
         first.append(moved[0])
         assert moved[1, 0] == 1 and not moved[2].any()
     kept, gone = ([row for row in first if row[0] == kind] for kind in (2, 0))
     assert all(row[1] + row[3] / 2 < 1 + 1e-6 for row in kept) and len(gone) > 0
     assert min(row[3] for row in kept) < 0.15 and not np.any(gone)
+
+
+def test_a_shift_alone_is_of_whole_pixels():
+    image, _ = blob()
+    values = set(np.unique(image))
+    for number in range(10):
+        seed, how = tf.constant([number, 3]), Augmentation(mirror=True, shift=0.2)
+        moved = augmented(tf.constant(image), None, seed, how)[0].numpy()
+        assert set(np.unique(moved)) <= values | {0.0} and np.any(moved != image)
 
 
 def test_boxes_are_mirrored_with_their_image():

@@ -135,7 +135,7 @@ def test_sizes_are_checked_before_data_is_read(tmp_path, capsys):
 @pytest.mark.parametrize(
     "experiment, words, message",
     [
-        (TRAIN_TIANCHI_CT, ["--detection.fine_level", "false"], "without fine_level the last"),
+        (TRAIN_TIANCHI_CT, ["--detection.fine_levels", "0"], "without fine_levels the last"),
         (TRAIN_CHEST_XRAY, ["--slicing.size", "16"], "VGG halves them 5 times"),
         (TRAIN_RETINA, ["--synthesis.fusion", "weighted"], "--synthesis.fusion is weighted"),
         (TRAIN_LUNG_CT, ["--slicing.size", "36"], "must be divisible by 8"),

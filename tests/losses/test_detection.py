@@ -156,7 +156,7 @@ def test_smooth_l1():
     np.testing.assert_allclose(found, [0.125 + 1.5, 0.5 + 1.5], rtol=1e-6)
 
 
-def plain_loss(logits, offsets, truths, defaults) -> tuple:
+def plain_loss(logits, offsets, truths, defaults, most: int) -> tuple:
     """One image in loops."""
     owner = plain_match(truths, defaults)
     shares = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -171,20 +171,20 @@ def plain_loss(logits, offsets, truths, defaults) -> tuple:
         for error in np.abs(offsets[a] - aim):
             boxes += 0.5 * error**2 if error < 1 else error - 0.5
     if not positives:
-        return np.mean(negatives[:3]), 0.0
+        return np.mean(negatives[:most]), 0.0
     count = len(positives)
-    return (classes + sum(negatives[: 3 * count])) / count, boxes / count
+    return (classes + sum(negatives[: most * count])) / count, boxes / count
 
 
-@pytest.mark.parametrize("lesions", [0, 1, 4])
-def test_loss_equals_plain_loops(lesions):
+@pytest.mark.parametrize("lesions, negatives", [(0, 3), (1, 3), (4, 3), (0, 7), (1, 7)])
+def test_loss_equals_plain_loops(lesions, negatives):
     rng = np.random.default_rng(lesions)
     truths, defaults = random_truths(rng, 3, 5, lesions), random_boxes(rng, 60)
     truths[2] = 0  # in one image there is never a lesion
     logits, offsets = rng.normal(0, 2, (3, 60, 3)), rng.normal(0, 2, (3, 60, 4))
     data = [constant(part) for part in (logits, offsets, truths, defaults)]
-    found = tf.function(lambda *parts: multibox_loss(*parts, VARIANCES))(*data)
-    plain = [plain_loss(*parts, defaults) for parts in zip(logits, offsets, truths)]
+    found = tf.function(lambda *parts: multibox_loss(*parts, VARIANCES, negatives))(*data)
+    plain = [plain_loss(*parts, defaults, negatives) for parts in zip(logits, offsets, truths)]
     np.testing.assert_allclose(found, np.mean(plain, axis=0), rtol=1e-4)
 
 

@@ -18,7 +18,7 @@ from utils.errors import UserError
 
 SIZE = (64, 48)
 VARIANCES = (0.1, 0.1, 0.2, 0.2)
-DEFAULTS = default_boxes(SIZE, fine_level=True)
+DEFAULTS = default_boxes(SIZE, fine_levels=1)
 # Channels in n into and out of the layers, 3x3 and 1x1; boxes of the heads and maps they see.
 WIDE = [(1, 1), (1, 2), (2, 2), (2, 4), (4, 4), (4, 4), (4, 8), *[(8, 8)] * 5, (8, 16)]
 WIDE += [(4, 8), (2, 4), (2, 4)]
@@ -27,7 +27,7 @@ HEADS = [(8, 4), (8, 6), (16, 6), (8, 6), (4, 4)]
 
 
 def build(channels: int = 4, classes: int = 3, **options) -> Detection:
-    config = {"width": 2, "fine_level": True, "learning_rate": 1e-3, **options}
+    config = {"width": 2, "fine_levels": 1, "learning_rate": 1e-3, **options}
     return Detection(DetectionConfig(**config), channels, classes, total_steps=10)
 
 

@@ -53,8 +53,8 @@ HEADS = [  # side for 512 pixels, output channels for 5 classes, parameters at n
 SIDES = (0.03, 0.06, 0.12, 0.25, 0.45, 0.70, 1.0)
 
 
-def build(width: int = 2, classes: int = 3, fine_level: bool = False, channels: int = 1):
-    return build_ssd(SSDSpec(width, classes, fine_level), channels, "G_l")
+def build(width: int = 2, classes: int = 3, fine_levels: int = 0, channels: int = 1):
+    return build_ssd(SSDSpec(width, classes, fine_levels), channels, "G_l")
 
 
 def units_of(network) -> list:
@@ -108,21 +108,22 @@ FINE = [(32, 24), (16, 12), (8, 6), (4, 3), (2, 2), (1, 1)]  # of 128x96 pixels
 
 
 @pytest.mark.parametrize(
-    "size, fine_level, shapes, count",
+    "size, fine_levels, shapes, count",
     [
-        ((512, 512), False, [(side, side) for side in (64, 32, 16, 8, 4, 2)], 24_528),
-        ((160, 256), False, [(20, 32), (10, 16), (5, 8), (3, 4), (2, 2), (1, 1)], 3_852),
-        ((128, 96), True, FINE, 4_604),
+        ((512, 512), 0, [(side, side) for side in (64, 32, 16, 8, 4, 2)], 24_528),
+        ((160, 256), 0, [(20, 32), (10, 16), (5, 8), (3, 4), (2, 2), (1, 1)], 3_852),
+        ((128, 96), 1, FINE, 4_604),
+        ((128, 128), 2, [(side, side) for side in (64, 32, 16, 8, 4, 2)], 24_528),
     ],
 )
-def test_default_boxes(size, fine_level, shapes, count):
-    assert level_shapes(size, fine_level) == shapes
-    boxes = default_boxes(size, fine_level)
+def test_default_boxes(size, fine_levels, shapes, count):
+    assert level_shapes(size, fine_levels) == shapes
+    boxes = default_boxes(size, fine_levels)
     assert boxes.shape == (count, 4) and boxes.dtype == np.float32
     np.testing.assert_allclose(boxes, plain_boxes(shapes), rtol=1e-6)
     with pytest.raises(ValueError, match="read-only"):  # it is kept and shared
         boxes[0] = 0
-    logits, offsets = build(1, 3, fine_level)(random_image(1, *size, 1))
+    logits, offsets = build(1, 3, fine_levels)(random_image(1, *size, 1))
     assert logits.shape == (1, count, 3) and offsets.shape == (1, count, 4)
 
 
@@ -157,7 +158,7 @@ def test_boxes_of_a_cell_are_outputs_in_a_row():
 
 
 def test_trunk_equals_the_plain_form():
-    network, x = build(1, 2, fine_level=True), random_image(1, 64, 48, 1)
+    network, x = build(1, 2, fine_levels=1), random_image(1, 64, 48, 1)
     maps = {}
     for number, unit in enumerate(units_of(network)):
         y = tf.nn.conv2d(x, unit.convolution.kernel, unit.convolution.strides[0], "SAME")
@@ -191,7 +192,7 @@ def test_initial_values():
 
 
 def test_batch_norm_moves_its_statistics_in_training_alone():
-    network, images = build(1, fine_level=True), random_image(2, 32, 32, 1)
+    network, images = build(1, fine_levels=1), random_image(2, 32, 32, 1)
     norms = [unit.norm for unit in units_of(network)]
     at_rest = network(images)[0]
     assert all(not np.any(norm.moving_mean) for norm in norms)
@@ -215,12 +216,12 @@ def test_a_gradient_reaches_every_variable_and_the_image():
 def test_sizes_without_a_map_for_every_level_are_refused():
     with pytest.raises(UserError, match="G_l has 256x120 pixels; .* divisible by 16"):
         build(1)(random_image(1, 256, 120, 1))
-    with pytest.raises(UserError, match="has 128x512 pixels; without fine_level .* needs 144"):
+    with pytest.raises(UserError, match="has 128x512 pixels; without fine_levels .* needs 144"):
         default_boxes((128, 512))
     with pytest.raises(UserError, match="--slicing has 40x64 pixels; .* divisible by 16"):
-        check_image_size("--slicing", (40, 64), True)
-    check_image_size("--slicing", (16, None), True)
-    check_image_size("--slicing", (144, None), False)
+        check_image_size("--slicing", (40, 64), 1)
+    check_image_size("--slicing", (16, None), 1)
+    check_image_size("--slicing", (144, None), 0)
 
 
 @pytest.mark.parametrize("low, high, share", [(7, 16, 0.0), (16, 60, 0.95)])
@@ -242,6 +243,6 @@ def test_every_nodule_of_a_slice_has_positives(low, high, share):
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
 def test_outputs_are_float32_under_mixed_precision(policy, name):
     policy(name)
-    outputs = build(2, fine_level=True)(random_image(2, 32, 32, 1), training=True)
+    outputs = build(2, fine_levels=1)(random_image(2, 32, 32, 1), training=True)
     assert {part.dtype for part in outputs} == {tf.float32}
     assert all(np.all(np.isfinite(part)) for part in outputs)
