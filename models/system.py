@@ -29,7 +29,7 @@ class GANSystem(abc.ABC):
         networks, groups: as above.
         learning_rates: learning rate of each optimiser; a schedule counts the optimiser's own
             updates, which a checkpoint holds.
-        beta_1: Adam's beta_1 for all optimisers.
+        beta_1, beta_2: Adam's, for all optimisers.
     """
 
     monitored: tuple[str, ...] = ()
@@ -40,11 +40,14 @@ class GANSystem(abc.ABC):
         groups: dict[str, list[str]],
         learning_rates: Mapping[str, LearningRate],
         beta_1: float = 0.5,
+        beta_2: float = 0.999,
     ):
         self.networks = networks
         self.groups = groups
         self.optimizers = {
-            group: make_optimizer(learning_rates[group], self.variables(group), beta_1)
+            group: make_optimizer(
+                learning_rates[group], self.variables(group), beta_1, beta_2=beta_2
+            )
             for group in groups
         }
 

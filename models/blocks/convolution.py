@@ -8,12 +8,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import tensorflow as tf
 
 from models.blocks.normalization import NORMS, InstanceNormalization
+from models.blocks.spectral import SpectralConv2D, SpectralConv3D
 from utils.seeding import dropout
 
 RELU_CAP = 100.0
@@ -28,10 +29,11 @@ class Row:
     Attributes:
         name: the layer's name in the original code.
         filters: output channels in units of the base width.
-        kernel: side of the square kernel, or height and width, pixels.
-        stride: 2 halves height and width.
-        resample: "up" doubles the size (nearest) before, "pool" halves it (maximum) after;
-            "transposed" is a transposed convolution, which the stride enlarges.
+        kernel: side of the square or cubic kernel, or its sides, pixels.
+        stride: 2 halves all sides.
+        resample: "up" doubles the size (nearest) before, "linear" by linear interpolation, "halve"
+            halves it (maximum) before, "pool" after; "dilate" takes the maximum of 3 pixels along
+            each side after; "transposed" is a transposed convolution, which the stride enlarges.
         activation: a key of `ACTIVATIONS`; "" is linear, and without norm by `plain_unit`.
         fan_in: channels the mean-filter initialiser assumes, in units of the base width; 0 = one.
         join: name of the skip that is concatenated in front of the input.
@@ -48,7 +50,7 @@ class Row:
 
     name: str
     filters: int
-    kernel: Union[int, tuple[int, int]] = 3
+    kernel: Union[int, tuple[int, ...]] = 3
     stride: int = 1
     resample: str = ""
     activation: str = "capped_relu"
@@ -158,6 +160,8 @@ class ConvUnit(tf.keras.layers.Layer):
         initializer: kernel initialiser.
         norm: the normalisation layer, or None for a bare convolution.
         bias: initial bias, one number or one per filter.
+        rank: 2 for images, 3 for volumes, of which [B,D,H,W,C] takes the place of [B,H,W,C].
+        spectral: spectral normalisation of the kernel, see `models.blocks.spectral`.
     """
 
     def __init__(
@@ -167,10 +171,12 @@ class ConvUnit(tf.keras.layers.Layer):
         initializer: tf.keras.initializers.Initializer,
         norm: Optional[Norm] = None,
         bias: Union[float, tuple[float, ...]] = 0.0,
+        rank: int = 2,
+        spectral: bool = False,
     ):
         super().__init__(name=row.name)
         self.row = row
-        self.convolution = _kind(row)(
+        self.convolution = _kind(row, rank, spectral)(
             row.filters * width,
             row.kernel,
             row.stride,
@@ -191,7 +197,7 @@ class ConvUnit(tf.keras.layers.Layer):
         condition: Optional[tf.Tensor] = None,
         training: bool = False,
     ) -> tf.Tensor:
-        """Maps x [B,H,W,C] to [B,H',W',filters].
+        """Maps x [B,H,W,C] to [B,H',W',filters], of rank 3 [B,D,H,W,C] to [B,D',H',W',filters].
 
         A joining row needs a skip [B/k,H,W,C'], each sample of which serves k of x; k is 1 where
         the row resamples.
@@ -199,9 +205,15 @@ class ConvUnit(tf.keras.layers.Layer):
         """
         x = self._convolve(self.before(x), None if skip is None else self.before(skip))
         x = self.activation(self._normalise(x, condition, training))
-        return tf.nn.max_pool2d(x, 2, 2, "SAME") if self.row.resample == "pool" else x
+        if self.row.resample == "dilate":
+            return _maximum(x, 3, 1)
+        return _maximum(x, 2, 2) if self.row.resample == "pool" else x
 
     def _convolve(self, x: tf.Tensor, skip: Optional[tf.Tensor]) -> tf.Tensor:
+        if self.row.resample == "halve":
+            x = _maximum(x, 2, 2)
+        elif self.row.resample == "linear":
+            x = double_linearly(x)
         if isinstance(self.convolution, JoiningConv2D):
             return self.convolution((skip, x))
         if skip is not None:
@@ -224,8 +236,17 @@ class ConvUnit(tf.keras.layers.Layer):
         return self.norm(x, condition) if self.norm.num_conditions else self.norm(x)
 
 
-def _kind(row: Row) -> type[tf.keras.layers.Conv2D]:
+def _kind(row: Row, rank: int, spectral: bool) -> type[tf.keras.layers.Layer]:
     """Returns the row's layer; ValueError where a faster one would not do what the row says."""
+    if rank == 3 or spectral:
+        if row.resample in ("transposed", "up") or row.padding not in ("same", "valid"):
+            raise ValueError(f"{row}: of images without spectral normalisation only")
+        kinds = {
+            (2, True): SpectralConv2D,
+            (3, True): SpectralConv3D,
+            (3, False): tf.keras.layers.Conv3D,
+        }
+        return kinds[rank, spectral]
     if row.resample == "transposed":
         return tf.keras.layers.Conv2DTranspose
     if row.resample != "up" and not row.join:
@@ -236,15 +257,40 @@ def _kind(row: Row) -> type[tf.keras.layers.Conv2D]:
     return DoublingConv2D if row.resample == "up" else JoiningConv2D
 
 
+def _maximum(x: tf.Tensor, size: int, stride: int) -> tf.Tensor:
+    pool = tf.nn.max_pool2d if x.shape.rank == 4 else tf.nn.max_pool3d
+    return pool(x, size, stride, "SAME")
+
+
+def double_linearly(x: tf.Tensor) -> tf.Tensor:
+    """Doubles every side by linear interpolation: [B,...,C], pixels as areas, edges repeated.
+
+    In two dimensions it is `tf.image.resize` with "bilinear", which volumes do not have.
+    """
+    for axis in range(1, x.shape.rank - 1):
+        size = x.shape[axis]
+        first, last = (tf.gather(x, [i], axis=axis) for i in (0, size - 1))
+        inner = tf.split(x, [1, size - 1], axis=axis)[1], tf.split(x, [size - 1, 1], axis=axis)[0]
+        before = tf.concat([first, inner[1]], axis=axis)
+        after = tf.concat([inner[0], last], axis=axis)
+        pairs = tf.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
+        shape = [tf.shape(x)[0], *x.shape[1:]]
+        shape[axis] = 2 * size
+        x = tf.reshape(pairs, shape)
+    return x
+
+
 def plain_unit(row: Row, width: int, initializer: tf.keras.initializers.Initializer) -> ConvUnit:
     """Returns a unit with plain instance norm, or a bare convolution if the row is linear."""
     norm = InstanceNormalization(name="norm") if row.activation else None
     return ConvUnit(row, width, initializer, norm)
 
 
-def table_unit(row: Row, width: int, initializer: tf.keras.initializers.Initializer) -> ConvUnit:
-    """Returns a unit with the norm that its row names."""
-    return ConvUnit(row, width, initializer, NORMS[row.norm]())
+def table_unit(
+    row: Row, width: int, initializer: tf.keras.initializers.Initializer, **options: Any
+) -> ConvUnit:
+    """Returns a unit with the norm that its row names, and further `options` of `ConvUnit`."""
+    return ConvUnit(row, width, initializer, NORMS[row.norm](), **options)
 
 
 def run_units(

@@ -16,7 +16,7 @@ SCALE_STDDEV = 0.02
 
 
 class InstanceNormalization(tf.keras.layers.Layer):
-    """Normalises each sample and channel over height and width, then scales and shifts.
+    """Normalises each sample and channel over all places, then scales and shifts.
 
     With `num_conditions` the scale and offset are looked up per sample (conditional instance norm,
     Dumoulin et al. 2017): this lets a modality code survive the normalisation.
@@ -57,7 +57,10 @@ class InstanceNormalization(tf.keras.layers.Layer):
         self.offset = self.add_weight("offset", shape, initializer=constant, **options)
 
     def call(self, x: tf.Tensor, condition: Optional[tf.Tensor] = None) -> tf.Tensor:
-        """Returns the normalised x [B,H,W,C] in x's type; condition is one-hot [B,K]."""
+        """Returns the normalised x in x's type, [B,H,W,C] or [B,D,H,W,C].
+
+        Condition is one-hot [B,K].
+        """
         if self.affine:
             scale, offset = tf.convert_to_tensor(self.scale), tf.convert_to_tensor(self.offset)
         else:
@@ -68,6 +71,12 @@ class InstanceNormalization(tf.keras.layers.Layer):
         channels = x.shape[-1]
         scale = tf.reshape(scale, [-1, 1, 1, channels])  # [B,1,1,C], or [1,1,1,C]
         offset = tf.reshape(offset, [-1, 1, 1, channels])
+        if x.shape.rank == 5:
+            image = tf.reshape(x, [tf.shape(x)[0], *_in_rows(x)])
+            image = tf.ensure_shape(image, [x.shape[0], *_in_rows(x)])
+            normalised = instance_norm(tf.cast(image, tf.float32), scale, offset)
+            volume = tf.reshape(normalised, [tf.shape(x)[0], *x.shape[1:]])
+            return tf.cast(tf.ensure_shape(volume, x.shape), x.dtype)
         return tf.cast(instance_norm(tf.cast(x, tf.float32), scale, offset), x.dtype)
 
     def get_config(self) -> dict:
@@ -79,6 +88,12 @@ class InstanceNormalization(tf.keras.layers.Layer):
             "offset": self.initial_offset,
             "affine": self.affine,
         }
+
+
+def _in_rows(x: tf.Tensor) -> tuple[int, ...]:
+    """Returns the shape of a volume [B,D,H,W,C] as an image, [D*H,W,C]."""
+    depth, height, width, channels = x.shape[1:]
+    return depth * height, width, channels
 
 
 def instance_norm_by_moments(x: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:

@@ -95,10 +95,11 @@ class UNetSpec:
 def check_sides(
     what: str, size: Sequence[Optional[int]], halvings: int = HALVINGS, network: str = "the U-Net"
 ) -> None:
-    """Raises UserError unless height and width can be halved `halvings` times; None is any size."""
+    """Raises UserError unless all sides can be halved `halvings` times; None is any size."""
     if any(side is not None and side % 2**halvings for side in size):
+        sides = "height and width" if len(size) == 2 else "all sides"
         raise UserError(
-            f"{what} has {size[0]}x{size[1]} pixels; height and width must be divisible by "
+            f"{what} has {'x'.join(map(str, size))} pixels; {sides} must be divisible by "
             f"{2**halvings}, because {network} halves them {halvings} times"
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +15,7 @@ from models.blocks.convolution import (
     Row,
     capped_relu,
     double_and_convolve,
+    double_linearly,
     join_and_convolve,
     run_units,
     table_unit,
@@ -208,3 +211,39 @@ def test_a_table_joins_its_skips_in_front():
     assert units[1].convolution.kernel.shape == (1, 1, 2, 1)
     units[1].convolution.kernel.assign(tf.reshape([1.0, 0.0], [1, 1, 2, 1]))
     assert float(run_units(units[1:], x, {"A": 3 * x})[0]) == 6.0
+
+
+def test_linear_doubling_is_that_of_bilinear_images():
+    x = random_image(2, 3, 5, 2)
+    np.testing.assert_allclose(
+        double_linearly(x), tf.image.resize(x, [6, 10], "bilinear"), rtol=1e-5, atol=1e-6
+    )
+    volume = tf.reshape(tf.range(4.0), [1, 4, 1, 1, 1]) * tf.ones([1, 4, 2, 3, 1])
+    doubled = double_linearly(volume)
+    assert doubled.shape == (1, 8, 4, 6, 1)
+    np.testing.assert_allclose(doubled[0, :, 1, 1, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+
+
+def test_halving_takes_the_maximum_before_the_convolution():
+    x = tf.reshape([-1.0, -2.0, 3.0, 4.0, -5.0, -6.0, 7.0, 200.0], [1, 2, 4, 1])
+    found = bare(Row("conv", 1, kernel=1, resample="halve", activation=""))(x)
+    np.testing.assert_array_equal(plane(found), [[-1, 200]])
+
+
+def test_a_unit_of_volumes_of_equal_slices_is_that_of_images():
+    row = Row("conv", 2, kernel=(1, 3, 3), norm="instance", activation="leaky_relu")
+    volume_unit = table_unit(row, 2, "glorot_uniform", rank=3)
+    image_unit = table_unit(replace(row, kernel=3), 2, "glorot_uniform")
+    image = random_image(2, 6, 4, 3)
+    volume = tf.repeat(image[:, None], 3, axis=1)
+    expected, _ = image_unit(image), volume_unit(volume)
+    volume_unit.convolution.kernel.assign(image_unit.convolution.kernel[None])
+    found = volume_unit(volume)
+    for i in range(3):
+        np.testing.assert_allclose(found[:, i], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"resample": "up"}, {"padding": "reflect"}])
+def test_what_volumes_do_not_have_is_refused(options):
+    with pytest.raises(ValueError, match="of images without"):
+        table_unit(Row("conv", 1, **options), 1, "glorot_uniform", rank=3)

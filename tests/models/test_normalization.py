@@ -204,3 +204,12 @@ def test_batch_norm_takes_no_random_number():
             NORMS[name]().build((None, 4, 4, 3))
         kernels.append(tf.keras.initializers.RandomNormal()((4,)).numpy())
     np.testing.assert_array_equal(*kernels)
+
+
+def test_volumes_are_normalised_over_all_three_axes():
+    x = np.stack([image(seed) for seed in range(4)], axis=1)  # [2,4,6,5,3]
+    mean, variance = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
+    layer = InstanceNormalization(affine=False)
+    np.testing.assert_allclose(
+        layer(x), (x - mean) / np.sqrt(variance + 1e-5), rtol=1e-4, atol=1e-4
+    )

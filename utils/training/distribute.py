@@ -116,13 +116,14 @@ def make_optimizer(
     variables: list[tf.Variable],
     beta_1: float = 0.5,
     epsilon: float = 1e-8,
+    beta_2: float = 0.999,
 ) -> tf.keras.optimizers.Optimizer:
-    """Returns Adam (beta2 0.999) with all its state created, wrapped for mixed_float16.
+    """Returns Adam with all its state created, wrapped for mixed_float16.
 
     The "legacy" Adam updates a variable with one fused operation, the newer one with thirty: for a
     system with hundreds of variables that is half of the graph and of the time to compile it.
     """
-    adam = tf.keras.optimizers.legacy.Adam(learning_rate, beta_1=beta_1, epsilon=epsilon)
+    adam = tf.keras.optimizers.legacy.Adam(learning_rate, beta_1, beta_2, epsilon)
     adam.apply_gradients([])  # creates step counter and hyperparameters: a checkpoint holds them
     for variable in variables:
         adam.add_slot(variable, "m")

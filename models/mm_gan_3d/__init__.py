@@ -1,0 +1,36 @@
+"""Label volumes -> volumes of one modality: MM-GAN.
+
+Source: Sun, Yuan & Sun, "MM-GAN: 3D MRI data augmentation for medical image segmentation via
+generative adversarial networks", ICKG 2020 ("the paper"). No code was released.
+
+Paper -> code
+
+| paper | here |
+| --- | --- |
+| generator, discriminator | `networks` |
+| spectral normalisation | `models.blocks.spectral` |
+| eq. 1 and 2 | `gan.MMGAN.terms` |
+| image pool | `pool.ImagePool` |
+| label 3, the brain outside of the tumour | `gan.with_organ` |
+
+Choices where the paper is silent or disagrees with itself
+
+* Targets are 1 for real, 0 for generated and 1 for G. The paper says so in words and prints D's the
+  other way round, with which G would help D.
+* The scores' mean in the place of their sum (`reduction`), so that rates fit volumes of any size.
+* Two convolutions per block, a slope of 0.2, instance norm without scale and offset, Glorot's
+  initial kernels; the input block has half of the channels of the first block down (`width` 8), or
+  as many (`width` 16).
+* Sizes are doubled by linear interpolation: TensorFlow has no cubic one for volumes.
+* The label enters one-hot, 5 channels, and stands beside the volume in front of D.
+* Layers of D are not in the text: two with stride 2, as it says, and a map of scores of a quarter
+  of each side (`discriminator` patch), or those of SimGAN's discriminator in three dimensions.
+* The pool shows a kept pair with a probability of 0.5, after it has been filled.
+* Intensities are z-scores inside the brain, cut at 5 standard deviations and scaled to tanh's
+  range.
+* One update of D and one of G in a step, from one forward pass.
+
+Known deviations
+
+* With several replicas the pool keeps the pairs of the first one.
+"""

@@ -1,0 +1,70 @@
+"""Settings of MM-GAN; the defaults are the paper's, or its plain reading ("peer systems" 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from models.mm_gan_3d.networks import DISCRIMINATORS
+from models.networks.settings import WIDTH
+from utils.errors import POSITIVE, Rule, at_least, check_fields, one_of
+
+Head = Literal["tanh", "linear"]
+Reduction = Literal["mean", "sum"]
+BRAIN = 3  # class of a label: organ outside of the lesion
+NUM_CLASSES = 5  # 0 outside, 1 necrosis and core, 2 oedema, 3 organ, 4 enhancing tumour
+_BETA = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
+_SHARE = Rule("0 to 1", lambda value: 0 <= value <= 1)
+
+
+@dataclass(frozen=True)
+class MMGANConfig:
+    """One generator and one discriminator of the volumes of one modality.
+
+    Args:
+        width: base width n of G, channels; 16 is the other reading of the paper.
+        discriminator: patch (the project's reading) or simgan (SimGAN's local one, of volumes).
+        discriminator_width: base width n of D, channels.
+        head: end of G: tanh, or linear for intensities without limits.
+        reduction: mean of D's scores over the map, or their sum as printed in the paper.
+        pool: pairs of a generated volume and its label that are kept for D; 0 = none.
+        pool_probability: of showing D a kept pair in the place of a new one, 0..1.
+        learning_rate: Adam's for G, per update.
+        discriminator_learning_rate: Adam's for D, per update.
+        constant: share of the updates after which the rates begin to fall to 0 in a line.
+        beta_1: Adam's beta_1.
+        beta_2: Adam's beta_2.
+        gradient_checkpointing: compute G's activations again in the backward pass, to save memory.
+    """
+
+    width: int = 8
+    discriminator: str = "patch"
+    discriminator_width: int = 32
+    head: Head = "tanh"
+    reduction: Reduction = "mean"
+    pool: int = 4
+    pool_probability: float = 0.5
+    learning_rate: float = 4e-4
+    discriminator_learning_rate: float = 1e-4
+    constant: float = 0.5
+    beta_1: float = 0.0
+    beta_2: float = 0.9
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--gan.",
+            width=WIDTH,
+            discriminator=one_of(DISCRIMINATORS),
+            discriminator_width=WIDTH,
+            head=one_of(get_args(Head)),
+            reduction=one_of(get_args(Reduction)),
+            pool=at_least(0),
+            pool_probability=_SHARE,
+            learning_rate=POSITIVE,
+            discriminator_learning_rate=POSITIVE,
+            constant=_SHARE,
+            beta_1=_BETA,
+            beta_2=_BETA,
+        )
