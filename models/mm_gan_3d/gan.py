@@ -31,13 +31,17 @@ class MMGAN(GANSystem):
         config: settings.
         size: of the volumes, D, H and W, voxels; multiples of 8.
         total_steps: updates of the training, over which the learning rates fall.
+        channel: of the batch's images, the modality that it makes.
     """
 
     monitored = ("accuracy/D",)
 
-    def __init__(self, config: MMGANConfig, size: Sequence[int], total_steps: int):
+    def __init__(
+        self, config: MMGANConfig, size: Sequence[int], total_steps: int, channel: int = 0
+    ):
         check_volume_size("A volume", size)
         self.config = c = config
+        self.channel = channel
         networks = {
             "G": build_generator(c.width, NUM_CLASSES, c.head, "G", c.gradient_checkpointing),
             "D": build_discriminator(c.discriminator, c.discriminator_width, NUM_CLASSES + 1, "D"),
@@ -52,9 +56,10 @@ class MMGAN(GANSystem):
     def train_step(self, batch: Batch) -> Terms:
         """One update of D and one of G, from one forward pass.
 
-        The batch holds `images` [B,D,H,W,1] in [0,1], `label` [B,D,H,W,1] and `seed` [B,2].
+        The batch holds `images` [B,D,H,W,M] in [0,1], `label` [B,D,H,W,1] and `seed` [B,2].
         """
-        label, real = with_organ(batch["label"], batch["images"]), _signed(batch["images"])
+        volume = self._volume(batch)
+        label, real = with_organ(batch["label"], volume), _signed(volume)
         # 1. One step of the power iteration: all passes of this step see the same kernels.
         power_iterations(self.networks["G"], self.networks["D"])
         with tf.GradientTape(persistent=True) as tape:
@@ -98,7 +103,7 @@ class MMGAN(GANSystem):
         """
         label = batch["label"]
         if "images" in batch:
-            label = with_organ(label, batch["images"])
+            label = with_organ(label, self._volume(batch))
         made = tf.clip_by_value((self._make(label) + 1.0) / 2.0, 0.0, 1.0)
         return {"images": tf.where(label > 0, made, 0.0)}
 
@@ -107,7 +112,11 @@ class MMGAN(GANSystem):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the middle slices of the generated and of the real volumes, [B,H,W,1]."""
         middle = batch["images"].shape[1] // 2
-        return outputs["images"][:, middle], batch["images"][:, middle]
+        return outputs["images"][:, middle], self._volume(batch)[:, middle]
+
+    def _volume(self, batch: Batch) -> tf.Tensor:
+        """Returns the batch's volumes of the modality, [B,D,H,W,1]."""
+        return batch["images"][..., self.channel : self.channel + 1]
 
     def _make(self, label: tf.Tensor) -> tf.Tensor:
         return self.networks["G"](_one_hot(label))

@@ -174,6 +174,17 @@ def test_after_fifty_steps_every_kernel_as_applied_has_a_norm_of_one():
             assert np.linalg.svd(kernel, compute_uv=False)[0] == pytest.approx(1, abs=0.05)
 
 
+def test_a_system_learns_its_own_modality():
+    data = volumes(1)
+    first = MMGAN(replace(SMALL, pool=0), SIZE, 10)
+    second = MMGAN(replace(SMALL, pool=0), SIZE, 10, channel=1)
+    for name in ("G", "D"):
+        second.networks[name].set_weights(first.networks[name].get_weights())
+    both = {**data, "images": tf.concat([1 - data["images"], data["images"]], axis=-1)}
+    found, expected = second.train_step(both), first.train_step(data)
+    assert {k: float(v) for k, v in found.items()} == {k: float(v) for k, v in expected.items()}
+
+
 def test_synthetic_volumes_are_zero_outside_and_take_the_label_as_it_is():
     system, batch = MMGAN(SMALL, SIZE, 10), volumes()
     label = with_organ(batch["label"], batch["images"])

@@ -1,0 +1,75 @@
+"""Configuration of MM-GAN on BraTS-like volumes: the paper's settings, two small presets."""
+
+from dataclasses import dataclass, field, replace
+
+from data.brats.names import MODALITIES
+from data.brats.phantom_kinds import PhantomName
+from data.brats.volumes import VolumeConfig
+from experiments.configs.schedules import short_schedule
+from models.mm_gan_3d.config import MMGANConfig
+from utils.errors import Rule, at_least, check_fields
+from utils.training.trainer import Schedule
+
+_KNOWN = Rule(
+    f"some of {', '.join(MODALITIES)}",
+    lambda names: len(names) > 0 and set(names) <= set(MODALITIES),
+)
+
+
+@dataclass(frozen=True)
+class MMGANSchedules:
+    """Length and intervals of each training.
+
+    Args:
+        gan: G and D of each modality.
+    """
+
+    gan: Schedule = field(default_factory=Schedule)
+
+
+@dataclass(frozen=True)
+class VolumesConfig:
+    """Everything that determines a run; written to config.json.
+
+    Args:
+        seed: random seed of initial weights, order, pool and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its patients.
+        test_fraction: share of the patients that are held out.
+        modalities: those that get a generator.
+        slicing: voxels and part of each scan.
+        gan: networks, losses and image pool.
+        schedule: length of each training.
+    """
+
+    seed: int = 0
+    phantom: PhantomName = "easy"
+    phantom_subjects: int = 20
+    test_fraction: float = 0.2
+    modalities: tuple[str, ...] = MODALITIES
+    slicing: VolumeConfig = field(default_factory=VolumeConfig)
+    gan: MMGANConfig = field(default_factory=MMGANConfig)
+    schedule: MMGANSchedules = field(default_factory=MMGANSchedules)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--", phantom_subjects=at_least(2), modalities=_KNOWN)
+
+
+# The paper: 200 epochs of single volumes.
+THESIS = VolumesConfig(schedule=MMGANSchedules(Schedule(epochs=200, batch_size=1)))
+
+DEMO = replace(
+    THESIS,
+    slicing=VolumeConfig(spacing=(4.0, 4.0, 4.0)),
+    schedule=MMGANSchedules(short_schedule(1000, 1)),
+)
+
+TINY = replace(
+    DEMO,
+    phantom_subjects=3,
+    slicing=VolumeConfig(spacing=(10.0, 10.0, 10.0)),
+    gan=replace(DEMO.gan, width=2, discriminator_width=2),
+    schedule=MMGANSchedules(short_schedule(20, 1)),
+)
+
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

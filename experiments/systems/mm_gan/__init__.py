@@ -1,0 +1,1 @@
+"""MM-GAN: its stages, evaluation, pictures and report."""

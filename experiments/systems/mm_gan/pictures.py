@@ -1,0 +1,61 @@
+"""Pictures of volumes: three views through the middle, and a montage of slices."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from data.contract import DataSet
+from experiments.engine.fitting import Pictures, Synthesize
+from utils.reporting.pictures import grid, label_row, plain_row
+
+MONTAGE = 12  # slices
+
+
+def views(volume: np.ndarray) -> list[np.ndarray]:
+    """Returns the axial, coronal and sagittal slice through the middle of a volume [D,H,W].
+
+    All have the longest side as height and width. The head is up in the latter two.
+    """
+    depth, height, width = (side // 2 for side in volume.shape)
+    slices = (volume[depth], volume[::-1, height], volume[::-1, :, width])
+    return [_squared(part, max(volume.shape)) for part in slices]
+
+
+def _squared(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns an image [H,W] in the middle of a square of zeros."""
+    before = [(side - length) // 2 for length in image.shape]
+    after = [side - length - first for length, first in zip(image.shape, before)]
+    return np.pad(image, list(zip(before, after)))
+
+
+def view_row(volume: np.ndarray, label: bool = False) -> list[np.ndarray]:
+    """Returns one row of pictures, the views of a volume [D,H,W] in [0,1] or of a label."""
+    draw = label_row if label else plain_row
+    return [draw(view[None])[0] for view in views(volume)]
+
+
+def montage(volume: np.ndarray, count: int = MONTAGE) -> list[np.ndarray]:
+    """Returns one row of `count` axial slices of a volume [D,H,W] in [0,1], from the feet up."""
+    filled = np.flatnonzero(volume.any(axis=(1, 2)))
+    first, last = (filled[0], filled[-1]) if filled.size else (0, len(volume) - 1)
+    return plain_row(volume[np.linspace(first, last, count).round().astype(int)])
+
+
+def draw_volumes(
+    synthesize: Synthesize, examples: dict, dataset: DataSet, channel: int
+) -> Pictures:
+    """Labels, real volumes and what G makes of the labels, each in three views."""
+    made = synthesize(examples)["images"].numpy()[..., 0]
+    real, label = examples["images"].numpy()[..., channel], examples["label"].numpy()[..., 0]
+    rows = [
+        [part for k in range(2) for part in view_row(volumes[k], volumes is label)]
+        for volumes in (label, real, made)
+    ]
+    return {"volumes": grid(rows, titles=("label", "real", "synthetic"))}
+
+
+def drawing_of(channel: int) -> functools.partial:
+    """Returns `draw_volumes` of a modality."""
+    return functools.partial(draw_volumes, channel=channel)

@@ -1,0 +1,83 @@
+"""The stages of MM-GAN, and the script that runs them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import tensorflow as tf
+
+from data.brats.names import MODALITIES
+from data.brats.volumes import BRATS_VOLUMES, volume_size
+from experiments.configs.mm_gan import PRESETS
+from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.systems.mm_gan.evaluation import evaluate, gan
+from experiments.systems.mm_gan.pictures import drawing_of
+from experiments.systems.mm_gan.report import write_report
+from models.mm_gan_3d.gan import MMGAN
+from models.mm_gan_3d.networks import check_volume_size
+from utils.training.trainer import Schedule, check_batch_sizes
+
+
+def _build(run: Run, modality: str) -> MMGAN:
+    steps = run.total_steps(gan(modality))
+    channel = run.dataset.channels.index(modality)
+    return MMGAN(run.config.gan, volume_size(run.config.slicing), steps, channel)
+
+
+def _schedule(run: Run, name: str) -> Schedule:
+    return run.config.schedule.gan
+
+
+def _left_out(config: Any, modality: str) -> str:
+    return "" if modality in config.modalities else f"--modalities has no {modality}"
+
+
+def _training(modality: str) -> Training:
+    return Training(
+        gan(modality),
+        part_of="gan",
+        build=functools.partial(_build, modality=modality),
+        batches=lambda run, stage: run.pipeline(stage, maps=None),
+        draw=drawing_of(MODALITIES.index(modality)),
+        keys=("images", "label", "seed", "source"),
+        learning_rate="--gan.learning_rate",
+        batch_size="--schedule.gan.batch_size",
+        skip=functools.partial(_left_out, modality=modality),
+        schedule=_schedule,
+    )
+
+
+def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for volumes or batches that do not fit the networks or devices."""
+    config = request.config
+    check_volume_size("A volume of --slicing", volume_size(config.slicing))
+    check_batch_sizes("--schedule", config.schedule, ("gan",), strategy)
+
+
+TRAIN_MM_GAN = Experiment(
+    "experiments/train_mm_gan.py",
+    "Train MM-GAN: from a label volume to a volume of each modality.",
+    PRESETS,
+    stages=(
+        *map(_training, MODALITIES),
+        Task(
+            "evaluate",
+            evaluate,
+            done=lambda run: f"volumes/{run.config.modalities[-1]}/ssim" in run.read_metrics(),
+            needs=("gan",),
+        ),
+        Task(
+            "report",
+            write_report,
+            done=lambda run: run.report.exists(),
+            needs=("gan", "evaluate"),
+            always=True,
+        ),
+    ),
+    shown=("slicing.spacing",),
+    data=BRATS_VOLUMES,
+    check=check_sizes,
+)

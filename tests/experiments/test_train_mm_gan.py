@@ -1,0 +1,68 @@
+"""A tiny run of MM-GAN on the phantom: what it leaves, and that a stop does not show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from experiments.engine.cli import main
+from experiments.systems.mm_gan.evaluation import slice_steps, volume_ssim
+from experiments.systems.mm_gan.pictures import montage, view_row, views
+from experiments.systems.mm_gan.stages import TRAIN_MM_GAN
+from tests.experiments.conftest import content
+from utils.runs.files import read_json
+
+
+def train(out, *words: object) -> int:
+    fixed = ("--preset", "tiny", "--modalities", '["T1","Flair"]', "--gan.constant", 1)
+    return main(TRAIN_MM_GAN, [str(word) for word in (*fixed, "--out", out, *words)])
+
+
+@pytest.mark.slow
+def test_a_run_compares_volumes_and_a_stop_does_not_show(tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert train(whole) == 0
+    metrics = read_json(whole / "metrics.json")
+    for modality in ("T1", "Flair"):
+        assert -1 <= metrics[f"volumes/{modality}/ssim"] <= 1
+        assert metrics[f"volumes/real/{modality}/step_depth"] > 0
+    assert "volumes/T2/ssim" not in metrics
+    page = (whole / "report.html").read_text("utf-8")
+    assert "not medical data" in page and "Three views" in page and "gan_Flair" in page
+    assert (whole / "samples" / "gan_T1_volumes_0000020.png").exists()
+    half = ("--schedule.gan.steps", "10", "--stages", "gan")
+    assert train(stopped, *half) == 0
+    words = ("--resume", "--allow-config-change", "--schedule.gan.steps", "20")
+    assert train(stopped, *words) == 0
+    for name in ("gan_T1", "gan_Flair"):
+        files = [content(run / "checkpoints" / name) for run in (whole, stopped)]
+        data = [f[next(k for k in f if k.startswith("ckpt-20.data"))] for f in files]
+        assert data[0] == data[1]
+
+
+def test_volumes_that_cannot_be_halved_are_none(tmp_path, capsys):
+    """The size is always a multiple of 8; a modality that there is not is refused."""
+    assert main(TRAIN_MM_GAN, ["--modalities", '["PD"]', "--out", str(tmp_path / "a")]) == 2
+    assert "--modalities" in capsys.readouterr().err and not (tmp_path / "a").exists()
+
+
+def test_similarity_of_volumes():
+    volume = np.random.default_rng(0).random((8, 9, 10)).astype(np.float32)
+    assert volume_ssim(volume, volume) == pytest.approx(1)
+    assert volume_ssim(volume, 1 - volume) < 0
+
+
+def test_steps_between_slices_count_pairs_inside_the_brain():
+    volume, inside = np.zeros((3, 2, 2)), np.ones((3, 2, 2), bool)
+    volume[1] = 1.0  # a flicker along the depth
+    volume[2, 0, 0], inside[2, 0, 0] = 9.0, False
+    assert slice_steps(volume, inside) == [pytest.approx(1), 0, 0]
+
+
+def test_views_are_squares_with_the_head_up():
+    volume = np.zeros((4, 6, 2))
+    volume[3] = 1.0  # the highest slice
+    axial, coronal, sagittal = views(volume)
+    assert {part.shape for part in (axial, coronal, sagittal)} == {(6, 6)}
+    assert coronal[1, 2:4].all() and not coronal[2:].any() and sagittal[1].all()
+    assert len(view_row(volume)) == 3 and len(montage(volume, 5)) == 5
