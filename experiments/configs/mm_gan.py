@@ -12,7 +12,7 @@ from utils.training.trainer import Schedule
 
 _KNOWN = Rule(
     f"some of {', '.join(MODALITIES)}",
-    lambda names: len(names) > 0 and set(names) <= set(MODALITIES),
+    lambda names: set(names.split(",")) <= set(MODALITIES),
 )
 
 
@@ -36,7 +36,7 @@ class VolumesConfig:
         phantom: kind of the built-in phantom (used without --data).
         phantom_subjects: number of its patients.
         test_fraction: share of the patients that are held out.
-        modalities: those that get a generator.
+        modalities: those that get a generator, with commas.
         slicing: voxels and part of each scan.
         gan: networks, losses and image pool.
         schedule: length of each training.
@@ -46,13 +46,18 @@ class VolumesConfig:
     phantom: PhantomName = "easy"
     phantom_subjects: int = 20
     test_fraction: float = 0.2
-    modalities: tuple[str, ...] = MODALITIES
+    modalities: str = ",".join(MODALITIES)
     slicing: VolumeConfig = field(default_factory=VolumeConfig)
     gan: MMGANConfig = field(default_factory=MMGANConfig)
     schedule: MMGANSchedules = field(default_factory=MMGANSchedules)
 
     def __post_init__(self) -> None:
         check_fields(self, "--", phantom_subjects=at_least(2), modalities=_KNOWN)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The modalities that get a generator, in the data set's order."""
+        return tuple(name for name in MODALITIES if name in self.modalities.split(","))
 
 
 # The paper: 200 epochs of single volumes.

@@ -14,7 +14,7 @@ from utils.runs.files import read_json
 
 
 def train(out, *words: object) -> int:
-    fixed = ("--preset", "tiny", "--modalities", '["T1","Flair"]', "--gan.constant", 1)
+    fixed = ("--preset", "tiny", "--modalities", "T1,Flair", "--gan.constant", 1)
     return main(TRAIN_MM_GAN, [str(word) for word in (*fixed, "--out", out, *words)])
 
 
@@ -42,7 +42,7 @@ def test_a_run_compares_volumes_and_a_stop_does_not_show(tmp_path):
 
 def test_volumes_that_cannot_be_halved_are_none(tmp_path, capsys):
     """The size is always a multiple of 8; a modality that there is not is refused."""
-    assert main(TRAIN_MM_GAN, ["--modalities", '["PD"]', "--out", str(tmp_path / "a")]) == 2
+    assert main(TRAIN_MM_GAN, ["--modalities", "T1,PD", "--out", str(tmp_path / "a")]) == 2
     assert "--modalities" in capsys.readouterr().err and not (tmp_path / "a").exists()
 
 

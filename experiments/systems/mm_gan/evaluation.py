@@ -22,7 +22,7 @@ def gan(modality: str) -> str:
 
 def held_out_volumes(run: Run) -> Iterator[tuple[Slices, np.ndarray]]:
     """Yields each held-out patient and its synthetic volumes [1,D,H,W,K], K = run's modalities."""
-    made = [compiled(run.trained(gan(modality)).synthesize) for modality in run.config.modalities]
+    made = [compiled(run.trained(gan(modality)).synthesize) for modality in run.config.made]
     for subject in run.split.test:
         real = real_slices(run.prepared, [subject])
         batch = {"images": real.images, "label": real.label[..., None]}
@@ -38,7 +38,7 @@ def evaluate(run: Run) -> None:
     """
     channels, scores = run.prepared.dataset.channels, {}
     for real, made in held_out_volumes(run):
-        for k, modality in enumerate(run.config.modalities):
+        for k, modality in enumerate(run.config.made):
             pair = real.images[0, ..., channels.index(modality)], made[0, ..., k]
             found = {f"volumes/{modality}/ssim": volume_ssim(*pair)}
             for kind, volume in zip(("real", "synthetic"), pair):

@@ -27,7 +27,7 @@ def write_report(run: Run) -> None:
     channels = run.prepared.dataset.channels
     for number, (real, made) in zip(range(PATIENTS), held_out_volumes(run)):
         rows, titles = [view_row(real.label[0], label=True)], ["label"]
-        for k, modality in enumerate(run.config.modalities):
+        for k, modality in enumerate(run.config.made):
             volume = real.images[0, ..., channels.index(modality)]
             rows += [view_row(volume), view_row(made[0, ..., k])]
             titles += [f"{modality} real", "synthetic"]
@@ -38,7 +38,7 @@ def write_report(run: Run) -> None:
         )
         rows = [
             montage(part)
-            for k, modality in enumerate(run.config.modalities)
+            for k, modality in enumerate(run.config.made)
             for part in (real.images[0, ..., channels.index(modality)], made[0, ..., k])
         ]
         report.add_picture(
@@ -51,7 +51,7 @@ def write_report(run: Run) -> None:
 def volume_table(run: Run) -> pd.DataFrame:
     """Returns SSIM and the steps between neighbouring slices of each modality."""
     metrics, table = run.read_metrics(), {}
-    for modality in run.config.modalities:
+    for modality in run.config.made:
         column = {
             "SSIM, 7x7x7 voxels (higher is better)": metrics.get(f"volumes/{modality}/ssim", np.nan)
         }

@@ -32,7 +32,7 @@ def _schedule(run: Run, name: str) -> Schedule:
 
 
 def _left_out(config: Any, modality: str) -> str:
-    return "" if modality in config.modalities else f"--modalities has no {modality}"
+    return "" if modality in config.made else f"--modalities has no {modality}"
 
 
 def _training(modality: str) -> Training:
@@ -66,7 +66,7 @@ TRAIN_MM_GAN = Experiment(
         Task(
             "evaluate",
             evaluate,
-            done=lambda run: f"volumes/{run.config.modalities[-1]}/ssim" in run.read_metrics(),
+            done=lambda run: f"volumes/{run.config.made[-1]}/ssim" in run.read_metrics(),
             needs=("gan",),
         ),
         Task(
