@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import SimpleITK as sitk
+from scipy.ndimage import gaussian_filter
 
 from data.grids import VOXEL_TOLERANCE, Volume
 
@@ -26,11 +27,12 @@ def resampled(volume: Volume, spacing: Sequence[float], label: bool) -> Volume:
     old, new = np.asarray(volume.spacing, float), np.asarray(spacing, float)
     if np.allclose(old, new, rtol=0.0, atol=VOXEL_TOLERANCE * new.min()):
         return volume
-    image = sitk.GetImageFromArray(volume.array if label else volume.array.astype(np.float32))
-    image.SetSpacing(old.tolist())
+    array = volume.array
     if not label:
-        variance = (np.maximum(new - old, 0.0) / 2) ** 2  # mm^2
-        image = sitk.DiscreteGaussian(image, variance.tolist())
+        width = np.maximum(new - old, 0.0) / 2 / old  # voxels
+        array = gaussian_filter(array.astype(np.float32), width[::-1], mode="nearest")
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(old.tolist())
     size = np.maximum(np.rint(np.asarray(image.GetSize()) * old / new), 1).astype(int)
     shift = (new - old) / 2  # between the centres of the first voxels
     found = sitk.Resample(

@@ -42,6 +42,7 @@ class SpectralConvolution:
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolves with the kernel over its largest singular value."""
+        kernel = tf.convert_to_tensor(kernel)  # in the layer's precision, unlike kernel.dtype
         return super().convolution_op(inputs, kernel / tf.cast(self.sigma(), kernel.dtype))
 
     def sigma(self) -> tf.Tensor:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Callable
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -44,6 +45,13 @@ def content(folder: Path) -> dict[str, bytes]:
     """Returns every file below a folder, hidden leftovers too, by its name there."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def state_of(run: Path, training: str = "gan") -> dict[str, np.ndarray]:
+    """Weights, moving statistics, step and optimisers' slots of a training's last checkpoint."""
+    reader = tf.train.load_checkpoint(str(run / "checkpoints" / training))
+    names = [name for name in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
+    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
 
 
 def start(*words: str, program: str = str(REPOSITORY / SCRIPT), **environment: str):

@@ -24,7 +24,7 @@ from experiments.engine.run import Run
 from experiments.systems.tc_mgan import evaluation
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
 from models.tc_mgan.modalities import SOURCE_CHANNEL, TARGET_CHANNELS, TARGETS
-from tests.experiments.conftest import history
+from tests.experiments.conftest import history, state_of
 from tests.experiments.test_train_brats import files
 from tests.utils.toy import read_events
 from utils.config import from_dict
@@ -124,13 +124,6 @@ def test_a_finished_run_repeats_nothing(tiny_variants):
     before, metrics = files(run), (run / "metrics.json").read_text()
     assert train("--out", run, "--resume", "--stages", "segmenter,gan,evaluate") == 0
     assert files(run) == before and (run / "metrics.json").read_text() == metrics
-
-
-def state_of(run) -> dict[str, np.ndarray]:
-    """Weights, moving statistics, step and optimisers' slots of the GAN's last checkpoint."""
-    reader = tf.train.load_checkpoint(str(run / "checkpoints" / "gan"))
-    names = [name for name in reader.get_variable_to_shape_map() if "VARIABLE_VALUE" in name]
-    return {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
 
 
 @pytest.mark.slow

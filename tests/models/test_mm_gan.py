@@ -36,16 +36,17 @@ def one_hot(label):
     return tf.one_hot(label[..., 0], 5)
 
 
-class TestMMGAN(SystemTests):
+class MMGANTests(SystemTests):
+    pool = 3
     groups = {"G": ["G"], "D": ["D"]}
     split_rate = 0.1
     size = SIZE
     slow = LONG
-    # The weights and u of each convolution; the pool's pairs.
-    parameters = {"G": 25_431 + 103, "D": 2_375 + 15, "pool": 1 + 2 * 3 * 16 * 8 * 24}
+    # The weights and u of each convolution.
+    parameters = {"G": 25_431 + 103, "D": 2_375 + 15}
 
     def build(self):
-        return MMGAN(replace(SMALL, pool=3), SIZE, total_steps=100)
+        return MMGAN(replace(SMALL, pool=self.pool), SIZE, total_steps=100)
 
     def batch(self, samples=2, seed=0):
         return volumes(samples, seed)
@@ -64,6 +65,16 @@ class TestMMGAN(SystemTests):
                 "D/fake": tf.reduce_mean(fake**2) / 2,
             },
         }
+
+
+class TestMMGAN(MMGANTests):
+    split_rate = None  # the pool holds what the first device made
+    parameters = {**MMGANTests.parameters, "pool": 1 + 2 * 3 * 16 * 8 * 24}
+
+
+class TestMMGANWithoutPool(MMGANTests):
+    pool = 0
+    parameters = {**MMGANTests.parameters, "pool": 1}
 
 
 @pytest.mark.parametrize(
