@@ -120,13 +120,7 @@ def training_batches(
     def decode(element: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         example = parse_record(element["record"], dataset, prepared.size)
         example["seed"] = fold_in(base_seed, element["index"])
-        # A class of the whole image is nowhere in it, and does not move.
-        label = None if dataset.label_kind == IMAGE else example.get("label")
-        moved = augmented(example["images"], label, example["seed"], augmentation)
-        example.update(zip(("images", "label"), moved))
-        if dataset.label_kind == BOXES and augmentation != NO_AUGMENTATION:
-            size = tf.shape(example["images"])[:2]
-            example["boxes"] = moved_boxes(example["boxes"], example["seed"], augmentation, size)
+        _move(example, dataset, augmentation)
         if maps is not None:
             example["structure"], example["outside"] = cut_maps(example, maps, dataset)
         if unpaired:
@@ -137,6 +131,17 @@ def training_batches(
         return example
 
     return dealt_batches(streams, decode, first, batch_size, shard)
+
+
+def _move(example: dict[str, tf.Tensor], dataset: DataSet, augmentation: Augmentation) -> None:
+    """Exchanges images, label and boxes of an example for moved ones, each drawn by its seed."""
+    images, seed = example["images"], example["seed"]
+    # A class of the whole image is nowhere in it, and does not move.
+    label = None if dataset.label_kind == IMAGE else example.get("label")
+    example.update(zip(("images", "label"), augmented(images, label, seed, augmentation)))
+    if dataset.label_kind == BOXES and augmentation != NO_AUGMENTATION:
+        size = tf.shape(images)[:2]
+        example["boxes"] = moved_boxes(example["boxes"], seed, augmentation, size)
 
 
 def dealt_batches(
