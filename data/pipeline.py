@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from data.augmentation import NO_AUGMENTATION, Augmentation, augmented, moved_boxes
 from data.boxes import painted
-from data.contract import BOXES, IMAGE
+from data.contract import BOXES, IMAGE, DataSet
 from data.shards import PreparedSlices, parse_record
 from data.structure_maps.cutting import MapConfig, cut_maps
 from data.structure_maps.labels import augment_label, choose_fitting_label
