@@ -31,7 +31,7 @@ class MMGANConfig:
         pool_probability: of showing D a kept pair in the place of a new one, 0..1.
         learning_rate: Adam's for G, per update.
         discriminator_learning_rate: Adam's for D, per update.
-        constant: share of the updates after which the rates begin to fall to 0 in a line.
+        constant_share: share of the updates before the rates fall, along a line, to 0.
         beta_1: Adam's beta_1.
         beta_2: Adam's beta_2.
         gradient_checkpointing: compute G's activations again in the backward pass, to save memory.
@@ -46,7 +46,7 @@ class MMGANConfig:
     pool_probability: float = 0.5
     learning_rate: float = 4e-4
     discriminator_learning_rate: float = 1e-4
-    constant: float = 0.5
+    constant_share: float = 0.5
     beta_1: float = 0.0
     beta_2: float = 0.9
     gradient_checkpointing: bool = False
@@ -64,7 +64,7 @@ class MMGANConfig:
             pool_probability=_SHARE,
             learning_rate=POSITIVE,
             discriminator_learning_rate=POSITIVE,
-            constant=_SHARE,
+            constant_share=_SHARE,
             beta_1=_BETA,
             beta_2=_BETA,
         )

@@ -11,8 +11,8 @@ from models.blocks.spectral import power_iterations
 from models.mm_gan_3d.config import BRAIN, NUM_CLASSES, MMGANConfig
 from models.mm_gan_3d.networks import build_discriminator, build_generator, check_volume_size
 from models.mm_gan_3d.pool import ImagePool
-from models.networks.settings import FallingRate
 from models.system import Batch, GANSystem, Terms
+from utils.training.schedules import constant_then_linear
 
 
 def with_organ(label: tf.Tensor, volume: tf.Tensor) -> tf.Tensor:
@@ -48,7 +48,7 @@ class MMGAN(GANSystem):
             "pool": ImagePool(c.pool, size, c.pool_probability),
         }
         rates = {
-            group: FallingRate(rate, c.constant, total_steps)
+            group: constant_then_linear(rate, total_steps, c.constant_share)
             for group, rate in (("G", c.learning_rate), ("D", c.discriminator_learning_rate))
         }
         super().__init__(networks, {"G": ["G"], "D": ["D"]}, rates, c.beta_1, c.beta_2)

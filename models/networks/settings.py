@@ -39,29 +39,6 @@ def learning_rate(rate: float, decay: Decay, total_steps: int) -> LearningRate:
     return tf.keras.optimizers.schedules.CosineDecay(rate, total_steps)
 
 
-class FallingRate(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that is constant for a share of all updates and then falls to 0 in a line.
-
-    Args:
-        rate: at the start.
-        constant: that share, 0..1.
-        total_steps: number of all updates.
-    """
-
-    def __init__(self, rate: float, constant: float, total_steps: int):
-        self.rate, self.constant, self.total_steps = rate, constant, total_steps
-
-    def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the rate of update `step`, counted from 0."""
-        left = self.total_steps - tf.cast(step, tf.float32)
-        falling = max((1 - self.constant) * self.total_steps, 1.0)
-        return self.rate * tf.clip_by_value(left / falling, 0.0, 1.0)
-
-    def get_config(self) -> dict:
-        """Returns the constructor arguments."""
-        return {"rate": self.rate, "constant": self.constant, "total_steps": self.total_steps}
-
-
 @dataclass(frozen=True)
 class UNetConfig:
     """U-Nets that are trained; a subclass documents the fields with its networks' names."""

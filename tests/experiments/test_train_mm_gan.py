@@ -14,7 +14,7 @@ from utils.runs.files import read_json
 
 
 def train(out, *words: object) -> int:
-    fixed = ("--preset", "tiny", "--modalities", "T1,Flair", "--gan.constant", 1)
+    fixed = ("--preset", "tiny", "--modalities", "T1,Flair", "--gan.constant_share", 1)
     return main(TRAIN_MM_GAN, [str(word) for word in (*fixed, "--out", out, *words)])
 
 

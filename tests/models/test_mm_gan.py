@@ -13,7 +13,6 @@ from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.gan import MMGAN, with_organ
 from models.mm_gan_3d.networks import build_discriminator, build_generator
 from models.mm_gan_3d.pool import ImagePool
-from models.networks.settings import FallingRate
 from tests.models.harness import LONG, SystemTests
 from utils.errors import UserError
 
@@ -166,12 +165,6 @@ def test_a_volume_that_is_not_finite_is_shown_and_not_stored():
 def test_without_pool_every_pair_is_shown():
     pool = ImagePool(0, (1, 1, 1), 0.5)
     assert [numbered(pool, k) for k in range(5)] == [(k, k + 100) for k in range(5)]
-
-
-def test_rates_are_constant_and_then_fall_in_a_line():
-    rate = FallingRate(4.0, 0.5, 100)
-    assert [float(rate(k)) for k in (0, 50, 75, 100, 150)] == [4, 4, 2, 0, 0]
-    assert float(FallingRate(4.0, 1.0, 100)(99)) == 4
 
 
 def test_after_fifty_steps_every_kernel_as_applied_has_a_norm_of_one():
