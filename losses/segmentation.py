@@ -46,17 +46,18 @@ def class_weighted_cross_entropy(
 def soft_dice_per_sample(
     probabilities: tf.Tensor, mask: tf.Tensor, smoothing: float = 1.0
 ) -> tf.Tensor:
-    """Returns the batch's mean of 1 - (2 sum(p m) + smoothing) / (sum(p) + sum(m) + smoothing).
+    """Returns the mean of 1 - (2 sum(p m) + smoothing) / (sum(p) + sum(m) + smoothing).
 
-    The loss of TC-MGAN's segmenters, as its code has it. The sums run over one sample; without
-    lesion and without any probability its loss is 0.
+    The loss of TC-MGAN's segmenters, as its code has it, and of Ellis' U-Net with context modules
+    (but for the 1, with a smoothing of 1e-5). The sums run over the places of one sample and one
+    mask; without lesion and without any probability its loss is 0.
 
     Args:
-        probabilities: [B,H,W,1] in [0,1], float32.
-        mask: [B,H,W,1], 0 or 1, float32.
+        probabilities: [B,H,W,K] or [B,D,H,W,K] in [0,1], float32.
+        mask: of the same shape, 0 or 1, float32.
         smoothing: pixels.
     """
-    axes = [1, 2, 3]
+    axes = list(range(1, probabilities.shape.rank - 1))
     overlap = 2.0 * tf.reduce_sum(probabilities * mask, axes)
     sizes = tf.reduce_sum(probabilities, axes) + tf.reduce_sum(mask, axes)
     return tf.reduce_mean(1.0 - (overlap + smoothing) / (sizes + smoothing))

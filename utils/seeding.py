@@ -53,7 +53,20 @@ def uniform(
 
 def dropout(x: tf.Tensor, keep_probability: float, seeds: tf.Tensor, name: str) -> tf.Tensor:
     """Returns x [B,...] with elements zeroed and the rest divided by `keep_probability`."""
+    return _dropped(x, keep_probability, seeds, name, tuple(x.shape[1:]))
+
+
+def channel_dropout(
+    x: tf.Tensor, keep_probability: float, seeds: tf.Tensor, name: str
+) -> tf.Tensor:
+    """Returns x [B,...,C] like `dropout`, with whole channels of a sample zeroed."""
+    return _dropped(x, keep_probability, seeds, name, (1,) * (x.shape.rank - 2) + (x.shape[-1],))
+
+
+def _dropped(
+    x: tf.Tensor, keep_probability: float, seeds: tf.Tensor, name: str, shape: tuple[int, ...]
+) -> tf.Tensor:
     if keep_probability == 1.0:
         return x
-    kept = uniform(seeds, name, tuple(x.shape[1:])) < keep_probability
+    kept = uniform(seeds, name, shape) < keep_probability
     return tf.where(kept, x / keep_probability, tf.zeros_like(x))

@@ -178,6 +178,7 @@ def batch_norm(spread: float = 0.0) -> tf.keras.layers.BatchNormalization:
 NORMS = {
     "": lambda: None,
     "instance": lambda: InstanceNormalization(affine=False, name="norm"),
+    "instance_affine": lambda: InstanceNormalization(name="norm"),
     "batch": batch_norm,
     "batch_spread": lambda: batch_norm(SCALE_STDDEV),
 }

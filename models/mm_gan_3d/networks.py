@@ -66,7 +66,7 @@ DISCRIMINATORS = {"patch": (discriminator_rows, 3), "simgan": (simgan_rows, 1)} 
 
 
 class VolumeNetwork(tf.keras.Model):
-    """A table of spectrally normalised rows and a last one to a single channel.
+    """A table of spectrally normalised rows and a last one to the outputs.
 
     Args:
         rows: the table.
@@ -93,7 +93,7 @@ class VolumeNetwork(tf.keras.Model):
         self(tf.zeros([1, side, side, side, channels]))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Maps a volume [B,D,H,W,C] to [B,D',H',W',1], float32."""
+        """Maps a volume [B,D,H,W,C] to [B,D',H',W',outputs], float32."""
         return run_units(self.units, x, gradient_checkpointing=self.gradient_checkpointing)[0]
 
 
@@ -102,13 +102,18 @@ def _unit(row: Row, width: int):
 
 
 def build_generator(
-    width: int, channels: int, head: str, name: str, gradient_checkpointing: bool = False
+    width: int,
+    channels: int,
+    head: str,
+    name: str,
+    gradient_checkpointing: bool = False,
+    outputs: int = 1,
 ) -> VolumeNetwork:
-    """Returns G from a one-hot label [B,D,H,W,channels] to a volume [B,D,H,W,1].
+    """Returns G from a one-hot label [B,D,H,W,channels] to a volume [B,D,H,W,outputs].
 
     `head` is tanh, for [-1,1], or linear.
     """
-    last = Row("output", 1, kernel=1, activation={"tanh": "tanh", "linear": "logits"}[head])
+    last = Row("output", outputs, kernel=1, activation={"tanh": "tanh", "linear": "logits"}[head])
     return VolumeNetwork(generator_rows(), width, last, channels, name, gradient_checkpointing)
 
 

@@ -1,0 +1,113 @@
+"""System "regions": a 3D U-Net S that finds the regions of a lesion in volumes (paper 4.3, 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import tensorflow as tf
+
+from losses.segmentation import soft_dice_per_sample
+from models.mm_gan_3d.networks import build_generator
+from models.networks.context_unet import ContextUNetSpec, build_context_unet
+from models.networks.settings import WIDTH, Decay, learning_rate
+from models.system import Batch, GANSystem, Terms
+from utils.errors import POSITIVE, Rule, at_least, check_fields, one_of
+
+SMOOTHING = 1e-5  # of the soft Dice, as in Ellis' code
+THRESHOLD = 0.5
+Network = Literal["generator", "context"]
+_SHARE = Rule("0 or more and below 1", lambda share: 0 <= share < 1)
+
+
+@dataclass(frozen=True)
+class RegionsConfig:
+    """A 3D U-Net S.
+
+    Args:
+        network: generator (made like G; the paper's measure of synthetic volumes), or context (with
+            context modules; the paper's table).
+        width: base width n, channels.
+        levels: sizes at which a network with context modules works.
+        heads: levels of it that have an output of their own.
+        drop: share of the channels that training zeroes in context modules.
+        learning_rate: Adam's, per update; the paper has 2e-4 for the network made like G.
+        decay: of the learning rate: constant, or cosine, which ends at 0.
+    """
+
+    network: Network = "context"
+    width: int = 16
+    levels: int = 5
+    heads: int = 3
+    drop: float = 0.3
+    learning_rate: float = 5e-4
+    decay: Decay = "constant"
+
+    def __post_init__(self) -> None:
+        heads = Rule(f"1 to {self.levels - 1}", lambda heads: 1 <= heads < self.levels)
+        check_fields(
+            self,
+            "--regions.",
+            network=one_of(get_args(Network)),
+            width=WIDTH,
+            levels=at_least(2),
+            heads=heads,
+            drop=_SHARE,
+            learning_rate=POSITIVE,
+            decay=one_of(get_args(Decay)),
+        )
+
+
+class Regions(GANSystem):
+    """S learns the regions of a lesion by soft Dice; the generators never see it.
+
+    Args:
+        config: settings.
+        channels: numbers of the batch's images that S sees.
+        regions: the classes of each region.
+        total_steps: updates in all, for the decay of the learning rate.
+    """
+
+    def __init__(
+        self,
+        config: RegionsConfig,
+        channels: Sequence[int],
+        regions: Sequence[Sequence[int]],
+        total_steps: int,
+    ):
+        self.config, self.channels, self.regions = config, tuple(channels), regions
+        rate = learning_rate(config.learning_rate, config.decay, total_steps)
+        super().__init__({"S": self._network()}, {"S": ["S"]}, {"S": rate})
+
+    def _network(self) -> tf.keras.Model:
+        c, outputs = self.config, len(self.regions)
+        if c.network == "generator":
+            return build_generator(c.width, len(self.channels), "linear", "S", outputs=outputs)
+        spec = ContextUNetSpec(c.width, c.levels, c.heads, c.drop, outputs)
+        return build_context_unet(spec, len(self.channels), "S")
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One update on `images` [B,D,H,W,M] in [0,1], `label` [B,D,H,W,1] and `seed` [B,2]."""
+        with tf.GradientTape() as tape:
+            found = tf.sigmoid(self._logits(batch["images"], batch["seed"], training=True))
+            loss = soft_dice_per_sample(found, self._masks(batch["label"]), SMOOTHING)
+        return self.descend(tape, {"S": loss})
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `regions` [B,D,H,W,R], int32, 1 where S finds the region in `images`."""
+        images = batch["images"]
+        seeds = tf.zeros([tf.shape(images)[0], 2], tf.int32)
+        found = tf.sigmoid(self._logits(images, seeds, training=False))
+        return {"regions": tf.cast(found > THRESHOLD, tf.int32)}
+
+    def _logits(self, images: tf.Tensor, seeds: tf.Tensor, training: bool) -> tf.Tensor:
+        seen = 2.0 * tf.gather(images, self.channels, axis=-1) - 1.0
+        if self.config.network == "generator":
+            return self.networks["S"](seen)
+        return self.networks["S"](seen, seeds, training=training)
+
+    def _masks(self, label: tf.Tensor) -> tf.Tensor:
+        """Returns the regions of a label [B,D,H,W,1] as [B,D,H,W,R], 0 or 1."""
+        inside = [tf.reduce_any(label == list(classes), axis=-1) for classes in self.regions]
+        return tf.cast(tf.stack(inside, axis=-1), tf.float32)
