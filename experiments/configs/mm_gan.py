@@ -7,6 +7,7 @@ from data.brats.phantom_kinds import PhantomName
 from data.brats.volumes import VolumeConfig
 from experiments.configs.schedules import short_schedule
 from models.mm_gan_3d.config import MMGANConfig
+from models.mm_gan_3d.regions import RegionsConfig
 from utils.errors import Rule, at_least, check_fields
 from utils.training.trainer import Schedule
 
@@ -22,9 +23,11 @@ class MMGANSchedules:
 
     Args:
         gan: G and D of each modality.
+        regions: the segmenter of each modality.
     """
 
     gan: Schedule = field(default_factory=Schedule)
+    regions: Schedule = field(default_factory=Schedule)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class VolumesConfig:
         modalities: those that get a generator, with commas.
         slicing: voxels and part of each scan.
         gan: networks, losses and image pool.
+        regions: segmenter of real volumes that judges generated ones.
         schedule: length of each training.
     """
 
@@ -49,6 +53,7 @@ class VolumesConfig:
     modalities: str = ",".join(MODALITIES)
     slicing: VolumeConfig = field(default_factory=VolumeConfig)
     gan: MMGANConfig = field(default_factory=MMGANConfig)
+    regions: RegionsConfig = field(default_factory=RegionsConfig)
     schedule: MMGANSchedules = field(default_factory=MMGANSchedules)
 
     def __post_init__(self) -> None:
@@ -60,13 +65,18 @@ class VolumesConfig:
         return tuple(name for name in MODALITIES if name in self.modalities.split(","))
 
 
-# The paper: 200 epochs of single volumes.
-THESIS = VolumesConfig(schedule=MMGANSchedules(Schedule(epochs=200, batch_size=1)))
+# The paper: 200 epochs of single volumes; it does not tell those of the segmenter.
+_EPOCHS = Schedule(epochs=200, batch_size=1)
+THESIS = VolumesConfig(
+    regions=RegionsConfig(network="generator", width=8, learning_rate=2e-4),
+    schedule=MMGANSchedules(_EPOCHS, _EPOCHS),
+)
 
 DEMO = replace(
     THESIS,
     slicing=VolumeConfig(spacing=(4.0, 4.0, 4.0)),
-    schedule=MMGANSchedules(short_schedule(1000, 1)),
+    regions=replace(THESIS.regions, learning_rate=2e-3, decay="cosine"),
+    schedule=MMGANSchedules(short_schedule(1000, 1), short_schedule(600, 1)),
 )
 
 TINY = replace(
@@ -74,7 +84,8 @@ TINY = replace(
     phantom_subjects=3,
     slicing=VolumeConfig(spacing=(10.0, 10.0, 10.0)),
     gan=replace(DEMO.gan, width=2, discriminator_width=2),
-    schedule=MMGANSchedules(short_schedule(20, 1)),
+    regions=replace(DEMO.regions, width=2),
+    schedule=MMGANSchedules(short_schedule(20, 1), short_schedule(20, 1)),
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

@@ -26,6 +26,7 @@ def test_a_run_compares_volumes_and_a_stop_does_not_show(tmp_path):
     for modality in ("T1", "Flair"):
         assert -1 <= metrics[f"volumes/{modality}/ssim"] <= 1
         assert metrics[f"volumes/real/{modality}/step_depth"] > 0
+        assert 0 <= metrics[f"volumes/synthetic/{modality}/dice_wt"] <= 1
     assert "volumes/T2/ssim" not in metrics
     page = (whole / "report.html").read_text("utf-8")
     assert "not medical data" in page and "Three views" in page and "gan_Flair" in page

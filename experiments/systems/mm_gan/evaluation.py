@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Callable
 
 import numpy as np
 from skimage.metrics import structural_similarity
@@ -10,6 +11,7 @@ from skimage.metrics import structural_similarity
 from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
 from utils.inference import compiled, infer
+from utils.metrics.segmentation import dice
 
 WINDOW = 7  # voxels of the SSIM's cube
 AXES = ("depth", "height", "width")
@@ -18,6 +20,11 @@ AXES = ("depth", "height", "width")
 def gan(modality: str) -> str:
     """Returns the name of the stage that trains a modality's G."""
     return f"gan_{modality}"
+
+
+def segmenter(modality: str) -> str:
+    """Returns the name of the stage that trains a modality's segmenter S."""
+    return f"regions_{modality}"
 
 
 def held_out_volumes(run: Run) -> Iterator[tuple[Slices, np.ndarray]]:
@@ -31,22 +38,42 @@ def held_out_volumes(run: Run) -> Iterator[tuple[Slices, np.ndarray]]:
 
 
 def evaluate(run: Run) -> None:
-    """Adds SSIM and the steps between slices to metrics.json, as means over held-out patients.
+    """Adds what compares synthetic volumes to metrics.json, as means over held-out patients.
 
-    Keys are `volumes/<modality>/ssim`, and `volumes/<kind>/<modality>/step_<axis>` with the kinds
-    real and synthetic: the mean absolute difference of neighbouring slices inside the brain.
+    Keys are `volumes/<modality>/ssim`, and of the kinds real and synthetic
+    `volumes/<kind>/<modality>/step_<axis>`, the mean absolute difference of neighbouring slices
+    inside the brain, and `.../dice_<region>`, of what the modality's S finds; patients without the
+    region do not count.
     """
-    channels, scores = run.prepared.dataset.channels, {}
+    scores = {}
+    finders = [compiled(run.trained(segmenter(name)).synthesize) for name in run.config.made]
     for real, made in held_out_volumes(run):
-        for k, modality in enumerate(run.config.made):
-            pair = real.images[0, ..., channels.index(modality)], made[0, ..., k]
-            found = {f"volumes/{modality}/ssim": volume_ssim(*pair)}
-            for kind, volume in zip(("real", "synthetic"), pair):
-                for axis, step in zip(AXES, slice_steps(volume, pair[0] > 0)):
-                    found[f"volumes/{kind}/{modality}/step_{axis}"] = step
-            for key, value in found.items():
+        for k, (modality, find) in enumerate(zip(run.config.made, finders)):
+            for key, value in _compared(run, real, made[..., k], modality, find).items():
                 scores.setdefault(key, []).append(value)
-    run.update_metrics({key: float(np.mean(values)) for key, values in scores.items()})
+    with_value = {key: [v for v in values if not np.isnan(v)] for key, values in scores.items()}
+    run.update_metrics({key: float(np.mean(v)) for key, v in with_value.items() if v})
+
+
+def _compared(
+    run: Run, real: Slices, made: np.ndarray, modality: str, find: Callable
+) -> dict[str, float]:
+    """Returns the scores of one patient's volume of a modality, made [1,D,H,W]."""
+    dataset = run.prepared.dataset
+    channel = dataset.channels.index(modality)
+    pair = real.images[0, ..., channel], made[0]
+    scores = {f"volumes/{modality}/ssim": volume_ssim(*pair)}
+    for kind, volume in zip(("real", "synthetic"), pair):
+        key = f"volumes/{kind}/{modality}"
+        for axis, step in zip(AXES, slice_steps(volume, pair[0] > 0)):
+            scores[f"{key}/step_{axis}"] = step
+        # S reads its channel alone.
+        images = np.repeat(volume[None, ..., None], len(dataset.channels), axis=-1)
+        found = infer(find, {"images": images}, 1)["regions"]
+        for number, (region, classes) in enumerate(dataset.regions.items()):
+            overlap = dice(found[..., number], np.isin(real.label, classes))
+            scores[f"{key}/dice_{region}"] = float(overlap[0])
+    return scores
 
 
 def volume_ssim(volume: np.ndarray, reference: np.ndarray) -> float:

@@ -56,6 +56,17 @@ def draw_volumes(
     return {"volumes": grid(rows, titles=("label", "real", "synthetic"))}
 
 
+def draw_regions(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """The whole lesion of two patients and what S finds of it, each in three views."""
+    found = synthesize(examples)["regions"].numpy()[..., 0]
+    whole = np.isin(examples["label"].numpy()[..., 0], next(iter(dataset.regions.values())))
+    rows = [
+        [part for k in range(2) for part in view_row(masks[k].astype(np.float32))]
+        for masks in (whole, found)
+    ]
+    return {"regions": grid(rows, titles=("label", "found"))}
+
+
 def drawing_of(channel: int) -> functools.partial:
     """Returns `draw_volumes` of a modality."""
     return functools.partial(draw_volumes, channel=channel)

@@ -49,7 +49,7 @@ def write_report(run: Run) -> None:
 
 
 def volume_table(run: Run) -> pd.DataFrame:
-    """Returns SSIM and the steps between neighbouring slices of each modality."""
+    """Returns SSIM, steps between neighbouring slices and Dice of each modality."""
     metrics, table = run.read_metrics(), {}
     for modality in run.config.made:
         column = {
@@ -59,5 +59,9 @@ def volume_table(run: Run) -> pd.DataFrame:
             for kind in ("real", "synthetic"):
                 value = metrics.get(f"volumes/{kind}/{modality}/step_{axis}", np.nan)
                 column[f"step between neighbours along the {axis}, {kind}"] = value
+        for region in run.dataset.regions:
+            for kind in ("real", "synthetic"):
+                value = metrics.get(f"volumes/{kind}/{modality}/dice_{region}", np.nan)
+                column[f"Dice of {region.upper()} that S finds, {kind}"] = value
         table[modality] = column
     return pd.DataFrame(table).round(4)

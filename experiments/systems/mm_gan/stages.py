@@ -13,12 +13,13 @@ from experiments.configs.mm_gan import PRESETS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
-from experiments.systems.mm_gan.evaluation import evaluate, gan
-from experiments.systems.mm_gan.pictures import drawing_of
+from experiments.systems.mm_gan.evaluation import evaluate, gan, segmenter
+from experiments.systems.mm_gan.pictures import draw_regions, drawing_of
 from experiments.systems.mm_gan.report import write_report
 from models.mm_gan_3d.gan import MMGAN
 from models.mm_gan_3d.networks import check_volume_size
-from utils.training.trainer import Schedule, check_batch_sizes
+from models.mm_gan_3d.regions import Regions
+from utils.training.trainer import check_batch_sizes
 
 
 def _build(run: Run, modality: str) -> MMGAN:
@@ -27,8 +28,10 @@ def _build(run: Run, modality: str) -> MMGAN:
     return MMGAN(run.config.gan, volume_size(run.config.slicing), steps, channel)
 
 
-def _schedule(run: Run, name: str) -> Schedule:
-    return run.config.schedule.gan
+def _build_segmenter(run: Run, modality: str) -> Regions:
+    steps = run.total_steps(segmenter(modality))
+    channel = run.dataset.channels.index(modality)
+    return Regions(run.config.regions, (channel,), list(run.dataset.regions.values()), steps)
 
 
 def _left_out(config: Any, modality: str) -> str:
@@ -46,7 +49,22 @@ def _training(modality: str) -> Training:
         learning_rate="--gan.learning_rate",
         batch_size="--schedule.gan.batch_size",
         skip=functools.partial(_left_out, modality=modality),
-        schedule=_schedule,
+        schedule=lambda run, name: run.config.schedule.gan,
+    )
+
+
+def _segmenter_training(modality: str) -> Training:
+    return Training(
+        segmenter(modality),
+        part_of="regions",
+        build=functools.partial(_build_segmenter, modality=modality),
+        batches=lambda run, stage: run.pipeline(stage, maps=None),
+        draw=draw_regions,
+        keys=("images", "label", "seed", "source"),
+        learning_rate="--regions.learning_rate",
+        batch_size="--schedule.regions.batch_size",
+        skip=functools.partial(_left_out, modality=modality),
+        schedule=lambda run, name: run.config.schedule.regions,
     )
 
 
@@ -54,7 +72,7 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     """Raises UserError for volumes or batches that do not fit the networks or devices."""
     config = request.config
     check_volume_size("A volume of --slicing", volume_size(config.slicing))
-    check_batch_sizes("--schedule", config.schedule, ("gan",), strategy)
+    check_batch_sizes("--schedule", config.schedule, ("gan", "regions"), strategy)
 
 
 TRAIN_MM_GAN = Experiment(
@@ -63,11 +81,12 @@ TRAIN_MM_GAN = Experiment(
     PRESETS,
     stages=(
         *map(_training, MODALITIES),
+        *map(_segmenter_training, MODALITIES),
         Task(
             "evaluate",
             evaluate,
             done=lambda run: f"volumes/{run.config.made[-1]}/ssim" in run.read_metrics(),
-            needs=("gan",),
+            needs=("gan", "regions"),
         ),
         Task(
             "report",
