@@ -79,11 +79,21 @@ def match(truths: tf.Tensor, defaults: tf.Tensor) -> tf.Tensor:
         truths: [B,N,5].
         defaults: [A,4].
     """
+    truths = _without_tail(truths)
     lesions = truths[..., :1] > 0
     overlap = tf.where(lesions, iou(truths[..., 1:], defaults[None]), -1.0)
     forced = _forced(overlap)
     best = tf.where(tf.reduce_max(overlap, axis=1) >= MATCHED, _first_largest(overlap), -1)
     return tf.where(forced >= 0, forced, best)
+
+
+def _without_tail(truths: tf.Tensor) -> tf.Tensor:
+    """Truths [B,N,5] without the last rows that are empty in all images; one row at least is left.
+
+    Data sets allow many boxes, and most images have a few: the rest would cost most of the time.
+    """
+    numbers = tf.range(1, tf.shape(truths)[1] + 1)
+    return truths[:, : tf.reduce_max(tf.where(truths[..., 0] > 0, numbers, 1))]
 
 
 def _first_largest(values: tf.Tensor) -> tf.Tensor:
@@ -177,9 +187,11 @@ def multibox_loss(
     count = tf.reduce_sum(tf.cast(positive, tf.int32), axis=1)  # [B]
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
     of_positives = tf.reduce_sum(tf.where(positive, entropy, 0.0), axis=1)
-    hardest = tf.sort(tf.where(positive, 0.0, entropy), direction="DESCENDING")
-    boxes = tf.shape(hardest)[1]
-    kept = tf.range(boxes) < negatives * tf.maximum(count, 1)[:, None]
+    boxes = tf.shape(entropy)[1]
+    wanted = negatives * tf.maximum(count, 1)  # [B]
+    most = tf.minimum(tf.reduce_max(wanted), boxes)
+    hardest = tf.math.top_k(tf.where(positive, 0.0, entropy), most).values
+    kept = tf.range(most) < wanted[:, None]
     of_negatives = tf.reduce_sum(tf.where(kept, hardest, 0.0), axis=1)
     of_boxes = tf.reduce_sum(
         tf.where(positive, smooth_l1(offsets, tf.stop_gradient(aims)), 0.0), axis=1
