@@ -30,7 +30,7 @@ class Row:
         name: the layer's name in the original code.
         filters: output channels in units of the base width.
         kernel: side of the square or cubic kernel, or its sides, pixels.
-        stride: 2 halves all sides.
+        stride: 2 halves all sides; or one number for each side.
         resample: "up" doubles the size (nearest) before, "linear" by linear interpolation, "halve"
             halves it (maximum) before, "pool" after; "dilate" takes the maximum of 3 pixels along
             each side after; "transposed" is a transposed convolution, which the stride enlarges.
@@ -51,7 +51,7 @@ class Row:
     name: str
     filters: int
     kernel: Union[int, tuple[int, ...]] = 3
-    stride: int = 1
+    stride: Union[int, tuple[int, ...]] = 1
     resample: str = ""
     activation: str = "capped_relu"
     fan_in: int = 1

@@ -1,15 +1,16 @@
-"""System "regions": a 3D U-Net S that finds the regions of a lesion in volumes (paper 4.3, 4.4)."""
+"""System "regions": a network S that finds the regions of a lesion in volumes (paper 4.3, 4.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Optional, get_args
 
 import tensorflow as tf
 
 from losses.segmentation import soft_dice_per_sample
 from models.mm_gan_3d.networks import build_generator
+from models.networks.cascade import build_cascade
 from models.networks.context_unet import ContextUNetSpec, build_context_unet
 from models.networks.settings import WIDTH, Decay, learning_rate
 from models.system import Batch, GANSystem, Terms
@@ -17,17 +18,17 @@ from utils.errors import POSITIVE, Rule, at_least, check_fields, one_of
 
 SMOOTHING = 1e-5  # of the soft Dice, as in Ellis' code
 THRESHOLD = 0.5
-Network = Literal["generator", "context"]
+Network = Literal["generator", "context", "cascade"]
 _SHARE = Rule("0 or more and below 1", lambda share: 0 <= share < 1)
 
 
 @dataclass(frozen=True)
 class RegionsConfig:
-    """A 3D U-Net S.
+    """The network S.
 
     Args:
-        network: generator (made like G; the paper's measure of synthetic volumes), or context (with
-            context modules; the paper's table).
+        network: generator (made like G; the paper's measure of synthetic volumes), context (a U-Net
+            with context modules) or cascade (a network for each region and view).
         width: base width n, channels.
         levels: sizes at which a network with context modules works.
         heads: levels of it that have an output of their own.
@@ -82,6 +83,8 @@ class Regions(GANSystem):
 
     def _network(self) -> tf.keras.Model:
         c, outputs = self.config, len(self.regions)
+        if c.network == "cascade":
+            return build_cascade(c.width, len(self.channels), outputs, "S")
         if c.network == "generator":
             return build_generator(c.width, len(self.channels), "linear", "S", outputs=outputs)
         spec = ContextUNetSpec(c.width, c.levels, c.heads, c.drop, outputs)
@@ -90,22 +93,28 @@ class Regions(GANSystem):
     def train_step(self, batch: Batch) -> Terms:
         """One update on `images` [B,D,H,W,M] in [0,1], `label` [B,D,H,W,1] and `seed` [B,2]."""
         with tf.GradientTape() as tape:
-            found = tf.sigmoid(self._logits(batch["images"], batch["seed"], training=True))
-            loss = soft_dice_per_sample(found, self._masks(batch["label"]), SMOOTHING)
+            masks = self._masks(batch["label"])
+            found = self._find(batch["images"], batch["seed"], masks)
+            loss = soft_dice_per_sample(found, masks, SMOOTHING)
         return self.descend(tape, {"S": loss})
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `regions` [B,D,H,W,R], int32, 1 where S finds the region in `images`."""
-        images = batch["images"]
-        seeds = tf.zeros([tf.shape(images)[0], 2], tf.int32)
-        found = tf.sigmoid(self._logits(images, seeds, training=False))
-        return {"regions": tf.cast(found > THRESHOLD, tf.int32)}
+        return {"regions": tf.cast(self._find(batch["images"]) > THRESHOLD, tf.int32)}
 
-    def _logits(self, images: tf.Tensor, seeds: tf.Tensor, training: bool) -> tf.Tensor:
-        seen = 2.0 * tf.gather(images, self.channels, axis=-1) - 1.0
+    def _find(
+        self,
+        images: tf.Tensor,
+        seeds: Optional[tf.Tensor] = None,
+        masks: Optional[tf.Tensor] = None,
+    ) -> tf.Tensor:
+        """Returns the probabilities [B,D,H,W,R]; `seeds` and true `masks` are given in training."""
+        seen, S = 2.0 * tf.gather(images, self.channels, axis=-1) - 1.0, self.networks["S"]
+        if self.config.network == "cascade":
+            return S(seen, masks)
         if self.config.network == "generator":
-            return self.networks["S"](seen)
-        return self.networks["S"](seen, seeds, training=training)
+            return tf.sigmoid(S(seen))
+        return tf.sigmoid(S(seen, seeds, training=seeds is not None))
 
     def _masks(self, label: tf.Tensor) -> tf.Tensor:
         """Returns the regions of a label [B,D,H,W,1] as [B,D,H,W,R], 0 or 1."""

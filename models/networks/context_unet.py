@@ -15,6 +15,7 @@ The loss reaches the deeper heads through that sum (deep supervision). Sides hav
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 import tensorflow as tf
 
@@ -78,7 +79,9 @@ class ContextUNet(tf.keras.Model):
             *(Row(name, 2**level, kernel=k, **_UNIT) for name, k in zip(names, kernels))
         )
 
-    def call(self, x: tf.Tensor, seeds: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, x: tf.Tensor, seeds: Optional[tf.Tensor] = None, training: bool = False
+    ) -> tf.Tensor:
         """Returns the logits; what training drops is a function of the samples' `seeds` [B,2]."""
         skips = []
         for first, *context in self.down:
@@ -109,5 +112,5 @@ def build_context_unet(spec: ContextUNetSpec, channels: int, name: str) -> Conte
     """Returns a network with its variables created for `channels` input channels."""
     network = ContextUNet(spec, name)
     side = 2 ** (spec.levels - 1)
-    network(tf.zeros([1, side, side, side, channels]), tf.zeros([1, 2], tf.int32))
+    network(tf.zeros([1, side, side, side, channels]))
     return network

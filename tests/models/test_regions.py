@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from models.mm_gan_3d.regions import Regions, RegionsConfig
+from models.networks.cascade import build_cascade, seen_as
 from models.networks.context_unet import ContextUNetSpec, build_context_unet
 from tests.models.harness import LONG, SystemTests
 from tests.models.test_mm_gan import volumes
@@ -41,6 +42,46 @@ class TestContext(SystemTests):
             both, sizes = tf.reduce_sum(m * p, axes), tf.reduce_sum(m + p, axes)
             dice.append((2 * both + 1e-5) / (sizes + 1e-5))
         return {"S": {"loss/S": 1 - tf.reduce_mean(tf.stack(dice))}}
+
+
+class TestCascade(SystemTests):
+    groups = {"S": ["S"]}
+    # A view of n = 2: 2 channels in; kernels, biases, scales and offsets.
+    parameters = {"S": 9 * (42 + 42 + 18 + 84 + 156 + 60 + 78 + 78 + 3)}
+    split_rate = 0.1
+    size = SIZE
+    slow = LONG
+
+    def build(self):
+        return Regions(RegionsConfig(network="cascade", width=2), (0,), REGIONS, total_steps=100)
+
+    def batch(self, samples=2, seed=0):
+        return volumes(samples, seed, SIZE)
+
+
+def test_a_cascade_finds_nested_regions_and_learns_inside_of_the_true_one():
+    network = build_cascade(2, 1, 2, "S")
+    x = tf.random.normal([1, 4, 6, 8, 1])
+    found = network(x).numpy()
+    assert found.shape == (1, 4, 6, 8, 2) and np.any(found[..., 0] > 0.5)
+    assert not found[..., 1][found[..., 0] <= 0.5].any()
+    masks = np.zeros((1, 4, 6, 8, 2), np.float32)
+    masks[0, 1:3, 2:4, 3:6, 0] = 1
+    inner = network(x, tf.constant(masks))[..., 1].numpy()
+    np.testing.assert_array_equal(inner > 0, masks[..., 0] > 0)
+
+
+def test_the_views_of_a_cascade_are_those_of_the_turned_volume():
+    """The coronal network finds in a volume what it finds as the axial one of the turned volume."""
+    network = build_cascade(1, 1, 1, "S")
+    coronal, axial = network.views[0]["coronal"], network.views[0]["axial"]
+    x = tf.random.normal([1, 4, 6, 8, 2])
+    expected = tf.transpose(tf.sigmoid(coronal(tf.transpose(x, [0, 2, 1, 3, 4]))), [0, 2, 1, 3, 4])
+    np.testing.assert_allclose(seen_as(coronal, x, (2, 1, 3)), expected)
+    np.testing.assert_allclose(seen_as(axial, x, (1, 2, 3)), tf.sigmoid(axial(x)))
+    sagittal = seen_as(axial, x, (3, 1, 2))
+    turned = tf.transpose(x, [0, 3, 1, 2, 4])
+    np.testing.assert_allclose(tf.transpose(sagittal, [0, 3, 1, 2, 4]), tf.sigmoid(axial(turned)))
 
 
 def test_the_published_size():
