@@ -248,13 +248,13 @@ DEMO["tianchi_ct"] = replace(
         **_DEMO,
         "schedule": TianchiSchedules(
             **{**_SCHEDULE, "pretraining": short_schedule(2000, 4)},
-            detection=short_schedule(1600, 8),
+            detection=short_schedule(2000, 8),
         ),
     },
     # The detector learns lesions of few series, or in one place, by heart and finds no others.
     phantom_subjects=160,
     test_fraction=0.2,
-    augmentation=Augmentation(mirror=True, shift=0.05),
+    augmentation=Augmentation(mirror=True, shift=0.03),
     pretrain=True,  # few slices
     slicing=CtConfig(size=_CT_SIDE),
     maps=MapConfig(EACH, edge_threshold=0.05, structure_median=1, mask_zoom=1, mask_median=3),
