@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from data.brats.names import MODALITIES
-from data.brats.volumes import BRATS_VOLUMES, volume_size
+from data.brats.volumes import BRATS_VOLUMES
+from data.cropping import volume_size
 from experiments.configs.mm_gan import PRESETS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request

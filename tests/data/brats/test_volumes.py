@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.brats.volumes import BRATS_VOLUMES, DARKEST, VolumeConfig, volume_size
+from data.brats.volumes import BRATS_VOLUMES, DARKEST, VolumeConfig
 from tests.data.trees import case_files, tiny_case, write_case
 from utils.errors import UserError
 
@@ -33,18 +33,6 @@ def found_in(root, case, config=CONFIG, layout="brats2020"):
     cases = BRATS_VOLUMES.find(root, config)
     settled = BRATS_VOLUMES.settle(cases, config)
     return BRATS_VOLUMES.prepare(cases[0], settled), cases, settled
-
-
-@pytest.mark.parametrize(
-    "config, size",
-    [
-        (VolumeConfig(), (152, 200, 160)),
-        (VolumeConfig(spacing=(4, 4, 4)), (40, 56, 40)),
-        (VolumeConfig(spacing=(2.5, 1, 1), crop=(20, 8, 9)), (8, 8, 16)),
-    ],
-)
-def test_sides_are_multiples_of_eight(config, size):
-    assert volume_size(config) == size == BRATS_VOLUMES.size(config)
 
 
 def test_the_crop_lies_around_the_brain(tmp_path):
