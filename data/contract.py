@@ -140,6 +140,9 @@ class DataSet:
             [H,W] to masks by name, bool [H,W], which an export writes.
         first_lesion: number of the first class that is part of a lesion; those before are the
             background and, where they are told apart, normal tissue.
+        organ: number of the class of the organ that lesions lie in; None = it is no class. It may
+            be missing in prepared labels: they then are background inside of it, where images are
+            above 0, which they are nowhere else.
     """
 
     name: str
@@ -158,6 +161,7 @@ class DataSet:
     rank: int = 2
     verify_script: str = ""
     first_lesion: int = 1
+    organ: Optional[int] = None
     label_kind: str = PIXELS
     most_boxes: int = 0
     one_image: bool = False

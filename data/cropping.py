@@ -16,6 +16,7 @@ from data.verdicts import Verdict
 from utils.errors import Rule, UserError, check_fields
 
 DIVISOR = 8  # of all sides
+DARKEST = 1 / 255  # that a voxel of the body can have, so that it is not outside
 _SIDES = Rule("three numbers above 0", lambda sides: min(sides) > 0)
 
 
@@ -41,6 +42,11 @@ def volume_size(config: CropConfig) -> tuple[int, int, int]:
     """Returns depth, height and width of the volumes, voxels."""
     voxels = (side / voxel for side, voxel in zip(config.crop, config.spacing))
     return tuple(DIVISOR * math.ceil(round(count, 6) / DIVISOR) for count in voxels)
+
+
+def inside_only(images: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Returns images [...] in [0,1] as float32: at least `DARKEST` inside of a mask, 0 outside."""
+    return np.where(inside, np.maximum(images, DARKEST), 0).astype(np.float32)
 
 
 def cropped(

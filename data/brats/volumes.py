@@ -23,7 +23,7 @@ from data.brats.namings import patient_of
 from data.brats.scaling import background
 from data.brats.subjects import Case
 from data.contract import CaseSlices, DataSet
-from data.cropping import CropConfig, cropped, verify_volumes, volume_size
+from data.cropping import CropConfig, cropped, inside_only, verify_volumes, volume_size
 from data.grids import Volume, check_same_geometry
 from data.resampling import resampled
 from data.volumes import read_volume
@@ -33,7 +33,6 @@ CLASSES = ("background", "core", "oedema", "brain", "enhancing")
 REGIONS = {"wt": (1, 2, 4), "tc": (1, 4), "et": (4,)}
 BRAIN, NON_ENHANCING = 3, 3  # of `CLASSES`; of BRATS 2015, where it is a class of the tumour's core
 LIMIT = 5.0  # z-scores beyond are cut
-DARKEST = 1 / 255  # that a brain's voxel can have, so that it is not outside
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ def _on_voxels(path: Path, volume: Volume, config: VolumeConfig) -> np.ndarray:
             "case."
         )
     scores = np.clip((new.array - values.mean()) / values.std(), -LIMIT, LIMIT)
-    scaled = np.maximum((scores / LIMIT + 1) / 2, DARKEST)
-    return np.where(inside, scaled, 0).astype(np.float32)
+    return inside_only((scores / LIMIT + 1) / 2, inside)
 
 
 def _settle(cases: Sequence[Case], config: VolumeConfig) -> VolumeConfig:
@@ -122,4 +120,5 @@ BRATS_VOLUMES = DataSet(
     verify=partial(verify_volumes, prepare=prepare),
     verify_script=BRATS.verify_script,
     rank=3,
+    organ=BRAIN,
 )

@@ -6,7 +6,6 @@ them (`2d_masks`) and the volumes (`3d_images`) are not used.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data.contract import Phantom
+from data.hounsfield import WINDOW_RULE, check_hounsfield, windowed
 from data.lung_ct.phantom import cached_phantom
 from data.pictures import (
     STRETCH,
@@ -25,17 +25,11 @@ from data.pictures import (
     read_picture,
     squared,
 )
-from utils.errors import Rule, UserError, at_least, check_fields, one_of
+from utils.errors import UserError, at_least, check_fields, one_of
 
 IMAGES = "2d_images"
 WINDOW, FILE_MINMAX = "window", "file_minmax"
-AIR = -300.0  # Hounsfield units, above all air
 _NAME = re.compile(r"(ID_\d+)_Z_\d+", re.IGNORECASE)
-
-
-_RANGE = Rule(
-    "two numbers, the second larger", lambda pair: -math.inf < pair[0] < pair[1] < math.inf
-)
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class CtConfig:
     window: tuple[float, float] = (-1000.0, 400.0)
 
     def __post_init__(self) -> None:
-        rules = {"scaling": one_of((WINDOW, FILE_MINMAX)), "window": _RANGE}
+        rules = {"scaling": one_of((WINDOW, FILE_MINMAX)), "window": WINDOW_RULE}
         check_fields(self, "--slicing.", size=at_least(16), **rules)
 
 
@@ -64,21 +58,16 @@ def check_units(what: str, array: np.ndarray, config: CtConfig) -> None:
     `what` begins the message, such as "The slice a.tif". Nothing is checked where each file has a
     scale of its own.
     """
-    if config.scaling != WINDOW or (array.dtype != np.uint8 and array.min() < AIR):
-        return
-    found = "8 bits" if array.dtype == np.uint8 else f"{array.min():g} to {array.max():g}"
-    raise UserError(
-        f"{what} must hold Hounsfield units, found {found} without air (below {AIR:g}); convert it "
-        f"(some files are stored with 1024 added), or give --slicing.scaling {FILE_MINMAX}."
-    )
+    if config.scaling == WINDOW:
+        otherwise = f", or give --slicing.scaling {FILE_MINMAX}"
+        check_hounsfield(what, array, otherwise)
 
 
 def scaled(array: np.ndarray, config: CtConfig) -> np.ndarray:
     """Returns Hounsfield units [...] in [0,1], as configured."""
     if config.scaling == FILE_MINMAX:
         return min_max(array)
-    low, high = config.window
-    return (np.clip(array, low, high) - low) / (high - low)
+    return windowed(array, config.window)
 
 
 def find(folder: Path, config: CtConfig) -> list[PictureCase]:

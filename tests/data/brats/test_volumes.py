@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.brats.volumes import BRATS_VOLUMES, DARKEST, VolumeConfig
+from data.brats.volumes import BRATS_VOLUMES, VolumeConfig
+from data.cropping import DARKEST
 from tests.data.trees import case_files, tiny_case, write_case
 from utils.errors import UserError
 
