@@ -29,6 +29,7 @@ from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
 from data.chest_xray.dataset import CHEST_XRAY, XrayConfig
 from data.contract import IMAGE, DataSet
+from data.liver_ct.dataset import LIVER_VOLUMES, LiverConfig
 from data.lung_ct.dataset import LUNG_CT, CtConfig
 from data.retina.dataset import RETINA, VESSELS, RetinaConfig
 from data.tianchi_ct.dataset import TIANCHI_CT
@@ -57,6 +58,7 @@ class Known(NamedTuple):
 DATASETS = {
     "brats": Known(BRATS, SliceConfig),
     "chest_xray": Known(CHEST_XRAY, XrayConfig),
+    "liver_ct": Known(LIVER_VOLUMES, LiverConfig),
     "lung_ct": Known(LUNG_CT, CtConfig),
     "retina": Known(RETINA, RetinaConfig),
     "drive": Known(VESSELS, RetinaConfig),

@@ -27,6 +27,7 @@ from data.resampling import resampled
 from data.volumes import SUFFIXES, read_volume, stem_of
 from utils.errors import UserError, check_fields
 
+CHANNELS = ("CT",)
 CLASSES = ("background", "body", "liver", "lesion")
 BODY, LIVER, LESION = 1, 2, 3  # of `CLASSES`
 FROM_FILE = np.array([0, LIVER, LESION], np.uint8)  # classes of the values in files
@@ -189,7 +190,7 @@ def body_mask(hu: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
 
 LIVER_VOLUMES = DataSet(
     name="liver_ct",
-    channels=("CT",),
+    channels=CHANNELS,
     classes=CLASSES,
     regions={"liver": (LIVER, LESION), "lesion": (LESION,)},
     map_constants="tianchi_ct",

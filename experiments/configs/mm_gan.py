@@ -1,20 +1,17 @@
-"""Configuration of MM-GAN on BraTS-like volumes: the paper's settings, two small presets."""
+"""Configurations of MM-GAN on volumes of brain and liver: the paper's settings, small presets."""
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
 from data.brats.names import MODALITIES
 from data.brats.phantom_kinds import PhantomName
 from data.brats.volumes import VolumeConfig
+from data.liver_ct.dataset import CHANNELS, LiverConfig
 from experiments.configs.schedules import short_schedule
 from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.regions import RegionsConfig
 from utils.errors import Rule, at_least, check_fields
 from utils.training.trainer import Schedule
-
-_KNOWN = Rule(
-    f"some of {', '.join(MODALITIES)}",
-    lambda names: set(names.split(",")) <= set(MODALITIES),
-)
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,8 @@ class VolumesConfig:
         schedule: length of each training.
     """
 
+    channels: ClassVar[tuple[str, ...]] = MODALITIES  # of the data set
+
     seed: int = 0
     phantom: PhantomName = "easy"
     phantom_subjects: int = 20
@@ -57,12 +56,27 @@ class VolumesConfig:
     schedule: MMGANSchedules = field(default_factory=MMGANSchedules)
 
     def __post_init__(self) -> None:
-        check_fields(self, "--", phantom_subjects=at_least(2), modalities=_KNOWN)
+        known = Rule(
+            f"some of {', '.join(self.channels)}",
+            lambda names: set(names.split(",")) <= set(self.channels),
+        )
+        check_fields(self, "--", phantom_subjects=at_least(2), modalities=known)
 
     @property
     def made(self) -> tuple[str, ...]:
         """The modalities that get a generator, in the data set's order."""
-        return tuple(name for name in MODALITIES if name in self.modalities.split(","))
+        return tuple(name for name in self.channels if name in self.modalities.split(","))
+
+
+@dataclass(frozen=True)
+class LiverVolumesConfig(VolumesConfig):
+    """Everything that determines a run on abdominal CT; written to config.json."""
+
+    channels: ClassVar[tuple[str, ...]] = CHANNELS
+
+    phantom: Literal["abdomen"] = "abdomen"
+    modalities: str = ",".join(CHANNELS)
+    slicing: LiverConfig = field(default_factory=LiverConfig)
 
 
 # The paper: 200 epochs of single volumes; it does not tell those of the segmenter.
@@ -89,3 +103,30 @@ TINY = replace(
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
+
+# The paper's rates for the liver, which fall after 50 of 100 epochs.
+LIVER_THESIS = LiverVolumesConfig(
+    gan=MMGANConfig(learning_rate=4e-5, discriminator_learning_rate=1e-5),
+    regions=THESIS.regions,
+    schedule=MMGANSchedules(replace(_EPOCHS, epochs=100), replace(_EPOCHS, epochs=100)),
+)
+
+# The brain's rates: ten times lower ones need more steps than a CPU has time for.
+LIVER_DEMO = replace(
+    LIVER_THESIS,
+    slicing=LiverConfig(spacing=(4.0, 4.0, 4.0)),
+    gan=DEMO.gan,
+    regions=DEMO.regions,
+    schedule=DEMO.schedule,
+)
+
+LIVER_TINY = replace(
+    LIVER_DEMO,
+    phantom_subjects=TINY.phantom_subjects,
+    slicing=LiverConfig(spacing=(12.0, 12.0, 12.0)),
+    gan=TINY.gan,
+    regions=TINY.regions,
+    schedule=TINY.schedule,
+)
+
+LIVER_PRESETS = {"tiny": LIVER_TINY, "demo": LIVER_DEMO, "thesis": LIVER_THESIS}

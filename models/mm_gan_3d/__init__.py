@@ -22,7 +22,10 @@ Choices where the paper is silent or disagrees with itself
   initial kernels; the input block has half of the channels of the first block down (`width` 8), or
   as many (`width` 16).
 * Sizes are doubled by linear interpolation: TensorFlow has no cubic one for volumes.
-* The label enters one-hot, 5 channels, and stands beside the volume in front of D.
+* The label enters one-hot, a channel for each class (5 for the brain), and stands beside the
+  volume in front of D.
+* The organ is a class in CT too: lesions lie in the liver. The rest of the body is a class of the
+  data set, whose outline the label has.
 * Layers of D are not in the text: two with stride 2, as it says, and a map of scores of a quarter
   of each side (`discriminator` patch), or those of SimGAN's discriminator in three dimensions.
 * The pool shows a kept pair with a probability of 0.5, after it has been filled.

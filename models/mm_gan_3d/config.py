@@ -11,8 +11,6 @@ from utils.errors import POSITIVE, Rule, at_least, check_fields, one_of
 
 Head = Literal["tanh", "linear"]
 Reduction = Literal["mean", "sum"]
-BRAIN = 3  # class of a label: organ outside of the lesion
-NUM_CLASSES = 5  # 0 outside, 1 necrosis and core, 2 oedema, 3 organ, 4 enhancing tumour
 _BETA = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
 _SHARE = Rule("0 to 1", lambda value: 0 <= value <= 1)
 

@@ -8,20 +8,24 @@ import tensorflow as tf
 
 from losses.adversarial import FAKE, REAL, least_squares, least_squares_accuracy
 from models.blocks.spectral import power_iterations
-from models.mm_gan_3d.config import BRAIN, NUM_CLASSES, MMGANConfig
+from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.networks import build_discriminator, build_generator, check_volume_size
 from models.mm_gan_3d.pool import ImagePool
 from models.system import Batch, GANSystem, Terms
 from utils.training.schedules import constant_then_linear
 
 
-def with_organ(label: tf.Tensor, volume: tf.Tensor) -> tf.Tensor:
-    """Returns a label [B,D,H,W,1] in which the organ outside of the lesion is the class `BRAIN`.
+def with_organ(label: tf.Tensor, volume: tf.Tensor, organ: int) -> tf.Tensor:
+    """Returns a label in which the organ outside of the lesion is a class.
 
-    The organ is where the modality's volume [B,D,H,W,1] is above 0, so that each has its own label.
+    Args:
+        label: [B,D,H,W,1], 0 in the organ or its class already.
+        volume: [B,D,H,W,1] of a modality; the organ is where it is above 0, so that each modality
+            has its own label.
+        organ: number of the class.
     """
-    organ = (label == 0) & (volume > 0)
-    return tf.where(organ, tf.constant(BRAIN, label.dtype), label)
+    inside = (label == 0) & (volume > 0)
+    return tf.where(inside, tf.constant(organ, label.dtype), label)
 
 
 class MMGAN(GANSystem):
@@ -31,20 +35,28 @@ class MMGAN(GANSystem):
         config: settings.
         size: of the volumes, D, H and W, voxels; multiples of 8.
         total_steps: updates of the training, over which the learning rates fall.
+        classes: of the label, background included.
+        organ: number of the class of the organ that lesions lie in.
         channel: of the batch's images, the modality that it makes.
     """
 
     monitored = ("accuracy/D",)
 
     def __init__(
-        self, config: MMGANConfig, size: Sequence[int], total_steps: int, channel: int = 0
+        self,
+        config: MMGANConfig,
+        size: Sequence[int],
+        total_steps: int,
+        classes: int,
+        organ: int,
+        channel: int = 0,
     ):
         check_volume_size("A volume", size)
         self.config = c = config
-        self.channel = channel
+        self.classes, self.organ, self.channel = classes, organ, channel
         networks = {
-            "G": build_generator(c.width, NUM_CLASSES, c.head, "G", c.gradient_checkpointing),
-            "D": build_discriminator(c.discriminator, c.discriminator_width, NUM_CLASSES + 1, "D"),
+            "G": build_generator(c.width, classes, c.head, "G", c.gradient_checkpointing),
+            "D": build_discriminator(c.discriminator, c.discriminator_width, classes + 1, "D"),
             "pool": ImagePool(c.pool, size, c.pool_probability),
         }
         rates = {
@@ -59,7 +71,7 @@ class MMGAN(GANSystem):
         The batch holds `images` [B,D,H,W,M] in [0,1], `label` [B,D,H,W,1] and `seed` [B,2].
         """
         volume = self._volume(batch)
-        label, real = with_organ(batch["label"], volume), _signed(volume)
+        label, real = with_organ(batch["label"], volume, self.organ), _signed(volume)
         # 1. One step of the power iteration: all passes of this step see the same kernels.
         power_iterations(self.networks["G"], self.networks["D"])
         with tf.GradientTape(persistent=True) as tape:
@@ -97,13 +109,13 @@ class MMGAN(GANSystem):
         }
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Returns `images` [B,D,H,W,1] in [0,1] of `label` [B,D,H,W,1], with the organ as class 3.
+        """Returns `images` [B,D,H,W,1] in [0,1] of `label` [B,D,H,W,1], with the organ as a class.
 
         0 where the label is 0. Where the batch has `images`, the organ is taken from them.
         """
         label = batch["label"]
         if "images" in batch:
-            label = with_organ(label, self._volume(batch))
+            label = with_organ(label, self._volume(batch), self.organ)
         made = tf.clip_by_value((self._make(label) + 1.0) / 2.0, 0.0, 1.0)
         return {"images": tf.where(label > 0, made, 0.0)}
 
@@ -119,17 +131,16 @@ class MMGAN(GANSystem):
         return batch["images"][..., self.channel : self.channel + 1]
 
     def _make(self, label: tf.Tensor) -> tf.Tensor:
-        return self.networks["G"](_one_hot(label))
+        return self.networks["G"](self._one_hot(label))
 
     def _scores(self, label: tf.Tensor, volume: tf.Tensor) -> tf.Tensor:
-        return self.networks["D"](tf.concat([_one_hot(label), volume], axis=-1))
+        return self.networks["D"](tf.concat([self._one_hot(label), volume], axis=-1))
+
+    def _one_hot(self, label: tf.Tensor) -> tf.Tensor:
+        """Returns a label [B,D,H,W,1] as [B,D,H,W,classes]."""
+        return tf.one_hot(label[..., 0], self.classes)
 
 
 def _signed(images: tf.Tensor) -> tf.Tensor:
     """Returns volumes of [0,1] in [-1,1], the range of G's tanh."""
     return 2.0 * images - 1.0
-
-
-def _one_hot(label: tf.Tensor) -> tf.Tensor:
-    """Returns a label [B,D,H,W,1] as [B,D,H,W,5]."""
-    return tf.one_hot(label[..., 0], NUM_CLASSES)

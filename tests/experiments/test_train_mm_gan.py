@@ -8,7 +8,7 @@ import pytest
 from experiments.engine.cli import main
 from experiments.systems.mm_gan.evaluation import slice_steps, volume_ssim
 from experiments.systems.mm_gan.pictures import montage, view_row, views
-from experiments.systems.mm_gan.stages import TRAIN_MM_GAN
+from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER
 from tests.experiments.conftest import state_of
 from utils.runs.files import read_json
 
@@ -39,6 +39,24 @@ def test_a_run_compares_volumes_and_a_stop_does_not_show(tmp_path):
         states = [state_of(run, name) for run in (whole, stopped)]
         assert any("pool" in key for key in states[0])
         np.testing.assert_equal(*states)
+
+
+@pytest.mark.slow
+def test_a_run_on_the_liver_has_its_regions_and_its_note(tmp_path):
+    assert main(TRAIN_MM_GAN_LIVER, ["--preset", "tiny", "--out", str(tmp_path)]) == 0
+    metrics = read_json(tmp_path / "metrics.json")
+    for kind in ("real", "synthetic"):
+        assert 0 <= metrics[f"volumes/{kind}/CT/dice_liver"] <= 1
+        assert metrics[f"volumes/{kind}/CT/step_depth"] > 0
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "abdominal CT (computed shapes, not medical data)" in page
+    assert "the liver outside of the lesion" in page and "gan_CT" in page
+
+
+def test_the_liver_has_one_modality(tmp_path, capsys):
+    words = ["--modalities", "T1", "--out", str(tmp_path / "a")]
+    assert main(TRAIN_MM_GAN_LIVER, words) == 2
+    assert "give some of CT" in capsys.readouterr().err
 
 
 def test_volumes_that_cannot_be_halved_are_none(tmp_path, capsys):

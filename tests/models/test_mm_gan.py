@@ -18,6 +18,7 @@ from utils.errors import UserError
 
 SIZE = (16, 8, 24)
 SMALL = MMGANConfig(width=2, discriminator_width=2)
+CLASSES = {"classes": 5, "organ": 3}
 
 
 def volumes(samples: int = 2, seed: int = 0, size: tuple = SIZE) -> dict:
@@ -45,7 +46,7 @@ class MMGANTests(SystemTests):
     parameters = {"G": 25_431 + 103, "D": 2_375 + 15}
 
     def build(self):
-        return MMGAN(replace(SMALL, pool=self.pool), SIZE, total_steps=100)
+        return MMGAN(replace(SMALL, pool=self.pool), SIZE, total_steps=100, **CLASSES)
 
     def batch(self, samples=2, seed=0):
         return volumes(samples, seed)
@@ -110,12 +111,24 @@ def test_generator_ends_in_tanh_or_in_any_number():
 def test_the_organ_is_the_fourth_class_outside_of_the_lesion():
     label = tf.constant([0, 0, 2, 4], tf.int32)
     volume = tf.constant([0.0, 0.3, 0.5, 0.0])
-    assert with_organ(label, volume).numpy().tolist() == [0, 3, 2, 4]
+    assert with_organ(label, volume, 3).numpy().tolist() == [0, 3, 2, 4]
+
+
+def test_the_data_set_tells_the_classes_and_the_organ():
+    system = MMGAN(SMALL, (8, 8, 8), 10, classes=4, organ=2)
+    shapes = [system.networks[name].units[0].convolution.kernel.shape[3] for name in ("G", "D")]
+    assert shapes == [4, 5]
+    # A label that has the body as class 1 has no place for the organ where its volume is 0.
+    label = tf.constant([0, 1, 2, 3], tf.int32)
+    volume = tf.constant([0.0, 0.1, 0.5, 0.4])
+    assert with_organ(label, volume, 2).numpy().tolist() == [0, 1, 2, 3]
+    made = system.synthesize({"label": tf.reshape(tf.repeat(label, 128), [1, 8, 8, 8, 1])})
+    assert not made["images"][0, :2].numpy().any() and made["images"][0, 2:].numpy().all()
 
 
 def test_losses_by_hand_as_mean_and_as_sum():
     scores = [tf.constant(v, tf.float32, shape=[1, 1, 1, 2, 1]) for v in ([0, 2], [1, 3], [1, 2])]
-    system = MMGAN(SMALL, SIZE, 10)
+    system = MMGAN(SMALL, SIZE, 10, **CLASSES)
     terms = system.terms(*scores)
     # halves of the means of 1, 1; of 0, 4; of 1, 4
     assert [float(v) for v in terms.values()] == [0.5, 1.0, 1.25]
@@ -168,7 +181,7 @@ def test_without_pool_every_pair_is_shown():
 
 
 def test_after_fifty_steps_every_kernel_as_applied_has_a_norm_of_one():
-    system = MMGAN(SMALL, SIZE, 100)
+    system = MMGAN(SMALL, SIZE, 100, **CLASSES)
     step = tf.function(system.train_step)
     for seed in range(50):
         step(volumes(1, seed % 4))
@@ -180,8 +193,8 @@ def test_after_fifty_steps_every_kernel_as_applied_has_a_norm_of_one():
 
 def test_a_system_learns_its_own_modality():
     data = volumes(1)
-    first = MMGAN(replace(SMALL, pool=0), SIZE, 10)
-    second = MMGAN(replace(SMALL, pool=0), SIZE, 10, channel=1)
+    first = MMGAN(replace(SMALL, pool=0), SIZE, 10, **CLASSES)
+    second = MMGAN(replace(SMALL, pool=0), SIZE, 10, channel=1, **CLASSES)
     for name in ("G", "D"):
         second.networks[name].set_weights(first.networks[name].get_weights())
     both = {**data, "images": tf.concat([1 - data["images"], data["images"]], axis=-1)}
@@ -190,8 +203,8 @@ def test_a_system_learns_its_own_modality():
 
 
 def test_synthetic_volumes_are_zero_outside_and_take_the_label_as_it_is():
-    system, batch = MMGAN(SMALL, SIZE, 10), volumes()
-    label = with_organ(batch["label"], batch["images"])
+    system, batch = MMGAN(SMALL, SIZE, 10, **CLASSES), volumes()
+    label = with_organ(batch["label"], batch["images"], 3)
     found = system.synthesize({"label": label})["images"].numpy()
     assert (found[label.numpy() == 0] == 0).all() and 0 <= found.min() and found.max() <= 1
     np.testing.assert_array_equal(found, system.synthesize(batch)["images"])
@@ -202,4 +215,4 @@ def test_impossible_settings_are_refused(options):
     with pytest.raises(UserError, match=next(iter(options))):
         replace(SMALL, **options)
     with pytest.raises(UserError, match="20x8x8 pixels; all sides must be divisible by 8"):
-        MMGAN(SMALL, (20, 8, 8), 10)
+        MMGAN(SMALL, (20, 8, 8), 10, **CLASSES)

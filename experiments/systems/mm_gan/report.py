@@ -17,14 +17,14 @@ PATIENTS = 2
 
 def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
-    report = Report("Volumes from labels")
+    report, dataset = Report("Volumes from labels"), run.prepared.dataset
     report.add_section(
         "Results",
-        f"Data: {run.data_note}. Volumes of held-out patients' own labels; the brain outside of "
-        "the lesion is a class of its own, for each modality.",
+        f"Data: {run.data_note}. Volumes of held-out patients' own labels; the "
+        f"{dataset.classes[dataset.organ]} outside of the lesion is a class of its own.",
     )
     report.add_table(volume_table(run), "Held-out patients, means")
-    channels = run.prepared.dataset.channels
+    channels = dataset.channels
     for number, (real, made) in zip(range(PATIENTS), held_out_volumes(run)):
         rows, titles = [view_row(real.label[0], label=True)], ["label"]
         for k, modality in enumerate(run.config.made):

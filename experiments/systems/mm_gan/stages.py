@@ -1,16 +1,18 @@
-"""The stages of MM-GAN, and the script that runs them."""
+"""The stages of MM-GAN on a data set of volumes, and the scripts that run them."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from data.brats.names import MODALITIES
 from data.brats.volumes import BRATS_VOLUMES
+from data.contract import DataSet
 from data.cropping import volume_size
-from experiments.configs.mm_gan import PRESETS
+from data.liver_ct.dataset import LIVER_VOLUMES
+from experiments.configs.mm_gan import LIVER_PRESETS, PRESETS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -24,9 +26,10 @@ from utils.training.trainer import check_batch_sizes
 
 
 def _build(run: Run, modality: str) -> MMGAN:
-    steps = run.total_steps(gan(modality))
-    channel = run.dataset.channels.index(modality)
-    return MMGAN(run.config.gan, volume_size(run.config.slicing), steps, channel)
+    steps, dataset = run.total_steps(gan(modality)), run.dataset
+    size = volume_size(run.config.slicing)
+    channel = dataset.channels.index(modality)
+    return MMGAN(run.config.gan, size, steps, dataset.num_classes, dataset.organ, channel)
 
 
 def _build_segmenter(run: Run, modality: str) -> Regions:
@@ -39,13 +42,13 @@ def _left_out(config: Any, modality: str) -> str:
     return "" if modality in config.made else f"--modalities has no {modality}"
 
 
-def _training(modality: str) -> Training:
+def _training(modality: str, channel: int) -> Training:
     return Training(
         gan(modality),
         part_of="gan",
         build=functools.partial(_build, modality=modality),
         batches=lambda run, stage: run.pipeline(stage, maps=None),
-        draw=drawing_of(MODALITIES.index(modality)),
+        draw=drawing_of(channel),
         keys=("images", "label", "seed", "source"),
         learning_rate="--gan.learning_rate",
         batch_size="--schedule.gan.batch_size",
@@ -76,28 +79,46 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_batch_sizes("--schedule", config.schedule, ("gan", "regions"), strategy)
 
 
-TRAIN_MM_GAN = Experiment(
+def volume_experiment(
+    script: str, description: str, presets: Mapping[str, Any], dataset: DataSet
+) -> Experiment:
+    """Returns the stages of MM-GAN on a data set of volumes, which tells the organ's class."""
+    return Experiment(
+        script,
+        description,
+        presets,
+        stages=(
+            *(_training(name, number) for number, name in enumerate(dataset.channels)),
+            *map(_segmenter_training, dataset.channels),
+            Task(
+                "evaluate",
+                evaluate,
+                done=lambda run: f"volumes/{run.config.made[-1]}/ssim" in run.read_metrics(),
+                needs=("gan", "regions"),
+            ),
+            Task(
+                "report",
+                write_report,
+                done=lambda run: run.report.exists(),
+                needs=("gan", "evaluate"),
+                always=True,
+            ),
+        ),
+        shown=("slicing.spacing",),
+        data=dataset,
+        check=check_sizes,
+    )
+
+
+TRAIN_MM_GAN = volume_experiment(
     "experiments/train_mm_gan.py",
     "Train MM-GAN: from a label volume to a volume of each modality.",
     PRESETS,
-    stages=(
-        *map(_training, MODALITIES),
-        *map(_segmenter_training, MODALITIES),
-        Task(
-            "evaluate",
-            evaluate,
-            done=lambda run: f"volumes/{run.config.made[-1]}/ssim" in run.read_metrics(),
-            needs=("gan", "regions"),
-        ),
-        Task(
-            "report",
-            write_report,
-            done=lambda run: run.report.exists(),
-            needs=("gan", "evaluate"),
-            always=True,
-        ),
-    ),
-    shown=("slicing.spacing",),
-    data=BRATS_VOLUMES,
-    check=check_sizes,
+    BRATS_VOLUMES,
+)
+TRAIN_MM_GAN_LIVER = volume_experiment(
+    "experiments/train_mm_gan_liver.py",
+    "Train MM-GAN on the liver: from a label volume to a CT volume.",
+    LIVER_PRESETS,
+    LIVER_VOLUMES,
 )
