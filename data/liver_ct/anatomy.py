@@ -20,7 +20,7 @@ from data.solids import Solid, Triple, Waves, column, ellipsoid, half_space, tub
 AIR, LUNG, FAT, MESENTERY, SKIN, MUSCLE = -1000.0, -850.0, -105.0, -95.0, 20.0, 58.0
 CORTEX, MARROW, DISC, CARTILAGE, CANAL = 520.0, 210.0, 85.0, 110.0, 35.0
 BOWEL_WALL, BOWEL, FLUID, GAS, BILE = 75.0, 28.0, 18.0, -900.0, 8.0
-BLOOD, PANCREAS, SPLEEN, RENAL, SINUS, TABLE = 150.0, 95.0, 122.0, 175.0, -70.0, -130.0
+BLOOD, PANCREAS, SPLEEN, RENAL, SINUS, TABLE = 150.0, 95.0, 122.0, 175.0, -70.0, 60.0
 LIVER_HU: Range = (96, 118)
 VESSELS_HU: Range = (30, 45)  # of the liver's vessels above the liver
 
@@ -128,7 +128,7 @@ def _frame(rng: np.random.Generator) -> _Frame:
 def _walls(rng: np.random.Generator, frame: _Frame) -> list[Part]:
     """The table, skin, fat, muscles and what fills the space between the organs."""
     (_, back, _) = frame.body.high
-    table = column((0, back - 152), (420, 165), 2.0) - column((0, back - 152), (418, 161.5), 2.0)
+    table = column((0, back - 152), (420, 165), 2.0) - column((0, back - 152), (417.5, 161), 2.0)
     table = table & column((0, 0), (205, 400), 8.0) & half_space((0, 1, 0), back - 60)
     planes = [frame.muscles.grown(-d) - frame.muscles.grown(-d - 1.2) for d in (4.5, 9.0)]
     beside = [part & column((0, -20), (200, 70), 6.0) for part in planes]
