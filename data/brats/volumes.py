@@ -31,6 +31,7 @@ from data.volumes import read_volume
 from utils.errors import Rule, UserError, check_fields
 
 CLASSES = ("background", "core", "oedema", "brain", "enhancing")
+ORGAN_FIRST = (0, 3, 1, 2, 4)  # the classes in the order of `data.manipulation`
 REGIONS = {"wt": (1, 2, 4), "tc": (1, 4), "et": (4,)}
 BRAIN, NON_ENHANCING = 3, 3  # of `CLASSES`; of BRATS 2015, where it is a class of the tumour's core
 LIMIT = 5.0  # z-scores beyond are cut

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from data.brats.names import MODALITIES
 from data.brats.phantom_kinds import PhantomName
 from data.brats.volumes import VolumeConfig
+from data.synthetic_sets.reshaped import ReshapedConfig
 from experiments.configs.schedules import short_schedule
 from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.regions import RegionsConfig
@@ -44,6 +45,7 @@ class VolumesConfig:
         gan: networks, losses and image pool.
         regions: segmenter of real volumes that judges generated ones.
         schedule: length of each training.
+        dataset: number and labels of the new patients.
     """
 
     seed: int = 0
@@ -55,6 +57,7 @@ class VolumesConfig:
     gan: MMGANConfig = field(default_factory=MMGANConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
     schedule: MMGANSchedules = field(default_factory=MMGANSchedules)
+    dataset: ReshapedConfig = ReshapedConfig()  # 300 % of the paper's patients
 
     def __post_init__(self) -> None:
         check_fields(self, "--", phantom_subjects=at_least(2), modalities=_KNOWN)
@@ -77,6 +80,7 @@ DEMO = replace(
     slicing=VolumeConfig(spacing=(4.0, 4.0, 4.0)),
     regions=replace(THESIS.regions, learning_rate=2e-3, decay="cosine"),
     schedule=MMGANSchedules(short_schedule(1000, 1), short_schedule(600, 1)),
+    dataset=ReshapedConfig(samples=8),
 )
 
 TINY = replace(
@@ -86,6 +90,7 @@ TINY = replace(
     gan=replace(DEMO.gan, width=2, discriminator_width=2),
     regions=replace(DEMO.regions, width=2),
     schedule=MMGANSchedules(short_schedule(20, 1), short_schedule(20, 1)),
+    dataset=ReshapedConfig(samples=2),
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

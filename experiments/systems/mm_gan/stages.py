@@ -13,6 +13,8 @@ from experiments.configs.mm_gan import PRESETS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import own_set_drawn
+from experiments.systems.mm_gan.dataset import build_dataset, write_datasheet
 from experiments.systems.mm_gan.evaluation import evaluate, gan, segmenter
 from experiments.systems.mm_gan.pictures import draw_regions, drawing_of
 from experiments.systems.mm_gan.report import write_report
@@ -75,6 +77,12 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_batch_sizes("--schedule", config.schedule, ("gan", "regions"), strategy)
 
 
+def write_pages(run: Run) -> None:
+    """Writes the set's datasheet anew, with the run's figures, and report.html."""
+    write_datasheet(run)
+    write_report(run)
+
+
 TRAIN_MM_GAN = Experiment(
     "experiments/train_mm_gan.py",
     "Train MM-GAN: from a label volume to a volume of each modality.",
@@ -82,6 +90,7 @@ TRAIN_MM_GAN = Experiment(
     stages=(
         *map(_training, MODALITIES),
         *map(_segmenter_training, MODALITIES),
+        Task("dataset", build_dataset, done=own_set_drawn, needs=("gan",)),
         Task(
             "evaluate",
             evaluate,
@@ -90,13 +99,13 @@ TRAIN_MM_GAN = Experiment(
         ),
         Task(
             "report",
-            write_report,
+            write_pages,
             done=lambda run: run.report.exists(),
-            needs=("gan", "evaluate"),
+            needs=("gan", "dataset", "evaluate"),
             always=True,
         ),
     ),
-    shown=("slicing.spacing",),
+    shown=("slicing.spacing", "dataset.samples"),
     data=BRATS_VOLUMES,
     check=check_sizes,
 )
