@@ -32,6 +32,7 @@ from utils.errors import Rule, UserError, check_fields
 
 CLASSES = ("background", "core", "oedema", "brain", "enhancing")
 ORGAN_FIRST = (0, 3, 1, 2, 4)  # the classes in the order of `data.manipulation`
+TO_2015 = (0, 1, 2, 0, 4)  # the classes as BRATS 2015 numbers them, for schemes of one core
 REGIONS = {"wt": (1, 2, 4), "tc": (1, 4), "et": (4,)}
 BRAIN, NON_ENHANCING = 3, 3  # of `CLASSES`; of BRATS 2015, where it is a class of the tumour's core
 LIMIT = 5.0  # z-scores beyond are cut

@@ -16,12 +16,14 @@ from typing import Any, Callable, NamedTuple, Optional, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from data.contract import Place
 from data.manipulation import random_change
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
 from data.slice_sets import Slices
 from data.synthetic_sets.files import (
     DONOR,
+    PLACE,
     WHOLE,
     Background,
     Describe,
@@ -69,6 +71,7 @@ class ChangedLabel(NamedTuple):
         donor: number of the slice whose lesion is in the label, -1 if none is.
         changes: what was done, see `data.manipulation.Change`.
         tries: how many slices were drawn before into which no lesion fits.
+        place: where the source's volume lies, of a volume.
     """
 
     label: np.ndarray
@@ -77,6 +80,7 @@ class ChangedLabel(NamedTuple):
     donor: int
     changes: str
     tries: int
+    place: Optional[Place] = None
 
 
 def training_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> Slices:
@@ -215,5 +219,6 @@ def _sample(
         "score": dice,
         "selected": dice is None or dice >= config.min_score,
         "rejected": {"no fitting lesion": drawn.tries} if drawn.tries else {},
+        **(dict(zip(PLACE, map(list, drawn.place))) if drawn.place else {}),
     }
     return row, {"images": image, "label": drawn.label}

@@ -180,12 +180,13 @@ def export_datasheet(manifest: Mapping[str, Any], of_the_set: str) -> str:
         of_the_set: datasheet of the synthetic set in it.
     """
     names = {"synthetic": "synthetic", "real": "training patients'", "test": "held-out patients'"}
-    counts = [f"{manifest[f'{k}_slices']} {name}" for k, name in names.items()]
+    unit = "volumes" if "synthetic_volumes" in manifest else "slices"
+    counts = [f"{manifest[f'{k}_{unit}']} {name}" for k, name in names.items()]
     values = ", ".join(f"{value} {name}" for value, name in manifest["labels"].items())
     facts = [
-        f"Slices: {', '.join(counts)}; {manifest['synthetic_slices_left_out']} samples of the set "
-        "were left out.",
-        f"Format: {manifest['exported_as']}; pixels of {manifest['pixel_mm']:g} mm.",
+        f"{unit.capitalize()}: {', '.join(counts)}; {manifest[f'synthetic_{unit}_left_out']} "
+        "samples of the set were left out.",
+        f"Format: {manifest['exported_as']}; {_size(manifest)} mm.",
         f"Label values: {values}.",
         manifest["notice"],
     ]
@@ -200,3 +201,9 @@ def export_datasheet(manifest: Mapping[str, Any], of_the_set: str) -> str:
         facts.append("splits_final.json has no validation cases: train with fold `all`.")
     own = page(["# Datasheet of an export", "## What it holds", bullets(facts)])
     return f"{own}\n{of_the_set}"
+
+
+def _size(manifest: Mapping[str, Any]) -> str:
+    if "voxel_mm" in manifest:
+        return f"voxels of {' x '.join(f'{side:g}' for side in manifest['voxel_mm'])}"
+    return f"pixels of {manifest['pixel_mm']:g}"

@@ -44,6 +44,7 @@ Describe = Callable[[Mapping[str, Any]], str]  # content of the manifest -> text
 ARRAYS = {"images": np.float32, **dict.fromkeys(("label", *MAPS), np.uint8), "boxes": np.float32}
 UNLABELLED = {"labels": "none"}  # in the manifest of a set without labels
 DONOR = "donor_source"  # column of a set of changed labels: whose lesion is in it, -1 for none
+PLACE = ("origin", "direction")  # columns of a set of volumes, see `data.contract.Place`
 RETRIES = "accepted_after_retries"  # column of a set drawn from maps, and its sum
 COLUMNS = {
     **{"sample": int, "file": str, "seed": str, "label_source": int},

@@ -11,6 +11,7 @@ from typing import Callable
 
 import numpy as np
 
+from data.contract import Place
 from data.manipulation import (
     LESION,
     Change,
@@ -106,6 +107,7 @@ class VolumeChanger:
     Args:
         read: from a patient's number to the label uint8 [D,H,W], normal organ among its classes.
         patients: numbers of those with a lesion.
+        places: where the volume of each number lies.
         order: the classes as `data.manipulation` counts them: background, organ, lesion.
         spacing: depth, height and width of a voxel, mm.
         config: the amounts.
@@ -117,6 +119,7 @@ class VolumeChanger:
         self,
         read: Callable[[int], np.ndarray],
         patients: Sequence[int],
+        places: Sequence[Place],
         order: Sequence[int],
         spacing: Sequence[float],
         config: ReshapedConfig,
@@ -126,7 +129,8 @@ class VolumeChanger:
                 "No training patient has a lesion, but new labels are made from lesions; check the "
                 "data and its label scheme"
             )
-        self.read, self.patients, self.spacing, self.config = read, patients, spacing, config
+        self.read, self.patients, self.places = read, patients, places
+        self.spacing, self.config = spacing, config
         self._classes = np.array(order, np.uint8)
         self._ranks = np.argsort(order).astype(np.uint8)
 
@@ -144,5 +148,5 @@ class VolumeChanger:
             except UserError:
                 tries += 1
                 continue
-            label = self._classes[change.label]
-            return ChangedLabel(label, 0, patient, -1, change.words, tries)
+            label, place = self._classes[change.label], self.places[patient]
+            return ChangedLabel(label, 0, patient, -1, change.words, tries, place)

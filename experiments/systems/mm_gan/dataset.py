@@ -30,7 +30,8 @@ SYSTEM = "MM-GAN, a volume of each modality from one label volume (docs/papers.m
 LABELS = (
     f"Each label has the brain of a training patient, as {ORGAN_FROM} shows it, and the patient's "
     "tumour, flipped, deformed, turned and scaled at random. The patient's number among the "
-    "training cases, from 0 on, is label_source in samples.csv. The outline is the patient's own: "
+    "training cases, from 0 on, is label_source in samples.csv, which also has the place of the "
+    "patient's volume in the scanner (mm, LPS). The outline is the patient's own: "
     "the set is as confidential as the patients' data."
 )
 
@@ -60,7 +61,7 @@ def draw_set(run: Run, directory: Path, config: ReshapedConfig, shard: Shard = W
         config,
         1,
         derive_seed(run.config.seed, "dataset"),
-        notes(run),
+        {**notes(run), "voxel (depth, height, width)": f"{voxel(run)} mm"},
         lambda manifest: describe(run, manifest),
         shard,
     )
@@ -70,6 +71,7 @@ def label_changer(run: Run, config: ReshapedConfig) -> VolumeChanger:
     """Returns what draws new labels of a run's training patients."""
     prepared, train = run.prepared, run.split.train
     lesions = dict(zip(prepared.subject_ids, prepared.lesions_per_subject))
+    places = dict(zip(prepared.subject_ids, prepared.places))
     channel = prepared.dataset.channels.index(ORGAN_FROM)
 
     def read(patient: int) -> np.ndarray:
@@ -79,7 +81,8 @@ def label_changer(run: Run, config: ReshapedConfig) -> VolumeChanger:
         return with_organ(label, volume).numpy()[0].astype(np.uint8)
 
     patients = [number for number, name in enumerate(train) if lesions[name]]
-    return VolumeChanger(read, patients, ORGAN_FIRST, run.config.slicing.spacing, config)
+    lie = [places[name] for name in train]
+    return VolumeChanger(read, patients, lie, ORGAN_FIRST, run.config.slicing.spacing, config)
 
 
 def volume_maker(run: Run) -> Callable[[Slices], np.ndarray]:
@@ -94,9 +97,13 @@ def volume_maker(run: Run) -> Callable[[Slices], np.ndarray]:
     return make
 
 
+def voxel(run: Run) -> str:
+    """Returns depth, height and width of a run's voxels in mm, such as "4 x 4 x 4"."""
+    return " x ".join(f"{side:g}" for side in run.config.slicing.spacing)
+
+
 def describe(run: Run, manifest: Mapping[str, Any]) -> str:
     """Returns the datasheet of a set that is drawn with a run's networks."""
-    voxel = " x ".join(f"{side:g}" for side in run.config.slicing.spacing)
     source = origin(
         run,
         manifest,
@@ -105,7 +112,7 @@ def describe(run: Run, manifest: Mapping[str, Any]) -> str:
         system=SYSTEM,
         making=(
             "`python experiments/generate.py --run RUN` draws more samples with the same networks.",
-            f"Voxels of {voxel} mm: depth, height and width.",
+            f"Voxels of {voxel(run)} mm: depth, height and width.",
         ),
         score="",
         labels=LABELS,

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from data.brats.volumes import BRAIN, CLASSES, ORGAN_FIRST
+from data.contract import Place
 from data.manipulation import changed
 from data.slice_sets import Slices
 from data.synthetic_sets.changed import build_changed_set
+from data.synthetic_sets.export import place_of
 from data.synthetic_sets.files import WHOLE, Shard, array_path, read_rows, read_sample
 from data.synthetic_sets.reshaped import ReshapedConfig, VolumeChanger, reshaped
 from tests.data.synthetic_sets.test_files import files
@@ -18,6 +20,8 @@ from utils.errors import UserError
 
 CONFIG = ReshapedConfig(samples=5)
 SPACING = (4.0, 4.0, 4.0)
+TURNED = (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+PLACES = [Place((10.5 * k, -20.25, 0.1), TURNED) for k in range(3)]
 STILL = replace(CONFIG, flip=0.0, deformation=0.0, rotation=0.0, scale=(1.0, 1.0))
 
 
@@ -33,7 +37,7 @@ def patient(number: int) -> np.ndarray:
 
 
 def changer(config=CONFIG, patients=(0, 2)) -> VolumeChanger:
-    return VolumeChanger(patient, patients, ORGAN_FIRST, SPACING, config)
+    return VolumeChanger(patient, patients, PLACES, ORGAN_FIRST, SPACING, config)
 
 
 def build(folder, config=CONFIG, render=None, shard=WHOLE):
@@ -105,6 +109,7 @@ def test_a_set_holds_volumes_and_shards_make_the_same(tmp_path):
     np.testing.assert_array_equal(sample["images"][..., 0], drawn.label / np.float32(4))
     assert rows["label_source"][3] == drawn.source and rows["changes"][3] == drawn.changes
     assert rows["selected"].all() and rows["score"].isna().all()
+    assert place_of(rows.to_dict("records")[3]) == PLACES[drawn.source]
     assert counts == {"score below threshold": 0}
     assert build(tmp_path / "shards", shard=Shard(1, 2)) is None
     assert len(list((tmp_path / "shards" / "samples").glob("*.npz"))) == 2
