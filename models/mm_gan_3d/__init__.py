@@ -29,8 +29,8 @@ Choices where the paper is silent or disagrees with itself
 * The pool shows a kept pair with a probability of 0.5, after it has been filled.
 * Intensities are z-scores inside the brain, cut at 5 standard deviations and scaled to tanh's
   range.
-* A new label is a flip (with a probability of 0.5), an elastic deformation of up to 6 mm, turns of up
-  to 20 degrees and a factor of 0.7 to 1.3 of the length, of the tumour alone.
+* A new label has the tumour flipped (with a probability of 0.5), deformed by up to 6 mm, turned by
+  up to 20 degrees and scaled to 0.7 to 1.3 of its length.
 * One update of D and one of G in a step, from one forward pass.
 
 Known deviations
