@@ -174,6 +174,12 @@ class DataSet:
         return len(self.classes)
 
     @property
+    def organ_first(self) -> tuple[int, ...]:
+        """Background, organ and the classes of a lesion: their order in `data.manipulation`."""
+        lesion = (number for number in range(self.first_lesion, self.num_classes))
+        return (0, self.organ, *(number for number in lesion if number != self.organ))
+
+    @property
     def cut_from_volumes(self) -> bool:
         """Whether --slicing.slices chooses its slices, of volumes of several modalities."""
         return self.rank == 2 and not self.one_image

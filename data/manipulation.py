@@ -1,4 +1,4 @@
-"""Changes to the lesion of a label map: mirrored, grown, shrunk, moved, replaced, combined.
+"""Changes to the lesion of a label map: mirrored, grown, moved, turned, deformed, replaced.
 
 A label map is an integer array [H,W] or [D,H,W], columns from right to left: 0 is background, from
 1 on normal brain, from `first_lesion` on parts of a lesion. Every function returns a new map with
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import combinations
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -85,6 +86,78 @@ def resized(
     return _placed(rest, lesion)
 
 
+def turned(
+    label: np.ndarray,
+    degrees: Sequence[float],
+    first_lesion: int = LESION,
+    spacing: Optional[Sequence[float]] = None,
+) -> np.ndarray:
+    """Turns the lesion about its centre of mass; every pixel takes the nearest one's label.
+
+    Args:
+        label: the map.
+        degrees: angle in each plane of two axes, turned one after the other: of [H,W] one angle,
+            from the rows' axis to the columns'; of [D,H,W] three, from D to H, D to W and H to W.
+        first_lesion: the first label of the lesion.
+        spacing: size of a pixel along each axis in mm; default: 1.
+
+    Raises UserError for another number of angles, without a lesion, or if nothing of it would stay
+    inside of the brain.
+    """
+    planes = list(combinations(range(label.ndim), 2))
+    if len(degrees) != len(planes):
+        raise UserError(
+            f"degrees are {len(degrees)} angles, but a map with {label.ndim} axes has "
+            f"{len(planes)} planes; give one angle for each"
+        )
+    back = np.eye(label.ndim)  # from the new place to the old one
+    for (first, second), angle in zip(planes, np.radians(degrees)):
+        turn = np.eye(label.ndim)
+        turn[[first, second], [first, second]] = np.cos(angle)
+        turn[first, second], turn[second, first] = np.sin(angle), -np.sin(angle)
+        back = back @ turn
+    sides = _sides(label, spacing)
+    lesion = _lesion(label, first_lesion)
+    centre, offsets = _about_centre(lesion > 0)
+    places = centre + np.tensordot(back * sides / sides[:, None], offsets, axes=1)
+    return _placed(_without_lesion(label, first_lesion), _at(lesion, places))
+
+
+def deformed(
+    label: np.ndarray,
+    amplitude: float,
+    smoothness: float,
+    rng: np.random.Generator,
+    first_lesion: int = LESION,
+    spacing: Optional[Sequence[float]] = None,
+) -> np.ndarray:
+    """Deforms the lesion by a random field; every pixel takes the nearest one's label.
+
+    The field is white noise, smoothed by a Gaussian and scaled to its largest displacement (Simard,
+    Steinkraus and Platt, "Best practices for convolutional neural networks", 2003).
+
+    Args:
+        label: the map.
+        amplitude: the largest displacement around the lesion in mm, 0 or more.
+        smoothness: sigma of the Gaussian in mm, above 0.
+        rng: source of the field.
+        first_lesion: the first label of the lesion.
+        spacing: size of a pixel along each axis in mm; default: 1.
+
+    Raises UserError without a lesion, or if nothing of it would stay inside of the brain.
+    """
+    sides, lesion = _sides(label, spacing), _lesion(label, first_lesion)
+    box = _box(lesion, np.ceil(amplitude / sides).astype(int))  # beyond it nothing can arrive
+    part = lesion[box]
+    noise = rng.standard_normal((label.ndim, *part.shape), np.float32)
+    field = ndimage.gaussian_filter(noise, (0, *smoothness / sides))
+    field *= amplitude / np.sqrt((field**2).sum(axis=0)).max()
+    places = np.indices(part.shape) + field / sides.reshape([-1] + [1] * label.ndim)
+    new = np.zeros_like(lesion)
+    new[box] = _at(part, places)
+    return _placed(_without_lesion(label, first_lesion), new)
+
+
 def replaced(label: np.ndarray, donor: np.ndarray, first_lesion: int = LESION) -> np.ndarray:
     """Exchanges the lesion for that of another map, at the donor's place.
 
@@ -138,14 +211,20 @@ def random_change(
     Raises:
         UserError: neither the map nor a donor has a lesion inside of this brain.
     """
+    return until_a_lesion_is_left(lambda: _drawn(label, donors, rng, first_lesion))
+
+
+def until_a_lesion_is_left(draw: Callable[[], Change]) -> Change:
+    """Returns what `draw` returns once it raises no UserError.
+
+    Raises UserError if it raises one `ATTEMPTS` times.
+    """
     for _ in range(ATTEMPTS):
-        try:
-            return _drawn(label, donors, rng, first_lesion)
-        except UserError:
-            continue
+        with suppress(UserError):
+            return draw()
     raise UserError(
         f"{ATTEMPTS} random changes left no lesion inside of the brain; give donors with lesions "
-        "that lie in it"
+        "that lie in it, or change it less"
     )
 
 
@@ -259,10 +338,32 @@ def _shifted(lesion: np.ndarray, offset: Sequence[int]) -> np.ndarray:
 
 def _zoomed_places(chosen: np.ndarray, factor: float) -> np.ndarray:
     """Returns which place of the old map each pixel shows after an enlargement, [axes,...]."""
-    centre = np.reshape(ndimage.center_of_mass(chosen), [-1] + [1] * chosen.ndim)
-    length = factor ** (1 / chosen.ndim)
-    places = centre + (np.indices(chosen.shape) - centre) / length
+    centre, offsets = _about_centre(chosen)
+    places = centre + offsets / factor ** (1 / chosen.ndim)
     return np.clip(places, 0, np.reshape(chosen.shape, centre.shape) - 1)
+
+
+def _about_centre(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the centre of mass [axes,1,...], and the offset of each pixel from it [axes,...]."""
+    centre = np.reshape(ndimage.center_of_mass(chosen), [-1] + [1] * chosen.ndim)
+    return centre, np.indices(chosen.shape) - centre
+
+
+def _sides(label: np.ndarray, spacing: Optional[Sequence[float]]) -> np.ndarray:
+    return np.ones(label.ndim) if spacing is None else np.asarray(spacing, float)
+
+
+def _box(lesion: np.ndarray, margins: Sequence[int]) -> tuple[slice, ...]:
+    """Returns the box around a lesion with a margin of so many pixels along each axis."""
+    (box,) = ndimage.find_objects(lesion > 0)
+    return tuple(
+        slice(max(part.start - margin, 0), part.stop + margin) for part, margin in zip(box, margins)
+    )
+
+
+def _at(lesion: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Returns the labels of a lesion at some places [axes,...], 0 outside of its map."""
+    return ndimage.map_coordinates(lesion, places, order=0, mode="constant")
 
 
 def nearest_label(label: np.ndarray, among: np.ndarray, otherwise: int = 0) -> np.ndarray:

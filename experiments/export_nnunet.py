@@ -6,11 +6,13 @@
     python experiments/export_nnunet.py --run RUN --out DIR --format mha --volumes
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 
-RUN is a finished run of experiments/train_brats.py or train_samr.py. With `--real` (slices of
-training patients) or `--test` (of held-out ones, in folders of their own) the folder holds slices
+RUN is a finished run of experiments/train_brats.py, train_samr.py or train_mm_gan.py; the cases of
+the latter are whole volumes, which lie where those of their labels' patients do. With `--real`
+(training patients) or `--test` (held-out ones, in folders of their own) the folder holds images
 of patients: it is as confidential as the data itself. Without them no file names a patient;
-the lesion labels are made from those of training patients. Samples of train_samr.py have the
-outline of a training patient's brain besides, and are as confidential for that.
+the lesion labels are made from those of training patients. Samples of train_samr.py and
+train_mm_gan.py have the outline of a training patient's brain besides, and are as confidential for
+that.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ import _start
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
+from data.brats import volumes
 from data.brats.dataset import BRATS
 from data.brats.label_schemes import SCHEMES, values_in
 from data.brats.slices import SliceConfig
@@ -57,6 +60,7 @@ from experiments.engine.cli import default_cache
 from experiments.engine.experiment import Experiment
 from experiments.engine.resuming import made_by, run_config
 from experiments.engine.run import Run
+from experiments.systems.mm_gan.stages import TRAIN_MM_GAN
 from experiments.systems.samr.atlas import NAMES_FILE
 from experiments.systems.samr.stages import TRAIN_SAMR, description_of
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
@@ -68,13 +72,14 @@ from utils.runs.outputs import check_output_folder
 from utils.runs.run_directory import RunDirectory
 
 NNUNET = "nnunet"
-SYSTEMS = (TRAIN_BRATS, TRAIN_SAMR)
+SYSTEMS = (TRAIN_BRATS, TRAIN_SAMR, TRAIN_MM_GAN)
 SCHEME = "--label-scheme"
+Slicing = Union[SliceConfig, volumes.VolumeConfig]
 BRATS_SCHEME, MERGED_SCHEME = "brats2015", "brats2023"  # without, and with one class for the core
 NOTICE = {
-    False: "Synthetic slices made by a neural network, labels made from real ones; not for "
+    False: "Synthetic {unit} made by a neural network, labels made from real ones; not for "
     "diagnosis. The terms of use of the data that the network learnt from may restrict them.",
-    True: "Synthetic slices made by a neural network beside real slices of patients: as "
+    True: "Synthetic {unit} made by a neural network beside real {unit} of patients: as "
     "confidential as the real data; not for diagnosis.",
 }
 
@@ -107,7 +112,7 @@ def parse() -> Options:
     """Returns the options of the command line; UserError for those that exclude each other."""
     parser = Parser(prog="python experiments/export_nnunet.py", description=__doc__.split("\n")[0])
     add, switch = parser.add_argument, partial(parser.add_argument, action="store_true")
-    add("--run", type=Path, required=True, help="finished run of train_brats.py or train_samr.py")
+    add("--run", type=Path, required=True, help="finished run")
     add("--out", type=Path, required=True, help="folder to make, such as Dataset501_Name")
     add("--format", choices=[NNUNET, *SUFFIXES], default=NNUNET, help="layout and type of files")
     switch("--volumes", help="stack slices to volumes (not for nnunet)")
@@ -144,6 +149,8 @@ def main() -> None:
     directory = RunDirectory(options.run, writes=False).synthetic
     samples = chosen_samples(directory, options.exclude, options.selected)
     data = options.data or (Path(saved["data"]) if saved["data"] else None)
+    if options.volumes and experiment is TRAIN_MM_GAN:
+        raise UserError(f"--volumes stacks slices, but {options.run} has volumes; leave it out")
     target = target_of(options, experiment, config, data)
     strategy = tf.distribute.get_strategy()
     source = None
@@ -160,7 +167,7 @@ def main() -> None:
             content["folds"] = fold_counts(folder)
         write_text(folder / DATASHEET, export_datasheet(content, of_the_set))
         write_json(folder / MANIFEST, content)
-    print(f"{options.out}: {len(table)} slices\n{advice(options, content)}".rstrip())
+    print(f"{options.out}: {len(table)} {target.unit}\n{advice(options, content)}".rstrip())
 
 
 def target_of(
@@ -183,13 +190,16 @@ def target_of(
         dataset, classes = with_own_classes(described)
         classes = for_tissues(classes, first_lesion)
         return Target(dataset, classes, tuple(range(dataset.num_classes)))
-    merged = experiment is TRAIN_SAMR
+    merged = experiment is not TRAIN_BRATS
     scheme = options.label_scheme or (MERGED_SCHEME if merged else BRATS_SCHEME)
     values = values_in(scheme, SCHEME)
     if merged:
         check_core(scheme, SCHEME)
     if options.format == NNUNET:
         check_consecutive(values, f"{SCHEME} {scheme}")
+    if experiment is TRAIN_MM_GAN:
+        dataset = replace(BRATS, channels=config.made, rank=experiment.data.rank)
+        return Target(dataset, volumes.TO_2015, values, scheme)
     classes = for_tissues(TO_2015, first_lesion) if merged else tuple(range(len(values)))
     return Target(BRATS, classes, values, scheme)
 
@@ -244,7 +254,7 @@ def write_cases(
     target: Target,
     directory: Path,
     samples: pd.DataFrame,
-    slicing: SliceConfig,
+    slicing: Slicing,
     source: Optional[Run],
 ) -> pd.DataFrame:
     """Writes synthetic cases, and real ones of the run `source`; returns the manifest's rows."""
@@ -255,20 +265,21 @@ def write_cases(
         parts += [(split.train, False)] if options.real else []
         parts += [(split.test, True)] if options.test else []
         grades = train_grades(source) if options.real else {}
+    notice, channels = NOTICE[options.patients].format(unit=target.unit), target.dataset.channels
     total = sum(number_of_slices(source.prepared, ids) for ids, _ in parts) + len(samples)
 
     def cases() -> Iterator[Case]:
-        with tqdm(total=total, desc="Export", unit="slice") as bar:
+        with tqdm(total=total, desc="Export", unit="case") as bar:
             for case in synthetic_cases(directory, samples, sources):
                 yield target.of(case)
                 bar.update()
             for ids, held_out in parts:
-                for case in real_cases(source.prepared, ids, held_out):
+                for case in real_cases(source.prepared, ids, held_out, channels):
                     yield target.of(case)
                     bar.update()
 
     if options.format == NNUNET:
-        written = target.values, options.regions, NOTICE[options.patients], grades
+        written = target.values, options.regions, notice, grades
         return write_nnunet(folder, cases(), target.dataset, slicing, *written)
     found = as_volumes(cases()) if options.volumes else cases()
     suffix, grid = SUFFIXES[options.format], Grid.of(slicing)
@@ -285,23 +296,33 @@ def train_grades(run: Run) -> dict[int, str]:
 
 
 def manifest(
-    options: Options, table: pd.DataFrame, left_out: int, target: Target, slicing: SliceConfig
+    options: Options,
+    table: pd.DataFrame,
+    left_out: int,
+    target: Target,
+    slicing: Slicing,
 ) -> dict[str, Any]:
     """Returns manifest.json: what the folder holds, without a word on who is in it."""
     counts: Mapping[str, int] = table["kind"].value_counts()
     names, grid = value_names(target.dataset, target.values), Grid.of(slicing)
+    unit = target.unit
+    size = {"voxel_mm": grid.spacing}  # x, y, z
+    if target.dataset.rank == 2:
+        size = {
+            "pixel_mm": grid.spacing[0],
+            "between_slices_mm": grid.spacing[2],
+            "first_pixel_mm": grid.corner,
+        }
     return {
         "exported_as": options.format,
-        "notice": NOTICE[options.patients],
-        "synthetic_slices": int(counts["synthetic"]),
-        "synthetic_slices_left_out": left_out,
-        "real_slices": int(counts.get("real", 0)),
-        "test_slices": int(counts.get("test", 0)),
+        "notice": NOTICE[options.patients].format(unit=unit),
+        f"synthetic_{unit}": int(counts["synthetic"]),
+        f"synthetic_{unit}_left_out": left_out,
+        f"real_{unit}": int(counts.get("real", 0)),
+        f"test_{unit}": int(counts.get("test", 0)),
         "label_scheme": target.scheme,
         "labels": {str(value): name for value, name in names.items()},
-        "pixel_mm": grid.spacing[0],
-        "between_slices_mm": grid.spacing[2],
-        "first_pixel_mm": grid.corner,
+        **size,
         "intensities": "0 to 1",
     }
 
@@ -329,12 +350,13 @@ def advice(options: Options, content: Mapping[str, Any]) -> str:
         scheme = content["label_scheme"]
         lines.append(f"{scheme} has one value for two classes: {', '.join(merged)}")
     if folds and folds[0]["real_val"]:
+        total = folds[0]["synthetic_train"] + folds[0]["synthetic_left_out"]
         left_out = ", ".join(str(fold["synthetic_left_out"]) for fold in folds)
         lines.append(
             f"splits_final.json: {len(folds)} folds by patient, validated on real cases only; "
             "train no fold beyond those, for which nnU-Net would draw its own. Synthetic cases "
             f"left out of the training of each fold, as a patient validated there gave their "
-            f"label: {left_out} of {content['synthetic_slices']}. The GAN has seen these patients: "
+            f"label: {left_out} of {total}. The GAN has seen these patients: "
             "judge in the end on held-out ones, which --test adds as imagesTs and labelsTs"
         )
     elif folds:

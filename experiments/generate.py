@@ -4,14 +4,15 @@
     python experiments/generate.py --run RUN --out SET --samples 20000 --shard 0/8   # ... 7/8
 
 RUN is a run of the main system (train_brats.py, train_chest_xray.py, train_lung_ct.py,
-train_retina.py or train_tianchi_ct.py) that has finished its trainings; nothing is written to it.
-SET gets the format of RUN/synthetic, and begins with the same samples: sample k is a function of
-the run and of k. Shard i/n draws the samples whose number leaves the remainder i when divided by n.
-All shards may write to one SET on a shared file system at the same time; the folders `samples` of
-SETs on other disks can be copied together. Whichever shard then finds all samples there, also one
-that has nothing left to draw, writes samples.csv and manifest.json. The set is that of a single
-process, byte for byte where processors and packages are the same; others round differently. A shard
-that was stopped goes on with the same command.
+train_retina.py or train_tianchi_ct.py) or of train_mm_gan.py (new patients with whole volumes) that
+has finished its trainings; nothing is written to it. SET gets the format of RUN/synthetic, and
+begins with the same samples: sample k is a function of the run and of k. Shard i/n draws the
+samples whose number leaves the remainder i when divided by n. All shards may write to one SET on a
+shared file system at the same time; the folders `samples` of SETs on other disks can be copied
+together. Whichever shard then finds all samples there, also one that has nothing left to draw,
+writes samples.csv and manifest.json. The set is that of a single process, byte for byte where
+processors and packages are the same; others round differently. A shard that was stopped goes on
+with the same command.
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ import _start
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from data.synthetic_sets.files import Shard, is_complete, read_manifest, samples_there
 from experiments.engine.cli import default_cache
+from experiments.engine.finished import open_trained
+from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import MADE_WITH, begin_set
+from experiments.systems.mm_gan.dataset import draw_set as draw_volumes
+from experiments.systems.mm_gan.dataset import networks as volume_networks
+from experiments.systems.mm_gan.stages import TRAIN_MM_GAN
 from experiments.systems.structure_gan.dataset import draw_set
-from experiments.systems.structure_gan.finished import open_trained
+from experiments.systems.structure_gan.images.stages import MAIN_SYSTEM
 from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.exits import exit_code
@@ -51,12 +58,12 @@ def parse() -> Options:
     """Returns the options of the command line; UserError for values that make no sense."""
     parser = Parser(prog="python experiments/generate.py", description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--run", type=Path, required=True, help="run of the main system, trained to its end")
+    add("--run", type=Path, required=True, help="run of the main system or of MM-GAN, trained")
     add("--out", type=Path, required=True, help="folder of the set, the same for all shards")
     add("--samples", type=Optional[int], help="size of the whole set; default: the run's own")
     add("--shard", type=str, default="0/1", help="i/n: draw the i-th of n parts, from 0 on")
     add("--data", type=Optional[Path], help="new place of the run's data")
-    add("--cache", type=Path, default=default_cache(), help="prepared slices and phantom")
+    add("--cache", type=Path, default=default_cache(), help="prepared data and phantom")
     add("--debug", action="store_true", help="show tracebacks")
     words = vars(parser.parse_args())
     words["shard"] = parse_shard(words["shard"])
@@ -78,7 +85,8 @@ def main() -> None:
     """Draws what is missing of the shard, and finishes the set if no sample is missing then."""
     options = parse()
     check_output_folder("--out", options.out)
-    run = open_trained(options.run, "--run needs", options.cache, options.data)
+    systems = (*MAIN_SYSTEM, TRAIN_MM_GAN)
+    run = open_trained(options.run, systems, "--run needs", options.cache, options.data)
     own = run.config.dataset
     config = replace(own, samples=options.samples or own.samples)
     check_size(options.out, config.samples)
@@ -87,7 +95,8 @@ def main() -> None:
             f"--out {options.out} is the run's own set, which has {own.samples} samples; leave out "
             "--samples or choose another folder"
         )
-    if not begin_set(run, options.out, asdict(config), run.experiment.drawing.networks):
+    networks, draw = drawing_of(run)
+    if not begin_set(run, options.out, asdict(config), networks):
         raise UserError(
             f"--out {options.out} holds samples that were drawn with other networks, settings or "
             f"seed than this run's, or lacks {MADE_WITH}, which tells them; choose another folder"
@@ -95,8 +104,15 @@ def main() -> None:
     if finished(options.out, config.samples):
         print(f"{options.out} is finished, with {config.samples} samples; there is nothing to do")
         return
-    draw_set(run, options.out, config, options.shard)
+    draw(run, options.out, config, options.shard)
     print(f"{options.out}: {outcome(options.out, config.samples, options.shard)}")
+
+
+def drawing_of(run: Run) -> tuple[Sequence[str], Callable[..., None]]:
+    """Returns the stages whose networks draw a run's samples, and the function that draws them."""
+    if run.experiment is TRAIN_MM_GAN:
+        return volume_networks(run), draw_volumes
+    return run.experiment.drawing.networks, draw_set
 
 
 def check_size(out: Path, samples: int) -> None:

@@ -27,9 +27,10 @@ import numpy as np
 
 from data.slice_sets import stored_slices
 from experiments.engine.cli import default_cache
+from experiments.engine.finished import open_trained
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.dataset import set_drawer
-from experiments.systems.structure_gan.finished import open_trained
+from experiments.systems.structure_gan.images.stages import MAIN_SYSTEM
 from experiments.systems.tc_mgan.translating import Translator
 from utils.errors import UserError
 
@@ -54,7 +55,8 @@ def open_run(
         UserError: the folder holds no run, its training is not finished, or its data is gone.
     """
     cache, data = Path(cache or default_cache()), Path(data).resolve() if data else None
-    return SynthesisRun(open_trained(Path(path), "open_run needs", cache, data))
+    run = open_trained(Path(path), MAIN_SYSTEM, "open_run needs", cache, data)
+    return SynthesisRun(run)
 
 
 def open_translator(path: Union[str, Path]) -> Translator:

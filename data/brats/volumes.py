@@ -30,6 +30,7 @@ from data.volumes import read_volume
 from utils.errors import UserError
 
 CLASSES = ("background", "core", "oedema", "brain", "enhancing")
+TO_2015 = (0, 1, 2, 0, 4)  # the classes as BRATS 2015 numbers them, for schemes of one core
 REGIONS = {"wt": (1, 2, 4), "tc": (1, 4), "et": (4,)}
 BRAIN, NON_ENHANCING = 3, 3  # of `CLASSES`; of BRATS 2015, where it is a class of the tumour's core
 LIMIT = 5.0  # z-scores beyond are cut

@@ -1,5 +1,6 @@
 """A synthetic set of changed labels: lesions of training patients, changed at random, and images.
 
+It is of slices or of volumes.
 The builder knows no network: it is handed a function that makes images of labels, and one that
 scores them. A sample is a function of (seed, its number) alone.
 """
@@ -10,21 +11,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from data.contract import Place
 from data.manipulation import random_change
 from data.pipeline import evaluation_batches
 from data.shards import PreparedSlices
 from data.slice_sets import Slices
 from data.synthetic_sets.files import (
     DONOR,
+    PLACE,
     WHOLE,
     Background,
     Describe,
     Sample,
+    Shard,
     array_path,
     holding,
     samples_there,
@@ -34,8 +38,9 @@ from data.synthetic_sets.files import (
 from utils.errors import NOT_NEGATIVE, UserError, at_least, check_fields
 
 READ_BATCH = 64
-RenderLabels = Callable[[Slices], np.ndarray]  # label and index of N slices -> images [N,H,W,M]
-# images [N,H,W,M], label [N,H,W] -> Dice of the whole lesion that a segmenter finds [N]
+# label and index of N slices (or volumes) -> images [N,(D,)H,W,M]
+RenderLabels = Callable[[Slices], np.ndarray]
+# images [N,(D,)H,W,M], label [N,(D,)H,W] -> Dice of the whole lesion that a segmenter finds [N]
 ScoreLesions = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -57,15 +62,16 @@ class ChangedConfig:
 
 
 class ChangedLabel(NamedTuple):
-    """The label of a training slice with a changed lesion.
+    """The label of a training slice (or volume) with a changed lesion.
 
     Attributes:
-        label: uint8 [H,W].
+        label: uint8 [(D,)H,W].
         height: number of the slice, see `data.contract.CaseSlices`.
-        source: number of the slice among those of `training_labels`.
+        source: number of the slice among those of the training patients.
         donor: number of the slice whose lesion is in the label, -1 if none is.
         changes: what was done, see `data.manipulation.Change`.
         tries: how many slices were drawn before into which no lesion fits.
+        place: where the source's volume lies, of a volume.
     """
 
     label: np.ndarray
@@ -74,6 +80,7 @@ class ChangedLabel(NamedTuple):
     donor: int
     changes: str
     tries: int
+    place: Optional[Place] = None
 
 
 def training_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> Slices:
@@ -88,6 +95,13 @@ def training_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> Sli
     label, source = map(np.concatenate, zip(*parts))
     empty = np.zeros((*label.shape, 0), np.float32)
     return Slices(empty, label, subjects=source[:, 0], index=source[:, 1])
+
+
+class Changer(Protocol):
+    """Draws changed labels of training patients."""
+
+    def draw(self, rng: np.random.Generator) -> ChangedLabel:
+        """Returns a label, a function of the random numbers alone."""
 
 
 class LabelChanger:
@@ -122,17 +136,18 @@ class LabelChanger:
             label = change.label.astype(np.uint8)
             return ChangedLabel(label, int(slices.index[row]), row, donor, change.words, tries)
 
-    def batches(
-        self, numbers: Sequence[int], size: int, seed: int
-    ) -> Iterator[tuple[Sequence[int], list[ChangedLabel]]]:
-        """Yields up to `size` of some numbers, and the label of each: of (seed, number) alone."""
-        for start in range(0, len(numbers), size):
-            part = numbers[start : start + size]
-            yield part, [self.draw(np.random.default_rng((seed, number))) for number in part]
+
+def drawn_batches(
+    changer: Changer, numbers: Sequence[int], size: int, seed: int
+) -> Iterator[tuple[Sequence[int], list[ChangedLabel]]]:
+    """Yields up to `size` of some numbers, and the label of each: of (seed, number) alone."""
+    for start in range(0, len(numbers), size):
+        part = numbers[start : start + size]
+        yield part, [changer.draw(np.random.default_rng((seed, number))) for number in part]
 
 
 def as_slices(drawn: Sequence[ChangedLabel]) -> Slices:
-    """Returns labels as slices, with label and index; `images` [N,H,W,0] is empty."""
+    """Returns labels as slices (or volumes), with label and index; `images` [N,...,0] is empty."""
     label = np.stack([one.label for one in drawn])
     index = np.array([one.height for one in drawn])
     return Slices(np.zeros((*label.shape, 0), np.float32), label, index=index)
@@ -140,41 +155,44 @@ def as_slices(drawn: Sequence[ChangedLabel]) -> Slices:
 
 def build_changed_set(
     directory: Path,
-    changer: LabelChanger,
+    changer: Changer,
     render: RenderLabels,
-    score: ScoreLesions,
-    config: ChangedConfig,
+    score: Optional[ScoreLesions],
+    config: Any,
     batch_size: int,
     seed: int,
     notes: Mapping[str, str],
     describe: Describe,
+    shard: Shard = WHOLE,
 ) -> Optional[dict[str, int]]:
-    """Draws a set of changed labels; returns the counts of rejections by reason.
+    """Draws a set of changed labels, or one shard of it; returns the counts of rejections.
 
     Samples that are already there are kept, so a stopped build continues. Table, datasheet and
-    manifest are written when all samples are there.
+    manifest are written when all samples are there, by whomever; until then None is returned. A
+    batch of samples is held at a time, whatever the size of the set.
 
     Args:
         directory: the data set's folder.
         changer: draws the labels.
-        render, score: the trained networks.
-        config: settings.
+        render, score: the trained networks; without a score all samples are selected.
+        config: settings, with `samples`, and where there is a score, `min_score`.
         batch_size: slices that are drawn and written together.
         seed: of the data set.
         notes, describe: free text for the manifest, and what makes the datasheet of it.
+        shard: the samples to draw.
 
-    Raises UserError if another process draws the same set, DiskFullError if a sample has no room.
+    Raises UserError if another process draws the same samples, DiskFullError if one has no room.
     """
-    with holding(directory, WHOLE), Background() as background:
+    with holding(directory, shard), Background() as background:
         there = samples_there(directory)
-        missing = [number for number in range(config.samples) if number not in there]
+        missing = [number for number in shard.numbers(config.samples) if number not in there]
         with tqdm(total=len(missing), desc="Synthetic set", unit="sample") as bar:
-            for numbers, drawn in changer.batches(missing, batch_size, seed):
+            for numbers, drawn in drawn_batches(changer, missing, batch_size, seed):
                 slices = as_slices(drawn)
                 images = np.clip(render(slices), 0, 1).astype(np.float32)
-                scores = score(images, slices.label)
+                scores = score(images, slices.label).tolist() if score else [None] * len(images)
                 samples = [
-                    _sample(number, seed, one, image, float(dice), config)
+                    _sample(number, seed, one, image, dice, config)
                     for number, one, image, dice in zip(numbers, drawn, images, scores)
                 ]
                 background.run(partial(write_samples, directory, samples))
@@ -187,8 +205,8 @@ def _sample(
     seed: int,
     drawn: ChangedLabel,
     image: np.ndarray,
-    dice: float,
-    config: ChangedConfig,
+    dice: Optional[float],
+    config: Any,
 ) -> Sample:
     row = {
         "sample": number,
@@ -199,7 +217,8 @@ def _sample(
         "changes": drawn.changes,
         "slice": drawn.height,
         "score": dice,
-        "selected": dice >= config.min_score,
+        "selected": dice is None or dice >= config.min_score,
         "rejected": {"no fitting lesion": drawn.tries} if drawn.tries else {},
+        **(dict(zip(PLACE, map(list, drawn.place))) if drawn.place else {}),
     }
     return row, {"images": image, "label": drawn.label}

@@ -38,6 +38,7 @@ class Origin:
         texture: how often a small network tells texture from real, by "real" and "synthetic".
         label_kind: as in `DataSet`.
         one_image: whether the channels are those of one image.
+        rank: 2 for slices, 3 for volumes.
     """
 
     data: str
@@ -58,6 +59,12 @@ class Origin:
     texture: Mapping[str, float]
     label_kind: str = PIXELS
     one_image: bool = False
+    rank: int = 2
+
+    @property
+    def units(self) -> tuple[str, str]:
+        """What a sample is, and what a part of it is."""
+        return ("volume", "voxel") if self.rank == 3 else ("slice", "pixel")
 
 
 def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
@@ -86,22 +93,23 @@ def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
 
 def _content(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
     channels = ", ".join(origin.channels)
+    unit, part = origin.units
     what = (
         f"images with the channels {channels}"
         if origin.one_image
-        else "axial slices of a brain that does not exist, each in the "
-        f"modalities {channels}, which match pixel for pixel"
+        else f"{'axial ' * (unit == 'slice')}{unit}s of a brain that does not exist, each in the "
+        f"modalities {channels}, which match {part} for {part}"
     )
     values = ", ".join(f"{value} {name}" for value, name in enumerate(origin.classes))
     kind = {
-        PIXELS: "A lesion label for each slice",
+        PIXELS: f"A lesion label for each {unit}",
         IMAGE: "A class for each image, at every pixel of its label",
         BOXES: "Boxes of lesions for each image, rows (class, cx, cy, w, h) in shares of its sides",
     }[origin.label_kind]
     return [
         f"{manifest['samples']} {what}. Intensities are 0 to 1.",
         f"{kind}: {values}." if values else "No labels.",
-        "Made by neural networks; no slice is a patient's.",
+        f"Made by neural networks; no {unit} is a patient's.",
     ]
 
 
@@ -114,11 +122,13 @@ def _sources(origin: Origin) -> list[str]:
 
 
 def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
-    least = manifest["settings"]["min_score"]
-    chosen = (
-        f"{manifest['selected']} of {manifest['samples']} samples are marked as selected: their "
-        f"{origin.score} is {least:g} or more. The others stay in the set."
-    )
+    least = manifest["settings"].get("min_score")
+    chosen = "none, all samples are marked as selected."
+    if least:
+        chosen = (
+            f"{manifest['selected']} of {manifest['samples']} samples are marked as selected: "
+            f"their {origin.score} is {least:g} or more. The others stay in the set."
+        )
     return [
         f"System: {origin.system}.",
         f"The networks were trained by `{origin.command}`.",
@@ -126,7 +136,7 @@ def _making(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
         f"Version: {origin.version}.",
         f"Fingerprint of networks, settings and seed: {origin.fingerprint}.",
         f"Seed of the set: {manifest['seed']}.",
-        f"Selection: {chosen if least else 'none, all samples are marked as selected.'}",
+        f"Selection: {chosen}",
         "manifest.json counts what was rejected, and why.",
     ]
 
@@ -141,8 +151,9 @@ def _limits(origin: Origin) -> list[str]:
             "A small network tells patches of its texture from real ones in "
             f"{origin.texture['synthetic']:.0%} of the cases (50 % is chance){beside}."
         )
+    single = "Single slices: neighbours in the set do not belong together and make no volume."
     return [
-        "Single slices: neighbours in the set do not belong together and make no volume.",
+        *([single] if origin.rank == 2 else ()),
         "The networks saw all training patients. What learns from the set must be judged on "
         "patients that were held out of the run.",
         origin.labels,
@@ -169,12 +180,13 @@ def export_datasheet(manifest: Mapping[str, Any], of_the_set: str) -> str:
         of_the_set: datasheet of the synthetic set in it.
     """
     names = {"synthetic": "synthetic", "real": "training patients'", "test": "held-out patients'"}
-    counts = [f"{manifest[f'{k}_slices']} {name}" for k, name in names.items()]
+    unit = "volumes" if "synthetic_volumes" in manifest else "slices"
+    counts = [f"{manifest[f'{k}_{unit}']} {name}" for k, name in names.items()]
     values = ", ".join(f"{value} {name}" for value, name in manifest["labels"].items())
     facts = [
-        f"Slices: {', '.join(counts)}; {manifest['synthetic_slices_left_out']} samples of the set "
-        "were left out.",
-        f"Format: {manifest['exported_as']}; pixels of {manifest['pixel_mm']:g} mm.",
+        f"{unit.capitalize()}: {', '.join(counts)}; {manifest[f'synthetic_{unit}_left_out']} "
+        "samples of the set were left out.",
+        f"Format: {manifest['exported_as']}; {_size(manifest)} mm.",
         f"Label values: {values}.",
         manifest["notice"],
     ]
@@ -189,3 +201,9 @@ def export_datasheet(manifest: Mapping[str, Any], of_the_set: str) -> str:
         facts.append("splits_final.json has no validation cases: train with fold `all`.")
     own = page(["# Datasheet of an export", "## What it holds", bullets(facts)])
     return f"{own}\n{of_the_set}"
+
+
+def _size(manifest: Mapping[str, Any]) -> str:
+    if "voxel_mm" in manifest:
+        return f"voxels of {' x '.join(f'{side:g}' for side in manifest['voxel_mm'])}"
+    return f"pixels of {manifest['pixel_mm']:g}"

@@ -1,4 +1,4 @@
-"""Export of slices for other programs: the cases, their positions, and the files.
+"""Export of slices or volumes for other programs: the cases, their positions, and the files.
 
 Real slices lie where they were cut from: they overlay their volumes in any viewer. Nothing but
 numbers goes into names, tables and headers: a real case is known by its position in the list
@@ -7,21 +7,23 @@ numbers goes into names, tables and headers: a real case is known by its positio
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import pandas as pd
 
 from data.brats.slices import SliceConfig, pixel_size
+from data.brats.volumes import VolumeConfig
 from data.contract import DataSet, Place
 from data.grids import SPACING
 from data.pipeline import evaluation_batches, lesion_subjects, slice_subjects
 from data.shards import PreparedSlices
-from data.synthetic_sets.files import DONOR, read_rows, read_synthetic_set
+from data.synthetic_sets.files import DONOR, PLACE, read_rows, read_synthetic_set
 from data.volumes import write_volume
 from utils.errors import UserError
 
@@ -46,6 +48,11 @@ class Target(NamedTuple):
     values: tuple[int, ...]
     scheme: str = ""
 
+    @property
+    def unit(self) -> str:
+        """What the cases are: slices or volumes."""
+        return "volumes" if self.dataset.rank == 3 else "slices"
+
     def of(self, case: Case) -> Case:
         """Returns a case of the run with the label's classes of `dataset`."""
         return replace(case, label=np.array(self.classes, np.uint8)[case.label])
@@ -53,6 +60,8 @@ class Target(NamedTuple):
 
 class Grid(NamedTuple):
     """Where prepared slices lie among the voxels of 1 mm that they were cut from, in mm.
+
+    A prepared volume lies where its `Case.place` is.
 
     Attributes:
         spacing: size of a pixel along x and y, and distance between slices.
@@ -64,8 +73,10 @@ class Grid(NamedTuple):
     corner: tuple[float, float]
 
     @classmethod
-    def of(cls, config: SliceConfig) -> Grid:
-        """Returns the grid of slices cut by `config`."""
+    def of(cls, config: Union[SliceConfig, VolumeConfig]) -> Grid:
+        """Returns the grid of slices or volumes cut by `config`."""
+        if isinstance(config, VolumeConfig):
+            return cls(config.spacing[::-1], (0.0, 0.0))
         pixel = pixel_size(config)
         inset = (pixel - SPACING) / 2  # a pixel of several voxels has its centre between them
         corner = (SPACING * config.columns[0] + inset, SPACING * config.rows[0] + inset)
@@ -86,13 +97,15 @@ class Case:
         name: beginning of the file names.
         images: float32 [D,H,W,M] in [0,1], order `DataSet.channels`.
         label: uint8 [D,H,W], numbers of `DataSet.classes`.
-        rows: row of the manifest for each of the D slices.
-        axial: axial number of the first slice; 0 for a synthetic case, which has no position in z.
+        rows: row of the manifest for each of the D slices, one of a case of a data set of volumes.
+        axial: axial number of the first slice; 0 for a synthetic case, which has no position in z,
+            and for a volume.
         patients: names of patients, for folds: whom it shows, or of a synthetic case whose labels
             it has, () where that is not known.
         real: whether it shows a patient.
         held_out: whether it is of a held-out patient, for the test.
-        place: position of the volume that the slices were cut from; synthetic: the origin.
+        place: position of the volume that the slices were cut from; of synthetic slices the
+            origin; of a volume its own, of a synthetic one that of the label's patient.
     """
 
     name: str
@@ -176,7 +189,7 @@ def label_sources(
 def synthetic_cases(
     directory: Path, samples: pd.DataFrame, sources: Optional[Sequence[tuple[int, str]]] = None
 ) -> Iterator[Case]:
-    """Yields the samples that rows of samples.csv name, one case per slice.
+    """Yields the samples that rows of samples.csv name, one case per slice or volume.
 
     Args:
         directory: folder of the set.
@@ -201,8 +214,27 @@ def synthetic_cases(
                 )
             row[name], patient = sources[source]
             patients.append(patient)
-        images, label = arrays["images"][None], arrays["label"][None]
-        yield Case(f"synthetic_{number:06d}", images, label, (row,), patients=tuple(patients))
+        images, label, place = arrays["images"], arrays["label"], Place()
+        if label.ndim == 3:
+            place = place_of(rows[number])
+        else:
+            images, label = images[None], label[None]
+        names = tuple(patients)
+        yield Case(f"synthetic_{number:06d}", images, label, (row,), patients=names, place=place)
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Returns where the volume of a row of samples.csv lies; UserError if the row is damaged."""
+    try:
+        origin, direction = (json.loads(row[name]) for name in PLACE)
+        if np.shape(origin) != (3,) or np.shape(direction) != (9,):
+            raise ValueError("not three and nine numbers")
+        return Place(tuple(map(float, origin)), tuple(map(float, direction)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"Sample {row['sample']} of samples.csv must have three numbers as {PLACE[0]} and nine "
+            f"as {PLACE[1]}, found {[row.get(name) for name in PLACE]}; draw the set again."
+        ) from error
 
 
 def _sources(row: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -213,23 +245,36 @@ def _sources(row: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def real_cases(
-    prepared: PreparedSlices, subject_ids: Sequence[str], held_out: bool = False
+    prepared: PreparedSlices,
+    subject_ids: Sequence[str],
+    held_out: bool = False,
+    channels: Optional[Sequence[str]] = None,
 ) -> Iterator[Case]:
-    """Yields the prepared slices of some subjects, one case per slice."""
-    places = dict(zip(prepared.subject_ids, prepared.places))
+    """Yields the prepared slices (or volumes) of some subjects, one case each.
+
+    Args:
+        prepared: the slices.
+        subject_ids: the subjects.
+        held_out: whether they are for the test.
+        channels: names of those that are exported; default: all.
+    """
+    dataset, places = prepared.dataset, dict(zip(prepared.subject_ids, prepared.places))
+    columns = list(map(dataset.channels.index, channels or dataset.channels))
     kind = "test" if held_out else "real"
     for number, subject in enumerate(subject_ids):
         for batch in evaluation_batches(prepared, [subject], BATCH):
             arrays = (batch[key].numpy() for key in ("images", "label", "source"))
             for image, label, (_, axial) in zip(*arrays):
-                row = {"kind": kind, "patient": number, "slice": int(axial)}
+                image, label = image[..., columns], label[..., 0].astype(np.uint8)
+                if dataset.rank == 2:
+                    image, label = image[None], label[None]
                 yield Case(
                     f"{kind}_{number:04d}_{axial:03d}",
-                    image[None],
-                    label[None, ..., 0].astype(np.uint8),
-                    (row,),
+                    image,
+                    label,
+                    ({"kind": kind, "patient": number, "slice": int(axial)},),
                     int(axial),
-                    (prepared.dataset.patient_of(subject),),
+                    (dataset.patient_of(subject),),
                     True,
                     held_out,
                     places[subject],

@@ -4,9 +4,9 @@ synthetic/datasheet.md      what the set is, made from what and how, its limits,
 synthetic/manifest.json     settings, seed, counts of what was rejected and why, and where there are
                             maps, of those that were taken after all retries without passing
 synthetic/samples.csv       one row per sample
-synthetic/samples/*.npz     images [H,W,M] float32; if there are labels, label [H,W] uint8, and
-                            boxes [N,5] float32 where they are boxes; of a set drawn from maps also
-                            structure and outside uint8, [H,W], or [H,W,K] of K maps
+synthetic/samples/*.npz     images [(D,)H,W,M] float32; if there are labels, label [(D,)H,W] uint8,
+                            and boxes [N,5] float32 where they are boxes; of a set drawn from maps
+                            also structure and outside uint8, [H,W], or [H,W,K] of K maps
 synthetic/samples/*.json    the sample's row; written last, it marks the sample as complete
 """
 
@@ -44,6 +44,7 @@ Describe = Callable[[Mapping[str, Any]], str]  # content of the manifest -> text
 ARRAYS = {"images": np.float32, **dict.fromkeys(("label", *MAPS), np.uint8), "boxes": np.float32}
 UNLABELLED = {"labels": "none"}  # in the manifest of a set without labels
 DONOR = "donor_source"  # column of a set of changed labels: whose lesion is in it, -1 for none
+PLACE = ("origin", "direction")  # columns of a set of volumes, see `data.contract.Place`
 RETRIES = "accepted_after_retries"  # column of a set drawn from maps, and its sum
 COLUMNS = {
     **{"sample": int, "file": str, "seed": str, "label_source": int},
@@ -297,11 +298,13 @@ def read_sample(path: Path, labelled: bool = True) -> dict[str, np.ndarray]:
     arrays = read_arrays(path)
     wanted = {"images", *(("label",) if labelled else ()), *(set(ARRAYS) & set(arrays))}
     wanted.update(MAPS if wanted & set(MAPS) else ())
-    size = arrays["images"].shape[:2] if "images" in arrays else ()
+    size = arrays["images"].shape[:-1] if "images" in arrays else ()
+    rank = len(size)
+    axes = {"images": (rank + 1,), "label": (rank,), "boxes": (2,)}
     for name in sorted(wanted):
         array = arrays.get(name, np.empty(0))
-        sides = {"images": (3,), "label": (2,), "boxes": (2,)}.get(name, (2, 3))
-        placed = name == "boxes" or array.shape[:2] == size
-        if array.dtype != ARRAYS[name] or array.ndim not in sides or not placed:
+        placed = name == "boxes" or array.shape[:rank] == size
+        known = rank in (2, 3) and array.ndim in axes.get(name, (rank, rank + 1))
+        if array.dtype != ARRAYS[name] or not known or not placed:
             raise damaged(path, f"{name} is missing or of another size or type")
     return arrays

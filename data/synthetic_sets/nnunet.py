@@ -1,6 +1,6 @@
 """The raw data set layout of nnU-Net v2, with folds that are validated on real cases only.
 
-    imagesTr/<case>_0000.nii.gz, _0001.nii.gz, ..   one slice each, in the order of the channels
+    imagesTr/<case>_0000.nii.gz, _0001.nii.gz, ..   a slice or volume each, in the channels' order
     labelsTr/<case>.nii.gz                          numbers of classes
     imagesTs/..  labelsTs/..                        the same of held-out patients
     dataset.json  splits_final.json                 the planner copies the latter where it is read
@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import pandas as pd
 
 from data.brats.names import EXPORTED_SLICES
 from data.brats.slices import SliceConfig
+from data.brats.volumes import VolumeConfig
 from data.contract import DataSet
 from data.synthetic_sets.export import Case, Grid, value_names, write_case
 from data.synthetic_sets.folds import Scan, validation_folds
@@ -35,13 +36,13 @@ def write_nnunet(
     folder: Path,
     cases: Iterable[Case],
     dataset: DataSet,
-    slicing: SliceConfig,
+    slicing: Union[SliceConfig, VolumeConfig],
     values: Sequence[int],
     regions: bool,
     description: str,
     grades: Mapping[int, str],
 ) -> pd.DataFrame:
-    """Writes cases of one slice as a raw data set; returns the manifest's rows.
+    """Writes cases of one slice, or whole volumes, as a raw data set; returns the manifest's rows.
 
     A slice is as thick as its pixels are wide, or thicker: nnU-Net takes the axis of the widest
     spacing for the one across slices.
@@ -50,15 +51,16 @@ def write_nnunet(
         folder: an empty one.
         cases: synthetic ones, those of training patients and those of held-out patients.
         dataset: of the cases.
-        slicing: how the slices were cut and scaled.
+        slicing: how the slices or volumes were cut and scaled.
         values: the value that is written for each class.
         regions: declare regions instead of classes, see `label_entries`.
         description: text of dataset.json.
         grades: of training scans by number, where known.
     """
-    grid = Grid.of(slicing)
+    grid, slices = Grid.of(slicing), dataset.rank == 2
     width, height, thickness = grid.spacing
-    grid = grid._replace(spacing=(width, height, max(width, thickness)))
+    if slices:
+        grid = grid._replace(spacing=(width, height, max(width, thickness)))
     rows, synthetic, real = [], {}, {}
     for case in cases:
         part = "Ts" if case.held_out else "Tr"
@@ -83,8 +85,10 @@ def write_nnunet(
         "file_ending": ENDING,
         "overwrite_image_reader_writer": "SimpleITKIO",
         "description": description,
-        EXPORTED_SLICES: _slices_of_patients(slicing, [real[number] for number in sorted(real)]),
     }
+    if slices:
+        scans = [real[number] for number in sorted(real)]
+        summary[EXPORTED_SLICES] = _slices_of_patients(slicing, scans)
     write_json(folder / "dataset.json", summary)
     write_json(folder / SPLITS, validation_folds(synthetic, list(real.values())))
     return pd.DataFrame(rows)

@@ -7,6 +7,7 @@ from data.brats.names import MODALITIES
 from data.brats.phantom_kinds import PhantomName
 from data.brats.volumes import VolumeConfig
 from data.liver_ct.dataset import CHANNELS, LiverConfig
+from data.synthetic_sets.reshaped import ReshapedConfig
 from experiments.configs.schedules import short_schedule
 from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.regions import RegionsConfig
@@ -41,6 +42,7 @@ class VolumesConfig:
         gan: networks, losses and image pool.
         regions: segmenter of real volumes that judges generated ones.
         schedule: length of each training.
+        dataset: number and labels of the new patients.
     """
 
     channels: ClassVar[tuple[str, ...]] = MODALITIES  # of the data set
@@ -54,6 +56,7 @@ class VolumesConfig:
     gan: MMGANConfig = field(default_factory=MMGANConfig)
     regions: RegionsConfig = field(default_factory=RegionsConfig)
     schedule: MMGANSchedules = field(default_factory=MMGANSchedules)
+    dataset: ReshapedConfig = ReshapedConfig()  # 300 % of the paper's patients
 
     def __post_init__(self) -> None:
         known = Rule(
@@ -91,6 +94,7 @@ DEMO = replace(
     slicing=VolumeConfig(spacing=(4.0, 4.0, 4.0)),
     regions=replace(THESIS.regions, learning_rate=2e-3, decay="cosine"),
     schedule=MMGANSchedules(short_schedule(1000, 1), short_schedule(600, 1)),
+    dataset=ReshapedConfig(samples=8),
 )
 
 TINY = replace(
@@ -100,6 +104,7 @@ TINY = replace(
     gan=replace(DEMO.gan, width=2, discriminator_width=2),
     regions=replace(DEMO.regions, width=2),
     schedule=MMGANSchedules(short_schedule(20, 1), short_schedule(20, 1)),
+    dataset=ReshapedConfig(samples=2),
 )
 
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
@@ -119,6 +124,7 @@ LIVER_DEMO = replace(
     gan=DEMO.gan,
     regions=DEMO.regions,
     schedule=DEMO.schedule,
+    dataset=DEMO.dataset,
 )
 
 LIVER_TINY = replace(
@@ -128,6 +134,7 @@ LIVER_TINY = replace(
     gan=TINY.gan,
     regions=TINY.regions,
     schedule=TINY.schedule,
+    dataset=TINY.dataset,
 )
 
 LIVER_PRESETS = {"tiny": LIVER_TINY, "demo": LIVER_DEMO, "thesis": LIVER_THESIS}

@@ -15,12 +15,13 @@ import tensorflow as tf
 from data.synthetic_sets.building import ScoreImages
 from data.synthetic_sets.datasheet import Origin
 from data.synthetic_sets.drafts import LabelSource
-from data.synthetic_sets.files import UNLABELLED, sample_folder
+from data.synthetic_sets.files import MANIFEST, UNLABELLED, finished_manifest, sample_folder
 from experiments.engine.recording import spell
 from experiments.engine.run import Run
 from utils.runs.files import read_json, write_text
 
 MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
+SELECTED = "dataset/selected"  # key of metrics.json
 LICENCE = (
     "The licence and terms of use of the training data govern this set; ask whoever provides them "
     "before you pass it on."
@@ -69,6 +70,18 @@ def begin_own_set(run: Run, settings: Mapping[str, Any], stages: Sequence[str]) 
         begin_set(run, run.synthetic, settings, stages)
 
 
+def own_set_drawn(run: Run) -> bool:
+    """Returns whether the run's own set is complete and counted, see `count_own_set`."""
+    return (run.synthetic / MANIFEST).exists() and SELECTED in run.read_metrics()
+
+
+def count_own_set(run: Run) -> None:
+    """Adds to metrics.json how many samples of the run's own set are selected, or were rejected."""
+    manifest = finished_manifest(run.synthetic)
+    metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
+    run.update_metrics({**metrics, SELECTED: manifest["selected"]})
+
+
 def made_with(run: Run, settings: Mapping[str, Any], stages: Sequence[str]) -> str:
     """Returns as JSON what samples depend on.
 
@@ -91,7 +104,7 @@ def notes(run: Run) -> dict[str, str]:
     """Returns the text that the manifest of a set begins with."""
     return {
         "training data": training_data(run),
-        "modalities": " ".join(run.prepared.dataset.channels),
+        "modalities": " ".join(_channels(run)),
         "version": version(run),
         **({} if run.prepared.dataset.has_label else UNLABELLED),
     }
@@ -101,7 +114,8 @@ def training_data(run: Run) -> str:
     """Returns what a set was learnt from: not even the name of the data's folder belongs in it."""
     if _on_phantom(run):
         return run.prepared.dataset.phantoms[run.config.phantom].note
-    return "slices of the folder that --data named"
+    parts = "volumes" if run.prepared.dataset.rank == 3 else "slices"
+    return f"{parts} of the folder that --data named"
 
 
 def version(run: Run) -> str:
@@ -136,15 +150,21 @@ def origin(
         licence=_phantom_terms(run) if _on_phantom(run) else LICENCE,
         patients=_patients(run, split.train),
         held_out=_patients(run, split.test),
-        channels=dataset.channels,
+        channels=_channels(run),
         classes=dataset.classes,
         label_kind=dataset.label_kind,
         one_image=dataset.one_image,
+        rank=dataset.rank,
         command=_command(run),
         version=manifest.get("version", "unknown"),  # later starts may be of other code
         fingerprint=hashlib.sha256(made_with(run, settings, stages).encode()).hexdigest()[:16],
         **own,
     )
+
+
+def _channels(run: Run) -> tuple[str, ...]:
+    """Returns the channels of a run's samples: not every configuration makes all of the data's."""
+    return getattr(run.config, "made", run.prepared.dataset.channels)
 
 
 def _on_phantom(run: Run) -> bool:

@@ -12,6 +12,7 @@ Paper -> code
 | eq. 1 and 2 | `gan.MMGAN.terms` |
 | image pool | `pool.ImagePool` |
 | label 3, the brain outside of the tumour | `gan.with_organ` |
+| new label maps of T1 | `data.synthetic_sets.reshaped` |
 
 Choices where the paper is silent or disagrees with itself
 
@@ -31,6 +32,8 @@ Choices where the paper is silent or disagrees with itself
 * The pool shows a kept pair with a probability of 0.5, after it has been filled.
 * Intensities are z-scores inside the brain, cut at 5 standard deviations and scaled to tanh's
   range.
+* A new label has the tumour flipped (with a probability of 0.5), deformed by up to 6 mm, turned by
+  up to 20 degrees and scaled to 0.7 to 1.3 of its length.
 * One update of D and one of G in a step, from one forward pass.
 
 Known deviations

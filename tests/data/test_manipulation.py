@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.manipulation import changed, combined, mirrored, moved, random_change, replaced, resized
+from data.manipulation import (
+    changed,
+    combined,
+    deformed,
+    mirrored,
+    moved,
+    random_change,
+    replaced,
+    resized,
+    turned,
+)
 from utils.errors import UserError
 
 MAP = np.array(
@@ -182,3 +192,67 @@ def test_what_would_leave_no_lesion_is_refused():
         replaced(MAP, MAP[:, :4])
     with pytest.raises(UserError, match="20 random changes left no lesion inside"):
         random_change(HEALTHY, [], np.random.default_rng(0))
+
+
+LINE = np.ones((5, 5), int)
+LINE[2, 2:5] = [2, 3, 4]  # about the column of 3
+
+
+def test_turned_about_the_lesions_middle():
+    expected = np.ones((5, 5), int)
+    expected[1:4, 3] = [4, 3, 2]  # rows turn towards columns: the right end goes up
+    np.testing.assert_array_equal(turned(LINE, [90]), expected)
+    np.testing.assert_array_equal(turned(LINE, [0]), LINE)
+    np.testing.assert_array_equal(turned(turned(LINE, [90]), [-90]), LINE)
+    cut = LINE.copy()
+    cut[1] = 0  # the brain ends there
+    expected[1] = 0
+    np.testing.assert_array_equal(turned(cut, [90]), expected)
+
+
+@pytest.mark.parametrize("plane, axis", [(0, None), (1, 0), (2, 1)])
+def test_each_angle_turns_two_axes_of_a_volume(plane, axis):
+    label = np.ones((5, 5, 5), int)
+    label[2, 2, 1:4] = [2, 3, 4]
+    expected = label
+    if axis is not None:  # what lay along the width lies along `axis`, its end first
+        expected = np.ones((5, 5, 5), int)
+        np.moveaxis(expected, axis, -1)[2, 2, 1:4] = [4, 3, 2]
+    np.testing.assert_array_equal(turned(label, np.eye(3)[plane] * 90), expected)
+
+
+def test_turns_are_those_of_millimetres():
+    label = np.ones((9, 9), int)
+    label[4, 2:7] = 2  # 2 mm x 5 mm
+    rows, columns = np.nonzero(turned(label, [90], spacing=(2, 1)) == 2)
+    assert set(rows) == {3, 4, 5} and len(rows) == 3 * len(set(columns))
+    assert 2 <= len(set(columns)) <= 3 and 4 in columns
+
+
+def test_a_deformation_moves_no_further_than_its_amplitude():
+    label, changes = disc(12), []
+    for seed in range(20):
+        new = deformed(label, 3.0, 6.0, np.random.default_rng(seed))
+        again = deformed(label, 3.0, 6.0, np.random.default_rng(seed))
+        np.testing.assert_array_equal(new, again)
+        check(label, new)
+        rows, columns = np.nonzero((new > 1) != (label > 1))
+        far = np.abs(np.hypot(rows - 31.5, columns - 31.5) - 12)
+        assert far.max() < 3 + 1.5  # and the rounding to pixels
+        changes.append(len(rows))
+    assert min(changes) > 0 and len(set(changes)) > 5
+    np.testing.assert_array_equal(deformed(label, 0.0, 6.0, np.random.default_rng(0)), label)
+
+
+def test_the_amplitude_is_in_millimetres():
+    label = disc(12)
+    new = deformed(label, 3.0, 6.0, np.random.default_rng(1), spacing=(8, 8))
+    np.testing.assert_array_equal(new, label)  # less than half a pixel
+
+
+def test_turns_that_make_no_sense_are_refused():
+    with pytest.raises(UserError, match="degrees are 1 angles, but a map with 3 axes has 3 planes"):
+        turned(np.full((3, 3, 3), 2), [90])
+    for change in (lambda: turned(HEALTHY, [9]), lambda: deformed(HEALTHY, 3.0, 6.0, None)):
+        with pytest.raises(UserError, match="no lesion, whose labels are 2 and more"):
+            change()

@@ -23,9 +23,8 @@ from experiments.configs.samr import PRESETS, TINY, VARIANTS
 from experiments.engine.cli import default_cache, main, parse
 from experiments.engine.run import Run
 from experiments.engine.scoring import sharpness_figures
-from experiments.engine.synthetic_sets import MADE_WITH
+from experiments.engine.synthetic_sets import MADE_WITH, own_set_drawn
 from experiments.systems.samr.atlas import atlas_file
-from experiments.systems.samr.dataset import drawn
 from experiments.systems.samr.evaluation import contrast_figures, made_from, normal_brain
 from experiments.systems.samr.stages import TRAIN_SAMR, dataset_of
 from experiments.systems.samr.synthesizing import Synthesizer
@@ -94,7 +93,7 @@ def test_an_interrupted_set_ends_with_the_same_bytes(run, tmp_path):
     assert kept.stat().st_mtime_ns == before
     assert files(out / "synthetic" / "samples") == files(run.synthetic / "samples")
     tables = [(path / "samples.csv").read_bytes() for path in (out / "synthetic", run.synthetic)]
-    assert tables[0] == tables[1] and drawn(RunDirectory(out, writes=False))
+    assert tables[0] == tables[1] and own_set_drawn(RunDirectory(out, writes=False))
 
 
 def test_a_set_begun_with_other_networks_is_drawn_anew(run, tmp_path):

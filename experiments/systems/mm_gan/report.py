@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from data.synthetic_sets.files import array_path, finished_manifest, read_sample
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
 from experiments.systems.mm_gan.evaluation import AXES, held_out_volumes
@@ -13,6 +14,7 @@ from utils.reporting.pictures import grid
 from utils.reporting.report import Report
 
 PATIENTS = 2
+HEADERS = ("axial", "coronal", "sagittal")
 
 
 def write_report(run: Run) -> None:
@@ -31,10 +33,9 @@ def write_report(run: Run) -> None:
             volume = real.images[0, ..., channels.index(modality)]
             rows += [view_row(volume), view_row(made[0, ..., k])]
             titles += [f"{modality} real", "synthetic"]
-        headers = ("axial", "coronal", "sagittal")
         text = "Three views through the middle."
         report.add_picture(
-            f"Patient {number + 1}", text, grid(rows, titles=titles, headers=headers)
+            f"Patient {number + 1}", text, grid(rows, titles=titles, headers=HEADERS)
         )
         rows = [
             montage(part)
@@ -44,8 +45,26 @@ def write_report(run: Run) -> None:
         report.add_picture(
             f"Patient {number + 1}, slices", "From the feet up.", grid(rows, titles=titles[1:])
         )
+    _add_new_patients(report, run)
     add_trainings(report, run)
     report.write(run.report)
+
+
+def _add_new_patients(report: Report, run: Run) -> None:
+    """Adds the first samples of the run's set, label and volumes."""
+    manifest = finished_manifest(run.synthetic)
+    report.add_section(
+        "Synthetic set",
+        f"{manifest['samples']} new patients: a training patient's brain with the tumour flipped, "
+        "deformed, turned and scaled, in every modality; synthetic/datasheet.md tells more.",
+    )
+    for number in range(min(PATIENTS, manifest["samples"])):
+        sample = read_sample(array_path(run.synthetic, number))
+        volumes = np.moveaxis(sample["images"], -1, 0)
+        rows = [view_row(sample["label"], label=True), *map(view_row, volumes)]
+        titles = ["label", *run.config.made]
+        picture = grid(rows, titles=titles, headers=HEADERS)
+        report.add_picture(f"New patient {number + 1}", "Three views through the middle.", picture)
 
 
 def volume_table(run: Run) -> pd.DataFrame:

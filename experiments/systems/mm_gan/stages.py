@@ -16,6 +16,8 @@ from experiments.configs.mm_gan import LIVER_PRESETS, PRESETS
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import own_set_drawn
+from experiments.systems.mm_gan.dataset import build_dataset, write_datasheet
 from experiments.systems.mm_gan.evaluation import evaluate, gan, segmenter
 from experiments.systems.mm_gan.pictures import draw_regions, drawing_of
 from experiments.systems.mm_gan.report import write_report
@@ -79,6 +81,12 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_batch_sizes("--schedule", config.schedule, ("gan", "regions"), strategy)
 
 
+def write_pages(run: Run) -> None:
+    """Writes the set's datasheet anew, with the run's figures, and report.html."""
+    write_datasheet(run)
+    write_report(run)
+
+
 def volume_experiment(
     script: str, description: str, presets: Mapping[str, Any], dataset: DataSet
 ) -> Experiment:
@@ -90,6 +98,7 @@ def volume_experiment(
         stages=(
             *(_training(name, number) for number, name in enumerate(dataset.channels)),
             *map(_segmenter_training, dataset.channels),
+            Task("dataset", build_dataset, done=own_set_drawn, needs=("gan",)),
             Task(
                 "evaluate",
                 evaluate,
@@ -98,13 +107,13 @@ def volume_experiment(
             ),
             Task(
                 "report",
-                write_report,
+                write_pages,
                 done=lambda run: run.report.exists(),
-                needs=("gan", "evaluate"),
+                needs=("gan", "dataset", "evaluate"),
                 always=True,
             ),
         ),
-        shown=("slicing.spacing",),
+        shown=("slicing.spacing", "dataset.samples"),
         data=dataset,
         check=check_sizes,
     )

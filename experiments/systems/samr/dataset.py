@@ -10,9 +10,9 @@ import numpy as np
 
 from data.synthetic_sets.changed import LabelChanger, build_changed_set, training_labels
 from data.synthetic_sets.datasheet import set_datasheet
-from data.synthetic_sets.files import DATASHEET, MANIFEST, finished_manifest
+from data.synthetic_sets.files import DATASHEET, finished_manifest
 from experiments.engine.run import Run
-from experiments.engine.synthetic_sets import begin_own_set, notes, origin
+from experiments.engine.synthetic_sets import begin_own_set, count_own_set, notes, origin
 from experiments.systems.samr.evaluation import image_maker
 from experiments.systems.samr.report import sequence_table
 from utils.inference import compiled, infer
@@ -45,14 +45,7 @@ def build_dataset(run: Run) -> None:
         notes(run),
         lambda manifest: describe(run, manifest),
     )
-    manifest = finished_manifest(run.synthetic)
-    metrics = {f"dataset/rejected/{k}": v for k, v in manifest["rejected"].items()}
-    run.update_metrics({**metrics, "dataset/selected": manifest["selected"]})
-
-
-def drawn(run: Run) -> bool:
-    """Returns whether the synthetic set is complete and counted."""
-    return (run.synthetic / MANIFEST).exists() and "dataset/selected" in run.read_metrics()
+    count_own_set(run)
 
 
 def label_changer(run: Run) -> LabelChanger:

@@ -24,8 +24,9 @@ from experiments.configs.samr import PRESETS, TRAININGS, VARIANTS, SAMRRunConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import own_set_drawn
 from experiments.systems.samr.atlas import ATLAS, atlas_file, check_atlas, make_atlas
-from experiments.systems.samr.dataset import build_dataset, drawn, write_datasheet
+from experiments.systems.samr.dataset import build_dataset, write_datasheet
 from experiments.systems.samr.evaluation import evaluate
 from experiments.systems.samr.pictures import draw_labels, draw_slices
 from experiments.systems.samr.report import write_report
@@ -152,7 +153,7 @@ TRAIN_SAMR = Experiment(
             learning_rate="--samr.learning_rate",
             batch_size="--schedule.gan.batch_size",
         ),
-        Task("dataset", build_dataset, done=drawn, needs=("segmenter", "gan")),
+        Task("dataset", build_dataset, done=own_set_drawn, needs=("segmenter", "gan")),
         Task("evaluate", evaluate, done=evaluated, needs=("segmenter", "gan")),
         Task(
             "report",

@@ -10,7 +10,7 @@ import numpy as np
 
 from data.brats.tissues import with_plain_brain
 from data.pipeline import number_of_slices
-from data.synthetic_sets.changed import as_slices
+from data.synthetic_sets.changed import as_slices, drawn_batches
 from data.synthetic_sets.records import Record, write_records
 from experiments.engine.run import Run
 from experiments.systems.samr.dataset import label_changer
@@ -52,8 +52,8 @@ def made_records(source: Run, count: int, subject: int, seed: int) -> Iterator[R
         seed: of slices and changes.
     """
     changer, make = label_changer(source), image_maker(source)
-    first = source.prepared.dataset.first_lesion
-    for numbers, drawn in changer.batches(range(count), source.config.batch_size, seed):
+    first, size = source.prepared.dataset.first_lesion, source.config.batch_size
+    for numbers, drawn in drawn_batches(changer, range(count), size, seed):
         for number, image, one in zip(numbers, make(as_slices(drawn)), drawn):
             label = with_plain_brain(one.label, first).astype(np.uint8)
             yield np.clip(image, 0, 1), label, (subject, number)

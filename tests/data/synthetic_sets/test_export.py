@@ -10,12 +10,16 @@ import SimpleITK as sitk
 
 from data.brats.dataset import BRATS
 from data.brats.slices import SliceConfig
+from data.brats.volumes import VolumeConfig
+from data.contract import Place
 from data.pipeline import lesion_labels
+from data.synthetic_sets import export
 from data.synthetic_sets.export import (
     Grid,
     as_volumes,
     chosen_samples,
     label_sources,
+    place_of,
     real_cases,
     synthetic_cases,
     value_names,
@@ -203,3 +207,21 @@ def test_labels_are_written_in_other_numbers(directory, tmp_path):
         assert np.unique(sitk.GetArrayFromImage(label)).tolist() == [value]
     names = {0: "background", 1: "necrosis and non-enhancing", 2: "oedema", 3: "enhancing"}
     assert value_names(BRATS, (0, 1, 2, 1, 3)) == names
+
+
+def test_a_place_is_three_and_nine_numbers():
+    row = {"sample": 4, "origin": "[1.0, -2.5, 0]", "direction": str(list(Place().direction))}
+    assert place_of(row) == Place((1.0, -2.5, 0.0))
+    for damage in ({"origin": "[1, 2]"}, {"direction": "x"}, {"origin": None}):
+        with pytest.raises(UserError, match="Sample 4 of samples.csv must have three numbers"):
+            place_of({**row, **damage})
+    with pytest.raises(UserError, match="draw the set again"):
+        place_of({"sample": 4})
+
+
+def test_the_grid_of_volumes_is_that_of_their_voxels():
+    grid = Grid.of(VolumeConfig(spacing=(3.0, 2.0, 1.0)))
+    assert grid.spacing == (1.0, 2.0, 3.0)
+    place = Place((5.0, 6.0, 7.0))
+    case = export.Case("a", np.zeros((2, 2, 2, 1)), np.zeros((2, 2, 2)), ({},), place=place)
+    assert grid.origin(case) == (5.0, 6.0, 7.0)

@@ -37,6 +37,7 @@ from experiments.systems.structure_gan.images.evaluation import (
 from experiments.systems.structure_gan.images.report import describe, write_pages
 from experiments.systems.structure_gan.pictures import draw_structure
 from experiments.systems.structure_gan.stages import (
+    TRAIN_BRATS,
     drawn,
     random_map_arrays,
     slices_and_maps,
@@ -370,3 +371,4 @@ TRAIN_TIANCHI_CT = image_experiment(
     box_guidance(),
 )
 TRAININGS = (TRAIN_CHEST_XRAY, TRAIN_LUNG_CT, TRAIN_RETINA, TRAIN_TIANCHI_CT)
+MAIN_SYSTEM = (TRAIN_BRATS, *TRAININGS)
