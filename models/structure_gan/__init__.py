@@ -68,6 +68,9 @@ On the data sets of single images
   classes, in the release normal children only.
 * CT: the detector's default boxes have sides, not areas, of the given scales, linear heads, forced
   matches and hard negatives; as coded, a nodule could match no box.
+* CT: in slices of less than 512 pixels the levels begin one or two halvings earlier
+  (`detection.fine_levels`). Otherwise a cell is as large as its boxes: a lesion between cells has a
+  single poor match, and its own neighbours become hard negatives.
 * Tianchi: a pixel of the label has the class of its box, the smallest where boxes overlap; the
   release told G only that there is a box. Boxes are chosen to fit the map, see
   `data.tianchi_ct.placing`; they are mirrored, not moved or scaled. A lesion is on the slices that
