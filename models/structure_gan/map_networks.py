@@ -259,8 +259,15 @@ class CodePrior(tf.keras.Model):
             moved = self.decay * average + (1.0 - self.decay) * tf.stop_gradient(moment)
             average.assign(tf.where(sound, moved, average))
 
-    def call(self, z: tf.Tensor) -> tf.Tensor:
-        """Returns m + C^(1/2) z [B,L], distributed as N(m, C), for z ~ N(0, I) [B,L]."""
+    def root(self) -> tf.Tensor:
+        """Returns C^(1/2) [L,L], which takes longer than the decoding of a batch of maps."""
         covariance = self.second_moment - self.mean[:, None] * self.mean[None, :]
         jitter = 1e-4 * tf.eye(self.mean.shape[0])  # rounding must not make it indefinite
-        return self.mean + tf.matmul(z, tf.linalg.cholesky(covariance + jitter), transpose_b=True)
+        return tf.linalg.cholesky(covariance + jitter)
+
+    def call(self, z: tf.Tensor, root: Optional[tf.Tensor] = None) -> tf.Tensor:
+        """Returns m + C^(1/2) z [B,L], distributed as N(m, C), for z ~ N(0, I) [B,L].
+
+        `root` is that of `root()`, for many calls without an update in between.
+        """
+        return self.mean + tf.matmul(z, self.root() if root is None else root, transpose_b=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import tensorflow as tf
 
 from losses import adversarial, latent, reconstruction
@@ -192,10 +194,13 @@ class StructureGAN(GANSystem):
             "G/mask": w.mask * reconstruction.mean_squared_error(m, m_r),  # eq. 6
         }
 
-    def random_maps(self, seeds: tf.Tensor, size: tuple) -> dict[str, tf.Tensor]:
+    def random_maps(
+        self, seeds: tf.Tensor, size: tuple, root: Optional[tf.Tensor] = None
+    ) -> dict[str, tf.Tensor]:
         """Decodes random codes, one per row of seeds [B,2], to 0/1 maps and masks [B,*size,K].
 
         `score` [B] is the mean of D_s' patch scores, towards 1 for maps that look extracted.
+        `root` is that of the prior, if it is known, see `CodePrior`.
         """
         config = self.config
         keep_mask, keep_score = 1.0, 1.0
@@ -203,7 +208,7 @@ class StructureGAN(GANSystem):
             keep_mask, keep_score = config.keep_mask, config.keep_discriminator
         z = normal(seeds, "z", (config.code_size,))
         if "code_prior" in self.networks:
-            z = self.networks["code_prior"](z)
+            z = self.networks["code_prior"](z, root)
         s_g = self.networks["G_s"](z)
         m_g = self.networks["G_m"](dropout(s_g, keep_mask, seeds, "G_m"))
         scores = self.networks["D_s"](dropout(s_g, keep_score, seeds, "D_s"))

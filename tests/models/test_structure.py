@@ -278,3 +278,13 @@ def test_default_sizes_are_the_thesis():
     assert (config.halvings, config.learning_rate) == (6, 1e-5)
     assert config.discriminator_learning_rate == 1e-5 and config.constant_stddev == 0
     assert config.initializer == "mean_filter" and config.fine_code is None
+
+
+def test_a_known_root_of_the_prior_changes_no_map():
+    system = tiny_structure(prior="fitted")
+    system.networks["code_prior"].update(tf.random.normal([8, system.config.code_size], 1.0, 2.0))
+    seeds, root = tf.constant([[1, 2], [3, 4]]), system.networks["code_prior"].root()
+    found, expected = (system.random_maps(seeds, SIZE, given) for given in (root, None))
+    np.testing.assert_equal(
+        *({k: v.numpy() for k, v in maps.items()} for maps in (found, expected))
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Callable, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from experiments.engine.run import Run
-from models.structure_gan.structure import to_binary
+from models.structure_gan.structure import StructureGAN, to_binary
 from utils.images import resize_nearest_tf1
 from utils.inference import infer
 
@@ -17,14 +17,20 @@ def map_decoder(run: Run) -> Callable[[np.ndarray], tuple]:
     """Returns the function from seeds [B,2] to random maps and masks [B,H,W,1], and scores [B]."""
     system = run.trained("structure")
     batch_size = run.config.dataset.batch_size
-    size = run.prepared.size
+    size, root = run.prepared.size, _root(system)
 
     @tf.function(autograph=False)
     def decode(seeds: tf.Tensor) -> tuple:
-        maps = system.random_maps(tf.ensure_shape(seeds, [batch_size, 2]), size)
+        maps = system.random_maps(tf.ensure_shape(seeds, [batch_size, 2]), size, root)
         return maps["structure"], maps["outside"], maps["score"]
 
     return lambda seeds: tuple(tensor.numpy() for tensor in decode(seeds))
+
+
+def _root(system: StructureGAN) -> Optional[tf.Tensor]:
+    """Returns the root of the system's prior, once for all maps; None without a fitted one."""
+    prior = system.networks.get("code_prior")
+    return None if prior is None else prior.root()
 
 
 def decode_codes(run: Run, codes: np.ndarray) -> np.ndarray:
@@ -33,12 +39,13 @@ def decode_codes(run: Run, codes: np.ndarray) -> np.ndarray:
     With the prior `fitted` a code first takes mean and spread of the training codes, as random
     codes do; with `standard` it stays.
     """
-    networks = run.trained("structure").networks
+    system = run.trained("structure")
+    networks, root = system.networks, _root(system)
 
     def decode(batch: dict) -> dict:
         z = batch["z"]
-        if "code_prior" in networks:
-            z = networks["code_prior"](z)
+        if root is not None:
+            z = networks["code_prior"](z, root)
         return {"maps": resize_nearest_tf1(to_binary(networks["G_s"](z)), run.prepared.size)}
 
     codes = {"z": codes.astype(np.float32)}

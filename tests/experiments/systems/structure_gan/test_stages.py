@@ -32,13 +32,13 @@ def run(tmp_path_factory):
 
 
 def test_the_decoder_hands_out_maps_masks_and_scores():
-    def random_maps(seeds, size):
+    def random_maps(seeds, size, root):
         total = tf.cast(tf.reduce_sum(seeds, axis=1), tf.float32)
         maps = tf.ones([2, *size, 1])
         return {"structure": maps, "outside": 2 * maps, "score": total}
 
     run = SimpleNamespace(
-        trained=lambda stage: SimpleNamespace(random_maps=random_maps),
+        trained=lambda stage: SimpleNamespace(random_maps=random_maps, networks={}),
         config=SimpleNamespace(dataset=SimpleNamespace(batch_size=2)),
         prepared=SimpleNamespace(size=(3, 4)),
     )
