@@ -6,13 +6,13 @@
     python experiments/export_nnunet.py --run RUN --out DIR --format mha --volumes
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
 
-RUN is a finished run of experiments/train_brats.py, train_samr.py or train_mm_gan.py; the cases of
-the latter are whole volumes, which lie where those of their labels' patients do. With `--real`
-(training patients) or `--test` (held-out ones, in folders of their own) the folder holds images
-of patients: it is as confidential as the data itself. Without them no file names a patient;
-the lesion labels are made from those of training patients. Samples of train_samr.py and
-train_mm_gan.py have the outline of a training patient's brain besides, and are as confidential for
-that.
+RUN is a finished run of experiments/train_brats.py, train_samr.py, train_mm_gan.py or
+train_mm_gan_liver.py; the cases of the latter two are whole volumes, which lie where those of their
+labels' patients do. With `--real` (training patients) or `--test` (held-out ones, in folders of
+their own) the folder holds images of patients: it is as confidential as the data itself. Without
+them no file names a patient; the lesion labels are made from those of training patients. Samples of
+train_samr.py and train_mm_gan.py have the outline of a training patient's brain besides, and are as
+confidential for that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import pandas as pd
 import tensorflow as tf
@@ -33,10 +33,10 @@ from tqdm import tqdm
 from data.brats import volumes
 from data.brats.dataset import BRATS
 from data.brats.label_schemes import SCHEMES, values_in
-from data.brats.slices import SliceConfig
 from data.brats.subjects import grade_of
 from data.brats.with_brain import TO_2015, check_core
-from data.contract import DataSet
+from data.contract import Config, DataSet
+from data.liver_ct.dataset import LIVER_VOLUMES, TO_FILE
 from data.nnunet.dataset import with_own_classes
 from data.opening import cases_in_use
 from data.pipeline import number_of_slices
@@ -60,7 +60,7 @@ from experiments.engine.cli import default_cache
 from experiments.engine.experiment import Experiment
 from experiments.engine.resuming import made_by, run_config
 from experiments.engine.run import Run
-from experiments.systems.mm_gan.stages import TRAIN_MM_GAN
+from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER, VOLUME_TRAININGS
 from experiments.systems.samr.atlas import NAMES_FILE
 from experiments.systems.samr.stages import TRAIN_SAMR, description_of
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
@@ -72,9 +72,8 @@ from utils.runs.outputs import check_output_folder
 from utils.runs.run_directory import RunDirectory
 
 NNUNET = "nnunet"
-SYSTEMS = (TRAIN_BRATS, TRAIN_SAMR, TRAIN_MM_GAN)
+SYSTEMS = (TRAIN_BRATS, TRAIN_SAMR, *VOLUME_TRAININGS)
 SCHEME = "--label-scheme"
-Slicing = Union[SliceConfig, volumes.VolumeConfig]
 BRATS_SCHEME, MERGED_SCHEME = "brats2015", "brats2023"  # without, and with one class for the core
 NOTICE = {
     False: "Synthetic {unit} made by a neural network, labels made from real ones; not for "
@@ -149,7 +148,7 @@ def main() -> None:
     directory = RunDirectory(options.run, writes=False).synthetic
     samples = chosen_samples(directory, options.exclude, options.selected)
     data = options.data or (Path(saved["data"]) if saved["data"] else None)
-    if options.volumes and experiment is TRAIN_MM_GAN:
+    if options.volumes and experiment in VOLUME_TRAININGS:
         raise UserError(f"--volumes stacks slices, but {options.run} has volumes; leave it out")
     target = target_of(options, experiment, config, data)
     strategy = tf.distribute.get_strategy()
@@ -190,6 +189,8 @@ def target_of(
         dataset, classes = with_own_classes(described)
         classes = for_tissues(classes, first_lesion)
         return Target(dataset, classes, tuple(range(dataset.num_classes)))
+    if experiment is TRAIN_MM_GAN_LIVER:
+        return liver_target(options)
     merged = experiment is not TRAIN_BRATS
     scheme = options.label_scheme or (MERGED_SCHEME if merged else BRATS_SCHEME)
     values = values_in(scheme, SCHEME)
@@ -202,6 +203,22 @@ def target_of(
         return Target(dataset, volumes.TO_2015, values, scheme)
     classes = for_tissues(TO_2015, first_lesion) if merged else tuple(range(len(values)))
     return Target(BRATS, classes, values, scheme)
+
+
+def liver_target(options: Options) -> Target:
+    """Returns what labels of the liver become; UserError for BRATS' label values."""
+    if options.label_scheme:
+        raise UserError(
+            f"{SCHEME} is for labels of BRATS, but those of the run {options.run} are liver and "
+            "lesion; leave it out"
+        )
+    dataset = replace(
+        LIVER_VOLUMES,
+        classes=("background", "liver", "lesion"),
+        regions={"liver": (1, 2), "lesion": (2,)},
+        first_lesion=2,
+    )
+    return Target(dataset, TO_FILE, (0, 1, 2))
 
 
 def for_tissues(classes: Sequence[int], first_lesion: int) -> tuple[int, ...]:
@@ -254,7 +271,7 @@ def write_cases(
     target: Target,
     directory: Path,
     samples: pd.DataFrame,
-    slicing: Slicing,
+    slicing: Config,
     source: Optional[Run],
 ) -> pd.DataFrame:
     """Writes synthetic cases, and real ones of the run `source`; returns the manifest's rows."""
@@ -300,7 +317,7 @@ def manifest(
     table: pd.DataFrame,
     left_out: int,
     target: Target,
-    slicing: Slicing,
+    slicing: Config,
 ) -> dict[str, Any]:
     """Returns manifest.json: what the folder holds, without a word on who is in it."""
     counts: Mapping[str, int] = table["kind"].value_counts()

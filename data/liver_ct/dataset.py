@@ -30,6 +30,7 @@ from utils.errors import UserError, check_fields
 CHANNELS = ("CT",)
 CLASSES = ("background", "body", "liver", "lesion")
 BODY, LIVER, LESION = 1, 2, 3  # of `CLASSES`
+TO_FILE = (0, 0, 1, 2)  # value of each class in files
 FROM_FILE = np.array([0, LIVER, LESION], np.uint8)  # classes of the values in files
 VOLUME, SEGMENTATION = "volume", "segmentation"
 THINNEST = 8.0  # mm; what is thinner, such as the patient table, is not the body

@@ -67,6 +67,12 @@ class Origin:
         return ("volume", "voxel") if self.rank == 3 else ("slice", "pixel")
 
 
+_SUBJECTS = {
+    "slice": "axial slices of a brain that does",
+    "volume": "volumes of patients who do",
+}
+
+
 def set_datasheet(manifest: Mapping[str, Any], origin: Origin) -> str:
     """Returns the text for a set with this content of manifest.json; the same for the same set."""
     return page(
@@ -97,7 +103,7 @@ def _content(manifest: Mapping[str, Any], origin: Origin) -> list[str]:
     what = (
         f"images with the channels {channels}"
         if origin.one_image
-        else f"{'axial ' * (unit == 'slice')}{unit}s of a brain that does not exist, each in the "
+        else f"{_SUBJECTS[unit]} not exist, each in the "
         f"modalities {channels}, which match {part} for {part}"
     )
     values = ", ".join(f"{value} {name}" for value, name in enumerate(origin.classes))

@@ -12,14 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
 
 from data.brats.slices import SliceConfig, pixel_size
-from data.brats.volumes import VolumeConfig
-from data.contract import DataSet, Place
+from data.contract import Config, DataSet, Place
 from data.grids import SPACING
 from data.pipeline import evaluation_batches, lesion_subjects, slice_subjects
 from data.shards import PreparedSlices
@@ -73,9 +72,9 @@ class Grid(NamedTuple):
     corner: tuple[float, float]
 
     @classmethod
-    def of(cls, config: Union[SliceConfig, VolumeConfig]) -> Grid:
-        """Returns the grid of slices or volumes cut by `config`."""
-        if isinstance(config, VolumeConfig):
+    def of(cls, config: Config) -> Grid:
+        """Returns the grid of slices cut by a `SliceConfig`, or of volumes with a `spacing`."""
+        if not isinstance(config, SliceConfig):
             return cls(config.spacing[::-1], (0.0, 0.0))
         pixel = pixel_size(config)
         inset = (pixel - SPACING) / 2  # a pixel of several voxels has its centre between them

@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Union
+from typing import Any
 
 import pandas as pd
 
 from data.brats.names import EXPORTED_SLICES
 from data.brats.slices import SliceConfig
-from data.brats.volumes import VolumeConfig
-from data.contract import DataSet
+from data.contract import Config, DataSet
 from data.synthetic_sets.export import Case, Grid, value_names, write_case
 from data.synthetic_sets.folds import Scan, validation_folds
 from utils.errors import UserError
@@ -36,7 +35,7 @@ def write_nnunet(
     folder: Path,
     cases: Iterable[Case],
     dataset: DataSet,
-    slicing: Union[SliceConfig, VolumeConfig],
+    slicing: Config,
     values: Sequence[int],
     regions: bool,
     description: str,

@@ -17,7 +17,7 @@ from data.synthetic_sets.files import array_path, read_manifest, read_rows, read
 from experiments import export_nnunet, generate
 from experiments.engine.cli import default_cache, main
 from experiments.engine.finished import open_trained
-from experiments.systems.mm_gan.stages import TRAIN_MM_GAN
+from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER
 from tests.experiments.conftest import content
 from tests.experiments.test_export_nnunet import verify_like_nnunet
 from utils.runs.exits import exit_code
@@ -63,7 +63,7 @@ def test_samples_are_volumes_of_the_runs_modalities_in_one_brain(run):
         assert lesion.any() and (lesion != real.label[0]).any()
         assert not sample["images"][~brain].any() and sample["images"][brain].any(axis=0).all()
     sheet = (run / "synthetic" / "datasheet.md").read_text("utf-8")
-    assert "2 volumes of a brain that does not exist" in sheet and "Single slices" not in sheet
+    assert "2 volumes of patients who do not exist" in sheet and "Single slices" not in sheet
     assert "| SSIM, 7x7x7 voxels" in sheet and "Voxels of 10 x 10 x 10 mm" in sheet
     assert "New patient 2" in (run / "report.html").read_text("utf-8")
 
@@ -180,3 +180,21 @@ def test_volumes_are_not_stacked(run, export, tmp_path, capsys):
     assert files[0] == "synthetic_000000_Flair.mha" and len(files) == 4
     values = sitk.ReadImage(str(tmp_path / "out" / "labels" / "synthetic_000000.mha"))
     assert set(np.unique(sitk.GetArrayViewFromImage(values))) <= {0, 1, 2, 4}
+
+
+def test_new_patients_of_the_liver_are_drawn_and_exported(drawn, export, tmp_path, capsys):
+    run, out = tmp_path / "run", tmp_path / "set"
+    assert main(TRAIN_MM_GAN_LIVER, ("--preset", "tiny", "--out", str(run))) == 0
+    assert drawn("--run", run, "--out", out) == 0
+    assert content(out) == content(run / "synthetic")
+    assert export("--run", run, "--out", tmp_path / "raw", "--real", "--test", "--regions") == 0
+    verify_like_nnunet(tmp_path / "raw")
+    described = read_json(tmp_path / "raw" / "dataset.json")
+    assert described["channel_names"] == {"0": "CT"}
+    assert described["labels"] == {"background": 0, "liver": [1, 2], "lesion": 2}
+    label = sitk.ReadImage(str(tmp_path / "raw" / "labelsTr" / "synthetic_000001.nii.gz"))
+    own = read_sample(array_path(out, 1))["label"]
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(label), np.array([0, 0, 1, 2])[own])
+    words = ("--run", run, "--out", tmp_path / "other", "--label-scheme", "brats2023")
+    assert export(*words) == 2
+    assert "those of the run" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def label_changer(run: Run, config: ReshapedConfig) -> VolumeChanger:
     dataset = prepared.dataset
 
     def read(patient: int) -> np.ndarray:
-        """Returns the label [D,H,W] of a training patient with the brain as a class."""
+        """Returns the label [D,H,W] of a training patient with the organ as a class."""
         real = real_slices(prepared, [train[patient]])
         # Of the first modality, as in the paper: T1 shows the whole brain.
         label, volume = tf.constant(real.label), tf.constant(real.images[..., 0])

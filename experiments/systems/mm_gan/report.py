@@ -55,7 +55,7 @@ def _add_new_patients(report: Report, run: Run) -> None:
     manifest = finished_manifest(run.synthetic)
     report.add_section(
         "Synthetic set",
-        f"{manifest['samples']} new patients: a training patient's brain with the tumour flipped, "
+        f"{manifest['samples']} new patients: a training patient's organ with the lesion flipped, "
         "deformed, turned and scaled, in every modality; synthetic/datasheet.md tells more.",
     )
     for number in range(min(PATIENTS, manifest["samples"])):
