@@ -195,7 +195,8 @@ def _trained(run: Run, downstream: Downstream, row: str, repeat: int) -> Scores:
 
 
 def _batches(run: Run, training: Training, seed: int) -> Any:
-    return run.pipeline(training, maps=None, seed=seed)
+    augmentation = run.config.augmentation
+    return run.pipeline(training, maps=None, augmentation=augmentation, seed=seed)
 
 
 def _with_synthetic(run: Run, downstream: Downstream) -> Run:
@@ -223,7 +224,8 @@ def _check(request: Request, strategy: tf.distribute.Strategy) -> None:
 
 
 def _check_network(run: Run) -> None:
-    """Raises UserError for images that the network cannot take."""
+    """Raises UserError for images, or a motion of their labels, that the table cannot take."""
+    run.config.augmentation.check(run.dataset)
     run.config.network.check_image_size(run.prepared.size)
 
 

@@ -27,7 +27,8 @@ COLUMNS = 8
 SYSTEM = "structure maps and conditional synthesis (main system, docs/papers.md)"
 FIGURES = {
     "images whose class the classifier finds (as real is best)": "classification/{}/accuracy",
-    "boxes that the detector finds at IoU 0.5 (as real is best)": "detection/{}/recall",
+    "boxes that the detector finds at IoU 0.5, score 0.5 (as real is best)": "detection/{}/recall",
+    "the same, with one false detection per slice (as real is best)": "detection/{}/froc_1",
     "mean average precision at IoU 0.5 (as real is best)": "detection/{}/map50",
     "share of lines in the structure maps (as real is best)": "maps/{}/lines",
     "share of intensity around the organ (as real is best)": "outside/{}/share",
