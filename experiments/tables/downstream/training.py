@@ -225,7 +225,7 @@ def _check(request: Request, strategy: tf.distribute.Strategy) -> None:
 
 def _check_network(run: Run) -> None:
     """Raises UserError for images, or a motion of their labels, that the table cannot take."""
-    run.config.augmentation.check(run.dataset)
+    run.config.augmentation.check(run.prepared.dataset)
     run.config.network.check_image_size(run.prepared.size)
 
 
