@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from data.augmentation import Augmentation
 from data.opening import Source
 from data.retina.dataset import RETINA, RetinaConfig
 from data.slice_sets import Slices
 from data.splits import Split
+from data.tianchi_ct.dataset import TIANCHI_CT
 from experiments.configs.downstream import VesselTableConfig
-from experiments.tables.downstream import boxes, vessels, xray
+from experiments.tables.downstream import boxes, training, vessels, xray
 from experiments.tables.downstream.training import MIXED, REAL, VERDICTS, claim, difference
 from models.structure_gan.vessels import VesselConfig, Vessels
 from tests.models.toys import calm
@@ -38,6 +40,19 @@ def answering(**outputs):
 def numbered(count: int, **parts) -> Slices:
     images = np.zeros((count, 8, 8, 1), np.float32) + np.arange(count)[:, None, None, None] / 100
     return Slices(images, **parts)
+
+
+def test_the_tables_networks_learn_from_augmented_images():
+    how = Augmentation(shift=0.1)
+    run = SimpleNamespace(config=SimpleNamespace(augmentation=how), pipeline=lambda *_, **o: o)
+    assert training._batches(run, None, 3) == {"maps": None, "augmentation": how, "seed": 3}
+
+
+def test_boxes_are_not_turned():
+    config = SimpleNamespace(augmentation=Augmentation(rotation=5.0), network=None)
+    prepared = SimpleNamespace(dataset=TIANCHI_CT, size=(128, 128))
+    with pytest.raises(UserError, match="turned"):
+        training._check_network(SimpleNamespace(config=config, prepared=prepared))
 
 
 def test_accuracy_of_classes_and_children():
