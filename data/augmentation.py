@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.boxes import mirrored as mirrored_boxes
 from data.contract import DataSet
 from utils.addons import affine
-from utils.errors import NOT_NEGATIVE, Rule, check_fields
+from utils.errors import BELOW_ONE, NOT_NEGATIVE, check_fields
 from utils.seeding import fold_in
 
 
@@ -36,8 +36,9 @@ class Augmentation:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        share = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
-        check_fields(self, "--augmentation.", rotation=NOT_NEGATIVE, zoom=share, shift=share)
+        check_fields(
+            self, "--augmentation.", rotation=NOT_NEGATIVE, zoom=BELOW_ONE, shift=BELOW_ONE
+        )
 
     def check(self, dataset: DataSet) -> None:
         """Raises UserError for volumes, and for boxes that would be turned."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
-from tqdm import tqdm
 
 from data.contract import Case, CaseSlices, Place
 from data.grids import Volume
-from data.verdicts import Verdict
+from data.verdicts import Verdict, verdict_of_each
 from utils.errors import Rule, UserError, check_fields
 
 DIVISOR = 8  # of all sides
@@ -109,8 +108,11 @@ def verify_volumes(
         prepare: of the data set.
         first_lesion: number of the first class that is part of a lesion.
     """
-    bar = tqdm(cases, "Checking cases", unit="case", disable=not progress)
-    return [_verdict(case, config, prepare, first_lesion) for case in bar]
+
+    def judge(case: Case) -> Verdict:
+        return _verdict(case, config, prepare, first_lesion)
+
+    return verdict_of_each(cases, judge, progress)
 
 
 def _verdict(case: Case, config: CropConfig, prepare: Callable, first_lesion: int) -> Verdict:

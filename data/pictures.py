@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image
-from tqdm import tqdm
 
 from data.contract import CaseSlices, DataSet
-from data.verdicts import Verdict
+from data.verdicts import Verdict, verdict_of_each
 from data.volumes import check_name
 from utils.errors import UserError
 
@@ -183,8 +182,11 @@ def verify_pictures(
     first_lesion: int = 1,
 ) -> list[Verdict]:
     """Returns a verdict of each case: a sentence for each picture that `read` refuses."""
-    bar = tqdm(cases, "Checking cases", unit="case", disable=not progress)
-    return [_verdict(case, config, read, first_lesion) for case in bar]
+
+    def judge(case: PictureCase) -> Verdict:
+        return _verdict(case, config, read, first_lesion)
+
+    return verdict_of_each(cases, judge, progress)
 
 
 def _verdict(case: PictureCase, config: Any, read: ReadPicture, first_lesion: int) -> Verdict:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Callable, Optional
+
+from tqdm import tqdm
 
 if TYPE_CHECKING:
     from data.contract import Case, DataSet
@@ -34,6 +36,14 @@ class Verdict:
         return tuple(
             path for path in self.case.paths if any(str(path) in text for text in self.problems)
         )
+
+
+def verdict_of_each(
+    cases: Sequence[Case], judge: Callable[[Case], Verdict], progress: bool
+) -> list[Verdict]:
+    """Returns the verdicts of cases that are read one by one, with a bar if `progress`."""
+    bar = tqdm(cases, "Checking cases", unit="case", disable=not progress)
+    return [judge(case) for case in bar]
 
 
 def notes_once(verdicts: Iterable[Verdict]) -> list[str]:

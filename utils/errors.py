@@ -35,6 +35,7 @@ class Rule(NamedTuple):
 FINITE = Rule("a finite number", math.isfinite)
 POSITIVE = Rule("a number above 0", lambda value: 0 < value < math.inf)
 NOT_NEGATIVE = Rule("0 or more", lambda value: 0 <= value < math.inf)
+BELOW_ONE = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
 SHARE = Rule("a fraction above 0 and up to 1", lambda value: 0 < value <= 1)
 ASCENDING = Rule(
     "two numbers in ascending order", lambda pair: -math.inf < pair[0] <= pair[1] < math.inf
@@ -46,8 +47,8 @@ def at_least(lowest: int) -> Rule:
     return Rule(f"{lowest} or more", lambda value: value >= lowest)
 
 
-def between(lowest: int, highest: int) -> Rule:
-    """Returns the rule for sizes, of which larger ones are typing errors."""
+def between(lowest: float, highest: float) -> Rule:
+    """Returns the rule for numbers of a range, both ends included."""
     return Rule(f"{lowest} to {highest}", lambda value: lowest <= value <= highest)
 
 

@@ -22,10 +22,8 @@ from data.manipulation import (
     until_a_lesion_is_left,
 )
 from data.synthetic_sets.changed import ChangedLabel
-from utils.errors import NOT_NEGATIVE, Rule, UserError, at_least, check_fields
+from utils.errors import NOT_NEGATIVE, Rule, UserError, at_least, between, check_fields
 
-_CHANCE = Rule("0 to 1", lambda value: 0 <= value <= 1)
-_HALF_TURN = Rule("0 to 180", lambda value: 0 <= value <= 180)
 _RANGE = Rule(
     "two numbers above 0 in ascending order", lambda pair: 0 < pair[0] <= pair[1] < float("inf")
 )
@@ -56,10 +54,10 @@ class ReshapedConfig:
             self,
             "--dataset.",
             samples=at_least(1),
-            flip=_CHANCE,
+            flip=between(0, 1),
             deformation=NOT_NEGATIVE,
             smoothness=_RANGE,
-            rotation=_HALF_TURN,
+            rotation=between(0, 180),
             scale=_RANGE,
         )
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from data.contract import BOX_ROW, BOXES, CaseSlices, DataSet, Phantom, Place
 from data.grids import Volume
@@ -22,7 +21,7 @@ from data.integrity import voxel_file
 from data.lung_ct.dataset import CtConfig, check_units, scaled
 from data.pictures import STRETCH, squared
 from data.tianchi_ct.phantom import cached_phantom
-from data.verdicts import Verdict
+from data.verdicts import Verdict, verdict_of_each
 from data.volumes import read_volume
 from utils.errors import UserError
 from utils.runs.reading import read_table
@@ -245,8 +244,7 @@ def verify(
     progress: bool = True,
 ) -> list[Verdict]:
     """Returns a verdict of each series: what `prepare` refuses, or its slices with lesions."""
-    bar = tqdm(cases, "Checking cases", unit="case", disable=not progress)
-    return [_verdict(case, config) for case in bar]
+    return verdict_of_each(cases, lambda case: _verdict(case, config), progress)
 
 
 def _verdict(case: Series, config: Any) -> Verdict:

@@ -7,12 +7,10 @@ from typing import Literal, get_args
 
 from models.mm_gan_3d.networks import DISCRIMINATORS
 from models.networks.settings import WIDTH
-from utils.errors import POSITIVE, Rule, at_least, check_fields, one_of
+from utils.errors import BELOW_ONE, POSITIVE, at_least, between, check_fields, one_of
 
 Head = Literal["tanh", "linear"]
 Reduction = Literal["mean", "sum"]
-_BETA = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
-_SHARE = Rule("0 to 1", lambda value: 0 <= value <= 1)
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ class MMGANConfig:
             head=one_of(get_args(Head)),
             reduction=one_of(get_args(Reduction)),
             pool=at_least(0),
-            pool_probability=_SHARE,
+            pool_probability=between(0, 1),
             learning_rate=POSITIVE,
             discriminator_learning_rate=POSITIVE,
-            constant_share=_SHARE,
-            beta_1=_BETA,
-            beta_2=_BETA,
+            constant_share=between(0, 1),
+            beta_1=BELOW_ONE,
+            beta_2=BELOW_ONE,
         )

@@ -14,12 +14,11 @@ from models.networks.cascade import build_cascade
 from models.networks.context_unet import ContextUNetSpec, build_context_unet
 from models.networks.settings import WIDTH, Decay, learning_rate
 from models.system import Batch, GANSystem, Terms
-from utils.errors import POSITIVE, Rule, at_least, check_fields, one_of
+from utils.errors import BELOW_ONE, POSITIVE, at_least, between, check_fields, one_of
 
 SMOOTHING = 1e-5  # of the soft Dice, as in Ellis' code
 THRESHOLD = 0.5
 Network = Literal["generator", "context", "cascade"]
-_SHARE = Rule("0 or more and below 1", lambda share: 0 <= share < 1)
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,14 @@ class RegionsConfig:
     decay: Decay = "constant"
 
     def __post_init__(self) -> None:
-        heads = Rule(f"1 to {self.levels - 1}", lambda heads: 1 <= heads < self.levels)
         check_fields(
             self,
             "--regions.",
             network=one_of(get_args(Network)),
             width=WIDTH,
             levels=at_least(2),
-            heads=heads,
-            drop=_SHARE,
+            heads=between(1, self.levels - 1),
+            drop=BELOW_ONE,
             learning_rate=POSITIVE,
             decay=one_of(get_args(Decay)),
         )

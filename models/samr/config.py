@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from models.networks.settings import WIDTH
-from utils.errors import POSITIVE, Rule, at_least, between, check_fields
+from utils.errors import BELOW_ONE, POSITIVE, Rule, at_least, between, check_fields
 
 Norm = Literal["batch_spread", "instance"]
 Adversarial = Literal["least_squares", "cross_entropy"]
@@ -121,9 +121,7 @@ class SAMRConfig:
             own_blocks=at_least(0),
             discriminator_halvings=between(1, 3),
             segmenter_levels=between(2, 8),
-            **dict.fromkeys(
-                ("beta_1", "dropout"), Rule("0 or more and below 1", lambda value: 0 <= value < 1)
-            ),
+            **dict.fromkeys(("beta_1", "dropout"), BELOW_ONE),
             **_RATE,
         )
 

@@ -19,12 +19,11 @@ from models.networks.ssd import (
     default_boxes,
 )
 from models.system import Batch, GANSystem, Terms
-from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, at_least, check_fields, one_of
+from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, at_least, between, check_fields, one_of
 
 # Of the detections: the paper's settings (Liu et al. 2016, 3.1 and 4).
 LOWEST_SCORE, SUPPRESSED_IOU, MOST_DETECTIONS = 0.01, 0.45, 200
 
-_FINE_LEVELS = Rule(f"0 to {MOST_FINE_LEVELS}", lambda value: value in range(MOST_FINE_LEVELS + 1))
 _FOUR = Rule(
     "four numbers above 0, for cx, cy, w and h",
     lambda values: len(values) == 4 and all(0 < value < math.inf for value in values),
@@ -62,7 +61,7 @@ class DetectionConfig:
             self,
             "--detection.",
             width=WIDTH,
-            fine_levels=_FINE_LEVELS,
+            fine_levels=between(0, MOST_FINE_LEVELS),
             negatives=at_least(1),
             variances=_FOUR,
             box_weight=NOT_NEGATIVE,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, fields
 
 from models.networks.settings import WIDTH
 from models.tc_mgan.networks import check_image_size
-from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, UserError, check_fields, one_of
+from utils.errors import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Rule, UserError, check_fields, one_of
 
 _TRAINING = {
     "learning_rate": POSITIVE,
-    "beta_1": Rule("0 or more and below 1", lambda value: 0 <= value < 1),
+    "beta_1": BELOW_ONE,
 }
 
 

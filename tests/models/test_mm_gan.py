@@ -108,6 +108,18 @@ def test_generator_ends_in_tanh_or_in_any_number():
         assert (np.abs(G(x)).max() <= 1) == limited
 
 
+def test_gradient_checkpointing_changes_no_gradient():
+    kept, again = (build_generator(2, 5, "tanh", "G", on) for on in (False, True))
+    again.set_weights(kept.get_weights())
+    label, found = one_hot(volumes(1)["label"]), []
+    for network in (kept, again):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(network(label)))
+        found.append(tape.gradient(loss, network.trainable_variables))
+    for ours, theirs in zip(*found):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-8)
+
+
 def test_the_organ_is_the_fourth_class_outside_of_the_lesion():
     label = tf.constant([0, 0, 2, 4], tf.int32)
     volume = tf.constant([0.0, 0.3, 0.5, 0.0])
