@@ -9,13 +9,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-LEAST = 3  # pixels that a painted box measures at least, or small ones would vanish
+LEAST = 3  # pixels that a painted lesion measures at least, or small ones would vanish
 
 
 def painted(boxes: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
-    """Returns the class that lies at each pixel, int32 [H,W,1], 0 outside of all boxes.
+    """Returns the class that lies at each pixel, int32 [H,W,1], 0 outside of all lesions.
 
-    Where boxes overlap, the smallest one counts.
+    A lesion is the ellipse that touches the sides of its box. Where some overlap, the one with the
+    smallest box counts.
 
     Args:
         boxes: float32 [N,5].
@@ -27,7 +28,7 @@ def painted(boxes: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
     rows = tf.range(height, dtype=tf.float32)[None, :, None] + 0.5
     columns = tf.range(width, dtype=tf.float32)[None, None, :] + 0.5
     y, x = rows - cy * height, columns - cx * width
-    inside = (-h / 2 <= y) & (y < h / 2) & (-w / 2 <= x) & (x < w / 2) & (kind > 0)
+    inside = ((2 * y / h) ** 2 + (2 * x / w) ** 2 <= 1) & (kind > 0)
     smallest = tf.argmin(tf.where(inside, w * h, tf.float32.max), axis=0)  # [H,W]
     shown = tf.gather(tf.cast(boxes[:, 0], tf.int32), smallest)
     return tf.where(tf.reduce_any(inside, axis=0), shown, 0)[..., None]

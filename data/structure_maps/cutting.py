@@ -19,7 +19,7 @@ from utils.errors import Rule, check_fields, one_of
 from utils.seeding import fold_in
 
 EACH = "each"
-BOX_MARGIN = 2  # pixels around a box whose lines are erased with it
+BOX_MARGIN = 2  # pixels around a boxed lesion whose lines are erased with it
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MapConfig:
         modality: channel by its name, such as T1, or random (drawn anew for every example); each
             where every channel has a map of its own.
         remove_tumour: erase the lines under the lesion label, where it says where the lesion is;
-            those under boxes with two pixels around them.
+            those under boxed lesions with two pixels around them.
         variant: code, thesis, paper or paper_image_stage (data.structure_maps.extraction.VARIANTS).
         edge_threshold: replaces the variant's alpha.
         structure_median: replaces the variant's k_s, odd window, pixels.
@@ -112,7 +112,7 @@ def cut_maps(
 
 
 def _grown(label: tf.Tensor) -> tf.Tensor:
-    """Returns a painted label [H,W,1] with a margin: a lesion's outline lies on its box's rim."""
+    """Returns a painted label [H,W,1] with a margin: a boxed lesion's outline lies on its rim."""
     window = 2 * BOX_MARGIN + 1
     grown = tf.nn.max_pool2d(tf.cast(label, tf.float32)[None], window, 1, "SAME")
     return tf.cast(grown[0], label.dtype)

@@ -247,8 +247,8 @@ DEMO["tianchi_ct"] = replace(
     **{
         **_DEMO,
         "schedule": TianchiSchedules(
-            **{**_SCHEDULE, "pretraining": short_schedule(2000, 4)},
-            detection=short_schedule(2000, 8),
+            **{**_SCHEDULE, "pretraining": short_schedule(1600, 4)},
+            detection=short_schedule(1600, 8),
         ),
     },
     # The detector learns lesions of few series, or in one place, by heart and finds no others.

@@ -71,7 +71,8 @@ On the data sets of single images
 * CT: in slices of less than 512 pixels the levels begin one or two halvings earlier
   (`detection.fine_levels`). Otherwise a cell is as large as its boxes: a lesion between cells has a
   single poor match, and its own neighbours become hard negatives.
-* Tianchi: a pixel of the label has the class of its box, the smallest where boxes overlap; the
+* Tianchi: a pixel of the label has the class of its lesion, the smallest where some overlap, and a
+  lesion is the ellipse in its box: from filled boxes (thesis 4.6) G makes square nodules. The
   release told G only that there is a box. Boxes are chosen to fit the map, see
   `data.tianchi_ct.placing`; they are mirrored, not moved or scaled. A lesion is on the slices that
   its cuboid reaches, not an ellipsoid in it.

@@ -34,12 +34,13 @@ def take(prepared, count=3, batch_size=2, **arguments) -> list[dict]:
 def expected_label() -> np.ndarray:
     """`boxes_of` by hand: 16 x 16 pixels, the small box over the large one on the second slice."""
     label = np.zeros((2, SIDE, SIDE), int)
-    label[:, 4:12, 2:6] = 1
-    label[1, 6:9, 2:5] = 2  # of 2 x 2 pixels, made 3 x 3
+    label[:, 4:12, 3:5] = 1  # the ellipse in rows 4..12 and columns 2..6
+    label[:, 5:11, 2:6] = 1
+    label[1, 7:9, 3:5] = 2  # of 2 x 2 pixels: a circle of 3 reaches no other centre
     return label
 
 
-def test_boxes_are_painted_smallest_last_and_never_too_small():
+def test_lesions_are_painted_smallest_last_and_never_too_small():
     found = painted(tf.constant(boxes_of(0)[0]), (SIDE, SIDE)).numpy()[..., 0]
     np.testing.assert_array_equal(found, expected_label()[0])
     speck = tf.constant([[2.0, 0.5, 0.5, 0.001, 0.001], [0.0, 0.0, 0.0, 0.9, 0.9]])
@@ -123,7 +124,7 @@ def test_each_channel_can_have_a_map_of_its_own():
     structure, outside = cut_maps(example, config, BOXED)
     assert structure.shape == outside.shape == (SIDE, SIDE, 3)
     grown = np.zeros((SIDE, SIDE), bool)
-    grown[2:14, 0:8] = True  # two pixels around the box
+    grown[2:14, 1:7] = grown[3:13, 0:8] = True  # two pixels around the ellipse
     for k in range(3):
         alone = MapConfig("c0", edge_threshold=0.1, structure_median=1, mask_zoom=0, mask_median=1)
         one = {"images": tf.constant(images[..., k : k + 1]), "seed": example["seed"]}
