@@ -61,15 +61,15 @@ def cropped(
         config: with the size of the crop.
     """
     size = volume_size(config)
-    start = _start(organ, size)
+    start = crop_start(organ, size)
     axes, origin = np.reshape(grid.direction, (3, 3)), np.asarray(grid.origin)
     moved = origin + axes @ (np.array(start[::-1]) * config.spacing[::-1])
-    images, label = (_cut(part, start, size) for part in (images, label))
+    images, label = (cut(part, start, size) for part in (images, label))
     place = Place(tuple(moved.tolist()), grid.direction)
     return CaseSlices(images[None], label[None].astype(np.uint8), np.array([0]), place)
 
 
-def _start(organ: np.ndarray, size: Sequence[int]) -> tuple[int, ...]:
+def crop_start(organ: np.ndarray, size: Sequence[int]) -> tuple[int, ...]:
     """Returns the first voxel of a crop of `size` around the middle of an organ [D,H,W], bool."""
     middles = []
     for axis in range(3):
@@ -78,13 +78,22 @@ def _start(organ: np.ndarray, size: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(middle - side // 2) for middle, side in zip(middles, size))
 
 
-def _cut(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
+def cut(array: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
     """Returns the crop of an array [D,H,W,...]; what lies beyond it is 0."""
     inside, margins = [], []
     for first, side, length in zip(start, size, array.shape):
         inside.append(slice(max(first, 0), min(first + side, length)))
         margins.append((max(-first, 0), max(first + side - length, 0)))
     return np.pad(array[tuple(inside)], margins + [(0, 0)] * (array.ndim - 3))
+
+
+def put_back(crop: np.ndarray, start: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Returns an array [D,H,W] of a shape that is 0 but for a crop, which `cut` took at `start`."""
+    whole = np.zeros(shape, crop.dtype)
+    inside = [slice(max(first, 0), max(first + side, 0)) for first, side in zip(start, crop.shape)]
+    within = tuple(slice(max(-first, 0), length - first) for first, length in zip(start, shape))
+    whole[tuple(inside)] = crop[within]
+    return whole
 
 
 def verify_volumes(

@@ -24,7 +24,8 @@ from utils.errors import UserError
 from utils.seeding import derive_seed, fold_in
 
 OPEN_FILES = 16  # patients read in turns
-SHUFFLE_WINDOW = 512  # serialized slices that are shuffled together
+SHUFFLE_WINDOW = 512  # serialized slices that are shuffled together, fewer if they are large:
+WINDOW_BYTES = 2**31
 LABEL_CANDIDATES = 8  # labels tried per random map and training example
 
 
@@ -228,7 +229,7 @@ def shuffled_records(files: Sequence[RecordFile], seed: int, first: int) -> tf.d
     per_pass = sum(int(file.keep.sum()) for file in files)
     first_pass, offset = divmod(first, per_pass)
     offset = tf.constant(offset, tf.int64)
-    read = _reader(files)
+    read, window = _reader(files), _window(files)
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
         pass_seed = fold_in(tf.constant([seed, 0]), number)
@@ -241,11 +242,17 @@ def shuffled_records(files: Sequence[RecordFile], seed: int, first: int) -> tf.d
             rows = stateless_shuffle(tf.range(tf.size(content[0])), fold_in(pass_seed, window))
             return tuple(tf.gather(values, rows) for values in content)
 
-        shuffled = records.batch(SHUFFLE_WINDOW).enumerate().map(shuffle)
+        shuffled = records.batch(window).enumerate().map(shuffle)
         return shuffled.unbatch().skip(tf.where(number == first_pass, offset, 0))
 
     passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
     return passes.flat_map(one_pass)
+
+
+def _window(files: Sequence[RecordFile]) -> int:
+    """Returns how many records are shuffled together: a set of volumes never fits into memory."""
+    largest = max(file.path.stat().st_size // max(len(file.keep), 1) for file in files)
+    return max(1, min(SHUFFLE_WINDOW, WINDOW_BYTES // max(largest, 1)))
 
 
 def _reader(files: Sequence[RecordFile]) -> Callable[[tf.Tensor], tf.data.Dataset]:

@@ -48,3 +48,26 @@ def resampled(volume: Volume, spacing: Sequence[float], label: bool) -> Volume:
     origin = np.asarray(volume.origin) + axes @ shift
     array = sitk.GetArrayFromImage(found).astype(volume.array.dtype if label else np.float32)
     return Volume(array, tuple(new.tolist()), tuple(origin.tolist()), volume.direction)
+
+
+def on_grid_of(volume: Volume, other: Volume, nearest: bool) -> np.ndarray:
+    """Returns a volume [D,H,W] on the grid of another one; what lies beyond its voxels is 0.
+
+    Args:
+        volume: [D,H,W].
+        other: its array gives the shape alone.
+        nearest: take the nearest value, as for labels; otherwise interpolate linearly, as float32.
+    """
+    image = _image(volume.array if nearest else volume.array.astype(np.float32), volume)
+    reference = _image(np.zeros(other.array.shape, np.uint8), other)
+    method = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
+    found = sitk.Resample(image, reference, sitk.Transform(), method, 0, image.GetPixelID())
+    return sitk.GetArrayFromImage(found)
+
+
+def _image(array: np.ndarray, grid: Volume) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(grid.spacing)
+    image.SetOrigin(grid.origin)
+    image.SetDirection(grid.direction)
+    return image

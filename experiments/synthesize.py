@@ -1,29 +1,31 @@
-"""Make registered sequences of label volumes with a trained SAMR.
+"""Make registered sequences of label volumes with a trained SAMR or MM-GAN.
 
     python experiments/synthesize.py --run RUN --labels LABEL.nii.gz --out DIR
     python experiments/synthesize.py --run RUN --labels SEG.nii.gz --brain T1.nii.gz --out DIR
     python experiments/synthesize.py --run RUN --labels FOLDER --manipulate mirror --out DIR
 
-RUN is a finished run of experiments/train_samr.py. A label volume is on the 1 mm grid of BraTS; it
-holds the run's classes (0 background, 1 brain, 2 oedema, 3 core, 4 enhancing), or with --brain
-those of a BRATS release (of other data: the lesion's classes, numbered from 1). --manipulate
-changes the lesion first: mirror, grow:FACTOR, shrink:FACTOR (of its volume), move:ROWS:COLUMNS
-(voxels, with a third number before them: slices), donor:FILE (the lesion of another label volume),
-one after the other.
+RUN is a finished run of experiments/train_samr.py, train_mm_gan.py or train_mm_gan_liver.py. A
+label volume is on the 1 mm grid of BraTS, for MM-GAN on any. It holds the run's classes (SAMR: 0
+background, 1 brain, 2 oedema, 3 core, 4 enhancing; MM-GAN: 0 background, 1 core, 2 oedema, 3 brain,
+4 enhancing; of the liver 0 background, 1 body, 2 liver, 3 lesion), or with --brain those of a BRATS
+release (of other data, SAMR: the lesion's classes, numbered from 1). --manipulate changes the
+lesion first: mirror, grow:FACTOR, shrink:FACTOR (of its volume), move:ROWS:COLUMNS (voxels, with a
+third number before them: slices), donor:FILE (the lesion of another label volume), one after the
+other.
 
 For each input the sequences and the label that they show are written with its geometry and format;
-slices that the run did not learn from stay black. Intensities are thousandths of the brightest
-that the network can show. A JSON file beside them holds hashes of input and network. Outputs of the
-same input, network and changes are kept, so that the same command goes on after an interrupt. The
-Dice that is printed tells how much of the lesion the run's segmenter finds in what was made; that
-of real slices is in the run's report.
+what lies beyond the slices or the crop of the run stays black. Intensities are thousandths of the
+brightest that the network can show. A JSON file beside them holds hashes of input and network.
+Outputs of the same input, network and changes are kept, so that the same command goes on after an
+interrupt. The Dice that is printed tells how much of the lesion the run's segmenters find in what
+was made; that of real ones is in the run's report.
 """
 
 import _start
 
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from tqdm import tqdm
 
@@ -36,6 +38,10 @@ from experiments.engine.derived import (
     output_of,
     write_derived,
 )
+from experiments.engine.resuming import made_by
+from experiments.systems.mm_gan.stages import VOLUME_TRAININGS
+from experiments.systems.mm_gan.synthesizing import VolumeSource, VolumeSynthesizer
+from experiments.systems.samr.stages import TRAIN_SAMR
 from experiments.systems.samr.synthesizing import Source, Synthesizer
 from utils.config import Parser
 from utils.errors import UserError
@@ -46,7 +52,7 @@ from utils.runs.outputs import check_output_folder
 def main() -> None:
     """Makes the sequences of every label volume that the command line names."""
     parser = Parser(prog="python experiments/synthesize.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--run", type=Path, required=True, help="finished run of train_samr.py")
+    parser.add_argument("--run", type=Path, required=True, help="finished run of SAMR or MM-GAN")
     parser.add_argument(
         "--labels", type=Path, required=True, help="label volume, or folder of them"
     )
@@ -72,12 +78,13 @@ def main() -> None:
     check_output_folder("--out", options.out)
     if options.brain and not options.brain.is_file():
         raise UserError(f"--brain {options.brain} is not a file; give a mask or a scan")
-    synthesizer = Synthesizer(options.run)
+    volumes = made_by(options.run, (TRAIN_SAMR, *VOLUME_TRAININGS)) in VOLUME_TRAININGS
+    synthesizer = (VolumeSynthesizer if volumes else Synthesizer)(options.run)
 
-    def read(path: Path) -> Source:
+    def read(path: Path) -> Union[Source, VolumeSource]:
         return synthesizer.read(Path(path), options.brain, options.label_scheme)
 
-    def changed_source(path: Path) -> Source:
+    def changed_source(path: Path) -> Union[Source, VolumeSource]:
         source = read(path)
         if not options.manipulate:
             return source
@@ -110,7 +117,7 @@ def main() -> None:
         changed_source(output.source)
     for output in tqdm(missing, desc="Synthesizing", unit="volume", disable=len(missing) < 2):
         source = changed_source(output.source)
-        made = synthesizer.make(source.label, options.batch_size)
+        made = synthesizer.make(source, options.batch_size)
         write_derived(output, made.volumes, source.grid, record_of(output.source))
         scores = ", ".join(f"{name} {score:.2f}" for name, score in made.dice.items())
         if not scores:

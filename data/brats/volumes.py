@@ -74,13 +74,19 @@ def prepare(case: Case, config: VolumeConfig) -> CaseSlices:
     stored = {path: read_volume(path) for path in (*paths, subject.label)}
     check_same_geometry(stored)
     images = np.stack([_on_voxels(path, stored[path], config) for path in paths], axis=-1)
-    label = replace(
-        stored[subject.label],
-        array=to_2015(stored[subject.label].array, config.label_scheme, subject.label),
-    )
-    label = resampled(label, config.spacing[::-1], label=True)
-    values = np.where(label.array == NON_ENHANCING, 1, label.array)
-    return cropped(images.max(axis=-1) > 0, images, values, label, config)
+    label = stored[subject.label]
+    classes = classes_of(label.array, config.label_scheme, subject.label)
+    label = resampled(replace(label, array=classes), config.spacing[::-1], label=True)
+    return cropped(images.max(axis=-1) > 0, images, label.array, label, config)
+
+
+def classes_of(label: np.ndarray, scheme: str, path: Path) -> np.ndarray:
+    """Returns a file's label [D,H,W] in `CLASSES`, without brain, uint8.
+
+    Raises UserError for values outside of the scheme.
+    """
+    found = to_2015(label, scheme, path)
+    return np.where(found == NON_ENHANCING, 1, found).astype(np.uint8)
 
 
 def _on_voxels(path: Path, volume: Volume, config: VolumeConfig) -> np.ndarray:

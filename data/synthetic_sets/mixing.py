@@ -140,7 +140,7 @@ def mixed_batches(
     first_step: int = 0,
     shard: tuple[int, int, int] = (0, 1, 1),
 ) -> tf.data.Dataset:
-    """Returns an endless data set of batches `images`, `label` and `source` (see `data.contract`).
+    """Returns an endless data set of batches `images`, `label`, `seed`, `source` (`data.contract`).
 
     The batch of a step is a function of the arguments. An augmented slice is a function of its
     source and the copy's number, so every epoch has the same augmented slices, as if stored.
@@ -156,8 +156,10 @@ def mixed_batches(
         shard: as in `data.pipeline.training_batches`.
     """
     first = first_step * batch_size
-    base_seed = np.array([derive_seed(enhancement_seed, part) for part in "ab"], np.int32)
-
+    base_seed, order_seed = (
+        np.array([derive_seed(number, part) for part in "ab"], np.int32)
+        for number in (enhancement_seed, seed)
+    )
     augmented = any(file.tag for phase in phases for file in phase.files)
 
     def copy_seed(copy: tf.Tensor, example: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -167,6 +169,7 @@ def mixed_batches(
     def decode(element: dict) -> dict[str, tf.Tensor]:
         record, copy = element["record"]
         example = parse_record(record, dataset, size)
+        example["seed"] = fold_in(tf.constant(order_seed), element["index"])
         if not augmented:
             return example
         images, label = tf.cond(

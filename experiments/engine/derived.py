@@ -36,6 +36,20 @@ class Output(NamedTuple):
     record: str
 
 
+class Made(NamedTuple):
+    """What is made of a label volume.
+
+    Attributes:
+        volumes: each sequence by name, int16 [D,H,W], 0..1000, and `label`, the label that they
+            show, uint8 [D,H,W].
+        dice: by name of a part of the lesion, what the run's segmenter, which learned from real
+            data alone, finds of it in the sequences.
+    """
+
+    volumes: Mapping[str, np.ndarray]
+    dice: Mapping[str, float]
+
+
 def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str]) -> Output:
     """Returns where the volumes made of one go: OUT/<case>/<name>_synthetic_<kind>.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from experiments.engine.experiment import Training
     from experiments.engine.run import Run
 
-PICTURE_EXAMPLES = 6
+PICTURE_EXAMPLES, PICTURE_VOLUMES = 6, 2
 
 Synthesize = Callable[[dict], dict]
 Pictures = dict[str, np.ndarray]  # uint8 [H,W,3] by name
@@ -50,7 +50,8 @@ def fit(
 
     @functools.cache
     def examples() -> dict[str, tf.Tensor]:
-        return next(iter(make(batch_size=PICTURE_EXAMPLES)))
+        count = PICTURE_VOLUMES if run.prepared.dataset.rank == 3 else PICTURE_EXAMPLES
+        return next(iter(make(batch_size=count)))
 
     def samples() -> Samples:
         outputs = synthesize(examples())

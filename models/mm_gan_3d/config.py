@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from models.mm_gan_3d.networks import DISCRIMINATORS
 from models.networks.settings import WIDTH
-from utils.errors import BELOW_ONE, POSITIVE, at_least, between, check_fields, one_of
+from utils.errors import BELOW_ONE, NOT_NEGATIVE, POSITIVE, at_least, between, check_fields, one_of
 
 Head = Literal["tanh", "linear"]
 Reduction = Literal["mean", "sum"]
@@ -23,6 +23,8 @@ class MMGANConfig:
         discriminator_width: base width n of D, channels.
         head: end of G: tanh, or linear for intensities without limits.
         reduction: mean of D's scores over the map, or their sum as printed in the paper.
+        reconstruction: weight of the mean absolute difference to the patient's volume, whose range
+            is 2; the paper has none.
         pool: pairs of a generated volume and its label that are kept for D; 0 = none.
         pool_probability: of showing D a kept pair in the place of a new one, 0..1.
         learning_rate: Adam's for G, per update.
@@ -38,6 +40,7 @@ class MMGANConfig:
     discriminator_width: int = 32
     head: Head = "tanh"
     reduction: Reduction = "mean"
+    reconstruction: float = 0.0
     pool: int = 4
     pool_probability: float = 0.5
     learning_rate: float = 4e-4
@@ -56,6 +59,7 @@ class MMGANConfig:
             discriminator_width=WIDTH,
             head=one_of(get_args(Head)),
             reduction=one_of(get_args(Reduction)),
+            reconstruction=NOT_NEGATIVE,
             pool=at_least(0),
             pool_probability=between(0, 1),
             learning_rate=POSITIVE,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from losses.adversarial import FAKE, REAL, least_squares, least_squares_accuracy
+from losses.reconstruction import mean_absolute_error
 from models.blocks.spectral import power_iterations
 from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.networks import build_discriminator, build_generator, check_volume_size
@@ -70,7 +71,7 @@ class MMGAN(GANSystem):
 
         The batch holds `images` [B,D,H,W,M] in [0,1], `label` [B,D,H,W,1] and `seed` [B,2].
         """
-        volume = self._volume(batch)
+        c, volume = self.config, self._volume(batch)
         label, real = with_organ(batch["label"], volume, self.organ), _signed(volume)
         # 1. One step of the power iteration: all passes of this step see the same kernels.
         power_iterations(self.networks["G"], self.networks["D"])
@@ -82,8 +83,9 @@ class MMGAN(GANSystem):
             shown, its_label = self.networks["pool"].exchange(made, label, batch["seed"])
             real_scores, fake_scores = self._scores(label, real), self._scores(its_label, shown)
             terms = self.terms(judged, real_scores, fake_scores)
+            terms["G/reconstruction"] = mean_absolute_error(made, real)
             losses = {
-                "G": terms["G/adversarial"],
+                "G": terms["G/adversarial"] + c.reconstruction * terms["G/reconstruction"],
                 "D": terms["D/real"] + terms["D/fake"],
             }
         report = self.descend(tape, losses)
@@ -116,8 +118,7 @@ class MMGAN(GANSystem):
         label = batch["label"]
         if "images" in batch:
             label = with_organ(label, self._volume(batch), self.organ)
-        made = tf.clip_by_value((self._make(label) + 1.0) / 2.0, 0.0, 1.0)
-        return {"images": tf.where(label > 0, made, 0.0)}
+        return {"images": tf.clip_by_value((self._make(label) + 1.0) / 2.0, 0.0, 1.0)}
 
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
@@ -131,7 +132,8 @@ class MMGAN(GANSystem):
         return batch["images"][..., self.channel : self.channel + 1]
 
     def _make(self, label: tf.Tensor) -> tf.Tensor:
-        return self.networks["G"](self._one_hot(label))
+        """Returns what G makes of a label, in [-1,1], with the background that the label tells."""
+        return tf.where(label > 0, self.networks["G"](self._one_hot(label)), -1.0)
 
     def _scores(self, label: tf.Tensor, volume: tf.Tensor) -> tf.Tensor:
         return self.networks["D"](tf.concat([self._one_hot(label), volume], axis=-1))

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data import pipeline
 from data.augmentation import Augmentation
 from data.brats.dataset import BRATS
 from data.brats.names import MODALITIES
 from data.contract import check_batch
 from data.pipeline import (
     RandomMaps,
+    RecordFile,
     class_files,
     distributed,
     evaluation_batches,
@@ -345,3 +347,18 @@ def test_labels_without_lesion_are_left_out(tmp_path):
     assert labels.max(axis=(1, 2, 3)).tolist() == [4, 2]
     with pytest.raises(UserError, match="No training slice has a lesion label"):
         lesion_labels(prepared, PATIENTS[1:])
+
+
+def test_large_records_are_shuffled_in_small_windows(tmp_path):
+    """A set of volumes never lies in memory; slices are shuffled by hundreds."""
+
+    def window(size: int, records: int = 2) -> int:
+        path = tmp_path / "records"
+        with open(path, "wb") as file:
+            file.truncate(size)
+        return pipeline._window([RecordFile(path, np.ones(records, bool))])
+
+    volume = 152 * 200 * 160 * 4 * 4  # bytes of four modalities as float32
+    assert window(2 * volume) * volume <= 2**31 and window(2 * volume) == 27
+    assert window(2 * 512 * 512 * 3 * 4) == 512
+    assert window(2**33) == 1

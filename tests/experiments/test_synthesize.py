@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import tensorflow as tf
 from data.manipulation import changed
 from data.volumes import read_volume, read_volume_and_grid, write_on_grid, write_volume
 from experiments import synthesize
-from experiments.systems.samr.synthesizing import Synthesizer
+from experiments.systems.samr.synthesizing import Source, Synthesizer
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
 
@@ -74,7 +75,7 @@ def test_the_score_is_of_what_the_segmenter_finds_in_the_images(samr_run):
         return {"labels": tf.fill([*images.shape[:-1], 1], 2)}
 
     synthesizer._find = find
-    _, dice = synthesizer.make(label, batch_size=3)
+    _, dice = synthesizer.make(Source(Path(), label, None), batch_size=3)
     oedema, window = (label[SLICES] == 2).sum(), 20 * 192 * 144
     assert dice["oedema"] == pytest.approx(2 * oedema / (oedema + window), rel=0.1)
     assert dice["enhancing"] == 0 and list(dice) == ["oedema", "enhancing"]

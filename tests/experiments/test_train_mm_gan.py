@@ -30,7 +30,8 @@ def test_a_run_compares_volumes_and_a_stop_does_not_show(tmp_path):
     assert "volumes/T2/ssim" not in metrics
     page = (whole / "report.html").read_text("utf-8")
     assert "not medical data" in page and "Three views" in page and "gan_Flair" in page
-    assert (whole / "samples" / "gan_T1_volumes_0000020.png").exists()
+    for name in ("volumes", "montage"):
+        assert (whole / "samples" / f"gan_T1_{name}_0000020.png").exists()
     half = ("--schedule.gan.steps", "10", "--stages", "gan")
     assert train(stopped, *half) == 0
     words = ("--resume", "--allow-config-change", "--schedule.gan.steps", "20")

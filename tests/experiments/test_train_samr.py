@@ -230,8 +230,8 @@ def test_shin_runs_to_the_report_and_synthesizes(phantom, tmp_path):
     source = synthesizer.read(tmp_path / "label.nii.gz")
     moved = changed(source.label, "mirror", None, synthesizer.first_lesion)
     assert (moved == 3).sum() == (label == 3).sum() and (moved != label).any()
-    made = synthesizer.make(moved, batch_size=4)
-    assert made["T1"].any() and (made["label"] == moved)[70:90].all()
+    made = synthesizer.make(source._replace(label=moved), batch_size=4)
+    assert made.volumes["T1"].any() and (made.volumes["label"] == moved)[70:90].all()
     label[:] = 0
     write_volume(tmp_path / "none.nii.gz", label)
     with pytest.raises(UserError, match="has no brain .value 1 or 2 or 3. in it"):

@@ -58,6 +58,29 @@ def volume_scores(
     return scores
 
 
+def mask_scores(
+    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
+) -> dict[str, float]:
+    """Returns dice, hd95 (mm), missed (0 or 1), sensitivity and specificity of a mask.
+
+    Two empty masks have no Dice; without a reference there is but the specificity (and the Dice 0
+    of a single empty mask). HD95 needs both masks. What is not defined is NaN.
+
+    Args:
+        prediction: bool [D,H,W].
+        reference: same shape.
+        spacing: mm between voxels along D, H and W.
+    """
+    there = reference.any()
+    return {
+        "dice": float(dice(prediction[None], reference[None])[0]),
+        "hd95": hausdorff95(prediction, reference, spacing) if there else np.nan,
+        "missed": float(not prediction.any()) if there else np.nan,
+        "sensitivity": float(prediction[reference].mean()) if there else np.nan,
+        "specificity": float(1 - prediction[~reference].mean()),
+    }
+
+
 def lesionwise_score(
     prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
 ) -> LesionwiseScore:

@@ -8,6 +8,7 @@ from typing import Callable
 import numpy as np
 from skimage.metrics import structural_similarity
 
+from data.contract import DataSet
 from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
 from utils.inference import compiled, infer
@@ -67,13 +68,18 @@ def _compared(
         key = f"volumes/{kind}/{modality}"
         for axis, step in zip(AXES, slice_steps(volume, pair[0] > 0)):
             scores[f"{key}/step_{axis}"] = step
-        # S reads its channel alone.
-        images = np.repeat(volume[None, ..., None], len(dataset.channels), axis=-1)
-        found = infer(find, {"images": images}, 1)["regions"]
+        found = regions_in(volume, find, dataset)
         for number, (region, classes) in enumerate(dataset.regions.items()):
             overlap = dice(found[..., number], np.isin(real.label, classes))
             scores[f"{key}/dice_{region}"] = float(overlap[0])
     return scores
+
+
+def regions_in(volume: np.ndarray, find: Callable, dataset: DataSet) -> np.ndarray:
+    """Returns the regions [1,D,H,W,R], 0 or 1, that a modality's S finds in its volume [D,H,W]."""
+    # S reads its channel alone.
+    images = np.repeat(volume[None, ..., None], len(dataset.channels), axis=-1)
+    return infer(find, {"images": images}, 1)["regions"]
 
 
 def volume_ssim(volume: np.ndarray, reference: np.ndarray) -> float:

@@ -46,14 +46,18 @@ def montage(volume: np.ndarray, count: int = MONTAGE) -> list[np.ndarray]:
 def draw_volumes(
     synthesize: Synthesize, examples: dict, dataset: DataSet, channel: int
 ) -> Pictures:
-    """Labels, real volumes and what G makes of the labels, each in three views."""
+    """Labels, real volumes and what G makes of the labels: three views, and a montage of slices."""
     made = synthesize(examples)["images"].numpy()[..., 0]
     real, label = examples["images"].numpy()[..., channel], examples["label"].numpy()[..., 0]
     rows = [
         [part for k in range(2) for part in view_row(volumes[k], volumes is label)]
         for volumes in (label, real, made)
     ]
-    return {"volumes": grid(rows, titles=("label", "real", "synthetic"))}
+    slices = [montage(volumes[k]) for k in range(len(real)) for volumes in (real, made)]
+    return {
+        "volumes": grid(rows, titles=("label", "real", "synthetic")),
+        "montage": grid(slices, titles=("real", "synthetic") * len(real)),
+    }
 
 
 def draw_regions(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:

@@ -27,17 +27,29 @@ from models.mm_gan_3d.regions import Regions
 from utils.training.trainer import check_batch_sizes
 
 
+def build_generator(config: Any, dataset: DataSet, modality: str, total_steps: int) -> MMGAN:
+    """Returns G and D of a modality with initial weights."""
+    size, channel = volume_size(config.slicing), dataset.channels.index(modality)
+    return MMGAN(config.gan, size, total_steps, dataset.num_classes, dataset.organ, channel)
+
+
+def build_segmenter(config: Any, dataset: DataSet, modality: str, total_steps: int) -> Regions:
+    """Returns S of a modality with initial weights."""
+    channel, regions = dataset.channels.index(modality), list(dataset.regions.values())
+    return Regions(config.regions, (channel,), regions, total_steps)
+
+
 def _build(run: Run, modality: str) -> MMGAN:
-    steps, dataset = run.total_steps(gan(modality)), run.dataset
-    size = volume_size(run.config.slicing)
-    channel = dataset.channels.index(modality)
-    return MMGAN(run.config.gan, size, steps, dataset.num_classes, dataset.organ, channel)
+    return build_generator(run.config, run.dataset, modality, run.total_steps(gan(modality)))
 
 
 def _build_segmenter(run: Run, modality: str) -> Regions:
-    steps = run.total_steps(segmenter(modality))
-    channel = run.dataset.channels.index(modality)
-    return Regions(run.config.regions, (channel,), list(run.dataset.regions.values()), steps)
+    return build_segmenter(run.config, run.dataset, modality, run.total_steps(segmenter(modality)))
+
+
+def evaluated(run: Any) -> bool:
+    """Returns whether the run's metrics.json contains the metrics of the stage "evaluate"."""
+    return any(key.endswith("/ssim") for key in run.read_metrics())
 
 
 def _left_out(config: Any, modality: str) -> str:
@@ -102,7 +114,7 @@ def volume_experiment(
             Task(
                 "evaluate",
                 evaluate,
-                done=lambda run: f"volumes/{run.config.made[-1]}/ssim" in run.read_metrics(),
+                done=evaluated,
                 needs=("gan", "regions"),
             ),
             Task(

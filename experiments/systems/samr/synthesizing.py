@@ -21,6 +21,7 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.manipulation import LESION
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
+from experiments.engine.derived import Made
 from experiments.engine.resuming import finished_config
 from experiments.systems.samr.atlas import NAMES_FILE, atlas_file
 from experiments.systems.samr.stages import TRAIN_SAMR, build_system, evaluated
@@ -49,20 +50,6 @@ class Source(NamedTuple):
     path: Path
     label: np.ndarray
     grid: StoredGrid
-
-
-class Made(NamedTuple):
-    """What is made of a label volume.
-
-    Attributes:
-        volumes: each sequence by name, int16 [D,H,W], 0..1000, and `label`, the label that they
-            show, uint8 [D,H,W]; all are 0 outside of the slices from which the run learned.
-        dice: of the lesion classes in the label, by name: what the run's segmenter, which learned
-            from real slices alone, finds in the sequences.
-    """
-
-    volumes: dict[str, np.ndarray]
-    dice: dict[str, float]
 
 
 class Synthesizer:
@@ -213,9 +200,12 @@ class Synthesizer:
     def _scheme(self) -> str:
         return self.config.slicing.label_scheme or SCHEME
 
-    def make(self, label: np.ndarray, batch_size: int) -> Made:
-        """Returns the sequences of a label [D,H,W], made `batch_size` slices at a time."""
-        slicing, names = self.config.slicing, self.sequences
+    def make(self, source: Source, batch_size: int) -> Made:
+        """Returns the sequences of a label, made `batch_size` slices at a time.
+
+        All are 0 outside of the slices from which the run learned.
+        """
+        label, slicing, names = source.label, self.config.slicing, self.sequences
         axial = axial_range(label.shape, slicing)
         shown = shrunk_label(cut(label, axial, slicing), slicing, len(self.classes))
         rows = np.flatnonzero(shown.any(axis=(1, 2)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.engine.table import Row, Table
+from experiments.tables.patients import read_patients, write_patients
 from models.system import GANSystem
 from utils.metrics.contrasts import (
     NOT_RUN,
@@ -31,8 +31,6 @@ from utils.metrics.contrasts import (
     examine,
 )
 from utils.reporting.tables import markdown_table
-from utils.runs.files import write_text
-from utils.runs.reading import read_table
 from utils.seeding import derive_seed
 from utils.training.trainer import check_batch_size
 
@@ -101,7 +99,7 @@ def write(run: Run, downstream: Downstream) -> None:
             scores = _trained(run, downstream, row, repeat)
             found.append(scores.figures)
             frames.append(scores.patients.assign(repeat=repeat))
-        write_text(_patients(run, row), pd.concat(frames).to_csv(index=False))
+        write_patients(run, row, pd.concat(frames))
         figures = pd.DataFrame(found)
         spread = {f"{key}_std": v for key, v in figures.std(ddof=0).items()}
         return {**figures.mean().to_dict(), **spread, "seeds": config.repeats}
@@ -122,10 +120,7 @@ def write(run: Run, downstream: Downstream) -> None:
 
 def difference(run: Run, downstream: Downstream) -> pd.DataFrame:
     """Returns what synthetic images add to the patients' scores, with its 95 % BCa interval."""
-    parts = [
-        read_table(_patients(run, row), {"patient": int, "score": float}).assign(no=row)
-        for row in (REAL, MIXED)
-    ]
+    parts = [read_patients(run, row, "score") for row in (REAL, MIXED)]
     contrast = Contrast(downstream.score_name, [(MIXED, REAL)], 1)
     seed = derive_seed(run.config.seed, "difference")
     finding = examine(contrast, pd.concat(parts), run.config.resamples, seed, "score")
@@ -155,10 +150,6 @@ def claim(table: Table, figures: Mapping[str, float], metric: str, words: str) -
 def added(run: Run) -> int:
     """Returns how many synthetic images are added: those asked for, or all that there are."""
     return min(run.config.synthetic, run.source.config.dataset.samples)
-
-
-def _patients(run: Run, row: str) -> Path:
-    return run.path / "rows" / f"{row}_patients.csv"
 
 
 def _trained(run: Run, downstream: Downstream, row: str, repeat: int) -> Scores:

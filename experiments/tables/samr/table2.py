@@ -28,18 +28,15 @@ from experiments.engine.run import Run
 from experiments.engine.sources import Variants
 from experiments.systems.samr.pictures import draw_labels
 from experiments.systems.samr.stages import KEYS, TRAIN_SAMR
+from experiments.tables.patients import differences, patients_file, read_patients, write_patients
 from experiments.tables.samr.made import with_made_slices
 from experiments.tables.samr.rows import MEASURED, REAL, TABLE, chosen_rows, row_key
 from models.samr.config import METHODS
 from models.samr.segmenter import LabelNet
 from utils.config import with_values
 from utils.inference import compiled, infer
-from utils.metrics.contrasts import Contrast, examine
-from utils.metrics.segmentation import dice
-from utils.metrics.surface import hausdorff95
+from utils.metrics.volumes import mask_scores
 from utils.reporting.tables import markdown_table
-from utils.runs.files import write_text
-from utils.runs.reading import read_table
 from utils.seeding import derive_seed
 from utils.training.trainer import check_batch_sizes
 
@@ -86,7 +83,7 @@ def write(run: Run) -> None:
 
     def measure(row: str) -> dict[str, float]:
         scores = score_row(run, *rows[row])
-        write_text(_patients(run, row), scores.to_csv(index=False))
+        write_patients(run, row, scores)
         figures = scores.groupby("label")[list(MEASURED)].mean()
         found = {f"{label}/{key}": figures.loc[label, key] for label in lesions for key in MEASURED}
         return {**found, **figures.mean().to_dict()}
@@ -95,36 +92,17 @@ def write(run: Run) -> None:
     table.write(
         run,
         ("One training of each segmenter, on one device.",),
-        ["## Differences to the real slices alone", markdown_table(differences(run))],
+        ["## Differences to the real slices alone", markdown_table(differences_to_real(run))],
     )
 
 
-def differences(run: Run) -> pd.DataFrame:
-    """Returns each row's Dice minus that of the real slices alone, with its 95 % BCa interval.
-
-    The mean over a patient's labels is compared, patient by patient; p-values are not adjusted.
-    """
-    found = []
-    for row in (row.key for row in TABLE.rows):
-        if _patients(run, row).exists():
-            table = read_table(_patients(run, row), {"patient": int, "dice": float})
-            scores = table.groupby("patient", as_index=False)["dice"]
-            found.append(scores.mean().assign(no=row, repeat=0, slices=1))
-    results = pd.concat(found)
-    lines = []
-    for row in TABLE.rows:
-        contrast = Contrast(row.title, [(row.key, REAL)], 1)
-        chance = derive_seed(run.config.training.seed, "difference", row.key)
-        finding = examine(contrast, results, run.config.resamples, chance)
-        if row.key != REAL and finding.interval:
-            line = dict(zip(("difference", "low", "high"), finding.interval))
-            more = {"p": finding.p_value, "detectable": finding.detectable}
-            lines.append({"row": row.title, **line, **more})
-    return pd.DataFrame(lines)
-
-
-def _patients(run: Run, row: str) -> Path:
-    return run.path / "rows" / f"{row}_patients.csv"
+def differences_to_real(run: Run) -> pd.DataFrame:
+    """Returns what each row adds to real slices alone: Dice, mean over the labels of a patient."""
+    rows = [row.key for row in TABLE.rows if patients_file(run, row.key).exists()]
+    found = [read_patients(run, row, "dice") for row in rows]
+    results = pd.concat(found).groupby(["no", "patient"], as_index=False)["dice"].mean()
+    config, references = run.config, dict.fromkeys(rows, REAL)
+    return differences(results, TABLE, references, config.resamples, config.training.seed)
 
 
 def score_row(run: Run, method: str, share: float) -> pd.DataFrame:
@@ -181,8 +159,6 @@ def label_scores(
 ) -> pd.DataFrame:
     """Returns `MEASURED` of each held-out patient's volume and lesion label.
 
-    Two empty masks have no Dice and no HD95; a single empty one has the Dice 0 and no HD95.
-
     Args:
         test: slices with label, subjects and index.
         found: labels [N,H,W] of the segmenter.
@@ -193,13 +169,7 @@ def label_scores(
     for volume in patient_volumes(test, test.label, found):
         for value, name in enumerate(lesion_names(dataset), start=dataset.first_lesion):
             truth, guess = (array == value for array in volume.values)
-            line = {
-                "dice": float(dice(guess[None], truth[None])[0]),
-                "hd95": hausdorff95(guess, truth, spacing) if truth.any() else np.nan,
-                "missed": float(not guess.any()) if truth.any() else np.nan,
-                "sensitivity": guess[truth].mean() if truth.any() else np.nan,
-                "specificity": 1 - guess[~truth].mean(),
-            }
+            line = mask_scores(guess, truth, spacing)
             lines.append({"patient": volume.subject, "label": name, **line})
     return pd.DataFrame(lines)
 

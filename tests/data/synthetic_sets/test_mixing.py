@@ -136,6 +136,14 @@ def test_the_second_phase_starts_at_its_step(sources):
     assert len(set(order[12:])) == 2  # again and again the two slices
 
 
+def test_every_example_has_a_seed_of_its_own(sources):
+    phases = [Phase(pool(sources, real=1), 0)]
+    seeds = np.concatenate([batch["seed"] for batch in batches(phases, 6)])
+    assert seeds.shape == (24, 2) and len(np.unique(seeds, axis=0)) == 24
+    (later,) = batches(phases, 1, first_step=5)
+    np.testing.assert_array_equal(later["seed"], seeds[20:])
+
+
 def test_starting_later_equals_skipping(sources):
     phases = [
         Phase(pool(sources, synthetic=0.5), 14),  # the phases meet inside a batch

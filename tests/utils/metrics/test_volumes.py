@@ -13,7 +13,13 @@ from sklearn.metrics import f1_score
 from tests.utils.metrics.test_surface import mask
 from utils.errors import UserError
 from utils.metrics.surface import hausdorff95
-from utils.metrics.volumes import FIGURES, PENALTY, lesionwise_score, volume_scores
+from utils.metrics.volumes import (
+    FIGURES,
+    PENALTY,
+    lesionwise_score,
+    mask_scores,
+    volume_scores,
+)
 
 SHAPE = (12, 40, 40)
 ONES = (1, 1, 1)
@@ -212,3 +218,17 @@ def test_only_volumes_of_one_shape_have_lesions():
             lesionwise_score(*map(mask, shapes), ONES)
     with pytest.raises(UserError, match="each of the 3 axes"):
         lesionwise_score(mask(SHAPE), mask(SHAPE), (1, 1))
+
+
+def test_a_mask_has_its_rates_and_an_undefined_score_is_nan():
+    truth, found = np.zeros((2, 4, 4), bool), np.zeros((2, 4, 4), bool)
+    truth[0, :2, :2], found[0, :2, :3] = True, True
+    scores = mask_scores(found, truth, (1, 1, 1))
+    assert scores["dice"] == pytest.approx(2 * 4 / 10)
+    assert scores["sensitivity"] == 1 and scores["specificity"] == pytest.approx(26 / 28)
+    assert scores["missed"] == 0 and scores["hd95"] == 1
+    empty = mask_scores(found, np.zeros_like(truth), (1, 1, 1))
+    assert empty["dice"] == 0 and empty["specificity"] == pytest.approx(26 / 32)
+    assert all(np.isnan(empty[name]) for name in ("hd95", "missed", "sensitivity"))
+    missed = mask_scores(np.zeros_like(truth), truth, (1, 1, 1))
+    assert missed["missed"] == 1 and missed["dice"] == 0 and np.isnan(missed["hd95"])
