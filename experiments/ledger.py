@@ -32,6 +32,7 @@ from experiments.tables.downstream.vessels import TABLE6_VESSELS
 from experiments.tables.downstream.xray import TABLE7_XRAY
 from experiments.tables.lesion_validity import TABLE4
 from experiments.tables.mixing.table import TABLE5
+from experiments.tables.mm_gan.table import TABLE1_MM_GAN, TABLE2_MM_GAN
 from experiments.tables.quality.table import TABLE2_QUALITY, TABLE3_QUALITY
 from experiments.tables.samr.table2 import TABLE2_SAMR
 from experiments.tables.tc_mgan.segmentation import TABLE2_TC_MGAN
@@ -66,7 +67,7 @@ EXPERIMENTS = (
         TABLE7_XRAY,
         TABLE8_DETECTION,
     ),
-    *(TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR),
+    *(TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR, TABLE1_MM_GAN, TABLE2_MM_GAN),
 )
 LedgerRow = tuple[Experiment, Row]
 ROWS: tuple[LedgerRow, ...] = tuple(

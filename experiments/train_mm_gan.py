@@ -5,7 +5,7 @@
     python experiments/train_mm_gan.py --preset tiny --out RUN
     python experiments/train_mm_gan.py --out RUN --resume
 
-Stages: gan and regions (of each of --modalities) -> evaluate -> report.
+Stages: gan and regions (of each of --modalities) -> dataset -> evaluate -> report.
 Source: Sun, Yuan & Sun, MM-GAN (models/mm_gan_3d maps its equations to this code).
 """
 

@@ -5,7 +5,7 @@
     python experiments/train_mm_gan_liver.py --preset tiny --out RUN
     python experiments/train_mm_gan_liver.py --out RUN --resume
 
-Stages: gan -> regions -> evaluate -> report.
+Stages: gan -> regions -> dataset -> evaluate -> report.
 Source: Sun, Yuan & Sun, MM-GAN (models/mm_gan_3d maps its equations to this code).
 """
 

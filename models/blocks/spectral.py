@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 EPSILON = 1e-12
+FIRST = 15  # power iterations before the first step: a random u may be far from the singular vector
 
 
 class SpectralConvolution:
@@ -39,6 +40,8 @@ class SpectralConvolution:
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             experimental_autocast=False,
         )
+        for _ in range(FIRST):
+            self.power_iteration()
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Convolves with the kernel over its largest singular value."""

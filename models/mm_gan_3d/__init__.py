@@ -35,6 +35,10 @@ Choices where the paper is silent or disagrees with itself
 * A new label has the tumour flipped (with a probability of 0.5), deformed by up to 6 mm, turned by
   up to 20 degrees and scaled to 0.7 to 1.3 of its length.
 * One update of D and one of G in a step, from one forward pass.
+* Outside of the label's organ a generated volume is black before D sees it: otherwise D tells the
+  two apart by that.
+* `reconstruction` adds the mean absolute difference to the patient's volume; the paper has no such
+  term, and the default is 0.
 
 Known deviations
 

@@ -83,10 +83,11 @@ class MMGAN(GANSystem):
             shown, its_label = self.networks["pool"].exchange(made, label, batch["seed"])
             real_scores, fake_scores = self._scores(label, real), self._scores(its_label, shown)
             terms = self.terms(judged, real_scores, fake_scores)
-            terms["G/reconstruction"] = mean_absolute_error(made, real)
+            if c.reconstruction:
+                terms["G/reconstruction"] = c.reconstruction * mean_absolute_error(made, real)
             losses = {
-                "G": terms["G/adversarial"] + c.reconstruction * terms["G/reconstruction"],
-                "D": terms["D/real"] + terms["D/fake"],
+                group: tf.add_n([v for key, v in terms.items() if key.startswith(f"{group}/")])
+                for group in ("G", "D")
             }
         report = self.descend(tape, losses)
         accuracy = least_squares_accuracy(real_scores, fake_scores)

@@ -37,7 +37,7 @@ def one_hot(label):
 
 
 class MMGANTests(SystemTests):
-    pool = 3
+    pool, rebuilt = 3, 0.0
     groups = {"G": ["G"], "D": ["D"]}
     split_rate = 0.1
     size = SIZE
@@ -46,7 +46,8 @@ class MMGANTests(SystemTests):
     parameters = {"G": 25_431 + 103, "D": 2_375 + 15}
 
     def build(self):
-        return MMGAN(replace(SMALL, pool=self.pool), SIZE, total_steps=100, **CLASSES)
+        config = replace(SMALL, pool=self.pool, reconstruction=self.rebuilt)
+        return MMGAN(config, SIZE, total_steps=100, **CLASSES)
 
     def batch(self, samples=2, seed=0):
         return volumes(samples, seed)
@@ -55,11 +56,16 @@ class MMGANTests(SystemTests):
         G, D = system.networks["G"], system.networks["D"]
         organ = tf.cast((batch["label"] == 0) & (batch["images"] > 0), tf.int32)
         label = one_hot(batch["label"] + 3 * organ)
-        made = G(label)
-        real = D(tf.concat([label, 2 * batch["images"] - 1], -1))
+        made = tf.where(label[..., :1] > 0, -1.0, G(label))  # black outside of the organ
+        volume = 2 * batch["images"] - 1
+        real = D(tf.concat([label, volume], -1))
         fake = D(tf.concat([label, made], -1))  # the pool is not full: D sees the new pairs
+        rebuilt = {"G/reconstruction": self.rebuilt * tf.reduce_mean(tf.abs(made - volume))}
         return {
-            "G": {"G/adversarial": tf.reduce_mean((fake - 1) ** 2) / 2},
+            "G": {
+                "G/adversarial": tf.reduce_mean((fake - 1) ** 2) / 2,
+                **(rebuilt if self.rebuilt else {}),
+            },
             "D": {
                 "D/real": tf.reduce_mean((real - 1) ** 2) / 2,
                 "D/fake": tf.reduce_mean(fake**2) / 2,
@@ -73,7 +79,9 @@ class TestMMGAN(MMGANTests):
 
 
 class TestMMGANWithoutPool(MMGANTests):
-    pool = 0
+    """And with a reconstruction term."""
+
+    pool, rebuilt = 0, 2.0
     parameters = {**MMGANTests.parameters, "pool": 1}
 
 
