@@ -69,11 +69,15 @@ def main() -> None:
         default="",
         help="such as mirror,grow:1.5,shrink:0.5,move:10:-4,donor:FILE; see docs/running.md",
     )
-    parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
+    parser.add_argument(
+        "--batch_size",
+        type=Optional[int],
+        help="slices per forward pass (default: 8; MM-GAN: all, fewer take less memory, on disk)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args()
-    if options.batch_size < 1:
+    if options.batch_size is not None and options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
     if options.brain and not options.brain.is_file():

@@ -203,13 +203,14 @@ class ConvUnit(tf.keras.layers.Layer):
         the row resamples.
         Condition [B,K] feeds a conditional norm; in training a batch norm uses the batch.
         """
-        x = self._convolve(self.before(x), None if skip is None else self.before(skip))
+        x = self.convolve(self.before(x), None if skip is None else self.before(skip))
         x = self.activation(self._normalise(x, condition, training))
         if self.row.resample == "dilate":
             return _maximum(x, 3, 1)
         return _maximum(x, 2, 2) if self.row.resample == "pool" else x
 
-    def _convolve(self, x: tf.Tensor, skip: Optional[tf.Tensor]) -> tf.Tensor:
+    def convolve(self, x: tf.Tensor, skip: Optional[tf.Tensor]) -> tf.Tensor:
+        """Returns the resampled x, with the skip in front, after the convolution alone."""
         if self.row.resample == "halve":
             x = _maximum(x, 2, 2)
         elif self.row.resample == "linear":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from losses.adversarial import FAKE, REAL, least_squares, least_squares_accuracy
@@ -12,6 +13,7 @@ from models.blocks.spectral import power_iterations
 from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.networks import build_discriminator, build_generator, check_volume_size
 from models.mm_gan_3d.pool import ImagePool
+from models.mm_gan_3d.slabs import generate_in_slabs
 from models.system import Batch, GANSystem, Terms
 from utils.training.schedules import constant_then_linear
 
@@ -120,6 +122,16 @@ class MMGAN(GANSystem):
         if "images" in batch:
             label = with_organ(label, self._volume(batch), self.organ)
         return {"images": tf.clip_by_value((self._make(label) + 1.0) / 2.0, 0.0, 1.0)}
+
+    def synthesize_in_slabs(self, label: np.ndarray, slices: int) -> np.ndarray:
+        """Returns what `synthesize` does, for a volume that does not fit into memory.
+
+        Args:
+            label: [D,H,W], with the organ as a class.
+            slices: see `generate_in_slabs`.
+        """
+        made = generate_in_slabs(self.networks["G"], label, self.classes, slices)[..., 0]
+        return np.where(label > 0, np.clip((made + 1) / 2, 0, 1), 0)
 
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch

@@ -82,9 +82,18 @@ def test_on_the_runs_own_voxels_nothing_is_interpolated(run, tmp_path):
         return {"images": np.where(batch["label"] > 0, batch["label"] / 10, 0).astype(np.float32)}
 
     synthesizer._made = dict.fromkeys(synthesizer.sequences, made)
-    volumes = synthesizer.make(synthesizer.read(tmp_path / "a.nii.gz"), 1).volumes
+    volumes = synthesizer.make(synthesizer.read(tmp_path / "a.nii.gz"), None).volumes
     assert seen["label"].shape == (1, 16, 24, 16, 1)
-    np.testing.assert_array_equal(volumes["T1"], 100 * label)
+    np.testing.assert_array_equal(volumes["T1"], 100 * label.astype(int))
+
+
+def test_slabs_are_as_the_whole(run, tmp_path):
+    synthesizer = VolumeSynthesizer(run)
+    write(tmp_path / "case.nii.gz", label_volume())
+    source = synthesizer.read(tmp_path / "case.nii.gz")
+    whole, slabs = (synthesizer.make(source, size).volumes for size in (None, 8))
+    for name, volume in whole.items():
+        assert np.abs(slabs[name] - volume).max() <= 1, name
 
 
 def test_a_changed_lesion_is_drawn_and_written(run, tmp_path, monkeypatch):
@@ -102,7 +111,7 @@ def test_a_label_of_a_release_needs_the_brain(run, tmp_path):
     synthesizer, own = VolumeSynthesizer(run), label_volume()
     write(tmp_path / "brain.nii.gz", (own > 0).astype(np.uint8))
     write(tmp_path / "seg.nii.gz", np.where(own == 3, 0, own))
-    source = synthesizer.read(tmp_path / "seg.nii.gz", tmp_path / "brain.nii.gz", "brats2017")
+    source = synthesizer.read(tmp_path / "seg.nii.gz", tmp_path / "brain.nii.gz", "brats2020")
     np.testing.assert_array_equal(source.volume.array, own)
     with pytest.raises(UserError, match=r"seg.nii.gz has no brain \(value 3\) in it; .*--brain"):
         synthesizer.read(tmp_path / "seg.nii.gz")
@@ -121,7 +130,7 @@ def test_the_liver_keeps_its_body(tmp_path):
     source = synthesizer.read(tmp_path / "a.nii.gz")
     assert set(np.unique(source.label)) == {0, 1, 2}
     healed = replace(source.volume, array=np.where(label == 3, 2, label))
-    made = synthesizer.make(source._replace(label=np.minimum(source.label, 1)), 1)
+    made = synthesizer.make(source._replace(label=np.minimum(source.label, 1)), None)
     np.testing.assert_array_equal(made.volumes["label"], healed.array)
     with pytest.raises(UserError, match="--brain is for runs on brains"):
         synthesizer.read(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz")

@@ -13,6 +13,7 @@ from models.mm_gan_3d.config import MMGANConfig
 from models.mm_gan_3d.gan import MMGAN, with_organ
 from models.mm_gan_3d.networks import build_discriminator, build_generator
 from models.mm_gan_3d.pool import ImagePool
+from models.mm_gan_3d.slabs import generate_in_slabs
 from tests.models.harness import LONG, SystemTests
 from utils.errors import UserError
 
@@ -236,3 +237,18 @@ def test_impossible_settings_are_refused(options):
         replace(SMALL, **options)
     with pytest.raises(UserError, match="20x8x8 pixels; all sides must be divisible by 8"):
         MMGAN(SMALL, (20, 8, 8), 10, **CLASSES)
+
+
+@pytest.mark.parametrize("slices", [8, 12, 64])
+def test_a_volume_made_in_slabs_is_the_one_made_whole(slices):
+    G = build_generator(3, 5, "tanh", "G")
+    label = np.random.default_rng(0).integers(0, 5, (40, 16, 8))
+    whole = G(tf.one_hot(label[None], 5))[0].numpy()
+    found = generate_in_slabs(G, label, 5, slices)
+    assert np.ptp(whole) > 0.5
+    np.testing.assert_allclose(found, whole, atol=2e-5)
+
+
+def test_slabs_are_not_thinner_than_the_deepest_level_allows():
+    with pytest.raises(UserError, match="A slab has 7 slices; give 8 or more"):
+        generate_in_slabs(build_generator(2, 5, "tanh", "G"), np.zeros((8, 8, 8), int), 5, 7)

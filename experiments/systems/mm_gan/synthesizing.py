@@ -75,14 +75,14 @@ class VolumeSynthesizer:
         self.dataset, run = experiment.dataset(config, None), RunDirectory(path, writes=False)
         self.sequences = config.made
         digest = hashlib.sha256(json.dumps(asdict(config.slicing)).encode())
-        self._made, self._found = {}, {}
+        self._gans, self._made, self._found = {}, {}, {}
         for modality in self.sequences:
             G = build_generator(config, self.dataset, modality, 1)
             load_networks(G, run.checkpoints(gan(modality)))
             digest.update(checkpoint_index(run.checkpoints(gan(modality))))
             S = build_segmenter(config, self.dataset, modality, 1)
             load_networks(S, run.checkpoints(segmenter(modality)))
-            self._made[modality] = compiled(G.synthesize)
+            self._gans[modality], self._made[modality] = G, compiled(G.synthesize)
             self._found[modality] = compiled(S.synthesize)
         self.network = digest.hexdigest()
 
@@ -148,8 +148,8 @@ class VolumeSynthesizer:
         inside = scan.array != (background(scan.array) or 0)
         return np.where(lesion, lesion, inside * self.dataset.organ).astype(np.uint8)
 
-    def make(self, source: VolumeSource, batch_size: int) -> Made:
-        """Returns the volumes of a label, on its voxels; `batch_size` is that of other systems.
+    def make(self, source: VolumeSource, batch_size: Optional[int]) -> Made:
+        """Returns the volumes of a label, on its voxels, made in slabs of so many slices, or whole.
 
         The part that the run's volumes have around the organ is made on the run's voxels, and is
         then interpolated; the rest is 0.
@@ -169,9 +169,8 @@ class VolumeSynthesizer:
 
         shown = classes * on_own_voxels(np.ones(size, np.uint8), nearest=True)
         volumes, scores = {}, {}
-        batch = {"label": label[None, ..., None].astype(np.int32)}
         for modality in self.sequences:
-            image = infer(self._made[modality], batch, 1)["images"][0, ..., 0]
+            image = self._image(modality, label, batch_size)
             fine = np.rint(BRIGHTEST * on_own_voxels(image, nearest=False))
             volumes[modality] = np.where(shown > 0, fine, 0).astype(np.int16)
             found = regions_in(image, self._found[modality], self.dataset)
@@ -180,3 +179,10 @@ class VolumeSynthesizer:
                 if not np.isnan(overlap):
                     scores[f"{modality} {region.upper()}"] = float(overlap)
         return Made({**volumes, "label": shown}, scores)
+
+    def _image(self, modality: str, label: np.ndarray, slices: Optional[int]) -> np.ndarray:
+        """Returns the volume [D,H,W] in [0,1] of a label [D,H,W] on the run's voxels."""
+        if slices is not None:
+            return self._gans[modality].synthesize_in_slabs(label, slices)
+        batch = {"label": label[None, ..., None].astype(np.int32)}
+        return infer(self._made[modality], batch, 1)["images"][0, ..., 0]

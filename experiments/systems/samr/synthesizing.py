@@ -35,6 +35,7 @@ from utils.training.checkpoints import checkpoint_index, load_networks
 
 ATLAS_BRAIN = 0.05  # intensity above which the atlas shows brain
 LEAST_EXTENT = 0.25  # of a label beside the typical brain, or its value 1 is none
+BATCH_SIZE = 8
 SCHEME = "brats2015"  # of labels without brain, if the run does not say
 
 
@@ -200,12 +201,13 @@ class Synthesizer:
     def _scheme(self) -> str:
         return self.config.slicing.label_scheme or SCHEME
 
-    def make(self, source: Source, batch_size: int) -> Made:
-        """Returns the sequences of a label, made `batch_size` slices at a time.
+    def make(self, source: Source, batch_size: Optional[int]) -> Made:
+        """Returns the sequences of a label, made `batch_size` slices at a time; default: 8.
 
         All are 0 outside of the slices from which the run learned.
         """
         label, slicing, names = source.label, self.config.slicing, self.sequences
+        batch_size = batch_size or BATCH_SIZE
         axial = axial_range(label.shape, slicing)
         shown = shrunk_label(cut(label, axial, slicing), slicing, len(self.classes))
         rows = np.flatnonzero(shown.any(axis=(1, 2)))

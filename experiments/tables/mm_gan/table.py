@@ -157,9 +157,14 @@ def _check_run(run: Run) -> None:
         )
 
 
-def _check(request: Request, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for unknown rows or segmenters, or rows without real patients alone."""
-    tables.chosen(request.config.rows, request.config.segmenters)
+def _check(request: Request, strategy: tf.distribute.Strategy, table: Table) -> None:
+    """Raises UserError for unknown rows or segmenters, or those that the table does not have."""
+    known = [row.key for row in table.rows]
+    for key in tables.chosen(request.config.rows, request.config.segmenters):
+        if key not in known:
+            raise UserError(
+                f"--rows and --segmenters ask for {key}, but {table.title} has {', '.join(known)}"
+            )
 
 
 def volume_table(
@@ -172,7 +177,7 @@ def volume_table(
         presets,
         stages=(Task("table", functools.partial(write, table=table)),),
         sources=Finished(source, _check_run),
-        check=_check,
+        check=functools.partial(_check, table=table),
         outline=lambda request: f"rows: {request.config.rows} of {request.config.segmenters}",
         shown=("rows", "segmenters"),
         table=table,

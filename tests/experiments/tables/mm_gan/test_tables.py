@@ -85,11 +85,25 @@ def test_figure_7_needs_a_pool_to_leave_out(tmp_path, capsys):
     assert "one of the runs has a pool; give 1 or more" in capsys.readouterr().err
 
 
-def test_every_preset_has_rows():
-    for config in TABLE1.values():
-        assert set(rows.chosen(config.rows, config.segmenters)) <= {
-            row.key for row in rows.TABLE1.rows
-        }
+@pytest.mark.parametrize(
+    "experiment, words, missing",
+    [
+        (TABLE1_MM_GAN, ("--rows", "100R,FT"), "unet_FT"),
+        (TABLE2_MM_GAN, ("--segmenters", "cascade"), "cascade_100R"),
+        (FIGURE10_MM_GAN, ("--rows", "300F+100R"), "unet_300F+100R"),
+    ],
+)
+def test_a_row_of_another_table_is_refused(experiment, words, missing, tmp_path, capsys):
+    words = ("--preset", "tiny", "--out", str(tmp_path / "a"), *words)
+    assert main(experiment, words) == 2
+    assert f"ask for {missing}, but MM-GAN, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("experiment", [TABLE1_MM_GAN, TABLE2_MM_GAN, FIGURE10_MM_GAN])
+def test_every_preset_asks_for_rows_of_its_table(experiment):
+    for config in experiment.presets.values():
+        wanted = set(rows.chosen(config.rows, config.segmenters))
+        assert wanted <= {row.key for row in experiment.table.rows}
 
 
 @pytest.fixture(scope="module")
