@@ -11,7 +11,7 @@ Keys of every batch of a data set (B batch, H x W the slice, or D x H x W the vo
 | outside | [B,(D,)H,W,K] | float32 | 1 = outside the organ, Algorithm 2 |
 
 Where the label is one class of the whole image, `label` is that class at every pixel; where it is
-boxes, `label` is the class of the box that lies there.
+boxes, `label` is the class of the lesion that lies there, the ellipse in its box.
 
 A training batch also holds two keys of shape [B,2], int32: `seed`, and `source` (index of the case,
 number of the slice, see `CaseSlices`). If a stage needs them, it also holds `unpaired_images`,

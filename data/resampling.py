@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from data.grids import VOXEL_TOLERANCE, Volume
+from data.volumes import as_image
 
 
 def resampled(volume: Volume, spacing: Sequence[float], label: bool) -> Volume:
@@ -58,16 +59,10 @@ def on_grid_of(volume: Volume, other: Volume, nearest: bool) -> np.ndarray:
         other: its array gives the shape alone.
         nearest: take the nearest value, as for labels; otherwise interpolate linearly, as float32.
     """
-    image = _image(volume.array if nearest else volume.array.astype(np.float32), volume)
-    reference = _image(np.zeros(other.array.shape, np.uint8), other)
+    array = volume.array if nearest else volume.array.astype(np.float32)
+    image = as_image(array, volume.spacing, volume.origin, volume.direction)
+    empty = np.zeros(other.array.shape, np.uint8)
+    reference = as_image(empty, other.spacing, other.origin, other.direction)
     method = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
     found = sitk.Resample(image, reference, sitk.Transform(), method, 0, image.GetPixelID())
     return sitk.GetArrayFromImage(found)
-
-
-def _image(array: np.ndarray, grid: Volume) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(grid.spacing)
-    image.SetOrigin(grid.origin)
-    image.SetDirection(grid.direction)
-    return image

@@ -98,7 +98,7 @@ def _read_nifti(path: Path, channel: Optional[int]) -> tuple[Volume, StoredGrid]
     geometry = grid.spacing, grid.origin, grid.direction
     if _axes(grid) == "LPS":
         return Volume(array, *geometry), grid
-    return _turned(_as_image(array, *geometry)), grid
+    return _turned(as_image(array, *geometry)), grid
 
 
 def _axes(grid: StoredGrid) -> str:
@@ -106,12 +106,13 @@ def _axes(grid: StoredGrid) -> str:
     return sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction)
 
 
-def _as_image(
+def as_image(
     array: np.ndarray,
     spacing: Sequence[float],
     origin: Sequence[float],
     direction: Sequence[float],
 ) -> sitk.Image:
+    """Returns an array [D,H,W] with its geometry, see `data.grids.Volume`."""
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(tuple(map(float, spacing)))
     image.SetOrigin(tuple(map(float, origin)))
@@ -188,7 +189,7 @@ def _write_whole(path: Path, array: np.ndarray, grid: StoredGrid, compress: bool
         if _is_nifti(path):
             write_nifti(path, array, grid)
         else:
-            image = _as_image(array, grid.spacing, grid.origin, grid.direction)
+            image = as_image(array, grid.spacing, grid.origin, grid.direction)
             sitk.WriteImage(image, str(path), useCompression=compress)
         check_bytes(path)
     except (RuntimeError, UserError) as error:

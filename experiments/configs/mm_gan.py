@@ -89,8 +89,8 @@ THESIS = VolumesConfig(
     schedule=MMGANSchedules(_EPOCHS, _EPOCHS),
 )
 
-# With the published D and rates a thousand steps end in noise: D sees at once what no G has made
-# yet. SimGAN's D without instance norm, faster rates and a reconstruction term give brains.
+# With the published D and rates 500 steps end in noise, with a large reconstruction term in blur.
+# SimGAN's D without instance norm, faster rates and a reconstruction term give brains.
 _MINUTES = MMGANConfig(
     discriminator="simgan",
     discriminator_width=64,

@@ -39,7 +39,10 @@ def generate_in_slabs(
     Raises UserError for thinner slabs.
     """
     if slices < 2**HALVINGS:
-        raise UserError(f"A slab has {slices} slices; give {2**HALVINGS} or more")
+        raise UserError(
+            f"--batch_size is {slices}, but a slab of MM-GAN needs {2**HALVINGS} or more slices; "
+            "give more, or leave it out"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder, skips = Path(name), {}
         x = _on_disk(folder / "label", (*label.shape, classes))

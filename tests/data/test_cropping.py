@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.cropping import CropConfig, cropped, volume_size
+from data.cropping import CropConfig, cropped, cut, put_back, volume_size
 from data.grids import Volume
 from utils.errors import UserError
 
@@ -41,3 +41,12 @@ def test_a_crop_around_an_organ_at_the_border_is_filled_with_zeros():
 def test_lengths_are_above_zero(options):
     with pytest.raises(UserError, match=f"--slicing.{next(iter(options))}"):
         CropConfig(**options)
+
+
+@pytest.mark.parametrize("start", [(0, 0, 0), (2, 1, 3), (-3, 2, -1), (4, -2, 5)])
+def test_a_crop_is_put_back_where_it_was(start):
+    array = np.random.default_rng(0).integers(1, 9, (7, 6, 8))
+    inside = put_back(cut(np.ones_like(array), start, (5, 6, 4)), start, array.shape)
+    found = put_back(cut(array, start, (5, 6, 4)), start, array.shape)
+    np.testing.assert_array_equal(found, array * inside)
+    assert 0 < inside.sum() <= 5 * 6 * 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.grids import Volume
-from data.resampling import resampled
+from data.resampling import on_grid_of, resampled
 
 STRAIGHT = tuple(np.eye(3).ravel())
 TURNED = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -67,3 +67,19 @@ def test_structures_finer_than_the_new_voxels_are_averaged():
 def test_voxels_of_the_right_size_are_not_touched():
     volume = Volume(np.arange(8.0).reshape(2, 2, 2), (1.0, 0.995, 1.0), (0.0,) * 3, TURNED)
     assert resampled(volume, (1.0, 1.0, 1.0), label=False) is volume
+
+
+@pytest.mark.parametrize("direction", [STRAIGHT, TURNED])
+def test_on_its_own_grid_a_volume_is_the_same(direction):
+    array = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    volume = Volume(array, (1.0, 2.0, 3.0), (7.0, -2.0, 5.0), direction)
+    for nearest in (True, False):
+        np.testing.assert_allclose(on_grid_of(volume, volume, nearest), array, atol=1e-6)
+
+
+def test_on_a_finer_grid_a_volume_is_interpolated_and_0_beyond():
+    coarse = Volume(np.array([[[0.0, 4.0]]]), (4.0, 1.0, 1.0), (0.0, 0.0, 0.0), STRAIGHT)
+    fine = Volume(np.zeros((1, 1, 9)), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), STRAIGHT)
+    expected = [0, 1, 2, 3, 4, 4, 0, 0, 0]  # half a voxel reaches beyond the last centre
+    np.testing.assert_allclose(on_grid_of(coarse, fine, nearest=False)[0, 0], expected, atol=1e-6)
+    assert on_grid_of(coarse, fine, nearest=True)[0, 0, :6].tolist() == [0, 0, 4, 4, 4, 4]

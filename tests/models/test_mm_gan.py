@@ -250,5 +250,5 @@ def test_a_volume_made_in_slabs_is_the_one_made_whole(slices):
 
 
 def test_slabs_are_not_thinner_than_the_deepest_level_allows():
-    with pytest.raises(UserError, match="A slab has 7 slices; give 8 or more"):
+    with pytest.raises(UserError, match="--batch_size is 7, but a slab of MM-GAN needs 8 or more"):
         generate_in_slabs(build_generator(2, 5, "tanh", "G"), np.zeros((8, 8, 8), int), 5, 7)

@@ -62,7 +62,7 @@ def draw_classes(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pi
 
 
 def draw_boxes(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
-    """Real slices with the true boxes, above the same with the detector's."""
+    """Real slices with the ellipses in the true boxes, above the same with the detector's."""
     found, images = synthesize(examples), examples["images"].numpy()
     sure = tf.where(found["scores"] >= SURE, found["classes"], 0)
     rows = tf.concat([tf.cast(sure, tf.float32)[..., None], found["boxes"]], axis=-1)

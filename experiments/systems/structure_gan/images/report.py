@@ -117,7 +117,10 @@ def class_table(metrics: Mapping[str, float], classes: tuple[str, ...]) -> pd.Da
 def _add_pictures(report: Report, run: Run, real: Slices, fake: Slices) -> None:
     dataset, count = run.prepared.dataset, min(COLUMNS, len(real), len(fake))
     colours = ", ".join(f"{name} {colour}" for name, colour in zip(dataset.classes[1:], COLOURS))
-    legend = {IMAGE: "The label is written above.", BOXES: f"Outlines are boxes: {colours}."}
+    legend = {
+        IMAGE: "The label is written above.",
+        BOXES: f"Outlines are ellipses in boxes: {colours}.",
+    }
     report.add_section("Samples", legend.get(dataset.label_kind, "There are no labels."))
     chosen = {"real": shown(real, count), "synthetic": shown(fake, count)}
     for title, slices in chosen.items():
