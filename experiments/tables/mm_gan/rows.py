@@ -9,6 +9,7 @@ import numpy as np
 from experiments.engine.table import Metric, Row, Table
 from experiments.tables.mixing.rows import RANDOM, SYNTHETIC_FIRST, Mixture, choose_rows
 from utils.errors import UserError
+from utils.metrics.resampling import LEVEL
 
 ALL, FINE_TUNED = "100R", "FT"
 MIXTURES = (
@@ -97,19 +98,18 @@ def claims(table: Table, figures: Mapping[str, float]) -> list[str]:
     """Returns what each row's first region gains over the real patients alone, in sentences."""
     region, found = table.parts[0], []
     for row in table.rows:
-        names = ("difference", "low", "high")
-        by, low, high = (table.value(figures, row.key, f"{region}/{name}") for name in names)
+        names = ("difference", "low", "high", "p")
+        by, low, high, p = (table.value(figures, row.key, f"{region}/{name}") for name in names)
         if np.isfinite(by):
             text = f"{row.title}: {by:+.3f} ({low:+.3f} to {high:+.3f}) Dice of {region.upper()}"
-            found.append(f"{text} against {ALL}; {_verdict(row, low, high)}.")
+            verdict = _verdict(row, low, high, p)
+            found.append(f"{text} against {ALL}, p = {p:.3f} by sign flips; {verdict}.")
     return found
 
 
-def _verdict(row: Row, low: float, high: float) -> str:
-    if low > 0:
-        return "better"
-    if high < 0:
-        return "worse"
+def _verdict(row: Row, low: float, high: float, p: float) -> str:
+    if p < LEVEL and (low > 0 or high < 0):  # the interval of a few patients is too narrow
+        return "better" if low > 0 else "worse"
     if row.key.endswith(FINE_TUNED):
         return "no difference was found, which does not prove that there is none"
     return "no difference was found"

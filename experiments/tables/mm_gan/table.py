@@ -43,8 +43,8 @@ ANALYSIS = ("rows", "segmenters", "resamples")  # on which no row's result depen
 FIGURES = ("dice", "hd95", "missed")
 
 
-def write(run: Run, table: Table) -> None:
-    """Writes the table, patients' scores and metrics; trains what has no kept result."""
+def write(run: Run, table: Table, chart: bool) -> None:
+    """Writes table, patients' scores, metrics and chart; trains what has no kept result."""
     config, regions = run.config, tuple(run.prepared.dataset.regions)
     rows = tables.chosen(config.rows, config.segmenters)
     sources = _sources(run, [mixture for _, mixture in rows.values()])
@@ -63,7 +63,7 @@ def write(run: Run, table: Table) -> None:
     for region in regions:
         found = _differences(run, table, region).to_dict("records")
         keys = {row.title: f"{table.key}/{row.key}/{region}/" for row in table.rows}
-        names = ("difference", "low", "high")
+        names = ("difference", "low", "high", "p")
         run.update_metrics(
             {keys[line["row"]] + name: line[name] for line in found for name in names}
         )
@@ -74,8 +74,9 @@ def write(run: Run, table: Table) -> None:
         f"{drawn} new patients were drawn, none chosen.",
     )
     table.write(run, notes)
-    chart = bar_panels(*table.bars(run.read_metrics(), "rows"), note=f"this run: {run.data_note}")
-    save_figure(chart, run.path / f"{table.key}.png")
+    if chart:
+        bars = bar_panels(*table.bars(run.read_metrics()), note=run.data_note)
+        save_figure(bars, run.path / f"{table.key}.png")
 
 
 def _differences(run: Run, table: Table, region: str) -> pd.DataFrame:
@@ -168,14 +169,19 @@ def _check(request: Request, strategy: tf.distribute.Strategy, table: Table) -> 
 
 
 def volume_table(
-    script: str, summary: str, presets: Mapping[str, Any], source: Experiment, table: Table
+    script: str,
+    summary: str,
+    presets: Mapping[str, Any],
+    source: Experiment,
+    table: Table,
+    chart: bool = False,
 ) -> Experiment:
-    """Returns the script of a table that works on a finished run of `source`."""
+    """Returns the script of a table, or a figure, that works on a finished run of `source`."""
     return Experiment(
         f"experiments/{script}",
         summary,
         presets,
-        stages=(Task("table", functools.partial(write, table=table)),),
+        stages=(Task("table", functools.partial(write, table=table, chart=chart)),),
         sources=Finished(source, _check_run),
         check=functools.partial(_check, table=table),
         outline=lambda request: f"rows: {request.config.rows} of {request.config.segmenters}",
@@ -204,4 +210,5 @@ FIGURE10_MM_GAN = volume_table(
     configs.FIGURE10,
     TRAIN_MM_GAN,
     tables.FIGURE10,
+    chart=True,
 )
