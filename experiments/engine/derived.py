@@ -50,6 +50,32 @@ class Made(NamedTuple):
     dice: Mapping[str, float]
 
 
+def numbered(names: Sequence[str]) -> str:
+    """Returns classes with their numbers in words, such as "0 background, 1 brain"."""
+    return ", ".join(f"{value} {name}" for value, name in enumerate(names))
+
+
+def own_classes(
+    path: Path, array: np.ndarray, names: Sequence[str], run: Path, remedy: str = ""
+) -> np.ndarray:
+    """Returns a label as uint8; UserError, with a further `remedy`, for numbers of no class.
+
+    Args:
+        path: the label's file.
+        array: [D,H,W].
+        names: the classes of the run.
+        run: its folder.
+        remedy: further words on what to give, such as ", or ...".
+    """
+    known = np.isin(array, range(len(names)))
+    if not known.all():
+        raise UserError(
+            f"The label {path} holds the value {array[~known][0]:g}, which the run {run} does not "
+            f"know; give a label of {numbered(names)}{remedy}"
+        )
+    return array.astype(np.uint8)
+
+
 def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str]) -> Output:
     """Returns where the volumes made of one go: OUT/<case>/<name>_synthetic_<kind>.
 

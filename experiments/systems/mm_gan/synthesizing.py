@@ -16,7 +16,7 @@ from data.cropping import crop_start, cut, put_back, volume_size
 from data.grids import StoredGrid, Volume, check_same_geometry
 from data.resampling import on_grid_of, resampled
 from data.volumes import read_volume, read_volume_and_grid
-from experiments.engine.derived import Made
+from experiments.engine.derived import Made, numbered, own_classes
 from experiments.engine.resuming import finished_config, made_by
 from experiments.systems.mm_gan.evaluation import gan, regions_in, segmenter
 from experiments.systems.mm_gan.stages import (
@@ -102,7 +102,8 @@ class VolumeSynthesizer:
         """
         volume, grid = read_volume_and_grid(path)
         if brain is None:
-            array = self._own_classes(path, volume.array)
+            remedy = ", or one of BRATS with --brain" if self._of_brains else ""
+            array = own_classes(path, volume.array, self.dataset.classes, self.path, remedy)
         else:
             array = self._with_brain(path, volume, brain, scheme)
         organ, names = self.dataset.organ, self.dataset.classes
@@ -110,7 +111,7 @@ class VolumeSynthesizer:
             remedy = ", or the brain's mask or a skull-stripped scan of the patient with --brain"
             raise UserError(
                 f"The label {path} has no {names[organ]} (value {organ}) in it; give a label of "
-                f"{self._names()}{remedy if self._of_brains else ''}"
+                f"{numbered(self.dataset.classes)}{remedy if self._of_brains else ''}"
             )
         ranks = np.zeros(len(names), np.uint8)
         ranks[list(self.dataset.organ_first)] = range(len(self.dataset.organ_first))
@@ -120,26 +121,13 @@ class VolumeSynthesizer:
     def _of_brains(self) -> bool:
         return self.dataset is BRATS_VOLUMES
 
-    def _names(self) -> str:
-        return ", ".join(f"{value} {name}" for value, name in enumerate(self.dataset.classes))
-
-    def _own_classes(self, path: Path, array: np.ndarray) -> np.ndarray:
-        known = np.isin(array, range(self.dataset.num_classes))
-        if not known.all():
-            remedy = ", or one of BRATS with --brain" if self._of_brains else ""
-            raise UserError(
-                f"The label {path} holds the value {array[~known][0]:g}, which the run {self.path} "
-                f"does not know; give a label of {self._names()}{remedy}"
-            )
-        return array.astype(np.uint8)
-
     def _with_brain(
         self, path: Path, volume: Volume, brain: Path, scheme: Optional[str]
     ) -> np.ndarray:
         if not self._of_brains:
             raise UserError(
-                f"--brain is for runs on brains, but {self.path} has the labels {self._names()}; "
-                "give a label of these and leave --brain out"
+                f"--brain is for runs on brains, but {self.path} has the labels "
+                f"{numbered(self.dataset.classes)}; give a label of these and leave --brain out"
             )
         scan = read_volume(brain)
         check_same_geometry({path: volume, brain: scan})

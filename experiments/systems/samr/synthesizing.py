@@ -21,7 +21,7 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.manipulation import LESION
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
-from experiments.engine.derived import Made
+from experiments.engine.derived import Made, numbered, own_classes
 from experiments.engine.resuming import finished_config
 from experiments.systems.samr.atlas import NAMES_FILE, atlas_file
 from experiments.systems.samr.stages import TRAIN_SAMR, build_system, evaluated
@@ -109,7 +109,8 @@ class Synthesizer:
         check_crop(f"The label {path}", volume.array.shape, self.config.slicing)
         with_brain = brain is not None
         if not with_brain:
-            label = self._own_classes(path, volume.array)
+            remedy = ", or one of BRATS with --brain"
+            label = own_classes(path, volume.array, self.classes, self.run.path, remedy)
         else:
             label = self._with_brain(path, volume, brain, scheme)
         brain = range(BRAIN, self.first_lesion)
@@ -134,8 +135,8 @@ class Synthesizer:
         remedy = (
             "leave out --brain if the label holds the brain already"
             if with_brain
-            else f"give a label of {self._names()}, or the brain's mask or a skull-stripped scan "
-            "of the patient with --brain"
+            else f"give a label of {numbered(self.classes)}, or the brain's mask or a "
+            "skull-stripped scan of the patient with --brain"
         )
         what = "less brain than lesion" if few else f"a brain of {drawn.mean():.0%} of a slice"
         raise UserError(
@@ -154,19 +155,6 @@ class Synthesizer:
                 f"{lost.sum()} of the {lesion.sum()} lesion voxels of the label {path} lie outside "
                 "of the brain; move the lesion, or check that the label and --brain are of one scan"
             )
-
-    def _names(self) -> str:
-        return ", ".join(f"{value} {name}" for value, name in enumerate(self.classes))
-
-    def _own_classes(self, path: Path, array: np.ndarray) -> np.ndarray:
-        known = np.isin(array, range(len(self.classes)))
-        if not known.all():
-            raise UserError(
-                f"The label {path} holds the value {array[~known][0]:g}, which the run "
-                f"{self.run.path} does not know; give a label of {self._names()}, or one of BRATS "
-                "with --brain"
-            )
-        return array.astype(np.uint8)
 
     def _with_brain(
         self, path: Path, volume: Volume, brain: Path, scheme: Optional[str]
