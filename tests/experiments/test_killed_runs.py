@@ -23,11 +23,12 @@ from utils.training.checkpoints import newest_checkpoint
 
 pytestmark = pytest.mark.slow
 
-KILLS = 50
+KILLS, MM_GAN_KILLS = 50, 10
 LONGEST = 1800  # seconds of a whole run, on a busy machine too
 STEPS, KILLED = 4, 3
 TRAININGS = ("structure", "segmentation", "registration", "pretraining", "synthesis")
 TC_MGAN, TC_MGAN_TRAININGS = "experiments/train_tc_mgan.py", ("segmenter", "gan")
+MM_GAN, MM_GAN_TRAININGS = "experiments/train_mm_gan.py", ("gan_T1", "gan_Flair")
 # Ends itself where a certain checkpoint would be written.
 KILL = f"""
 import os, runpy, signal, sys
@@ -52,9 +53,9 @@ class Run(NamedTuple):
     seconds: float
 
 
-def always_saving(trainings: tuple[str, ...]) -> tuple[str, ...]:
+def always_saving(schedules: tuple[str, ...]) -> tuple[str, ...]:
     values = {"steps": STEPS, "steps_per_call": 1, "log_every": 1, "checkpoint_minutes": 0}
-    return tuple(f"--schedule.{t}.{k}={value}" for t in trainings for k, value in values.items())
+    return tuple(f"--schedule.{s}.{k}={value}" for s in schedules for k, value in values.items())
 
 
 BRATS_WORDS = (
@@ -62,6 +63,11 @@ BRATS_WORDS = (
     *always_saving(TRAININGS),
 )
 TC_MGAN_WORDS = ("--preset=tiny", *always_saving(TC_MGAN_TRAININGS))
+# The pool is full before the last step, so that its pairs count.
+MM_GAN_WORDS = (
+    *("--preset=tiny", "--modalities=T1,Flair", "--gan.pool=2"),
+    *always_saving(("gan", "regions")),
+)
 
 
 def uninterrupted(script: str, words: tuple[str, ...], out: Path) -> Run:
@@ -120,18 +126,36 @@ def test_runs_survive_fifty_kills_at_random_moments(whole, tmp_path):
     moments, kills = np.random.default_rng(0), 0
     while kills < KILLS:
         out = tmp_path / f"run-from-kill-{kills}"
-        kills += killed_until_complete(out, moments, KILLS - kills, 0.7 * whole.seconds)
+        longest = 0.7 * whole.seconds
+        kills += killed_until_complete(SCRIPT, BRATS_WORDS, out, moments, KILLS - kills, longest)
         assert_same_run(out, whole.path, TRAININGS)
 
 
+def test_runs_of_volumes_survive_ten_kills_at_random_moments(tmp_path):
+    """Their state holds the image pool and the vectors of the spectral normalisation too."""
+    expected = uninterrupted(MM_GAN, MM_GAN_WORDS, tmp_path / "whole")
+    moments, kills = np.random.default_rng(0), 0
+    while kills < MM_GAN_KILLS:
+        out = tmp_path / f"run-from-kill-{kills}"
+        most, longest = MM_GAN_KILLS - kills, 0.7 * expected.seconds
+        kills += killed_until_complete(MM_GAN, MM_GAN_WORDS, out, moments, most, longest)
+        assert_same_run(out, expected.path, MM_GAN_TRAININGS)
+    assert any("pool" in name for name in tensors(expected.path, MM_GAN_TRAININGS[0]))
+
+
 def killed_until_complete(
-    out: Path, moments: np.random.Generator, most: int, longest: float
+    script: str,
+    words: tuple[str, ...],
+    out: Path,
+    moments: np.random.Generator,
+    most: int,
+    longest: float,
 ) -> int:
     """Start a run until it ends by itself, kill it up to `most` times, and return how often."""
     written: dict = {}
     for kills in itertools.count():
-        words = ("--resume",) if (out / "config.json").exists() else BRATS_WORDS
-        process = start(*words, "--out", str(out))
+        resumed = ("--resume",) if (out / "config.json").exists() else words
+        process = start(*resumed, "--out", str(out), program=str(REPOSITORY / script))
         moment = moments.uniform(0, longest) if kills < most else LONGEST
         try:
             _, error = process.communicate(timeout=moment)
@@ -148,7 +172,7 @@ def killed_until_complete(
 
 def finished_files(out: Path) -> dict[Path, tuple[int, int]]:
     """Return the files of finished trainings and samples, with what a second writing changes."""
-    files = [out / "checkpoints" / stage / f"ckpt-{STEPS}.index" for stage in TRAININGS]
+    files = list((out / "checkpoints").glob(f"*/ckpt-{STEPS}.index"))
     files += [out / "synthetic" / "manifest.json"]
     files += (out / "synthetic" / "samples").glob("synthetic_*.json")
     found = [(file, file.stat()) for file in files if file.exists()]

@@ -128,6 +128,9 @@ class SystemTests:
         moved, error = weights(one) - start, weights(two) - weights(one)
         assert np.linalg.norm(moved) > 1e-3, "raise split_rate"
         assert np.linalg.norm(error) < 1e-3 * np.linalg.norm(moved)
+        for variable in state_of(two):  # neither device drifts away from the other
+            first, second = strategy.experimental_local_results(variable)
+            np.testing.assert_array_equal(first, second)
 
     def test_resuming(self, tmp_path):
         """From a checkpoint weights, moments and reports go on bit by bit."""
