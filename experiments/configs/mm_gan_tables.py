@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from experiments.configs.mm_gan import DEMO, THESIS, TINY, VolumesConfig
+from experiments.configs.mm_gan import DEMO, SMALL_UNET, THESIS, TINY, VolumesConfig
 from experiments.configs.schedules import short_schedule
 from models.mm_gan_3d.regions import RegionsConfig
 from utils.errors import at_least, check_fields
@@ -51,12 +51,11 @@ class PoolConfig:
 
 def _presets(thesis: NewPatientsConfig, rows: str) -> dict[str, NewPatientsConfig]:
     """Returns presets: `demo` and `tiny` are of a CPU."""
-    small = {"width": 8, "learning_rate": 2e-3, "decay": "cosine"}
     demo = replace(
         thesis,
         rows=rows,
-        unet=replace(thesis.unet, levels=4, heads=2, **small),
-        cascade=replace(thesis.cascade, **small),
+        unet=SMALL_UNET,
+        cascade=replace(thesis.cascade, width=8, learning_rate=2e-3, decay="cosine"),
         schedule=short_schedule(400, 1),
     )
     tiny = replace(
