@@ -123,8 +123,10 @@ def main() -> None:
         source = changed_source(output.source)
         made = synthesizer.make(source, options.batch_size)
         write_derived(output, made.volumes, source.grid, record_of(output.source))
-        scores = ", ".join(f"{name} {score:.2f}" for name, score in made.dice.items())
-        if not scores:
+        scores = ", ".join(f"{name} {score:.2f}" for name, score in (made.dice or {}).items())
+        if made.dice is None:
+            scores = "not measured in slabs"
+        elif not scores:
             beyond = (source.label >= synthesizer.first_lesion).any()
             scores = "no lesion is shown" + (", it lies beyond what the run draws" * int(beyond))
         print(f"{output.source}: Dice of the run's segmenter: {scores}")

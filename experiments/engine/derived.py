@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 
@@ -43,11 +43,11 @@ class Made(NamedTuple):
         volumes: each sequence by name, int16 [D,H,W], 0..1000, and `label`, the label that they
             show, uint8 [D,H,W].
         dice: by name of a part of the lesion, what the run's segmenter, which learned from real
-            data alone, finds of it in the sequences.
+            data alone, finds of it in the sequences; None where it was not asked.
     """
 
     volumes: Mapping[str, np.ndarray]
-    dice: Mapping[str, float]
+    dice: Optional[Mapping[str, float]]
 
 
 def numbered(names: Sequence[str]) -> str:

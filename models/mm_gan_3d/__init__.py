@@ -13,6 +13,8 @@ Paper -> code
 | image pool | `pool.ImagePool` |
 | label 3, the brain outside of the tumour | `gan.with_organ` |
 | new label maps of T1 | `data.synthetic_sets.reshaped` |
+| segmenter like the generator (4.3), C-EL, cascade of three (4.4) | `regions.Regions` |
+| Tables I and II, Fig. 7 and 10 | `experiments.tables.mm_gan` |
 
 Choices where the paper is silent or disagrees with itself
 
@@ -43,4 +45,6 @@ Choices where the paper is silent or disagrees with itself
 Known deviations
 
 * With several replicas the pool keeps the pairs of the first one.
+* The segmenters of the tables take part in no challenge: Adam with beta_1 0.5, a constant rate or
+  a cosine, a fixed number of updates, no augmentation, whole volumes in the place of patches.
 """

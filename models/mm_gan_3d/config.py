@@ -21,7 +21,7 @@ class MMGANConfig:
         width: base width n of G, channels; 16 is the other reading of the paper.
         discriminator: patch (the project's reading) or simgan (SimGAN's local one, of volumes).
         discriminator_width: base width n of D, channels.
-        head: end of G: tanh, or linear for intensities without limits.
+        head: end of G: tanh, or linear, whose intensities training alone keeps in [-1,1].
         reduction: mean of D's scores over the map, or their sum as printed in the paper.
         reconstruction: weight of the mean absolute difference to the patient's volume, whose range
             is 2; the paper has none.

@@ -112,7 +112,11 @@ class Regions(GANSystem):
             return S(seen, masks)
         if self.config.network == "generator":
             return tf.sigmoid(S(seen))
-        return tf.sigmoid(S(seen, seeds, training=seeds is not None))
+        # Its deepest level halves sides more often than G does: black voxels fill them up.
+        size, step = seen.shape[1:4], 2 ** (self.config.levels - 1)
+        seen = tf.pad(seen, [(0, 0), *((0, -side % step) for side in size), (0, 0)], "CONSTANT", -1)
+        found = S(seen, seeds, training=seeds is not None)
+        return tf.sigmoid(found[:, : size[0], : size[1], : size[2]])
 
     def _masks(self, label: tf.Tensor) -> tf.Tensor:
         """Returns the regions of a label [B,D,H,W,1] as [B,D,H,W,R], 0 or 1."""

@@ -7,6 +7,7 @@ that is cut off again; its result is kept on disk until the statistics are known
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from models.blocks.convolution import ConvUnit
 from models.blocks.normalization import EPSILON
 from models.mm_gan_3d.networks import HALVINGS, VolumeNetwork
 from utils.errors import UserError
+from utils.runs.files import naming_full_disk
 
 MARGIN = 2  # slices beside a slab; even, as halving pairs slices, and more than any row reaches
 
@@ -28,7 +30,8 @@ def generate_in_slabs(
 ) -> np.ndarray:
     """Returns what a generator makes of a label: float32 [D,H,W,outputs], up to rounding as whole.
 
-    Memory holds the features of one layer for `slices` slices, the disk those of whole layers.
+    Memory holds the features of one layer for `slices` slices; the folder for temporary files, of
+    which TMPDIR is another, holds those of whole layers.
 
     Args:
         network: G, whose norms have neither scale nor offset.
@@ -36,14 +39,14 @@ def generate_in_slabs(
         classes: their number.
         slices: of a slab at full size, 8 or more.
 
-    Raises UserError for thinner slabs.
+    Raises UserError for thinner slabs, DiskFullError for a disk without room.
     """
     if slices < 2**HALVINGS:
         raise UserError(
             f"--batch_size is {slices}, but a slab of MM-GAN needs {2**HALVINGS} or more slices; "
             "give more, or leave it out"
         )
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, naming_full_disk(Path(name)):
         folder, skips = Path(name), {}
         x = _on_disk(folder / "label", (*label.shape, classes))
         for start in range(0, len(label), slices):
@@ -60,7 +63,16 @@ def generate_in_slabs(
 
 
 def _on_disk(file: Path, shape: tuple[int, ...]) -> np.ndarray:
-    return np.memmap(file, np.float32, "w+", shape=shape)
+    """Returns an array in a file, which takes its room at once and gives it back with the array.
+
+    A full disk is an OSError here; a write to a page without room would end the process.
+    """
+    array = np.memmap(file, np.float32, "w+", shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, array.nbytes)
+        file.unlink()
+    return array
 
 
 def _run(

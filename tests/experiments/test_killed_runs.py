@@ -28,7 +28,10 @@ LONGEST = 1800  # seconds of a whole run, on a busy machine too
 STEPS, KILLED = 4, 3
 TRAININGS = ("structure", "segmentation", "registration", "pretraining", "synthesis")
 TC_MGAN, TC_MGAN_TRAININGS = "experiments/train_tc_mgan.py", ("segmenter", "gan")
-MM_GAN, MM_GAN_TRAININGS = "experiments/train_mm_gan.py", ("gan_T1", "gan_Flair")
+MM_GAN, MM_GAN_TRAININGS = (
+    "experiments/train_mm_gan.py",
+    tuple(f"{kind}_{modality}" for kind in ("gan", "regions") for modality in ("T1", "Flair")),
+)
 # Ends itself where a certain checkpoint would be written.
 KILL = f"""
 import os, runpy, signal, sys
@@ -87,6 +90,12 @@ def whole(tmp_path_factory) -> Run:
     return uninterrupted(SCRIPT, BRATS_WORDS, tmp_path_factory.mktemp("whole") / "run")
 
 
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory) -> Run:
+    """An uninterrupted run of MM-GAN."""
+    return uninterrupted(MM_GAN, MM_GAN_WORDS, tmp_path_factory.mktemp("volumes") / "run")
+
+
 def killed_once_in_each(
     script: str, words: tuple[str, ...], trainings: tuple[str, ...], folder: Path
 ) -> Path:
@@ -121,6 +130,18 @@ def test_each_stage_of_tc_mgan_continues_bit_for_bit(tmp_path):
     assert_same_run(out, expected, TC_MGAN_TRAININGS)
 
 
+def test_each_stage_of_mm_gan_continues_bit_for_bit(volumes, tmp_path):
+    """Their state holds the image pool and the vectors of the spectral normalisation too."""
+    out = killed_once_in_each(MM_GAN, MM_GAN_WORDS, MM_GAN_TRAININGS, tmp_path)
+    words, program = ("--out", str(out), "--resume"), str(REPOSITORY / MM_GAN)
+    samples = out / "synthetic" / "samples"
+    stop(start(*words, program=program), signal.SIGKILL, lambda: any(samples.glob("*.json")))
+    assert not (out / "synthetic" / "manifest.json").exists()
+    complete(start(*words, program=program))
+    assert_same_run(out, volumes.path, MM_GAN_TRAININGS)
+    assert any("pool" in name for name in tensors(out, "gan_T1"))
+
+
 def test_runs_survive_fifty_kills_at_random_moments(whole, tmp_path):
     """As many runs, one after the other, as so many kills take; each is completed in the end."""
     moments, kills = np.random.default_rng(0), 0
@@ -131,16 +152,13 @@ def test_runs_survive_fifty_kills_at_random_moments(whole, tmp_path):
         assert_same_run(out, whole.path, TRAININGS)
 
 
-def test_runs_of_volumes_survive_ten_kills_at_random_moments(tmp_path):
-    """Their state holds the image pool and the vectors of the spectral normalisation too."""
-    expected = uninterrupted(MM_GAN, MM_GAN_WORDS, tmp_path / "whole")
+def test_runs_of_volumes_survive_ten_kills_at_random_moments(volumes, tmp_path):
     moments, kills = np.random.default_rng(0), 0
     while kills < MM_GAN_KILLS:
         out = tmp_path / f"run-from-kill-{kills}"
-        most, longest = MM_GAN_KILLS - kills, 0.7 * expected.seconds
+        most, longest = MM_GAN_KILLS - kills, 0.7 * volumes.seconds
         kills += killed_until_complete(MM_GAN, MM_GAN_WORDS, out, moments, most, longest)
-        assert_same_run(out, expected.path, MM_GAN_TRAININGS)
-    assert any("pool" in name for name in tensors(expected.path, MM_GAN_TRAININGS[0]))
+        assert_same_run(out, volumes.path, MM_GAN_TRAININGS)
 
 
 def killed_until_complete(

@@ -60,8 +60,7 @@ def test_the_liver_has_one_modality(tmp_path, capsys):
     assert "give some of CT" in capsys.readouterr().err
 
 
-def test_volumes_that_cannot_be_halved_are_none(tmp_path, capsys):
-    """The size is always a multiple of 8; a modality that there is not is refused."""
+def test_a_modality_that_there_is_not_is_refused(tmp_path, capsys):
     assert main(TRAIN_MM_GAN, ["--modalities", "T1,PD", "--out", str(tmp_path / "a")]) == 2
     assert "--modalities" in capsys.readouterr().err and not (tmp_path / "a").exists()
 

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from data.brats.volumes import BRATS_VOLUMES
+from data.cropping import volume_size
+from data.liver_ct.dataset import LIVER_VOLUMES
+from experiments.configs import mm_gan, mm_gan_tables
 from models.mm_gan_3d.regions import Regions, RegionsConfig
 from models.networks.cascade import build_cascade, seen_as
 from models.networks.context_unet import ContextUNetSpec, build_context_unet
@@ -14,6 +18,10 @@ from tests.models.test_mm_gan import volumes
 from utils.errors import UserError
 
 SIZE = (8, 16, 8)
+PUBLISHED = {
+    "brain": (mm_gan_tables.TABLE1, mm_gan.PRESETS, BRATS_VOLUMES),
+    "liver": (mm_gan_tables.TABLE2, mm_gan.LIVER_PRESETS, LIVER_VOLUMES),
+}
 REGIONS = ((1, 2, 4), (1, 4), (4,))
 SMALL = RegionsConfig(width=2, levels=3, heads=2, drop=0.0)
 
@@ -121,3 +129,26 @@ def test_training_zeroes_whole_channels_by_the_seed():
 def test_impossible_settings_are_refused(options):
     with pytest.raises(UserError, match=f"--regions.{next(iter(options))}"):
         RegionsConfig(**options)
+
+
+def test_sides_that_a_deep_network_cannot_halve_are_filled_up():
+    deep = Regions(RegionsConfig(width=2, levels=5, heads=2), (0,), REGIONS, 10)
+    even = volumes(1, 0, (32, 16, 16))
+    odd = {key: value[:, :24] if value.shape.rank == 5 else value for key, value in even.items()}
+    assert deep.synthesize(odd)["regions"].shape == (1, 24, 16, 16, 3)
+    assert np.isfinite(deep.train_step(odd)["loss/S"])
+    black = tf.concat([odd["images"], tf.zeros([1, 8, 16, 16, 1])], axis=1)
+    np.testing.assert_allclose(deep._find(odd["images"]), deep._find(black)[:, :24], rtol=1e-5)
+
+
+@pytest.mark.parametrize("segmenter", ["unet", "cascade"])
+def test_segmenters_of_the_tables_take_volumes_of_every_preset(segmenter):
+    for name, (table, source, dataset) in PUBLISHED.items():
+        for preset, config in table.items():
+            regions = list(dataset.regions.values())
+            channels = range(len(dataset.channels))
+            S = Regions(getattr(config, segmenter), channels, regions, 10)
+            size = volume_size(source[preset].slicing)
+            images = tf.TensorSpec([1, *size, len(channels)])
+            traced = tf.function(S.synthesize).get_concrete_function({"images": images})
+            assert traced.output_shapes["regions"] == (1, *size, len(regions)), (name, preset)

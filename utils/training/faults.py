@@ -147,8 +147,8 @@ def naming_exhausted_memory(
         size = f" of {hints.size[0]}x{hints.size[1]} pixels" if hints.size else ""
         smaller = "" if policy != "float32" else ", --precision mixed_bfloat16"
         raise OutOfMemoryError(
-            f"{stage}: a device has too little memory for {batch_size // replicas} slices{size} "
+            f"{stage}: a device has too little memory for {batch_size // replicas} samples{size} "
             f"per device in {policy}; the last checkpoint is intact; go on with {CHANGE} and a "
             f"smaller {hints.batch_size}{smaller} or more --devices, or start a new run with "
-            "narrower networks or smaller slices"
+            "narrower networks or smaller images"
         ) from error

@@ -51,8 +51,8 @@ class Schedule:
 
     Args:
         steps: updates in all; 0 takes `epochs` instead.
-        epochs: passes over the training slices, used when `steps` is 0.
-        batch_size: slices per update over all devices.
+        epochs: passes over the training slices or volumes, used when `steps` is 0.
+        batch_size: slices, or volumes, per update over all devices.
         steps_per_call: updates per compiled call; progress and signals are seen between calls.
         log_every: updates between log lines.
         picture_every: updates between sample pictures.

@@ -44,7 +44,7 @@ def evaluate(run: Run) -> None:
     Keys are `volumes/<modality>/ssim`, and of the kinds real and synthetic
     `volumes/<kind>/<modality>/step_<axis>`, the mean absolute difference of neighbouring slices
     where the real volume is above 0, and `.../dice_<region>`, of what the modality's S finds;
-    patients without the region do not count.
+    patients in whom it neither is nor is found do not count.
     """
     scores = {}
     finders = [compiled(run.trained(segmenter(name)).synthesize) for name in run.config.made]

@@ -140,7 +140,10 @@ class VolumeSynthesizer:
         """Returns the volumes of a label, on its voxels, made in slabs of so many slices, or whole.
 
         The part that the run's volumes have around the organ is made on the run's voxels, and is
-        then interpolated; the rest is 0.
+        then interpolated; the rest is 0. In slabs there is no Dice: the segmenter would need the
+        memory that slabs save.
+
+        Raises UserError for an organ that is lost on the run's voxels.
         """
         order, slicing = np.array(self.dataset.organ_first), self.config.slicing
         around = np.where(np.isin(source.volume.array, order), 0, source.volume.array)
@@ -148,7 +151,14 @@ class VolumeSynthesizer:
         own = replace(source.volume, array=classes)
         coarse = resampled(own, slicing.spacing[::-1], label=True)
         size = volume_size(slicing)
-        start = crop_start(np.isin(coarse.array, order[1:]), size)
+        organ = np.isin(coarse.array, order[1:])
+        if not organ.any():
+            raise UserError(
+                f"The label {source.path} has too little {self.dataset.classes[order[1]]} for the "
+                f"run's voxels of {'x'.join(f'{side:g}' for side in slicing.spacing)} mm; give one "
+                "of a whole organ"
+            )
+        start = crop_start(organ, size)
         label = cut(coarse.array, start, size)
 
         def on_own_voxels(crop: np.ndarray, nearest: bool) -> np.ndarray:
@@ -161,12 +171,14 @@ class VolumeSynthesizer:
             image = self._image(modality, label, batch_size)
             fine = np.rint(BRIGHTEST * on_own_voxels(image, nearest=False))
             volumes[modality] = np.where(shown > 0, fine, 0).astype(np.int16)
+            if batch_size is not None:
+                continue
             found = regions_in(image, self._found[modality], self.dataset)
             for number, (region, values) in enumerate(self.dataset.regions.items()):
                 overlap = dice(found[..., number], np.isin(label, values)[None])[0]
                 if not np.isnan(overlap):
                     scores[f"{modality} {region.upper()}"] = float(overlap)
-        return Made({**volumes, "label": shown}, scores)
+        return Made({**volumes, "label": shown}, scores if batch_size is None else None)
 
     def _image(self, modality: str, label: np.ndarray, slices: Optional[int]) -> np.ndarray:
         """Returns the volume [D,H,W] in [0,1] of a label [D,H,W] on the run's voxels."""

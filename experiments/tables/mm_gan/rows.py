@@ -26,7 +26,7 @@ METRICS = (
     Metric(
         "dice",
         "Dice of each region in the patient's volume, mean ± standard deviation over the held-out "
-        "patients that have it",
+        "patients; 0 where one is found that is not there",
         1,
         "Dice of held-out patients, mean over the regions (1 is perfect)",
         spread="dice_std",
@@ -117,7 +117,8 @@ def _verdict(row: Row, low: float, high: float, p: float) -> str:
 
 _USUAL = "100R,100F,100F+100R,300F+100R,500F+100R"
 _NOTE = "F are new patients, made from changed labels of training patients; 100F is as many as "
-_NOTE += f"there are real ones, R. {FINE_TUNED}: first 100F, then a tenth of R."
+_NOTE += f"there are real ones, R. {FINE_TUNED}: first 100F, then a tenth of R. The generators "
+_NOTE += "behind F have learned from all training patients, whatever share of R a row has."
 _BRATS_REGIONS = ("wt", "tc", "et")
 TABLE1 = Table(
     "table1_mm_gan",

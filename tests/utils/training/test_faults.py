@@ -166,10 +166,10 @@ def test_too_little_memory_is_told_and_the_checkpoint_kept(tmp_path):
     with pytest.raises(OutOfMemoryError) as caught:
         trainer(tmp_path, Hungry(), schedule=often, hints=HINTS).fit(batches())
     assert str(caught.value) == (
-        "structure: a device has too little memory for 1 slices of 24x32 pixels per device in "
+        "structure: a device has too little memory for 1 samples of 24x32 pixels per device in "
         "float32; the last checkpoint is intact; go on with --resume --allow-config-change and a "
         "smaller --schedule.structure.batch_size, --precision mixed_bfloat16 or more --devices, or "
-        "start a new run with narrower networks or smaller slices"
+        "start a new run with narrower networks or smaller images"
     )
     assert isinstance(caught.value, TrainingError)
     restored = Toy()
@@ -179,7 +179,7 @@ def test_too_little_memory_is_told_and_the_checkpoint_kept(tmp_path):
 def test_memory_is_that_of_one_device_and_half_precision_is_not_offered_twice():
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        with pytest.raises(OutOfMemoryError, match="3 slices per device in mixed_b.* size or more"):
+        with pytest.raises(OutOfMemoryError, match="3 samples per .* mixed_b.* size or more"):
             with naming_exhausted_memory("gan", 6, 2, Hints()):
                 raise tf.errors.ResourceExhaustedError(None, None, "OOM")
     finally:
