@@ -25,7 +25,7 @@ import _start
 
 import sys
 from pathlib import Path
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from tqdm import tqdm
 
@@ -49,8 +49,8 @@ from utils.runs.exits import exit_code
 from utils.runs.outputs import check_output_folder
 
 
-def main() -> None:
-    """Makes the sequences of every label volume that the command line names."""
+def parse() -> Any:
+    """Returns the options; UserError for values or files that cannot be used."""
     parser = Parser(prog="python experiments/synthesize.py", description=__doc__.split("\n")[0])
     parser.add_argument("--run", type=Path, required=True, help="finished run of SAMR or MM-GAN")
     parser.add_argument(
@@ -82,6 +82,12 @@ def main() -> None:
     check_output_folder("--out", options.out)
     if options.brain and not options.brain.is_file():
         raise UserError(f"--brain {options.brain} is not a file; give a mask or a scan")
+    return options
+
+
+def main() -> None:
+    """Makes the sequences of every label volume that the command line names."""
+    options = parse()
     volumes = made_by(options.run, (TRAIN_SAMR, *VOLUME_TRAININGS)) in VOLUME_TRAININGS
     synthesizer = (VolumeSynthesizer if volumes else Synthesizer)(options.run)
 
