@@ -30,6 +30,7 @@ class GANSystem(abc.ABC):
         learning_rates: learning rate of each optimiser; a schedule counts the optimiser's own
             updates, which a checkpoint holds.
         beta_1, beta_2: Adam's, for all optimisers.
+        rmsprop: RMSprop in the place of Adam.
     """
 
     monitored: tuple[str, ...] = ()
@@ -41,12 +42,17 @@ class GANSystem(abc.ABC):
         learning_rates: Mapping[str, LearningRate],
         beta_1: float = 0.5,
         beta_2: float = 0.999,
+        rmsprop: bool = False,
     ):
         self.networks = networks
         self.groups = groups
         self.optimizers = {
             group: make_optimizer(
-                learning_rates[group], self.variables(group), beta_1, beta_2=beta_2
+                learning_rates[group],
+                self.variables(group),
+                beta_1,
+                beta_2=beta_2,
+                rmsprop=rmsprop,
             )
             for group in groups
         }
@@ -55,10 +61,15 @@ class GANSystem(abc.ABC):
         """Returns the variables that the optimiser `group` updates."""
         return [v for name in self.groups[group] for v in self.networks[name].trainable_variables]
 
-    def descend(self, tape: tf.GradientTape, losses: Mapping[str, tf.Tensor]) -> Terms:
+    def descend(
+        self,
+        tape: tf.GradientTape,
+        losses: Mapping[str, tf.Tensor],
+        due: Optional[tf.Tensor] = None,
+    ) -> Terms:
         """Updates each group's networks by the gradient of its loss; call it in replica context.
 
-        See `utils.training.distribute.apply_updates` for gradients that are not finite.
+        See `utils.training.distribute.apply_updates` for gradients that are not finite, and `due`.
         Returns `loss/<group>`, `gradient_norm/<group>`, with loss scaling `loss_scale/<group>`.
         """
         report = {f"loss/{group}": loss for group, loss in losses.items()}
@@ -66,7 +77,7 @@ class GANSystem(abc.ABC):
             group: prepare_update(tape, loss, self.variables(group), self.optimizers[group])
             for group, loss in losses.items()
         }
-        apply_updates(list(updates.values()))
+        apply_updates(list(updates.values()), due)
         for group, update in updates.items():
             report.update(update.report(group))
         return report

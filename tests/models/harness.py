@@ -53,6 +53,7 @@ class SystemTests:
     # away; 0.1 is a first guess. None: the system takes each device's statistics alone.
     split_rate = None
     size = (32, 24)  # of the slices, pixels
+    moments = 2  # that the optimisers keep of each weight
     slow = ()  # tests too long for every day, such as those of `LONG`, by name without "test_"
 
     def build(self) -> GANSystem:
@@ -188,7 +189,7 @@ class SystemTests:
             words = rf"\n{re.escape(name)} +{count:,} +{type(system).__name__} "
             assert re.search(words + group_of.get(name, ""), text)
         kept = variables_of([*system.networks.values(), *self.guides(system)])
-        kept += [v for group in system.groups for v in 2 * system.variables(group)]
+        kept += [v for group in system.groups for v in self.moments * system.variables(group)]
         settings = memory.kept - 4 * sum(v.shape.num_elements() for v in kept)
         assert 0 <= settings < 100 * len(system.groups)
         assert memory.step > 4 * np.prod(self.size)

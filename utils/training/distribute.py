@@ -117,20 +117,25 @@ def make_optimizer(
     beta_1: float = 0.5,
     epsilon: float = 1e-8,
     beta_2: float = 0.999,
+    rmsprop: bool = False,
 ) -> tf.keras.optimizers.Optimizer:
-    """Returns Adam with all its state created, wrapped for mixed_float16.
+    """Returns Adam, or PyTorch's RMSprop, with all its state created, wrapped for mixed_float16.
 
     The "legacy" Adam updates a variable with one fused operation, the newer one with thirty: for a
     system with hundreds of variables that is half of the graph and of the time to compile it.
     """
-    adam = tf.keras.optimizers.legacy.Adam(learning_rate, beta_1, beta_2, epsilon)
-    adam.apply_gradients([])  # creates step counter and hyperparameters: a checkpoint holds them
+    legacy = tf.keras.optimizers.legacy
+    if rmsprop:
+        optimizer, slots = legacy.RMSprop(learning_rate, rho=0.99, epsilon=epsilon), ("rms",)
+    else:
+        optimizer, slots = legacy.Adam(learning_rate, beta_1, beta_2, epsilon), ("m", "v")
+    optimizer.apply_gradients([])  # creates step counter and hyperparameters for a checkpoint
     for variable in variables:
-        adam.add_slot(variable, "m")
-        adam.add_slot(variable, "v")
+        for slot in slots:
+            optimizer.add_slot(variable, slot)
     if tf.keras.mixed_precision.global_policy().name == "mixed_float16":
-        return tf.keras.mixed_precision.LossScaleOptimizer(adam)
-    return adam
+        return tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 @contextmanager
@@ -205,19 +210,28 @@ def prepare_update(
     return Update(gradients, variables, optimizer, tf.linalg.global_norm(gradients))
 
 
-def apply_updates(updates: Sequence[Update]) -> None:
+def apply_updates(updates: Sequence[Update], due: Optional[tf.Tensor] = None) -> None:
     """Makes all updates, or none if one of their norms is not finite; call it in replica context.
 
     What is left out changes neither variables nor optimisers. Optimisers that scale the loss decide
     each for itself.
+
+    Args:
+        updates: those to make.
+        due: whether it is their turn, the same on every replica; None = always. Not with optimisers
+            that scale the loss.
     """
-    for update in updates:
-        if update.scaled:
-            _apply(update, update.gradients)
+    scaled = [update for update in updates if update.scaled]
+    if scaled and due is not None:
+        raise UserError("--precision is mixed_float16, which has no updates in turns; give float32")
+    for update in scaled:
+        _apply(update, update.gradients)
     guarded = [update for update in updates if not update.scaled]
     if not guarded:
         return
     finite = tf.reduce_all(tf.math.is_finite([update.norm for update in guarded]))
+    if due is not None:
+        finite &= due
     gradients = [update.gradients for update in guarded]
 
     # Optimisers synchronise replicas, which a condition within one replica must not do.
@@ -235,6 +249,28 @@ def apply_updates(updates: Sequence[Update]) -> None:
 
     replicas = tf.distribute.get_replica_context()
     replicas.merge_call(across_replicas, args=(finite, gradients))
+
+
+def assign_all(
+    variables: Sequence[tf.Variable], values: Sequence[tf.Tensor], due: Optional[tf.Tensor] = None
+) -> None:
+    """Assigns to each variable a value that is the same on every replica; in replica context.
+
+    `due` tells whether it is done at all, the same on every replica; None = it is.
+    """
+
+    def across_replicas(strategy: tf.distribute.Strategy, values: Any, due: Any) -> None:
+        def assign() -> tf.Operation:
+            for variable, value in zip(variables, values):
+                strategy.extended.update(variable, lambda v, given: v.assign(given), args=(value,))
+            return tf.no_op()
+
+        if due is None:
+            assign()
+        else:
+            tf.cond(strategy.experimental_local_results(due)[0], assign, tf.no_op)
+
+    tf.distribute.get_replica_context().merge_call(across_replicas, args=(values, due))
 
 
 def _apply(update: Update, gradients: Sequence[tf.Tensor]) -> None:

@@ -1,0 +1,210 @@
+"""DCGAN, ACGAN, WGAN, WGAN-GP and PGGAN on a data set of slices: stages, measures, report."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from data.brats.dataset import BRATS
+from data.chest_xray.dataset import CHEST_XRAY
+from data.contract import IMAGE, DataSet
+from data.lung_ct.dataset import LUNG_CT
+from data.retina.dataset import RETINA
+from data.slice_sets import real_slices
+from data.tianchi_ct.dataset import TIANCHI_CT
+from experiments.configs.baselines import presets
+from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.fitting import Pictures, Synthesize
+from experiments.engine.pictures import image_row
+from experiments.engine.report import add_trainings
+from experiments.engine.request import Request
+from experiments.engine.resuming import saved_run
+from experiments.engine.run import Run
+from models.baselines.latent_config import LATENT_GANS
+from models.baselines.latent_gan import ACGAN, DCGAN, WGAN, WGANGP, LatentGAN, Size
+from models.baselines.pggan import PGGAN
+from utils.errors import UserError
+from utils.inference import infer, seeds_of
+from utils.metrics.features import texture_features
+from utils.metrics.quality import TEXTURE, quality_figures
+from utils.reporting.pictures import grid, plain_row
+from utils.reporting.report import Report
+from utils.runs.results import kept
+from utils.seeding import derive_seed
+from utils.training.trainer import check_batch_size
+
+DATA: dict[str, DataSet] = {d.name: d for d in (BRATS, CHEST_XRAY, LUNG_CT, RETINA, TIANCHI_CT)}
+PLAIN = {"dcgan": DCGAN, "wgan": WGAN, "wgan_gp": WGANGP, "pggan": PGGAN}
+SCRIPT = "experiments/train_baseline.py"
+GAN = "gan"  # the stage that trains
+SHOWN = 8  # images of a report's row
+
+
+def build_latent_gan(model: str, config: Any, dataset: DataSet, size: Size) -> LatentGAN:
+    """Returns a system with initial weights; UserError for ACGAN on data without classes."""
+    channels = len(dataset.channels)
+    if model != "acgan":
+        return PLAIN[model](config, size, channels)
+    if has_classes(dataset):
+        return ACGAN(config, size, channels, dataset.num_classes)
+    check_classes(model, dataset)
+    return ACGAN(config, size, channels)
+
+
+def check_classes(model: str, dataset: DataSet) -> None:
+    """Raises UserError for ACGAN on images without classes."""
+    if model == "acgan" and dataset.one_image and not has_classes(dataset):
+        raise UserError(
+            "--model acgan needs classes of whole images, or modalities, which "
+            f"{dataset.name} has not; choose another model, or --dataset brats or chest_xray"
+        )
+
+
+def has_classes(dataset: DataSet) -> bool:
+    """Returns whether the label is a class of the whole image, which ACGAN is told."""
+    return dataset.has_label and dataset.label_kind == IMAGE
+
+
+def keys_of(model: str, dataset: DataSet) -> tuple[str, ...]:
+    """Returns the batch keys that a model reads."""
+    label = ("label",) if model == "acgan" and has_classes(dataset) else ()
+    return ("images", *label, "seed", "source")
+
+
+def draw_images(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
+    """Returns a grid of generated images, a row for each modality."""
+    return {"samples": picture_of(synthesize(examples)["images"].numpy(), dataset)}
+
+
+def picture_of(images: np.ndarray, dataset: DataSet, title: str = "") -> np.ndarray:
+    """Returns a grid [H,W,3] of images [N,H,W,M], a row for each modality."""
+    if dataset.one_image:
+        return grid([image_row(images, dataset)], titles=[title])
+    rows = [plain_row(images[..., i]) for i in range(len(dataset.channels))]
+    return grid(rows, titles=[f"{title} {name}".strip() for name in dataset.channels])
+
+
+def made_images(run: Run, stage: str, count: int) -> np.ndarray:
+    """Returns the first images that a run's network makes, [N,H,W,M]; kept in sets/<stage>.npz."""
+
+    def render() -> dict[str, np.ndarray]:
+        synthesize = tf.function(run.trained(stage).synthesize, autograph=False)
+        seed = seeds_of(count, run.config.seed, stage)
+        return {"images": infer(synthesize, {"seed": seed}, 8, padded=True)["images"]}
+
+    settings = {"weights": run.weights_hash(stage), "seed": run.config.seed, "samples": count}
+    return kept(run.path / "sets" / f"{stage}.npz", render, settings)["images"]
+
+
+def evaluate(run: Run) -> None:
+    """Compares real and generated images with held-out ones: `real/...`, `synthetic/...`."""
+    config, split = run.config, run.split
+    real, held_out = (
+        real_slices(
+            run.prepared, subjects, config.samples, derive_seed(config.seed, "real", *subjects)
+        )
+        for subjects in (split.train, split.test)
+    )
+    sets = {
+        "real": (real.images, real.subjects),
+        "synthetic": (made_images(run, GAN, config.samples), None),
+    }
+    for name, (images, subjects) in sets.items():
+        seed = derive_seed(config.seed, "quality")
+        others, extractors = held_out.images, {TEXTURE: texture_features}
+        found = quality_figures(images, others, extractors, config.quality, seed, subjects)
+        run.update_metrics({f"{name}/{key}": float(v.mean()) for key, v in found.items()})
+
+
+def evaluated(run: Run) -> bool:
+    """Returns whether the run's metrics.json contains the metrics of the stage "evaluate"."""
+    return f"synthetic/kernel_{TEXTURE}" in run.read_metrics()  # the last one
+
+
+def write_report(run: Run) -> None:
+    """Writes report.html: figures, real and generated images, curves, settings."""
+    config, dataset = run.config, run.prepared.dataset
+    report = Report(f"{config.model}: images from a random vector")
+    report.add_section(
+        "Results",
+        f"Data: {run.data_note}. Unlabelled images, of which none was chosen. Real: images of "
+        "training patients beside held-out ones, what a perfect set would score.",
+    )
+    metrics = run.read_metrics()
+    table = {
+        kind: {key[len(kind) + 1 :]: v for key, v in metrics.items() if key.startswith(f"{kind}/")}
+        for kind in ("real", "synthetic")
+    }
+    report.add_table(pd.DataFrame(table).round(4), "Compared with held-out images")
+    real = real_slices(run.prepared, run.split.train, SHOWN, config.seed).images
+    for title, images in (("real", real), ("synthetic", made_images(run, GAN, config.samples))):
+        report.add_picture(title, "", picture_of(images[:SHOWN], dataset))
+    add_trainings(report, run)
+    report.write(run.report)
+
+
+def check(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for batches that the devices cannot share, or data without classes."""
+    config = request.config
+    check_batch_size("--schedule.batch_size", config.schedule.batch_size, strategy)
+    check_classes(config.model, DATA[config.dataset])
+
+
+@functools.cache
+def train_baseline(model: str, dataset: str) -> Experiment:
+    """Returns the script that trains a model on a data set."""
+    data = DATA[dataset]
+    return Experiment(
+        SCRIPT,
+        f"Train {model} on {dataset} (--model and --dataset choose others).",
+        presets(model, dataset),
+        stages=(
+            Training(
+                GAN,
+                build=lambda run: build_latent_gan(
+                    model, run.config.gan, data, data.size(run.config.slicing)
+                ),
+                batches=lambda run, stage: run.pipeline(
+                    stage, maps=None, augmentation=run.config.augmentation
+                ),
+                draw=draw_images,
+                keys=keys_of(model, data),
+                learning_rate="--gan.learning_rate",
+                batch_size="--schedule.batch_size",
+                schedule=lambda run, name: run.config.schedule,
+            ),
+            Task("evaluate", evaluate, done=evaluated, needs=(GAN,)),
+            Task(
+                "report",
+                write_report,
+                done=lambda run: run.report.exists(),
+                needs=(GAN, "evaluate"),
+                always=True,
+            ),
+        ),
+        shown=("gan.size", "schedule.steps"),
+        data=data,
+        check=check,
+    )
+
+
+def chosen_experiment(argv: Sequence[str]) -> Experiment:
+    """Returns the script of the model and data set that a command line, or its run, names."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", choices=LATENT_GANS)
+    parser.add_argument("--dataset", choices=DATA)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    first, _ = parser.parse_known_args(argv)
+    saved: Mapping[str, Any] = {}
+    if first.resume and first.out and (first.out / "config.json").is_file():
+        saved = saved_run(first.out, "--resume needs --out with")["config"]
+    model = saved.get("model") or first.model or "dcgan"
+    return train_baseline(model, saved.get("dataset") or first.dataset or "brats")

@@ -1,0 +1,185 @@
+"""PGGAN: sizes, equalised layers, the fade against NumPy, its phases, and the system's standard."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.baselines.latent_config import PGGANConfig
+from models.baselines.pggan import PGGAN, Progress, shrunk
+from models.baselines.pggan_networks import (
+    EqualizedConv2D,
+    EqualizedDense,
+    GrowingCritic,
+    GrowingGenerator,
+    pixel_norm,
+    with_deviation,
+)
+from tests.devices import mirrored_strategy
+from tests.models.harness import LONG, SystemTests, shards, state_of
+from tests.models.toys import random_batch
+
+SIZE = (32, 24)
+# Eight images at 4x4 pixels, eight while 8x8 fade in.
+SMALL = PGGANConfig(
+    size=8, latent=6, width=4, stable_images=0.008, fade_images=0.008, batch_sizes=(0,)
+)
+
+
+def halved(x):
+    n, h, w, c = x.shape
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+
+
+def doubled(x):
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
+class TestPGGAN(SystemTests):
+    """In the middle of a fade, where all weights take part."""
+
+    groups = {"G": ["G"], "D": ["D"]}
+    parameters = {
+        "G": 6 * 64 + 4 + 3 * (9 * 16 + 4) + 2 * 20,
+        "D": 2 * 20 + 2 * (9 * 16 + 4) + 9 * 20 + 4 + 64 * 4 + 4 + 5,
+        "progress": 2,
+    }
+    parameters["G_mean"] = parameters["G"]
+    size = SIZE
+    slow = LONG
+
+    def build(self):
+        system = PGGAN(SMALL, SIZE, 4)
+        system.networks["progress"].shown.assign(12)
+        return system
+
+
+@pytest.mark.parametrize(
+    "size, channels, expected",
+    [
+        (128, 1, (22_928_518, 22_936_449)),
+        (256, 1, (23_039_303, 23_047_361)),
+        (512, 1, (23_067_048, 23_075_169)),
+        (1024, 3, (23_079_115, 23_087_249)),
+    ],
+)
+def test_networks_have_the_published_sizes(size, channels, expected):
+    config = PGGANConfig(size=size)
+    networks = GrowingGenerator(config, channels, "G"), GrowingCritic(config, channels)
+    counts = [sum(int(np.prod(v.shape)) for v in n.trainable_variables) for n in networks]
+    assert tuple(counts) == expected
+
+
+def test_equalised_layers_scale_their_kernels():
+    x = tf.random.stateless_normal([2, 4, 4, 3], [0, 1])
+    layer = EqualizedConv2D(5, 3)
+    y = layer(x)
+    scaled = layer.kernel * np.sqrt(2 / 27)
+    np.testing.assert_allclose(y, tf.nn.conv2d(x, scaled, 1, "SAME"), rtol=1e-5, atol=1e-6)
+    assert 0.8 < float(tf.math.reduce_std(layer.kernel)) < 1.2
+    flat, dense = tf.reshape(x, [2, -1]), EqualizedDense(7, gain=1.0)
+    found = dense(flat)
+    np.testing.assert_allclose(found, flat @ (dense.kernel / np.sqrt(48)), rtol=1e-4, atol=1e-5)
+
+
+def test_pixel_norm_and_deviation_of_the_batch_against_numpy():
+    x = np.random.default_rng(0).normal(size=(8, 2, 3, 4)).astype(np.float32)
+    expected = x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-8)
+    np.testing.assert_allclose(pixel_norm(tf.constant(x)), expected, rtol=1e-5)
+    found = with_deviation(tf.constant(x)).numpy()
+    np.testing.assert_array_equal(found[..., :4], x)
+    for first in (0, 1):  # samples 0, 2, 4, 6 are a group, and 1, 3, 5, 7
+        group = x[first::2]
+        deviation = np.sqrt(group.var(axis=0) + 1e-8).mean()
+        np.testing.assert_allclose(found[first::2, ..., 4], deviation, rtol=1e-5)
+    assert with_deviation(tf.constant(x[:6])).shape == (6, 2, 3, 5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_images_fade_in_as_by_numpy(share):
+    """At 0 it is the lower network, at 1 the higher one."""
+    config = PGGANConfig(size=16, latent=6, width=4)
+    G, D = GrowingGenerator(config, 2, "G"), GrowingCritic(config, 2)
+    z, a = tf.random.stateless_normal([4, 6], [3, 4]), tf.constant(share)
+    one, zero = tf.constant(1.0), tf.constant(0.0)
+    lower, full = G(z, 1, one).numpy(), G(z, 2, one).numpy()
+    found = G(z, 2, a).numpy()
+    np.testing.assert_allclose(found, share * full + (1 - share) * doubled(lower), atol=1e-6)
+    assert np.abs(full - doubled(lower)).max() > 0.01
+    real = np.random.default_rng(0).random((4, 16, 16, 2)).astype(np.float32)
+    expected = share * real + (1 - share) * doubled(halved(real))
+    np.testing.assert_allclose(shrunk(tf.constant(real), 0, a), expected, atol=1e-6)
+    np.testing.assert_allclose(shrunk(tf.constant(real), 2, a), halved(halved(real)), atol=1e-6)
+    if share == 0:
+        np.testing.assert_allclose(D(real, 2, zero), D(halved(real), 1, one), atol=1e-6)
+    if share == 1:
+        below = D.from_image[1].kernel
+        score = D(real, 2, one).numpy()
+        below.assign(below + 1.0)
+        np.testing.assert_array_equal(D(real, 2, one), score)
+
+
+def test_phases_follow_each_other():
+    progress, found = Progress(PGGANConfig(size=16, stable_images=0.01, fade_images=0.004)), []
+    for shown in (0, 9, 10, 12, 13, 14, 23, 24, 27, 28, 99):
+        progress.shown.assign(shown)
+        level, share, phase = (value.numpy() for value in progress.now())
+        found.append((shown, int(level), float(share), int(phase)))
+    assert found == [
+        (0, 0, 1.0, 0),
+        (9, 0, 1.0, 0),
+        (10, 1, 0.0, 1),
+        (12, 1, 0.5, 1),
+        (13, 1, 0.75, 1),
+        (14, 1, 1.0, 2),
+        (23, 1, 1.0, 2),
+        (24, 2, 0.0, 3),
+        (27, 2, 0.75, 3),
+        (28, 2, 1.0, 4),
+        (99, 2, 1.0, 4),
+    ]
+
+
+def test_optimisers_begin_anew_with_a_phase_and_samples_are_of_the_mean():
+    system = PGGAN(SMALL, SIZE, 4)
+    step = tf.function(system.train_step, autograph=False)
+    counts, G, mean = [], system.networks["G"], system.networks["G_mean"]
+    for seed in range(6):
+        before = [v.numpy() for v in mean.trainable_variables]
+        step(random_batch(4, seed, SIZE))
+        counts.append(int(system.optimizers["G"].iterations))
+        for old, new, now in zip(before, mean.trainable_variables, G.trainable_variables):
+            np.testing.assert_allclose(new, 0.999 * old + 0.001 * now, atol=1e-7)
+    assert counts == [1, 2, 1, 2, 1, 2]  # two updates of four images in each phase
+    batch = random_batch(2, 0, SIZE)
+    images = system.synthesize(batch)["images"]
+    G.set_weights([np.zeros_like(w) for w in G.get_weights()])
+    np.testing.assert_array_equal(system.synthesize(batch)["images"], images)
+    mean.set_weights(G.get_weights())
+    assert np.abs(system.synthesize(batch)["images"] - images).max() > 0
+
+
+def test_an_update_takes_no_more_images_than_its_size_allows():
+    config = PGGANConfig(
+        size=8, latent=6, width=4, stable_images=0.006, fade_images=0.006, batch_sizes=(3, 2)
+    )
+    system, shown = PGGAN(config, SIZE, 4), []
+    step = tf.function(system.train_step, autograph=False)
+    for seed in range(4):
+        step(random_batch(4, seed, SIZE))
+        shown.append(int(system.networks["progress"].shown))
+    assert shown == [3, 6, 8, 10]
+
+
+def test_two_devices_keep_one_state_and_count_all_images():
+    strategy = mirrored_strategy()
+    with strategy.scope():
+        system = PGGAN(SMALL, SIZE, 4)
+    step = tf.function(lambda batch: strategy.run(system.train_step, args=(batch,)))
+    for seed in range(3):
+        step(shards(strategy, random_batch(4, seed, SIZE)))
+    assert system.networks["progress"].shown.numpy() == 12
+    for variable in state_of(system):
+        first, second = strategy.experimental_local_results(variable)
+        np.testing.assert_array_equal(first, second)
