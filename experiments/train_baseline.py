@@ -5,8 +5,8 @@
     python experiments/train_baseline.py --model acgan --data DIR            # your BRATS-like data
     python experiments/train_baseline.py --out RUN --resume
 
-Models: dcgan, acgan (its class is the modality, or the disease), wgan, wgan_gp, pggan. Data sets:
-brats, chest_xray, lung_ct, retina, tianchi_ct.
+Models: dcgan, acgan (its class is the modality of BRATS, or the disease of X-rays; others have
+one), wgan, wgan_gp, pggan. Data sets: brats, chest_xray, lung_ct, retina, tianchi_ct.
 Stages: gan -> evaluate -> report.
 Source: models/baselines maps the papers of the five to this code.
 """

@@ -44,38 +44,21 @@ DATA: dict[str, DataSet] = {d.name: d for d in (BRATS, CHEST_XRAY, LUNG_CT, RETI
 PLAIN = {"dcgan": DCGAN, "wgan": WGAN, "wgan_gp": WGANGP, "pggan": PGGAN}
 SCRIPT = "experiments/train_baseline.py"
 GAN = "gan"  # the stage that trains
+KEYS = ("images", "seed", "source")
 SHOWN = 8  # images of a report's row
 
 
 def build_latent_gan(model: str, config: Any, dataset: DataSet, size: Size) -> LatentGAN:
-    """Returns a system with initial weights; UserError for ACGAN on data without classes."""
+    """Returns a system with initial weights.
+
+    The classes of ACGAN are those of whole images, or the modalities; images of one kind are one.
+    """
     channels = len(dataset.channels)
     if model != "acgan":
         return PLAIN[model](config, size, channels)
-    if has_classes(dataset):
+    if dataset.has_label and dataset.label_kind == IMAGE:
         return ACGAN(config, size, channels, dataset.num_classes)
-    check_classes(model, dataset)
-    return ACGAN(config, size, channels)
-
-
-def check_classes(model: str, dataset: DataSet) -> None:
-    """Raises UserError for ACGAN on images without classes."""
-    if model == "acgan" and dataset.one_image and not has_classes(dataset):
-        raise UserError(
-            "--model acgan needs classes of whole images, or modalities, which "
-            f"{dataset.name} has not; choose another model, or --dataset brats or chest_xray"
-        )
-
-
-def has_classes(dataset: DataSet) -> bool:
-    """Returns whether the label is a class of the whole image, which ACGAN is told."""
-    return dataset.has_label and dataset.label_kind == IMAGE
-
-
-def keys_of(model: str, dataset: DataSet) -> tuple[str, ...]:
-    """Returns the batch keys that a model reads."""
-    label = ("label",) if model == "acgan" and has_classes(dataset) else ()
-    return ("images", *label, "seed", "source")
+    return ACGAN(config, size, channels, classes=int(dataset.one_image))
 
 
 def draw_images(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
@@ -150,11 +133,16 @@ def write_report(run: Run) -> None:
     report.write(run.report)
 
 
-def check(request: Request, strategy: tf.distribute.Strategy) -> None:
-    """Raises UserError for batches that the devices cannot share, or data without classes."""
+def check(request: Request, strategy: tf.distribute.Strategy, names: tuple[str, str]) -> None:
+    """Raises UserError for batches that the devices cannot share, or a model named too late."""
     config = request.config
+    for option, given, known in zip(("model", "dataset"), (config.model, config.dataset), names):
+        if given != known:
+            raise UserError(
+                f"a --config file, or a changed setting, has the {option} {given}, but this run is "
+                f"of {known}; give --{option} {given} on the command line of a new run"
+            )
     check_batch_size("--schedule.batch_size", config.schedule.batch_size, strategy)
-    check_classes(config.model, DATA[config.dataset])
 
 
 @functools.cache
@@ -175,7 +163,7 @@ def train_baseline(model: str, dataset: str) -> Experiment:
                     stage, maps=None, augmentation=run.config.augmentation
                 ),
                 draw=draw_images,
-                keys=keys_of(model, data),
+                keys=KEYS,
                 learning_rate="--gan.learning_rate",
                 batch_size="--schedule.batch_size",
                 schedule=lambda run, name: run.config.schedule,
@@ -191,20 +179,26 @@ def train_baseline(model: str, dataset: str) -> Experiment:
         ),
         shown=("gan.size", "schedule.steps"),
         data=data,
-        check=check,
+        check=functools.partial(check, names=(model, dataset)),
     )
 
 
 def chosen_experiment(argv: Sequence[str]) -> Experiment:
-    """Returns the script of the model and data set that a command line, or its run, names."""
+    """Returns the script of the model and data set that a command line, or its run, names.
+
+    Raises UserError for a run that cannot be resumed.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--model", choices=LATENT_GANS)
-    parser.add_argument("--dataset", choices=DATA)
+    parser.add_argument("--model")
+    parser.add_argument("--dataset")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--resume", action="store_true")
     first, _ = parser.parse_known_args(argv)
     saved: Mapping[str, Any] = {}
     if first.resume and first.out and (first.out / "config.json").is_file():
         saved = saved_run(first.out, "--resume needs --out with")["config"]
-    model = saved.get("model") or first.model or "dcgan"
-    return train_baseline(model, saved.get("dataset") or first.dataset or "brats")
+    model, dataset = (saved.get(name, getattr(first, name)) for name in ("model", "dataset"))
+    # The script's own parser refuses names that there are not.
+    return train_baseline(
+        model if model in LATENT_GANS else "dcgan", dataset if dataset in DATA else "brats"
+    )

@@ -179,8 +179,8 @@ class ACGAN(FixedSizeGAN):
         config: settings.
         size: height and width of the slices, pixels.
         channels: of an image.
-        classes: their number; those of the batch's `label`, or 0: the class is the modality, and
-            an image is one of `channels` modalities of a slice.
+        classes: their number; those of the batch's `label`, but 1: there is nothing to tell apart,
+            and 0: the class is the modality, an image one of `channels` modalities of a slice.
     """
 
     def __init__(self, config: ACGANConfig, size: Size, channels: int, classes: int = 0):
@@ -229,9 +229,9 @@ class ACGAN(FixedSizeGAN):
 
     def _classes_of(self, batch: Batch) -> tf.Tensor:
         """Returns the class of each real image, [B]; of modalities a random one."""
-        return (
-            self._drawn(batch["seed"], "real") if self.of_modality else batch["label"][:, 0, 0, 0]
-        )
+        if self.of_modality or self.classes == 1:
+            return self._drawn(batch["seed"], "real")
+        return batch["label"][:, 0, 0, 0]
 
     def _drawn(self, seeds: tf.Tensor, turn: str) -> tf.Tensor:
         """Returns a random class of each sample, [B] int32."""

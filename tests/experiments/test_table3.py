@@ -17,9 +17,11 @@ from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.quality.rows import TITLES
 from experiments.tables.quality.table import TABLE3_QUALITY
 from utils.reporting.pictures import ROW_SCALE
+from utils.runs.files import read_json, write_json
 from utils.runs.run_directory import RunDirectory
 
-BASELINES = ("skrgan_star", "gan_sharp")
+BASELINES = ("skrgan_star", "gan_sharp", "dcgan")
+STEPS = {"skrgan_star": 2, "gan_sharp": 2, "dcgan": 4}  # as many images: 2 * 4 in batches of 2
 
 
 def run(*words: object) -> int:
@@ -30,7 +32,8 @@ def run(*words: object) -> int:
 def finished(tiny_run, tmp_path_factory):
     """A run in two goes: the baselines, then the rest; two updates instead of thirty."""
     out = tmp_path_factory.mktemp("table3") / "out"
-    words = ("--out", out, "--samples", 9, "--steps", 2)
+    words = ("--out", out, "--samples", 9, "--steps", 2, "--models", ",".join(BASELINES))
+    words += ("--batch_sizes", "[2,4,4,4,4]")
     assert run("--run", tiny_run, *words, "--stages", "baselines") == 0
     assert not (out / "table3.md").exists()
     assert run("--out", out, "--resume", "--stages", "sets,table") == 0
@@ -41,12 +44,14 @@ def finished(tiny_run, tmp_path_factory):
 def test_the_table_compares_equally_many_slices(finished, tiny_run):
     frame = pd.read_csv(finished.path / "table3.csv")
     means = frame[frame["part"].isna()]
-    assert list(means["title"]) == list(TITLES.values()) and len(frame) == len(TITLES) * 5
+    titles = [t for key, t in TITLES.items() if key in BASELINES or "real" in key or "ours" in key]
+    assert list(means["title"]) == titles and len(frame) == len(titles) * 5
     assert set(means[~means["title"].str.contains("tumour")]["images"]) == {9}
     ours = frame.loc[:, frame.columns.str.match("ms_ssim|frechet|kernel")]
     assert ours.shape[1] == 4 and ours.notna().all(axis=None)
     text = (finished.path / "table3.md").read_text()
-    assert "SkrGAN* and GAN# 2 updates with batches of 4" in text and "phantom" in text
+    assert "SkrGAN* and GAN# 2 updates with batches of 4; the classic" in text
+    assert "with as many images: DCGAN 4 with 2." in text and "phantom" in text
     assert "Ours 20 updates with batches of 4 + 10 updates with batches of 2" in text
     metrics = finished.read_metrics()
     assert metrics["table3/updates"] == 2 and "table3/brats/gan_sharp/T1c/kernel_texture" in metrics
@@ -70,10 +75,10 @@ def test_a_larger_set_begins_with_the_main_runs(finished, tiny_run):
 @pytest.mark.slow
 def test_the_baselines_are_watched_and_kept(finished):
     steps = {(row["stage"], row["step"]) for row in finished.read_history()}
-    assert steps == {(name, 2) for name in BASELINES}
+    assert steps == set(STEPS.items())
     for name in BASELINES:
         assert list(finished.tensorboard(name).iterdir())
-        assert (finished.samples / f"{name}_samples_0000002.png").exists()
+        assert (finished.samples / f"{name}_samples_000000{STEPS[name]}.png").exists()
         images = np.load(finished.path / f"sets/{name}.npz")["images"]
         assert images.shape == (9, 32, 24, 4) and images.dtype == np.float32
         assert len(np.unique(images[:, 10, 10, 0])) == 9  # one seed or map each
@@ -88,6 +93,27 @@ def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, mo
     before = (tmp_path / "again/table3.csv").read_text()
     assert run("--out", tmp_path / "again", "--resume", "--stages", "table") == 0
     assert (tmp_path / "again/table3.csv").read_text() == before
+
+
+@pytest.mark.slow
+def test_the_same_time_is_reckoned_once(tiny_run, tmp_path):
+    """By the time of an update on this machine; a resumed run keeps the number."""
+    words = ("--run", tiny_run, "--models", "pggan", "--budget", "time", "--stages", "baselines")
+    assert run(*words, "--out", tmp_path / "out") == 0
+    file = tmp_path / "out" / "updates" / "pggan.json"
+    reckoned = read_json(file)
+    history = RunDirectory(tiny_run, writes=False).read_history()
+    seconds = sum(
+        steps * np.mean([row["seconds_per_step"] for row in history if row["stage"] == name])
+        for name, steps in (("pretraining", 20), ("synthesis", 10))
+    )
+    expected = seconds / reckoned["seconds_of_update"]
+    assert reckoned["updates"] == max(1, round(expected))
+    last = RunDirectory(tmp_path / "out", writes=False).read_history()[-1]
+    assert (last["stage"], last["step"]) == ("pggan", reckoned["updates"])
+    assert last["progress/level"] == 3  # 32 pixels: it has grown to the end
+    write_json(file, {**reckoned, "updates": reckoned["updates"] - 1})
+    assert run("--out", tmp_path / "out", "--resume") == 0 and read_json(file) != reckoned
 
 
 def test_sets_need_trained_baselines(tiny_run, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Thesis Tables 2 and 3: image quality of the main system, SkrGAN* and GAN#."""
+"""Thesis Tables 2 and 3: image quality of the main system and of seven other GANs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from experiments.systems.baselines import (
     baseline,
     baseline_images,
     check_baselines,
+    chosen_trainings,
+    classic,
     generator_phases,
     same_length,
 )
@@ -45,6 +47,7 @@ from experiments.tables.quality.rows import (
     key_of,
     measured_table,
 )
+from models.baselines.latent_config import LATENT_GANS
 from utils.metrics.distributions import is_rank_deficient
 from utils.metrics.features import (
     INCEPTION_WIDTH,
@@ -61,16 +64,16 @@ from utils.seeding import derive_seed
 WIDTHS = {TEXTURE: len(TEXTURE_FEATURE_NAMES), "inception": INCEPTION_WIDTH}
 
 
-SKRGAN_STAR, GAN_SHARP = baseline("skrgan_star"), baseline("gan_sharp")
+BASELINES = (*map(baseline, ("skrgan_star", "gan_sharp")), *map(classic, LATENT_GANS))
 
 
 def synthetic_sets(run: Run) -> dict[str, Slices]:
-    """Returns as many images of the main system and of both baselines, rendered once."""
+    """Returns as many images of the main system and of each baseline, rendered once."""
     ours = own_set(run)
     maps = ours.structure
     return {
         "ours": replace(ours, subjects=None),
-        **{t.name: Slices(baseline_images(run, t, maps)) for t in run.experiment.trainings},
+        **{t.name: Slices(baseline_images(run, t, maps)) for t in chosen_trainings(run)},
     }
 
 
@@ -204,14 +207,26 @@ def _notes(run: Run) -> list[str]:
         f"Seed {config.seed}, that of the trained run {source.config.seed}; one run of each "
         f"system; images of {'x'.join(map(str, source.prepared.size))} pixels.",
         f"Training: the generator of Ours {own}; of SkrGAN* and GAN# {baselines.steps} updates "
-        f"with batches of {baselines.batch_size}. Ours also has guides, which were trained before, "
-        "where its data set has labels.",
-        "Ours, SkrGAN*: the same generated structure maps, unfiltered by lesion; GAN#: noise.",
+        f"with batches of {baselines.batch_size}{_classic_note(run)}. Ours also has guides, which "
+        "were trained before, where its data set has labels.",
+        "Ours, SkrGAN*: the same generated structure maps, unfiltered by lesion; others: noise. "
+        "Images of the classic GANs are squares of their own size (`--<model>.size`), resized.",
         f"Pairs: {config.quality.pairs} per MS-SSIM; kernel distance: {config.quality.subsets} "
         f"subsets of at most {config.quality.subset_size} slices; the same seed for all systems.",
         "The real row measures images of training patients next to held-out ones: what a perfect "
         "synthetic set would score.",
     ]
+
+
+def _classic_note(run: Run) -> str:
+    """Returns how long each classic GAN was trained; "" without any."""
+    texts = [
+        f"{TITLES[t.name]} {run.schedule(t).steps} with {run.schedule(t).batch_size}"
+        for t in chosen_trainings(run)
+        if t.name in LATENT_GANS
+    ]
+    what = {"images": "as many images", "time": "as much time"}[run.config.budget]
+    return f"; the classic GANs, with {what}: {', '.join(texts)}" if texts else ""
 
 
 def _crop_notes(pairs: Collection[str], config: QualityConfig) -> list[str]:
@@ -258,8 +273,7 @@ def quality_experiment(
         summary,
         PRESETS,
         stages=(
-            SKRGAN_STAR,
-            GAN_SHARP,
+            *BASELINES,
             Task("sets", synthetic_sets, needs=("baselines",)),
             Task("table", write, needs=("baselines",)),
         ),
@@ -276,14 +290,14 @@ def quality_experiment(
 
 TABLE2_QUALITY = quality_experiment(
     "experiments/table2_quality.py",
-    "Thesis Table 2 on chest X-rays and lung CT: image quality beside SkrGAN* and GAN#.",
+    "Thesis Table 2 on chest X-rays and lung CT: image quality beside seven other GANs.",
     TRAIN_CHEST_XRAY,
     (TRAIN_LUNG_CT,),
     TABLE2,
 )
 TABLE3_QUALITY = quality_experiment(
     "experiments/table3_quality.py",
-    "Thesis Table 3 on BRATS, retina and Tianchi's CT: image quality beside SkrGAN* and GAN#.",
+    "Thesis Table 3 on BRATS, retina and Tianchi's CT: image quality beside seven other GANs.",
     TRAIN_BRATS,
     (TRAIN_RETINA, TRAIN_TIANCHI_CT),
     TABLE3,
