@@ -59,8 +59,8 @@ class TestPGGAN(SystemTests):
     "size, channels, expected",
     [
         (128, 1, (22_928_518, 22_936_449)),
-        (256, 1, (23_039_303, 23_047_361)),
-        (512, 1, (23_067_048, 23_075_169)),
+        pytest.param(256, 1, (23_039_303, 23_047_361), marks=pytest.mark.slow),
+        pytest.param(512, 1, (23_067_048, 23_075_169), marks=pytest.mark.slow),
         (1024, 3, (23_079_115, 23_087_249)),
     ],
 )
@@ -172,6 +172,7 @@ def test_an_update_takes_no_more_images_than_its_size_allows():
     assert shown == [3, 6, 8, 10]
 
 
+@pytest.mark.slow
 def test_two_devices_keep_one_state_and_count_all_images():
     strategy = mirrored_strategy()
     with strategy.scope():
