@@ -83,13 +83,13 @@ _DEMO = {
         {
             "size": 64,
             "latent": 64,
-            "width": 64,
-            "stable_images": 6.0,
-            "fade_images": 6.0,
+            "width": 32,
+            "stable_images": 5.0,
+            "fade_images": 5.0,
             "batch_sizes": (16,),
             "mean_decay": 0.99,
         },
-        short_schedule(4000, 16),
+        short_schedule(3000, 16),  # it has grown to the end after 2500
     ),
 }
 _TINY = {"size": 32, "latent": 8, "width": 4}
