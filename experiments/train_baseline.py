@@ -16,7 +16,7 @@ import _start
 import sys
 
 from experiments.engine.cli import main
-from experiments.systems.latent_gans import chosen_experiment
+from experiments.systems.baselines.classic import chosen_experiment
 
 if __name__ == "__main__":
-    sys.exit(main(chosen_experiment(sys.argv[1:])))
+    sys.exit(main(chosen_experiment))

@@ -13,6 +13,14 @@ from utils.training.distribute import LearningRate, apply_updates, make_optimize
 Batch = dict[str, tf.Tensor]
 Terms = dict[str, tf.Tensor]
 
+# Of variables that are no weights and part of a checkpoint, the same on every replica.
+STATE = {
+    "trainable": False,
+    "initializer": "zeros",
+    "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    "experimental_autocast": False,
+}
+
 
 class GANSystem(abc.ABC):
     """Networks, optimisers and one training step; subclasses read like their paper's algorithm.

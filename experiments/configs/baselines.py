@@ -40,7 +40,7 @@ class BaselineRunConfig:
         augmentation: random motions of the training images.
         samples: images that are made and compared with held-out ones.
         schedule: length of the training; of dcgan, acgan and pggan an update is one of D and one of
-            G, of wgan and wgan_gp one of the critic.
+            G, of wgan and wgan_gp one of the critic. Without `steps` pggan grows to its end.
         quality: settings of the measurements.
     """
 

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional, Union
 
 import tensorflow as tf
 
@@ -44,9 +44,18 @@ from utils.training.distribute import cpu_note, is_chief, make_strategy
 RARE = {"debug", "allow_config_change"}  # left to --help-all
 
 
-def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:
-    """Runs a script and returns its exit code; `argv`: arguments, by default the process'."""
+def main(
+    script: Union[Experiment, Callable[[Sequence[str]], Experiment]],
+    argv: Optional[Sequence[str]] = None,
+) -> int:
+    """Runs a script and returns its exit code.
+
+    Args:
+        script: what it runs, or a function to it from the arguments.
+        argv: arguments, by default the process'.
+    """
     request: Optional[Request] = None
+    argv = sys.argv[1:] if argv is None else argv
 
     def after_interrupt() -> str:
         if request and recorded(request):
@@ -54,7 +63,8 @@ def main(experiment: Experiment, argv: Optional[Sequence[str]] = None) -> int:
         return "this start has saved nothing yet; give the same command again"
 
     with ending(after_interrupt) as end:
-        request = parse(sys.argv[1:] if argv is None else argv, experiment)
+        experiment = script if isinstance(script, Experiment) else script(argv)
+        request = parse(argv, experiment)
         with naming_lost_workers(), naming_full_disk(request.out):
             strategy = make_strategy(request.devices)
             tf.keras.mixed_precision.set_global_policy(request.precision)

@@ -7,7 +7,7 @@ Gulrajani et al. 2017 (WGAN-GP), Karras et al. 2018 (PGGAN), each with its autho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 from models.networks.settings import WIDTH
 from utils.errors import BELOW_ONE, NOT_NEGATIVE, POSITIVE, Rule, at_least, check_fields
@@ -61,7 +61,7 @@ class DCGANConfig(LatentGANConfig):
         width: channels of the layers at half of the size.
         learning_rate: Adam's, of both networks.
         beta_1: Adam's.
-        decay: weight of the sum of the squared kernels in both losses.
+        decay: weight of half of the sum of a network's squared weights, in the loss of each.
     """
 
     width: int = 128
@@ -200,6 +200,29 @@ class PGGANConfig(LatentGANConfig):
     def channels(self, level: int) -> int:
         """Returns the channels at 4 * 2^level pixels."""
         return max(1, min(self.width, 16 * self.width // 2 ** (level + 1)))
+
+    @property
+    def phases(self) -> tuple[int, int]:
+        """Images shown at a size that is there, and while one fades in."""
+        thousands = (self.stable_images, self.fade_images)
+        return tuple(max(1, round(1000 * images)) for images in thousands)
+
+    def batch_size(self, level: int, given: int) -> int:
+        """Returns how many of a batch's `given` images an update takes at 4 * 2^level pixels."""
+        wanted = self.batch_sizes[min(level, len(self.batch_sizes) - 1)]
+        return min(wanted or given, given)
+
+    def updates(self, given: int, level: Optional[int] = None) -> int:
+        """Returns the updates until a level has faded in and been trained; default: the last."""
+        stable, fade = self.phases
+        shown = end = count = 0
+        for number in range((self.doublings if level is None else level) + 1):
+            for length in (stable,) if number == 0 else (fade, stable):
+                end += length
+                size = self.batch_size(number, given)
+                needed = max(0, -((shown - end) // size))
+                shown, count = shown + needed * size, count + needed
+        return count
 
 
 LATENT_GANS: dict[str, Any] = {

@@ -33,7 +33,7 @@ from models.baselines.latent_networks import (
     wgan_gp_networks,
     wgan_networks,
 )
-from models.system import Batch, GANSystem, Terms
+from models.system import STATE, Batch, GANSystem, Terms
 from utils.images import to_signed, to_unit
 from utils.seeding import normal, uniform
 from utils.training.distribute import assign_all
@@ -167,9 +167,9 @@ class DCGAN(FixedSizeGAN):
         return uniform(seeds, f"latent {turn}", (self.config.latent,), -1.0, 1.0)
 
     def _decay(self, name: str) -> tf.Tensor:
-        """Returns the weighted sum of a network's squared kernels."""
-        kernels = [v for v in self.variables(name) if v.shape.rank > 1]
-        return self.config.decay * tf.add_n([tf.reduce_sum(tf.square(v)) for v in kernels])
+        """Returns half of the weighted sum of a network's squared weights."""
+        squares = [tf.reduce_sum(tf.square(v)) for v in self.variables(name)]
+        return 0.5 * self.config.decay * tf.add_n(squares)
 
 
 class ACGAN(FixedSizeGAN):
@@ -179,8 +179,8 @@ class ACGAN(FixedSizeGAN):
         config: settings.
         size: height and width of the slices, pixels.
         channels: of an image.
-        classes: their number; those of the batch's `label`, but 1: there is nothing to tell apart,
-            and 0: the class is the modality, an image one of `channels` modalities of a slice.
+        classes: number of classes, which the batch's `label` has; 1 = all images are alike; 0 = the
+            class is the modality, and an image is one of the `channels` modalities of a slice.
     """
 
     def __init__(self, config: ACGANConfig, size: Size, channels: int, classes: int = 0):
@@ -194,7 +194,9 @@ class ACGAN(FixedSizeGAN):
     ) -> tuple[Terms, tf.Tensor]:
         """Cross-entropies of real and generated images, and of the classes that D finds in both."""
         D, seeds = self.networks["D"], batch["seed"]
-        score, found = zip(*(D(images, seeds, training=True) for images in (real, fake)))
+        # Other outputs are dropped for each: seeds that differ by a number have other draws.
+        passes = enumerate((real, fake))
+        score, found = zip(*(D(images, seeds + k, training=True) for k, images in passes))
         drawn = self._drawn(seeds, "D")
         terms = {
             "D/real": binary_cross_entropy(score[0], REAL),
@@ -206,7 +208,7 @@ class ACGAN(FixedSizeGAN):
 
     def generator_terms(self, fake: tf.Tensor, seeds: tf.Tensor) -> Terms:
         """Cross-entropies of generated images: taken for real ones, and of the class drawn."""
-        score, found = self.networks["D"](fake, seeds, training=True)
+        score, found = self.networks["D"](fake, seeds + 2, training=True)
         return {
             "G/adversarial": binary_cross_entropy(score, REAL),
             "G/class": self._class_loss(found, self._drawn(seeds, "G")),
@@ -267,15 +269,9 @@ class Turns(tf.keras.Model):
 
     def __init__(self):
         super().__init__(name="turns")
-        options = {
-            "trainable": False,
-            "initializer": "zeros",
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            "experimental_autocast": False,
-        }
-        self.since = self.add_weight("since", [], tf.int32, **options)
-        self.made = self.add_weight("made", [], tf.int32, **options)
-        self.shown = self.add_weight("shown", [2], tf.float32, **options)
+        self.since = self.add_weight("since", [], tf.int32, **STATE)
+        self.made = self.add_weight("made", [], tf.int32, **STATE)
+        self.shown = self.add_weight("shown", [2], tf.float32, **STATE)
         self.built = True
 
 
@@ -301,6 +297,12 @@ class WGAN(FixedSizeGAN):
         terms = {"D/real": -critic_score_sum(scores[0]), "D/fake": critic_score_sum(scores[1])}
         return terms, critic_accuracy(*scores)
 
+    def train_step(self, batch: Batch) -> Terms:
+        """One update of the critic, and one of G if it is its turn and the critic's was sound."""
+        report = self.critic_step(batch)
+        sound = tf.reduce_all(tf.math.is_finite(list(report.values())))
+        return {**report, **self.turn(batch["seed"], sound)}
+
     def critic_step(self, batch: Batch) -> Terms:
         """Updates the critic and clips its weights."""
         report, clip = super().critic_step(batch), self.config.clip
@@ -320,11 +322,11 @@ class WGAN(FixedSizeGAN):
         """Minus the mean of generated images' scores."""
         return {"G/adversarial": -critic_score_sum(self.networks["D"](fake, training=True)[0])}
 
-    def generator_step(self, batch: Batch) -> Terms:
+    def turn(self, seeds: tf.Tensor, sound: tf.Tensor) -> Terms:
         """Updates G if it is its turn; reports its last turn otherwise."""
-        turns, seeds = self.networks["turns"], batch["seed"]
+        turns = self.networks["turns"]
         since, updates = turns.since + 1, tf.convert_to_tensor(turns.made)
-        due = since >= self.wanted(updates)
+        due = sound & (since >= self.wanted(updates))
 
         def loss() -> tf.Tensor:
             return self.generator_terms(self.generate(seeds, "G"), seeds)["G/adversarial"]
@@ -334,7 +336,7 @@ class WGAN(FixedSizeGAN):
             found = tf.cond(due, loss, lambda: tf.constant(0.0))
         report = self.descend(tape, {"G": found}, due)
         shown = tf.where(due, tf.stack([found, report["gradient_norm/G"]]), turns.shown)
-        finite = tf.reduce_all(tf.math.is_finite(shown))
+        finite = sound & tf.reduce_all(tf.math.is_finite(shown))
         for variable, value in (
             (turns.since, tf.where(due, 0, since)),
             (turns.made, updates + tf.cast(due, tf.int32)),

@@ -86,8 +86,8 @@ def _convolution(filters: int, kernel: int, **options) -> tf.keras.layers.Conv2D
 
 
 def layer_norm() -> tf.keras.layers.GroupNormalization:
-    """Returns the norm of a whole sample, with scale and offset for each channel."""
-    return tf.keras.layers.GroupNormalization(groups=1, epsilon=1e-5)
+    """Returns the norm of a whole sample, in float32, with scale and offset for each channel."""
+    return tf.keras.layers.GroupNormalization(groups=1, epsilon=1e-5, dtype=tf.float32)
 
 
 def double(x: tf.Tensor) -> tf.Tensor:
@@ -279,7 +279,7 @@ def wgan_gp_networks(config: WGANGPConfig, channels: int) -> dict[str, tf.keras.
     start = min(8, 2**doublings)
     last = Row("image", channels, activation="tanh", before="relu")
     image = _ImageOfBlocks(last)
-    first = table_unit(Row("first", 1, activation=""), n, _he())
+    first = table_unit(Row("first", 1, activation=""), n, _glorot())
     return {
         "G": VectorGenerator(
             (4, start * n),

@@ -16,12 +16,10 @@ from models.baselines.latent_config import PGGANConfig
 from models.baselines.latent_gan import LatentGAN, Size, from_square
 from models.baselines.latent_networks import double, halve
 from models.baselines.pggan_networks import GrowingCritic, GrowingGenerator
-from models.system import Batch, Terms
+from models.system import STATE, Batch, Terms
 from utils.images import to_unit
 from utils.seeding import uniform
 from utils.training.distribute import assign_all
-
-THOUSAND = 1000
 
 
 class Progress(tf.keras.Model):
@@ -41,18 +39,9 @@ class Progress(tf.keras.Model):
     def __init__(self, config: PGGANConfig):
         super().__init__(name="progress")
         self.top = config.doublings
-        self.stable, self.fade = (
-            max(1, round(THOUSAND * images))
-            for images in (config.stable_images, config.fade_images)
-        )
-        options = {
-            "trainable": False,
-            "initializer": "zeros",
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            "experimental_autocast": False,
-        }
-        self.shown = self.add_weight("shown", [], tf.int64, **options)
-        self.phase = self.add_weight("phase", [], tf.int32, **options)
+        self.stable, self.fade = config.phases
+        self.shown = self.add_weight("shown", [], tf.int64, **STATE)
+        self.phase = self.add_weight("phase", [], tf.int32, **STATE)
         self.built = True
 
     def now(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -111,9 +100,8 @@ class PGGAN(LatentGAN):
 
     def _batch_sizes(self, batch: Batch) -> list[int]:
         """Returns how many samples of a batch an update takes at each level."""
-        given, sizes = batch["seed"].shape[0], self.config.batch_sizes
-        wanted = [sizes[min(k, len(sizes) - 1)] for k in range(self.config.doublings + 1)]
-        return [min(size or given, given) for size in wanted]
+        c, given = self.config, batch["seed"].shape[0]
+        return [c.batch_size(level, given) for level in range(c.doublings + 1)]
 
     def _critic_step(self, batch: Batch, level: tf.Tensor, share: tf.Tensor) -> Terms:
         sizes = self._batch_sizes(batch)

@@ -58,7 +58,9 @@ class EqualizedDense(tf.keras.layers.Dense):
 
 def pixel_norm(x: tf.Tensor) -> tf.Tensor:
     """Divides the channels of each pixel by their root mean square."""
-    return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), axis=-1, keepdims=True) + SMALL)
+    wide = tf.cast(x, tf.float32)  # in 16 bits the constant would be 0
+    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(wide), axis=-1, keepdims=True) + SMALL)
+    return tf.cast(wide * scale, x.dtype)
 
 
 def with_deviation(x: tf.Tensor) -> tf.Tensor:

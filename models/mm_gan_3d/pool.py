@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.system import STATE
 from utils.seeding import fold_in
 
 
@@ -29,16 +30,10 @@ class ImagePool(tf.keras.Model):
     def __init__(self, pairs: int, size: Sequence[int], probability: float):
         super().__init__(name="pool")
         self.pairs, self.probability = pairs, probability
-        options = {
-            "trainable": False,
-            "initializer": "zeros",
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            "experimental_autocast": False,
-        }
-        self.count = self.add_weight("count", [], tf.int32, **options)
+        self.count = self.add_weight("count", [], tf.int32, **STATE)
         shape = [pairs, *size, 1]
-        self.volumes = self.add_weight("volumes", shape, tf.float32, **options)
-        self.labels = self.add_weight("labels", shape, tf.int32, **options)
+        self.volumes = self.add_weight("volumes", shape, tf.float32, **STATE)
+        self.labels = self.add_weight("labels", shape, tf.int32, **STATE)
         self.built = True
 
     def exchange(

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from experiments.engine.cli import default_cache, main
 from experiments.engine.run import Run
-from experiments.systems.baselines import generator_phases, same_length
+from experiments.systems.baselines.rivals import generator_phases, same_length
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.tables.quality.rows import TITLES
 from experiments.tables.quality.table import TABLE3_QUALITY
@@ -87,7 +87,7 @@ def test_the_baselines_are_watched_and_kept(finished):
 @pytest.mark.slow
 def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, monkeypatch):
     shutil.copytree(finished.path, tmp_path / "again")
-    for work in ("systems.baselines.infer", "tables.quality.table.quality_figures"):
+    for work in ("systems.baselines.rivals.infer", "tables.quality.table.quality_figures"):
         monkeypatch.setattr(f"experiments.{work}", pytest.fail)
     monkeypatch.setattr("data.synthetic_sets.building.MapSampler.draw", pytest.fail)
     before = (tmp_path / "again/table3.csv").read_text()

@@ -8,15 +8,14 @@ import pytest
 from data.contract import IMAGE
 from experiments.configs.baselines import presets
 from experiments.engine.cli import main
-from experiments.systems.latent_gans import DATA, build_latent_gan, chosen_experiment
+from experiments.systems.baselines.classic import DATA, build_latent_gan, chosen_experiment
 from models.baselines.latent_config import LATENT_GANS
 from tests.experiments.conftest import state_of
 from utils.runs.files import read_json
 
 
 def train(*words: object) -> int:
-    argv = [str(word) for word in words]
-    return main(chosen_experiment(argv), argv)
+    return main(chosen_experiment, [str(word) for word in words])
 
 
 @pytest.mark.slow
@@ -80,6 +79,10 @@ def test_a_run_is_resumed_as_what_it_is(tmp_path, capsys):
         with pytest.raises(SystemExit):
             train(*words)
         assert words[1] in capsys.readouterr().err
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "config.json").write_text("{")
+    assert train("--out", tmp_path / "c", "--resume") == 2
+    assert "config.json" in capsys.readouterr().err
     file = tmp_path / "settings.yaml"
     file.write_text("model: pggan\n")
     assert train("--preset", "tiny", "--config", file, "--out", tmp_path / "b") == 2

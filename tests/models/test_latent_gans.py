@@ -28,6 +28,7 @@ from tests.devices import mirrored_strategy
 from tests.models.harness import LONG, SystemTests, shards, state_of
 from tests.models.toys import random_batch
 from utils.errors import UserError
+from utils.seeding import uniform
 
 SIZE = (32, 24)
 EVERY_STEP = {"critic_steps": 1, "long_steps": 1}
@@ -89,9 +90,21 @@ class TestWGANGP(SystemTests):
     size, rate = SIZE, 0.1
     slow = LONG
 
-    @property
-    def parameters(self):
-        return {name: net.count_params() for name, net in self.build().networks.items()}
+    # G: dense, up 4 and 2 wide, the image; two moving numbers of each of 16 channels' norms. D: the
+    # first convolution, down 4 and 8 wide, dense.
+    parameters = {
+        "G": 9 * 128
+        + (2 * 8 + 9 * 8 * 4 + 2 * 4 + 9 * 16 + 4 + 8 * 4 + 4)
+        + (2 * 4 + 9 * 4 * 2 + 2 * 2 + 9 * 4 + 2 + 4 * 2 + 2)
+        + (2 * 2 + 9 * 2 * 4 + 4)
+        + 2 * (8 + 4 + 4 + 2 + 2),
+        "D": (9 * 4 * 2 + 2)
+        + (2 * 2 + 9 * 4 + 2 * 2 + 9 * 2 * 4 + 4 + 2 * 4 + 4)
+        + (2 * 4 + 9 * 16 + 2 * 4 + 9 * 4 * 8 + 8 + 4 * 8 + 8)
+        + 16 * 8
+        + 1,
+        "turns": 4,
+    }
 
     def build(self):
         return WGANGP(WGANGPConfig(size=16, width=2, latent=8, critic_steps=1), SIZE, 4)
@@ -188,8 +201,8 @@ def test_terms_of_dcgan_and_acgan_by_hand():
     assert real.shape == (4, 16, 16, 4) and float(tf.reduce_min(real)) == -1  # the margins
     terms, _ = system.critic_terms(real, fake, batch)
     score = [D(images, training=True)[0] for images in (real, fake)]
-    squares = sum(float(tf.reduce_sum(v**2)) for v in D.trainable_variables if v.shape.rank > 1)
-    expected = cross_entropy(score[0], 1), cross_entropy(score[1], 0), 0.1 * squares
+    squares = sum(float(tf.reduce_sum(v**2)) for v in D.trainable_variables)
+    expected = cross_entropy(score[0], 1), cross_entropy(score[1], 0), 0.05 * squares
     assert [float(term) for term in terms.values()] == pytest.approx(expected, rel=1e-4)
     found = system.generator_terms(fake, batch["seed"])["G/adversarial"]
     assert float(found) == pytest.approx(cross_entropy(score[1], 1), rel=1e-4)
@@ -207,6 +220,56 @@ def test_terms_of_dcgan_and_acgan_by_hand():
             -true.mean() if nll else -np.log(true).mean(), rel=1e-4
         )
         assert float(terms["G/adversarial"]) == pytest.approx(cross_entropy(score, 1), rel=1e-4)
+
+
+def test_terms_of_the_critics_by_hand():
+    batch = random_batch(4, 0, SIZE)
+    config = WGANGPConfig(size=16, width=2, latent=8, penalty=7.0)
+    for system in (WGAN(WGANConfig(size=16, width=4, latent=8), SIZE, 4), WGANGP(config, SIZE, 4)):
+        real, fake = system.real(batch), system.generate(batch["seed"], "D")
+        D = system.networks["D"]
+        terms, _ = system.critic_terms(real, fake, batch)
+        score = [D(images, training=True)[0].numpy() for images in (real, fake)]
+        assert float(terms["D/real"]) == pytest.approx(-score[0].mean(), rel=1e-4)
+        assert float(terms["D/fake"]) == pytest.approx(score[1].mean(), rel=1e-4)
+        found = system.generator_terms(fake, batch["seed"])["G/adversarial"]
+        assert float(found) == pytest.approx(-score[1].mean(), rel=1e-4)
+    share = uniform(batch["seed"], "interpolation", (1, 1, 1))
+    mixed = share * real + (1 - share) * fake
+    with tf.GradientTape() as tape:
+        tape.watch(mixed)
+        total = tf.reduce_sum(D(mixed)[0])
+    gradient = tape.gradient(total, mixed).numpy().reshape(4, -1)
+    expected = 7 * np.mean((np.linalg.norm(gradient, axis=1) - 1) ** 2)
+    assert float(terms["D/penalty"]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_both_classes_of_acgan_are_terms_of_its_discriminator():
+    batch = random_batch(4, 0, SIZE)
+    config = ACGANConfig(size=32, width=4, latent=8, discriminator_width=2, drop=0.0)
+    system = ACGAN(config, SIZE, 4)
+    real, fake = system.real(batch), system.generate(batch["seed"], "D")
+    terms, _ = system.critic_terms(real, fake, batch)
+    true = system._classes_of(batch), np.argmax(system.latent(batch["seed"], "D")[:, 8:], axis=1)
+    for name, images, classes in zip(("real", "fake"), (real, fake), true):
+        logits = system.networks["D"](images, training=True)[1].numpy()
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        expected = -np.log(p[np.arange(4), np.asarray(classes)]).mean()
+        assert float(terms[f"D/class_{name}"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_bad_update_of_the_critic_is_no_turn():
+    config = WGANConfig(size=16, width=4, latent=8, **EVERY_STEP)
+    system, batch = WGAN(config, SIZE, 4), random_batch(2, 0, SIZE)
+    before = [v.numpy() for v in state_of(system) if "moving" not in v.name]
+    step = tf.function(system.train_step, autograph=False)
+    step({**batch, "images": batch["images"] * np.nan})
+    after = [v.numpy() for v in state_of(system) if "moving" not in v.name]
+    for old, new in zip(before, after):
+        if old.shape[-1:] != ():  # the clipping touches weights alone
+            np.testing.assert_array_equal(np.clip(old, -0.01, 0.01), np.clip(new, -0.01, 0.01))
+        else:
+            assert old == new
 
 
 def test_classes_of_acgan_are_modalities_or_those_of_images():

@@ -19,6 +19,7 @@ from models.baselines.pggan_networks import (
 from tests.devices import mirrored_strategy
 from tests.models.harness import LONG, SystemTests, shards, state_of
 from tests.models.toys import random_batch
+from utils.seeding import uniform
 
 SIZE = (32, 24)
 # Eight images at 4x4 pixels, eight while 8x8 fade in.
@@ -118,6 +119,39 @@ def test_images_fade_in_as_by_numpy(share):
         score = D(real, 2, one).numpy()
         below.assign(below + 1.0)
         np.testing.assert_array_equal(D(real, 2, one), score)
+
+
+def test_terms_by_hand():
+    system, batch = PGGAN(SMALL, SIZE, 4), random_batch(4, 0, SIZE)
+    share, D = tf.constant(0.5), system.networks["D"]
+    found = [float(term) for term in system._judged(batch, 1, share)[:4]]
+    real = shrunk(system.real(batch), 0, share)
+    fake = system.networks["G"](system.latent(batch["seed"], "D"), 1, share)
+    score = [D(images, 1, share).numpy() for images in (real, fake)]
+    mixing = uniform(batch["seed"], "interpolation", (1, 1, 1))
+    mixed = mixing * real + (1 - mixing) * fake
+    with tf.GradientTape() as tape:
+        tape.watch(mixed)
+        total = tf.reduce_sum(D(mixed, 1, share))
+    norm = np.linalg.norm(tape.gradient(total, mixed).numpy().reshape(4, -1), axis=1)
+    penalty, drift = 10 * np.mean((norm - 1) ** 2), 1e-3 * np.mean(score[0] ** 2)
+    expected = [-score[0].mean(), score[1].mean(), penalty, drift]
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def test_updates_are_those_that_grow_it_to_the_end():
+    config = PGGANConfig(
+        size=16, stable_images=0.01, fade_images=0.004, batch_sizes=(4, 3, 2), latent=4, width=2
+    )
+    # 4x4: 3 updates of four show 12, two more than ten. Then 14 and 24, 28 and 38 are the ends.
+    assert config.updates(8, 0) == 3 and config.updates(8, 1) == 3 + 1 + 3
+    assert config.updates(8) == 7 + 2 + 5
+    progress, shown = Progress(config), 0
+    for _ in range(config.updates(8)):
+        level = int(progress.now()[0])
+        shown += config.batch_size(level, 8)
+        progress.shown.assign(shown)
+    assert int(progress.now()[2]) == 4 and shown >= 3 * 10 + 2 * 4
 
 
 def test_phases_follow_each_other():

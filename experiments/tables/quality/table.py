@@ -21,7 +21,7 @@ from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.engine.table import Table
-from experiments.systems.baselines import (
+from experiments.systems.baselines.rivals import (
     baseline,
     baseline_images,
     check_baselines,
@@ -222,6 +222,7 @@ def _classic_note(run: Run) -> str:
     """Returns how long each classic GAN was trained; "" without any."""
     texts = [
         f"{TITLES[t.name]} {run.schedule(t).steps} with {run.schedule(t).batch_size}"
+        f"{' (of its critic)' * t.name.startswith('wgan')}"
         for t in chosen_trainings(run)
         if t.name in LATENT_GANS
     ]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data.slice_sets import Slices
-from experiments.systems.baselines import baseline_images
+from experiments.systems.baselines.rivals import baseline_images
 from experiments.tables.ablation import training
 from experiments.tables.ablation.variants import COMPLETE
 from experiments.tables.quality.table import GAN_SHARP

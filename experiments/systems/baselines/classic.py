@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from utils.reporting.pictures import grid, plain_row
 from utils.reporting.report import Report
 from utils.runs.results import kept
 from utils.seeding import derive_seed
-from utils.training.trainer import check_batch_size
+from utils.training.trainer import Schedule, check_batch_size
 
 DATA: dict[str, DataSet] = {d.name: d for d in (BRATS, CHEST_XRAY, LUNG_CT, RETINA, TIANCHI_CT)}
 PLAIN = {"dcgan": DCGAN, "wgan": WGAN, "wgan_gp": WGANGP, "pggan": PGGAN}
@@ -77,10 +78,18 @@ def picture_of(images: np.ndarray, dataset: DataSet, title: str = "") -> np.ndar
 def made_images(run: Run, stage: str, count: int) -> np.ndarray:
     """Returns the first images that a run's network makes, [N,H,W,M]; kept in sets/<stage>.npz."""
 
+    return kept_images(run, stage, {}, count, 8)
+
+
+def kept_images(
+    run: Run, stage: str, inputs: Mapping[str, np.ndarray], count: int, batch_size: int
+) -> np.ndarray:
+    """Returns what a stage's network makes of inputs and seeds, [N,H,W,M]; made once."""
+
     def render() -> dict[str, np.ndarray]:
         synthesize = tf.function(run.trained(stage).synthesize, autograph=False)
-        seed = seeds_of(count, run.config.seed, stage)
-        return {"images": infer(synthesize, {"seed": seed}, 8, padded=True)["images"]}
+        batch = {**inputs, "seed": seeds_of(count, run.config.seed, stage)}
+        return {"images": infer(synthesize, batch, batch_size, padded=True)["images"]}
 
     settings = {"weights": run.weights_hash(stage), "seed": run.config.seed, "samples": count}
     return kept(run.path / "sets" / f"{stage}.npz", render, settings)["images"]
@@ -133,6 +142,39 @@ def write_report(run: Run) -> None:
     report.write(run.report)
 
 
+def check_precision(models: Iterable[str], precision: str) -> None:
+    """Raises UserError for the scaled losses of 16 bits, which know no updates in turns."""
+    in_turns = [name for name in models if name.startswith("wgan")]
+    if in_turns and precision == "mixed_float16":
+        raise UserError(
+            f"--precision is mixed_float16, in which {in_turns[0]} cannot leave updates of G out; "
+            "give float32 or mixed_bfloat16"
+        )
+
+
+def schedule_of(run: Run, name: str) -> Schedule:
+    """Returns the configuration's schedule; without steps PGGAN grows to its end."""
+    config = run.config
+    if config.model != "pggan" or config.schedule.steps:
+        return config.schedule
+    return replace(config.schedule, steps=config.gan.updates(config.schedule.batch_size))
+
+
+def warn_of_small_images(config: Any) -> None:
+    """Tells where PGGAN's updates end before it has grown to its full size."""
+    schedule = config.schedule
+    if config.model != "pggan" or not schedule.steps:
+        return
+    levels = range(config.gan.doublings + 1)
+    needed = [config.gan.updates(schedule.batch_size, level) for level in levels]
+    reached = sum(updates <= schedule.steps for updates in needed)
+    if reached < len(needed):
+        print(
+            f"pggan: {schedule.steps} updates do not grow it to {config.gan.size} pixels, which "
+            f"takes {needed[-1]}; --schedule.steps and --gan.stable_images set both"
+        )
+
+
 def check(request: Request, strategy: tf.distribute.Strategy, names: tuple[str, str]) -> None:
     """Raises UserError for batches that the devices cannot share, or a model named too late."""
     config = request.config
@@ -142,7 +184,9 @@ def check(request: Request, strategy: tf.distribute.Strategy, names: tuple[str, 
                 f"a --config file, or a changed setting, has the {option} {given}, but this run is "
                 f"of {known}; give --{option} {given} on the command line of a new run"
             )
+    check_precision([config.model], request.precision)
     check_batch_size("--schedule.batch_size", config.schedule.batch_size, strategy)
+    warn_of_small_images(config)
 
 
 @functools.cache
@@ -166,7 +210,7 @@ def train_baseline(model: str, dataset: str) -> Experiment:
                 keys=KEYS,
                 learning_rate="--gan.learning_rate",
                 batch_size="--schedule.batch_size",
-                schedule=lambda run, name: run.config.schedule,
+                schedule=schedule_of,
             ),
             Task("evaluate", evaluate, done=evaluated, needs=(GAN,)),
             Task(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any, Callable
 
 import numpy as np
@@ -12,21 +13,24 @@ import tensorflow as tf
 from data.contract import MAPS, DataSet
 from data.pipeline import number_of_slices
 from experiments.engine.experiment import Training
-from experiments.engine.fitting import Pictures, Synthesize
-from experiments.engine.pictures import image_row
 from experiments.engine.run import Run
-from experiments.systems.latent_gans import KEYS, build_latent_gan, draw_images
+from experiments.systems.baselines.classic import (
+    KEYS,
+    build_latent_gan,
+    check_precision,
+    draw_images,
+    kept_images,
+)
 from models.baselines.config import BaselineConfig
-from models.baselines.latent_config import LATENT_GANS
+from models.baselines.latent_config import LATENT_GANS, PGGANConfig
 from models.baselines.latent_gan import LatentGAN
-from models.baselines.pggan import THOUSAND
 from models.baselines.system import Baseline
 from models.networks.discriminator import check_image_size
 from utils.benchmarking.timing import timed
-from utils.inference import infer, seeds_of
-from utils.reporting.pictures import grid, plain_row
+from utils.errors import UserError
+from utils.inference import seeds_of
 from utils.runs.files import read_json, write_json
-from utils.runs.results import kept
+from utils.training.distribute import wait_for_all_workers
 from utils.training.trainer import Schedule, check_batch_size
 
 TIMED = 10  # updates whose mean time is taken
@@ -42,7 +46,7 @@ def baseline(name: str) -> Training:
         part_of="baselines",
         build=lambda run: _build(run.prepared.dataset, getattr(run.config, name)),
         batches=_batches,
-        draw=_draw,
+        draw=draw_images,
         keys=("images", *MAPS, "seed", "source"),
         learning_rate=f"--{name}.learning_rate",
         skip=functools.partial(_left_out, name=name),
@@ -51,11 +55,11 @@ def baseline(name: str) -> Training:
 
 
 def _left_out(config: Any, name: str) -> str:
-    return "" if name in config.models.split(",") else f"--models has no {name}"
+    return "" if name in config.chosen else f"--models has no {name}"
 
 
 def classic(name: str) -> Training:
-    """Returns the training of a GAN of random vectors, see `experiments.systems.latent_gans`.
+    """Returns the training of a GAN of random vectors, see `experiments.systems.baselines.classic`.
 
     It is shown as many images, or takes as long, as the trained run's generator.
     """
@@ -76,9 +80,7 @@ def _build_classic(run: Run, name: str) -> LatentGAN:
     """Returns the system with initial weights; PGGAN's phases share what it is shown."""
     config, data = getattr(run.config, name), run.prepared
     if name == "pggan":
-        schedule = _classic_schedule(run, name)
-        part = schedule.steps * schedule.batch_size / THOUSAND / (2 * config.doublings + 1)
-        config = replace(config, stable_images=part, fade_images=part)
+        config = _equal_phases(run, config)
     return build_latent_gan(name, config, data.dataset, data.size)
 
 
@@ -87,34 +89,73 @@ def _classic_schedule(run: Run, name: str) -> Schedule:
     config = run.config
     batch_size = config.batch_sizes[list(LATENT_GANS).index(name)]
     ours = same_length(run.source, config.steps)
-    steps = max(1, ours.steps * ours.batch_size // batch_size)
-    schedule = replace(ours, batch_size=batch_size, steps=steps)
     if config.budget == "time":
-        file = run.path / "updates" / f"{name}.json"
-        if not file.exists():
-            seconds = _seconds_of_update(run, name, batch_size)
-            file.parent.mkdir(exist_ok=True)
-            updates = max(1, round(_seconds_of_generator(run.source) / seconds))
-            write_json(file, {"updates": updates, "seconds_of_update": seconds})
-        schedule = replace(schedule, steps=read_json(file)["updates"])
-    return schedule
+        steps = _updates_in_time(run, name, batch_size)
+    elif name == "pggan":
+        steps = _equal_phases(run, config.pggan).updates(batch_size)
+    else:
+        steps = max(1, ours.steps * ours.batch_size // batch_size)
+    return replace(ours, batch_size=batch_size, steps=steps)
+
+
+def _equal_phases(run: Run, config: PGGANConfig) -> PGGANConfig:
+    """Returns PGGAN's settings with phases that share the images it is shown.
+
+    In a budget of time these are what its largest size would be shown.
+    """
+    ours, phases = same_length(run.source, run.config.steps), 2 * config.doublings + 1
+    images = ours.steps * ours.batch_size
+    if run.config.budget == "time":
+        given = run.config.batch_sizes[list(LATENT_GANS).index("pggan")]
+        size = config.batch_size(config.doublings, given)
+        images = _updates_in_time(run, "pggan", given) * size
+    part = images / phases / 1000
+    return replace(config, stable_images=part, fade_images=part)
+
+
+def _updates_in_time(run: Run, name: str, batch_size: int) -> int:
+    """Returns how many updates take as long as the run's generator did; reckoned once.
+
+    Raises UserError for a run without a record of its times.
+    """
+    file = run.path / "updates" / f"{name}.json"
+    settings = {"batch_size": batch_size, **asdict(getattr(run.config, name))}
+    settings = json.loads(json.dumps(settings))
+    known = read_json(file) if file.exists() else {}
+    if known.get("settings") != settings and run.writes:
+        wanted, each = _seconds_of_generator(run.source), _seconds_of_update(run, name, batch_size)
+        file.parent.mkdir(exist_ok=True)
+        updates = max(1, round(wanted / each))
+        write_json(file, {"updates": updates, "seconds_of_update": each, "settings": settings})
+    wait_for_all_workers(run.strategy)
+    return read_json(file)["updates"]
 
 
 def _seconds_of_generator(source: Run) -> float:
-    """Returns how long the trained run's generator took, seconds."""
+    """Returns how long the trained run's generator took, seconds, by the median of its updates."""
     history, total = source.read_history(), 0.0
     for name, phase in zip(_phases(source), generator_phases(source)):
         own = [row["seconds_per_step"] for row in history if row["stage"] == name]
-        total += phase.steps * float(np.mean(own))
+        if not own:
+            raise UserError(
+                f"--budget time needs the times of the run {source.path}, but its metrics.jsonl "
+                f"has none of {name}; give --budget images"
+            )
+        total += phase.steps * float(np.median(own))
     return total
 
 
 def _seconds_of_update(run: Run, name: str, batch_size: int) -> float:
-    """Returns the mean time of an update, seconds; of PGGAN at its full size."""
+    """Returns the mean time of an update, seconds; of PGGAN at its full size.
+
+    WGAN's are those of its short turns.
+    """
     config, data = getattr(run.config, name), run.prepared
     system = build_latent_gan(name, config, data.dataset, data.size)
     if name == "pggan":
         system.networks["progress"].shown.assign(10**12)
+    if name == "wgan":
+        system.networks["turns"].made.assign(config.long_starts + 1)
     batch = {
         "images": tf.zeros([batch_size, *data.size, len(data.dataset.channels)]),
         "label": tf.zeros([batch_size, *data.size, 1], tf.int32),
@@ -136,14 +177,6 @@ def _batches(run: Run, training: Training) -> Callable:
     return run.pipeline(training, maps=config.maps, augmentation=config.augmentation)
 
 
-def _draw(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
-    images = synthesize(examples)["images"].numpy()
-    if dataset.one_image:
-        return {"samples": grid([image_row(images, dataset)])}
-    rows = [plain_row(images[..., i]) for i in range(len(dataset.channels))]
-    return {"samples": grid(rows, titles=dataset.channels)}
-
-
 def check_baselines(run: Run) -> None:
     """Raises UserError for slices or batches that do not fit the networks or devices."""
     for training in chosen_trainings(run):
@@ -153,6 +186,8 @@ def check_baselines(run: Run) -> None:
             check_image_size(option, settings.discriminator, run.prepared.size)
         batch_size = run.schedule(training).batch_size
         check_batch_size(f"batch size of {training.name}", batch_size, run.strategy)
+    names = [training.name for training in chosen_trainings(run)]
+    check_precision(names, run.request.precision)
 
 
 def chosen_trainings(run: Run) -> list[Training]:
@@ -165,18 +200,9 @@ def baseline_images(run: Run, training: Training, maps: np.ndarray) -> np.ndarra
 
     They are rendered once and kept in sets/<name>.npz.
     """
-
-    def render() -> dict[str, np.ndarray]:
-        synthesize = tf.function(run.trained(training).synthesize, autograph=False)
-        structure = maps.reshape(*maps.shape[:3], -1).astype(np.float32)
-        seed = seeds_of(len(maps), run.config.seed, training.name)
-        size = run.source.config.dataset.batch_size
-        batch = {"structure": structure, "seed": seed}
-        return {"images": infer(synthesize, batch, size, padded=True)["images"]}
-
-    weights = run.weights_hash(training.name)
-    settings = {"weights": weights, "seed": run.config.seed, "samples": len(maps)}
-    return kept(run.path / "sets" / f"{training.name}.npz", render, settings)["images"]
+    structure = maps.reshape(*maps.shape[:3], -1).astype(np.float32)
+    inputs, size = {"structure": structure}, run.source.config.dataset.batch_size
+    return kept_images(run, training.name, inputs, len(maps), size)
 
 
 def generator_phases(source: Run) -> list[Schedule]:
