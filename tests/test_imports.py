@@ -10,7 +10,7 @@ from utils.runs.environment import REPOSITORY
 
 PACKAGES = ("utils", "losses", "data", "models", "experiments")
 SOURCES = sorted(file for top in PACKAGES for file in (REPOSITORY / top).rglob("*.py"))
-SHARED_MODELS = ("models.blocks", "models.networks", "models.system")
+SHARED_MODELS = ("models.blocks", "models.networks", "models.system", "models.lesions")
 # Unit -> the other units that it may import; a paper's package may also import all SHARED_MODELS.
 ALLOWED = {
     "utils": set(),
@@ -20,6 +20,7 @@ ALLOWED = {
     "models.blocks": {"utils", "losses"},
     "models.networks": {"utils", "losses", "models.blocks"},
     "models.system": {"utils", "losses", "models.blocks", "models.networks"},
+    "models.lesions": {"utils", "losses", "models.networks", "models.system"},
 }
 # What holds for any data set imports nothing of one of them.
 KNOWS_BRATS = ("data.brats", "data.nnunet", "data.synthetic_sets")

@@ -10,12 +10,16 @@ from data.splits import Cohort
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
-from models.structure_gan.config import (
+from models.lesions import (
+    SegmentationConfig,
+)
+from models.networks.adversarial import (
     AdversarialWeights,
+)
+from models.structure_gan.config import (
     GeneratorConfig,
     PretrainingConfig,
     RegistrationConfig,
-    SegmentationConfig,
     SynthesisConfig,
 )
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
@@ -75,7 +79,6 @@ class StructureGANConfig:
         phantom_subjects: number of its patients.
         test_fraction: share of patients held out, of data without a published test part.
         augmentation: random motions of the training images.
-        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         random_maps: generated maps that feed the adversarial steps.
         maps: structure maps and masks.
         structure: structure-map VAE-GAN.
@@ -89,7 +92,6 @@ class StructureGANConfig:
     phantom_subjects: int = 20
     test_fraction: float = 0.1
     augmentation: Augmentation = NO_AUGMENTATION
-    pretrain: bool = True
     random_maps: int = 2000
     maps: MapConfig = field(default_factory=MapConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
@@ -129,6 +131,7 @@ class BratsConfig(StructureGANConfig):
     Args:
         phantom: kind of the built-in phantom (used without --data). Patients of "varied" differ as
             between scanners and gliomas, those of "easy" little.
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         cohort: which patients take part.
         slicing: range, crop and size of the slices.
         segmentation: lesion segmenters.

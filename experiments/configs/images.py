@@ -15,8 +15,14 @@ from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs import brats
 from experiments.configs.brats import MeasuringConfig, StructureGANConfig
 from experiments.configs.schedules import short_schedule
+from models.networks.adversarial import (
+    ValidityWeights,
+)
 from models.structure_gan.classification import ClassificationConfig
-from models.structure_gan.config import GeneratorConfig, PretrainingConfig, ValidityWeights
+from models.structure_gan.config import (
+    GeneratorConfig,
+    PretrainingConfig,
+)
 from models.structure_gan.detection import DetectionConfig
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from utils.metrics.detectability import DetectorConfig
@@ -43,9 +49,11 @@ class ImageConfig(StructureGANConfig):
     """Everything that determines a run on single images; written to config.json.
 
     Args:
+        pretrain: self-supervised pre-training of G before the adversarial steps (eq. 18).
         schedule: length of each training.
     """
 
+    pretrain: bool = True
     schedule: Schedules = field(default_factory=Schedules)
 
 

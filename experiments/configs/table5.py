@@ -5,8 +5,10 @@ from typing import ClassVar
 
 from data.synthetic_sets.mixing import SubsetRule
 from experiments.configs import brats
-from models.structure_gan.config import SegmentationConfig
-from models.structure_gan.segmentation import Inputs
+from models.lesions import (
+    Inputs,
+    SegmentationConfig,
+)
 from utils.errors import at_least, check_fields
 from utils.training.trainer import Schedule
 

@@ -10,6 +10,13 @@ Layer table at base width n ("up": nearest x2; convolutions 3x3 with bias; IN: i
 A capped ReLU follows every norm but conv5's (plain ReLU) and the last. The thesis' text has leaky
 ReLUs and no norm at the output: `activation` and `output_norm`.
 
+Without skips (`skips`) it is encoder and decoder of the early paper, with codes of 8n channels at a
+quarter of the size (original code, 7.1):
+
+    conv1 n | conv2 n | conv3 2n /2 | conv4 4n | conv5 4n | conv6 8n /2 | conv7 8n |
+    [condition] | conv8 8n | up deconv1 4n | conv9 4n, 4n | up deconv2 2n | conv10 2n, 2n, n |
+    lastconv out, IN + sigmoid
+
 The condition enters at the bottleneck, so one encoder pass serves every target: `encode` once,
 `decode` with the bottleneck repeated along the batch; what the decoder's convolutions make of the
 skips is computed once too. Instance norm is per sample: equal numbers.
@@ -53,6 +60,26 @@ DECODER = (
     Row("add3_conv1", 1, fan_in=2, join="C"),
     Row("add3_conv2", 1, fan_in=1),
 )
+CODE_ENCODER = (
+    Row("conv1", 1, fan_in=0),
+    Row("conv2", 1, fan_in=1),
+    Row("conv3", 2, stride=2, fan_in=1),
+    Row("conv4", 4, fan_in=2),
+    Row("conv5", 4, fan_in=4, activation="relu"),
+    Row("conv6", 8, stride=2, fan_in=4),
+    Row("conv7", 8, fan_in=8),
+)
+CODE_DECODER = (
+    Row("conv8", 8, fan_in=8),
+    Row("deconv1", 4, resample="up", fan_in=8),
+    Row("conv9_1", 4, fan_in=4),
+    Row("conv9_2", 4, fan_in=4),
+    Row("deconv2", 2, resample="up", fan_in=4),
+    Row("conv10_1", 2, fan_in=2),
+    Row("conv10_2", 2, fan_in=2),
+    Row("conv10_3", 1, fan_in=2),
+)
+CODE_HALVINGS = 2
 HALVINGS = 3
 SIZE_MULTIPLE = 2**HALVINGS
 
@@ -74,6 +101,7 @@ class UNetSpec:
         activation: activation of the hidden units: capped_relu or leaky_relu (slope 0.2).
         output_norm: instance norm in front of the sigmoid; without it `output_scale` is unused and
             `output_offset` is the initial bias.
+        skips: False has the tables of the early paper, without skips.
         output_activation: sigmoid (outputs independent of each other), or logits (no function).
         gradient_checkpointing: recompute the units' activations in the backward pass, see
             `run_units`.
@@ -88,6 +116,7 @@ class UNetSpec:
     output_offset: Union[float, tuple[float, ...]] = 0.0
     activation: str = "capped_relu"
     output_norm: bool = True
+    skips: bool = True
     output_activation: str = "sigmoid"
     gradient_checkpointing: bool = False
 
@@ -118,7 +147,8 @@ class UNet(tf.keras.Model):
         self.spec = spec
         per_condition = spec.conditions and spec.condition == "conditional_instance_norm"
         self.norm_conditions = spec.conditions if per_condition else None
-        encoder, decoder = (with_activation(rows, spec.activation) for rows in (ENCODER, DECODER))
+        tables = (ENCODER, DECODER) if spec.skips else (CODE_ENCODER, CODE_DECODER)
+        encoder, decoder = (with_activation(rows, spec.activation) for rows in tables)
         self.encoder = [plain_unit(row, spec.width, self._initializer(row)) for row in encoder]
         self.decoder = [self._decoder_unit(row) for row in decoder]
         self.output_unit = self._output_unit()
@@ -143,7 +173,8 @@ class UNet(tf.keras.Model):
 
     def encode(self, image: tf.Tensor) -> Codes:
         """Maps image [B,H,W,C] to the bottleneck [B,H/8,W/8,4n] and the skips A, B, C."""
-        check_sides(f"The input of {self.name}", image.shape[1:3])
+        halvings = HALVINGS if self.spec.skips else CODE_HALVINGS
+        check_sides(f"The input of {self.name}", image.shape[1:3], halvings)
         return run_units(
             self.encoder, image, gradient_checkpointing=self.spec.gradient_checkpointing
         )

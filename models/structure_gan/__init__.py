@@ -21,7 +21,7 @@ Paper -> code
 | eq. 18 (self-supervised pre-training) | `synthesis.Pretraining` |
 | eq. 19-21 (modality translator) | `registration.Registration` |
 | eq. 15, 16, end of 4.5 (what guides G) | `guidance` |
-| eq. 22 (lesion segmenters) | `segmentation.Segmentation` |
+| eq. 22 (lesion segmenters) | `models.lesions.Segmentation` |
 | VGG11 classifier (X-rays) | `classification`, `models.networks.vgg` |
 | SSD detector (CT) | `detection`, `models.networks.ssd`, `losses.detection` |
 | vessel U-Net (Table 6) | `vessels` |

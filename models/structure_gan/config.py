@@ -6,16 +6,16 @@ per modality or translation is summed over them: its weight is the weight of one
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from models.lesions import CLASS_WEIGHTS, NUM_CLASSES, ONE_PER_CLASS
+from models.networks.adversarial import AdversarialWeights, ValidityWeights
+from models.networks.modalities import NUM_MODALITIES
 from models.networks.settings import (
     UNET_GAN_RULES,
-    UNET_RULES,
     WIDTH,
     Decay,
-    UNetConfig,
     UNetGANConfig,
 )
 from models.networks.unet import CONDITIONS
@@ -24,24 +24,14 @@ from utils.errors import (
     FINITE,
     NOT_NEGATIVE,
     POSITIVE,
-    Rule,
     UserError,
     check_fields,
     one_of,
 )
 
-NUM_MODALITIES = 4  # of BRATS, between which G_t translates
-NUM_CLASSES = 5  # of the labels of BRATS, for which there are the G_l
-CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
 Fusion = Literal["concat", "weighted", "noise"]
 ReconstructionError = Literal["squared", "absolute"]
 TranslatorCode = Literal["target", "translation"]
-SegmentationLoss = Literal["squared_error", "cross_entropy"]
-
-_ONE_PER_CLASS = Rule(
-    f"{NUM_CLASSES} numbers, background first",
-    lambda values: len(values) == NUM_CLASSES and all(map(math.isfinite, values)),
-)
 _CONDITIONAL_GAN = {
     **UNET_GAN_RULES,
     "condition": one_of(CONDITIONS),
@@ -69,67 +59,6 @@ class Content:
 
 
 BRATS = Content(modalities=NUM_MODALITIES, classes=NUM_CLASSES)
-
-
-@dataclass(frozen=True)
-class SegmentationConfig(UNetConfig):
-    """Lesion segmenters G_l, one U-Net per modality.
-
-    Args:
-        width: base width n, channels.
-        initializer: kernel initialiser.
-        activation: of the hidden units: capped_relu, or the text's leaky_relu (slope 0.2).
-        output_norm: instance norm at the output; the text has none.
-        output_offset: initial offset of each class' output norm (without norm: its bias), logit.
-        loss: squared_error of five sigmoids, or cross_entropy of a soft-max; it is also the lesion
-            term of the stage synthesis.
-        class_weights: weight of each class in the loss, background first.
-        learning_rate: Adam's, per update.
-    """
-
-    output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
-    loss: SegmentationLoss = "squared_error"
-    class_weights: tuple[float, ...] = CLASS_WEIGHTS
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            "--segmentation.",
-            **UNET_RULES,
-            output_offset=_ONE_PER_CLASS,
-            loss=one_of(get_args(SegmentationLoss)),
-            class_weights=_ONE_PER_CLASS,
-        )
-
-
-@dataclass(frozen=True)
-class ValidityWeights:
-    """Weights of a discriminator's validity head and of the term it gives the generator.
-
-    Args:
-        real: D's validity on a real image.
-        fake: D's validity on a generated image, and G's on the same (towards real).
-    """
-
-    real: float = 5.0
-    fake: float = 3.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "--adversarial.")
-
-
-@dataclass(frozen=True)
-class AdversarialWeights(ValidityWeights):
-    """Weights of the two-headed discriminators D and D_t and of the terms they give the generator.
-
-    Args:
-        modality: modality head on a real image in D, on a generated image in G.
-        modality_fake: modality head on a generated image in D; the thesis' equations have it (1),
-            the code does not (0): with an index regression it is unstable.
-    """
-
-    modality: float = 5.0
-    modality_fake: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -322,5 +251,5 @@ class SynthesisConfig(GeneratorConfig):
             "--synthesis.",
             registration=NOT_NEGATIVE,
             consistency=NOT_NEGATIVE,
-            class_weights=_ONE_PER_CLASS,
+            class_weights=ONE_PER_CLASS,
         )

@@ -15,16 +15,21 @@ import tensorflow as tf
 
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import mean_squared_error
-from models.structure_gan.config import NUM_MODALITIES, SynthesisConfig
-from models.structure_gan.modalities import (
+from models.lesions import Segmentation, lesion_terms
+from models.networks.modalities import (
     BY_TARGET,
+    NUM_MODALITIES,
     TARGET,
     TRANSLATIONS,
     from_rows,
     translate_to_others,
 )
-from models.structure_gan.registration import Registration
-from models.structure_gan.segmentation import Segmentation, lesion_terms
+from models.structure_gan.config import (
+    SynthesisConfig,
+)
+from models.structure_gan.registration import (
+    Registration,
+)
 from models.system import Terms
 
 Labels = Mapping[str, tf.Tensor]

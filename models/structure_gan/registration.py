@@ -5,25 +5,22 @@ from __future__ import annotations
 import tensorflow as tf
 
 from losses import adversarial
-from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
 from losses.reconstruction import ERRORS, mean_squared_error
-from models.networks.settings import learning_rate
-from models.structure_gan.config import (
-    NUM_MODALITIES,
-    AdversarialWeights,
-    RegistrationConfig,
-    ValidityWeights,
-)
-from models.structure_gan.modalities import (
+from models.networks.adversarial import adversarial_terms
+from models.networks.modalities import (
     BACK,
+    NUM_MODALITIES,
     TARGET,
     TRANSLATIONS,
     from_rows,
-    modality_index,
     to_rows,
     translate_to_others,
     translation_codes,
+)
+from models.networks.settings import learning_rate
+from models.structure_gan.config import (
+    RegistrationConfig,
 )
 from models.system import Batch, GANSystem, Terms
 
@@ -118,51 +115,3 @@ class Registration(GANSystem):
         """Returns the translations [B,H,W,12] and the batch's slices of the same modalities."""
         translations = tf.transpose(outputs["translations"][..., 0], [0, 2, 3, 1])
         return translations, tf.gather(batch["images"], TARGET, axis=-1)
-
-
-def validity_terms(
-    real: tf.Tensor, fake: tf.Tensor, n_real: int, n_fake: int, weights: ValidityWeights
-) -> tuple[Terms, Terms]:
-    """Returns (D's terms, G's terms) of validity scores (eq. 13-14 without the modality).
-
-    Args:
-        real: scores of real rows.
-        fake: scores of generated rows.
-        n_real: rows of a sample, over which D's first term is summed.
-        n_fake: the same of generated rows.
-        weights: weight of one summand.
-    """
-    loss = adversarial.least_squares
-    terms_d = {
-        "D/real": weights.real * n_real * loss(real, adversarial.REAL),
-        "D/fake": weights.fake * n_fake * loss(fake, adversarial.FAKE),
-    }
-    return terms_d, {"G/adversarial": weights.fake * n_fake * loss(fake, adversarial.REAL)}
-
-
-def adversarial_terms(
-    real: tuple[tf.Tensor, tf.Tensor],
-    fake: tuple[tf.Tensor, tf.Tensor],
-    samples: tf.Tensor,
-    fake_order: tuple,
-    weights: AdversarialWeights,
-) -> tuple:
-    """Returns (D's terms, G's terms) of a two-headed discriminator (eq. 13-14, 20-21).
-
-    Args:
-        real: validity and modality scores of real rows, the four modalities of every sample.
-        fake: the same of generated rows.
-        samples: number of samples B behind the rows.
-        fake_order: modality of each of a sample's generated rows; a term is summed over them.
-        weights: weight of one summand.
-    """
-    (valid_real, class_real), (valid_fake, class_fake) = real, fake
-    n_real, n_fake, w = NUM_MODALITIES, len(fake_order), weights
-    terms_d, terms_g = validity_terms(valid_real, valid_fake, n_real, n_fake, weights)
-    modality_real = class_index_regression(class_real, modality_index(samples))
-    modality_fake = class_index_regression(class_fake, modality_index(samples, fake_order))
-    terms_d["D/modality"] = w.modality * n_real * modality_real
-    if w.modality_fake:
-        terms_d["D/modality_fake"] = w.modality_fake * n_fake * modality_fake
-    terms_g["G/modality"] = w.modality * n_fake * modality_fake
-    return terms_d, terms_g

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
-from models.structure_gan.segmentation import Segmentation
+from models.lesions import Segmentation
 from tests.experiments.conftest import TINY, finish, history, start, train
 from tests.experiments.test_processes import SEGMENTATION, free_ports
 from tests.utils.toy import read_events

@@ -9,8 +9,10 @@ import pytest
 import tensorflow as tf
 
 from models.baselines.system import Baseline
-from models.structure_gan.registration import Registration
-from models.structure_gan.segmentation import Segmentation
+from models.lesions import Segmentation
+from models.structure_gan.registration import (
+    Registration,
+)
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from models.tc_mgan.gan import TCMGAN

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks.unet import UNetSpec, build_unet
-from models.structure_gan.modalities import (
+from models.networks.modalities import (
     BACK,
     BY_TARGET,
     SOURCE,
@@ -19,6 +18,7 @@ from models.structure_gan.modalities import (
     to_rows,
     translate_to_others,
 )
+from models.networks.unet import UNetSpec, build_unet
 
 
 def images() -> np.ndarray:

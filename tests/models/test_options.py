@@ -5,16 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.structure_gan.config import (
+from models.lesions import (
+    Segmentation,
+    SegmentationConfig,
+)
+from models.networks.adversarial import (
     AdversarialWeights,
+)
+from models.structure_gan.config import (
     PretrainingConfig,
     RegistrationConfig,
-    SegmentationConfig,
     SynthesisConfig,
 )
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import Registration
-from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.registration import (
+    Registration,
+)
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from models.structure_gan.synthesis import Synthesis
 from utils.errors import UserError

@@ -11,12 +11,14 @@ from experiments.benchmarking.reference import reference_step, reference_terms
 from experiments.benchmarking.single_operations import single_operations
 from experiments.configs.brats import TINY
 from experiments.configs.samr import TINY as SAMR_TINY
+from models.lesions import Segmentation
 from models.networks.unet import UNetSpec, build_unet
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import Registration
-from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.registration import (
+    Registration,
+)
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from tests.models.toys import (

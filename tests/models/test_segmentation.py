@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.structure_gan.segmentation import Segmentation
+from models.lesions import Segmentation
 from tests.models.harness import LONG, SystemTests
 from tests.models.toys import (
     assert_step_equals,

@@ -10,8 +10,10 @@ import tensorflow as tf
 
 from experiments.benchmarking.single_operations import single_operations
 from models.blocks.convolution import ConvUnit
-from models.structure_gan.config import SegmentationConfig
-from models.structure_gan.segmentation import Segmentation
+from models.lesions import (
+    Segmentation,
+    SegmentationConfig,
+)
 from models.system import GANSystem
 
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)

@@ -17,7 +17,7 @@ from data.synthetic_sets.files import WHOLE, Shard, finished_manifest
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import begin_own_set, notes
 from experiments.systems.structure_gan.maps import map_decoder
-from models.structure_gan.segmentation import Segmentation
+from models.lesions import Segmentation
 from models.structure_gan.synthesis import Synthesis
 from utils.metrics.segmentation import dice
 from utils.seeding import derive_seed

@@ -16,7 +16,7 @@ from data.structure_maps.extraction import extract_outside, structure_and_outsid
 from experiments.engine.run import Run
 from experiments.engine.scoring import per_channel, segmentation_figures, sharpness_figures
 from experiments.engine.volumes import score_volumes, volume_figures
-from models.structure_gan.modalities import BY_TARGET, TARGET, TRANSLATIONS
+from models.networks.modalities import BY_TARGET, TARGET, TRANSLATIONS
 from utils.inference import compiled, infer
 from utils.metrics.detectability import detection_accuracy
 from utils.metrics.distributions import is_rank_deficient
@@ -142,6 +142,16 @@ def overlap_figures(run: Run, slices: Slices, prefix: str) -> dict[str, float]:
     return per_channel(dataset, np.nanmean(pairs, axis=1), prefix, "overlap")
 
 
+def translator(run: Run) -> Callable[[dict], dict]:
+    """Returns the function from `images` [B,H,W,4] to `translations` [B,12,H,W,1] of a run.
+
+    They are those of G_t, or of the system that makes the images, if it translates itself.
+    """
+    apart = any(stage.name == "registration" for stage in run.experiment.stages)
+    system = run.trained("registration" if apart else "synthesis")
+    return lambda batch: {"translations": system.translations(batch["images"])}
+
+
 def translation_figures(run: Run, find: Callable[[dict], dict], slices: Slices) -> dict[str, float]:
     """Returns what G_t's translations of held-out slices are worth, as the guide of G.
 
@@ -153,7 +163,7 @@ def translation_figures(run: Run, find: Callable[[dict], dict], slices: Slices) 
         find: as in `find_labels`.
         slices: the held-out slices.
     """
-    translate = compiled(run.trained("registration").synthesize)
+    translate = compiled(translator(run))
     size, channels = run.config.evaluation.batch_size, run.prepared.dataset.channels
     rows = np.arange(len(slices))
     # In parts: twelve translations of all slices of many patients take gigabytes.

@@ -9,7 +9,7 @@ from data.contract import DataSet
 from data.slice_sets import Slices
 from data.structure_maps.cutting import middle_map
 from experiments.engine.fitting import Pictures, Synthesize
-from models.structure_gan.modalities import TRANSLATIONS
+from models.networks.modalities import TRANSLATIONS
 from utils.reporting.pictures import grid, label_row, plain_row, slice_rows
 
 

@@ -14,7 +14,7 @@ from data.synthetic_sets.files import finished_manifest
 from experiments.configs.privacy import AuditConfig
 from experiments.engine.report import add_trainings
 from experiments.engine.run import Run
-from experiments.systems.structure_gan.evaluation import held_out, synthetic
+from experiments.systems.structure_gan.evaluation import held_out, synthetic, translator
 from experiments.systems.structure_gan.pictures import translations_of
 from experiments.systems.structure_gan.privacy import (
     DEFINITIONS,
@@ -51,7 +51,7 @@ def write_report(run: Run) -> None:
     _add_pictures(report, real, synthetic(run), run.prepared.dataset.channels)
     if run.finished("registration"):
         names = ", ".join(run.prepared.dataset.channels)
-        translate = run.trained("registration").synthesize
+        translate = translator(run)
         report.add_picture(
             "Translations of a held-out slice",
             f"Rows: targets. Columns: the true slice, then translated from {names}.",

@@ -24,11 +24,13 @@ from experiments.systems.structure_gan.datasheet import describe, write_datashee
 from experiments.systems.structure_gan.evaluation import evaluate
 from experiments.systems.structure_gan.maps import map_decoder
 from experiments.systems.structure_gan.report import write_report
+from models.lesions import Segmentation
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import Registration
-from models.structure_gan.segmentation import Segmentation
+from models.structure_gan.registration import (
+    Registration,
+)
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from utils.runs.files import replacing

@@ -31,7 +31,7 @@ from experiments.engine.run import Run
 from experiments.tables.mixing.rows import Mixture
 from experiments.tables.mixing.scores import score
 from experiments.tables.mixing.synthetic import draw_selected
-from models.structure_gan.segmentation import Segmentation
+from models.lesions import Segmentation
 from utils.inference import compiled, infer
 from utils.runs.results import kept, read_kept
 from utils.seeding import derive_seed

@@ -15,7 +15,7 @@ from data.brats.dataset import BRATS
 from data.slice_sets import Slices, real_slices
 from experiments.systems.structure_gan import evaluation
 from experiments.systems.structure_gan.evaluation import healthy_figures, translation_figures
-from models.structure_gan.modalities import TARGET, TRANSLATIONS
+from models.networks.modalities import TARGET, TRANSLATIONS
 from tests.experiments.small_run import run_on
 from utils.metrics.quality import frechet_texture
 from utils.metrics.segmentation import dice, mean_and_count
@@ -65,7 +65,9 @@ from data.brats.dataset import BRATS
 from data.slice_sets import Slices
 from experiments.configs.brats import TINY
 from experiments.systems.structure_gan import evaluation
-from models.structure_gan.registration import Registration
+from models.structure_gan.registration import (
+    Registration,
+)
 
 images = np.random.default_rng(0).random((21, 32, 24, 4), np.float32)
 run = SimpleNamespace(

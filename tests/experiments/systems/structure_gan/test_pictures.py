@@ -8,7 +8,7 @@ import tensorflow as tf
 from data.brats.dataset import BRATS
 from data.slice_sets import Slices
 from experiments.systems.structure_gan import pictures
-from models.structure_gan.modalities import TRANSLATIONS
+from models.networks.modalities import TRANSLATIONS
 
 
 def test_translations_stand_in_the_row_of_their_target_and_column_of_their_source(monkeypatch):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
 from losses.segmentation import class_weighted_cross_entropy, class_weighted_squared_error
-from models.structure_gan.config import NUM_CLASSES, NUM_MODALITIES, SegmentationConfig
+from models.networks.modalities import NUM_MODALITIES
+from models.networks.settings import UNET_RULES, UNetConfig
 from models.system import Batch, GANSystem, Terms
+from utils.errors import Rule, check_fields, one_of
 
+NUM_CLASSES = 5  # of the labels of BRATS, for which there are the G_l
+CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
+SegmentationLoss = Literal["squared_error", "cross_entropy"]
+ONE_PER_CLASS = Rule(
+    f"{NUM_CLASSES} numbers, background first",
+    lambda values: len(values) == NUM_CLASSES and all(map(math.isfinite, values)),
+)
 # Each loss with the function that ends the network; the soft-max is inside the cross-entropy.
 LOSSES = {
     "squared_error": (class_weighted_squared_error, "sigmoid"),
@@ -17,6 +28,37 @@ LOSSES = {
 }
 
 Inputs = Literal["per_modality", "four_channel"]
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(UNetConfig):
+    """Lesion segmenters G_l, one U-Net per modality.
+
+    Args:
+        width: base width n, channels.
+        initializer: kernel initialiser.
+        activation: of the hidden units: capped_relu, or the text's leaky_relu (slope 0.2).
+        output_norm: instance norm at the output; the text has none.
+        output_offset: initial offset of each class' output norm (without norm: its bias), logit.
+        loss: squared_error of five sigmoids, or cross_entropy of a soft-max; it is also the lesion
+            term of the stage synthesis.
+        class_weights: weight of each class in the loss, background first.
+        learning_rate: Adam's, per update.
+    """
+
+    output_offset: tuple[float, ...] = (0.0,) * NUM_CLASSES
+    loss: SegmentationLoss = "squared_error"
+    class_weights: tuple[float, ...] = CLASS_WEIGHTS
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--segmentation.",
+            **UNET_RULES,
+            output_offset=ONE_PER_CLASS,
+            loss=one_of(get_args(SegmentationLoss)),
+            class_weights=ONE_PER_CLASS,
+        )
 
 
 class Segmentation(GANSystem):
@@ -32,12 +74,17 @@ class Segmentation(GANSystem):
     def __init__(self, config: SegmentationConfig, inputs: Inputs = "per_modality"):
         self.config = config
         self.loss, output_activation = LOSSES[config.loss]
-        options = {"outputs": NUM_CLASSES, "output_activation": output_activation}
-        together = inputs == "four_channel"
-        self.channels = NUM_MODALITIES if together else 1  # of each network's input
-        names = ["G_l"] if together else [f"G_l{i}" for i in range(NUM_MODALITIES)]
-        networks = {name: config.build_unet(self.channels, name, **options) for name in names}
-        super().__init__(networks, {"G": names}, {"G": config.learning_rate})
+        self.channels = NUM_MODALITIES if inputs == "four_channel" else 1  # of a network's input
+        networks = self.build_networks(
+            {"outputs": NUM_CLASSES, "output_activation": output_activation}
+        )
+        super().__init__(networks, {"G": list(networks)}, {"G": config.learning_rate})
+
+    def build_networks(self, options: dict[str, Any]) -> dict[str, tf.keras.Model]:
+        """Returns the networks by name; `options` are of `UNetSpec`."""
+        count = NUM_MODALITIES // self.channels
+        names = ["G_l"] if count == 1 else [f"G_l{i}" for i in range(count)]
+        return {name: self.config.build_unet(self.channels, name, **options) for name in names}
 
     def class_scores(self, images: tf.Tensor) -> tf.Tensor:
         """Maps images [B,H,W,4] to class scores [B,K,H,W,5], modality i by G_li.

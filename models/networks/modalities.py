@@ -9,9 +9,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from models.networks.unet import UNet
-from models.structure_gan.config import NUM_MODALITIES
 
-M = NUM_MODALITIES
+NUM_MODALITIES = M = 4  # of BRATS, between which G_t translates
 TRANSLATIONS = tuple((i, j) for i in range(M) for j in range(M) if i != j)
 SOURCE = tuple(i for i, _ in TRANSLATIONS)
 TARGET = tuple(j for _, j in TRANSLATIONS)

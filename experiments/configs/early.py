@@ -1,0 +1,123 @@
+"""Configurations of the early paper on BRATS-like data: its code's settings, small presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from data.brats.dataset import BRATS
+from data.brats.phantom_kinds import PhantomName
+from data.brats.slices import SliceConfig
+from data.splits import Cohort
+from experiments.configs import brats
+from experiments.configs.brats import EvaluationConfig, StructureGANConfig
+from experiments.configs.schedules import short_schedule
+from models.early_gan.config import (
+    EarlyGANConfig,
+    LesionNetsConfig,
+    MadeWeights,
+    RealWeights,
+)
+from models.networks.adversarial import AdversarialWeights
+from utils.training.trainer import Schedule
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Length and intervals of each training.
+
+    Args:
+        structure: structure-map VAE-GAN.
+        segmentation: lesion nets.
+        synthesis: image stage.
+    """
+
+    structure: Schedule = field(default_factory=Schedule)
+    segmentation: Schedule = field(default_factory=Schedule)
+    synthesis: Schedule = field(default_factory=Schedule)
+
+
+TRAININGS = tuple(training.name for training in fields(Schedules))
+
+
+@dataclass(frozen=True)
+class EarlyConfig(StructureGANConfig):
+    """Everything that determines a run of the early paper; written to config.json.
+
+    Args:
+        phantom: kind of the built-in phantom (used without --data).
+        random_maps: extracted maps that the image stage sees, with labels of other slices.
+        cohort: which patients take part.
+        slicing: range, crop and size of the slices.
+        segmentation: lesion nets.
+        synthesis: image stage.
+        schedule: length of each training.
+    """
+
+    phantom: PhantomName = "easy"
+    cohort: Cohort = field(default_factory=Cohort)
+    slicing: SliceConfig = field(default_factory=SliceConfig)
+    segmentation: LesionNetsConfig = field(default_factory=LesionNetsConfig)
+    synthesis: EarlyGANConfig = field(default_factory=EarlyGANConfig)
+    schedule: Schedules = field(default_factory=Schedules)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.maps.check(BRATS)
+
+
+_EPOCHS = Schedule(epochs=100)
+THESIS = EarlyConfig(schedule=Schedules(_EPOCHS, _EPOCHS, _EPOCHS))
+
+
+def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyConfig:
+    """Returns a preset for a CPU, on the slices and with the maps of the main system's."""
+    shared = {f.name for f in fields(StructureGANConfig)} - {"synthesis"}
+    data = {name: getattr(config, name) for name in (*shared, "slicing", "evaluation")}
+    lesions = config.segmentation
+    return EarlyConfig(
+        **data,
+        segmentation=LesionNetsConfig(
+            width=width,
+            initializer=lesions.initializer,
+            output_norm=lesions.output_norm,
+            output_offset=lesions.output_offset,
+            learning_rate=lesions.learning_rate,
+        ),
+        synthesis=EarlyGANConfig(
+            width=width,
+            discriminator_width=width,
+            initializer="he_normal",
+            # What the norm cancels and leaves, see the main system's demo.
+            condition="conditional_instance_norm",
+            output_norm=False,
+            output_offset=-3.0,
+            discriminator=config.synthesis.discriminator,
+            all_targets=False,
+            # The published weights over fifty, of registration over ten, of other terms over five,
+            # but for errors of real images, from which minutes learn most.
+            adversarial=AdversarialWeights(real=2.0, fake=1.4, modality=2.0),
+            real=RealWeights(validity=0.2, modality=2.0, code=1.0, code_pairs=0.2),
+            made=MadeWeights(
+                edges=3.0,
+                edge_pairs=1.0,
+                lesion=0.2,
+                translation=2.0,
+                translation_pairs=0.5,
+                code=0.2,
+                code_pairs=0.04,
+            ),
+            learning_rate=1e-3,
+            discriminator_learning_rate=5e-4,
+        ),
+        schedule=schedule,
+    )
+
+
+DEMO = _small(
+    brats.DEMO,
+    8,
+    Schedules(short_schedule(1100, 4), short_schedule(900, 4), short_schedule(1500, 2)),
+)
+TINY = _small(brats.TINY, 4, Schedules(*[short_schedule(20, 2)] * 3))
+PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

@@ -1,0 +1,125 @@
+"""The early paper's stages, around the maps, the set and the measures of the main system."""
+
+from __future__ import annotations
+
+import functools
+from typing import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from data.brats.dataset import BRATS
+from data.contract import MAPS
+from data.pipeline import RandomMaps, lesion_labels
+from data.synthetic_sets.matching import FittingLabels
+from experiments.configs.early import PRESETS, TRAININGS
+from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.request import Request
+from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import Drawing
+from experiments.systems.structure_gan import pictures
+from experiments.systems.structure_gan.dataset import build_dataset, lesion_scorer
+from experiments.systems.structure_gan.datasheet import describe
+from experiments.systems.structure_gan.evaluation import evaluate
+from experiments.systems.structure_gan.stages import (
+    drawn,
+    slices_and_maps,
+    training,
+    write_pages,
+)
+from models.early_gan.images import EarlyGAN
+from models.early_gan.lesions import LesionNets
+from models.networks.discriminator import check_image_size
+from models.networks.unet import check_sides
+from models.structure_gan.structure import StructureGAN
+from utils.runs.files import replacing
+from utils.runs.reading import read_arrays
+from utils.training.distribute import wait_for_all_workers
+from utils.training.trainer import check_batch_sizes
+
+
+def image_batches(run: Run, training: Training) -> Callable:
+    """Returns what makes batches of unregistered modalities beside extracted maps and labels."""
+    labels = lesion_labels(run.prepared, run.split.train)
+    augment = run.config.dataset.augment_labels
+    maps = RandomMaps(**extracted_maps(run, training), labels=labels, augment=augment)
+    return slices_and_maps(run, training, unpaired=True, random_maps=maps)
+
+
+def extracted_maps(run: Run, training: Training) -> dict[str, np.ndarray]:
+    """Returns `structure` and `outside` of training slices, uint8 [N,H,W,1], kept in the run."""
+    path, count = run.checkpoints(training.name) / "extracted_maps.npz", run.config.random_maps
+    if not path.exists():
+        if run.writes:
+            size, found = 8, {name: [] for name in MAPS}
+            for batch in slices_and_maps(run, training)(batch_size=size).take(-(-count // size)):
+                for name in MAPS:
+                    found[name].append(batch[name].numpy().astype(np.uint8))
+            arrays = {name: np.concatenate(parts)[:count] for name, parts in found.items()}
+            with replacing(path) as temporary:
+                np.savez_compressed(temporary, **arrays)
+        wait_for_all_workers(run.strategy)
+    return read_arrays(path)
+
+
+def check(request: Request, strategy: tf.distribute.Strategy) -> None:
+    """Raises UserError for sizes that networks cannot halve, or batches that nobody can share."""
+    config = request.config
+    size = BRATS.size(config.slicing)
+    check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
+    check_image_size("synthesis.discriminator", config.synthesis.discriminator, size)
+    check_batch_sizes("--schedule", config.schedule, TRAININGS, strategy)
+
+
+TRAIN_EARLY = Experiment(
+    "experiments/train_early.py",
+    "Train the early paper's system: maps and all modalities in one code space.",
+    PRESETS,
+    stages=(
+        training(
+            "structure",
+            build=lambda run: StructureGAN(run.config.structure),
+            batches=slices_and_maps,
+            draw=pictures.draw_structure,
+            keys=(*MAPS, "seed", "source"),
+        ),
+        training(  # the lesion nets of --segmentation.scheme on real slices
+            "segmentation",
+            build=lambda run: LesionNets(run.config.segmentation),
+            batches=slices_and_maps,
+            draw=pictures.draw_segmentation,
+        ),
+        training(  # EC_R, EC_M and DC_M against D_M and FD_R
+            "synthesis",
+            needs=("segmentation",),
+            build=lambda run: EarlyGAN(run.config.synthesis, run.trained("segmentation")),
+            batches=image_batches,
+            draw=pictures.draw_synthesis,
+        ),
+        Task("dataset", build_dataset, done=drawn, needs=TRAININGS),
+        Task(
+            "evaluate",
+            evaluate,
+            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
+            needs=("segmentation", "synthesis", "dataset"),
+        ),
+        Task(
+            "report",
+            write_pages,
+            done=lambda run: run.report.exists(),
+            needs=("dataset", "evaluate"),
+            always=True,
+        ),
+    ),
+    shown=("slicing.label_scheme", "segmentation.scheme", "dataset.samples"),
+    data=BRATS,
+    check=check,
+    drawing=Drawing(
+        networks=TRAININGS,
+        labels=lambda run: functools.partial(
+            FittingLabels, lesion_labels(run.prepared, run.split.train)
+        ),
+        score=lambda run: lesion_scorer(run.trained("segmentation")),
+        describe=describe,
+    ),
+)

@@ -1,0 +1,40 @@
+"""The paper that came before the thesis: maps and all modalities in one code space.
+
+Source: Qu et al., the early paper on synthetic registered multi-modality images ("S0" in the
+project's reference, "early paper"), and the released code of August and September 2019 (variants A
+and B).
+
+Paper -> code
+
+| paper | here |
+| --- | --- |
+| 2.3 structure maps | `models.structure_gan.structure` (the thesis' networks) |
+| EC_r; FD of codes | `networks.CodeEncoder`, `networks.CodeDiscriminator` |
+| EC and DC of images ("EC_M", "DC_M") | `models.networks.unet` without skips |
+| D ("D_M") | `models.networks.discriminator` with two heads |
+| 2.4 reconstruction, translation and cycles of real images | `images.EarlyGAN._real_terms` |
+| 2.6 generation | `images.EarlyGAN._made_terms`, `._edge_terms` |
+| 2.4, 2.6 discriminators | `images.EarlyGAN._adversarial` |
+| lesion components: 1SEG, 1ECL+4DCL, 4SEG | `lesions.LesionNets` |
+
+The thesis put one U-Net in the place of EC_R and DC_M, and a frozen translator in that of EC_M and
+DC_M, and has no FD_R.
+
+Choices where the sources disagree (numbers of the reference, "early paper" 11)
+
+* FD_R moves codes of maps and of images towards each other, as in the code; `one_sided` is the
+  draft's. D_M has no class term of generated images and of translations, as in the code (1, 2).
+* Weights are those of variant B; the lesion nets are trained before and frozen (5, 6, 7, 11).
+* Terms that thresholds cut off from the networks have smooth functions in their place
+  (`live_terms`); off, they are logged alone (12). Terms of indices are left out: those of
+  probabilities cover them.
+* Label and map are 0.8 and 0.2 of five channels (10), the modality enters as maps or by the norm
+  (`condition`): instance norm cancels maps but for the frame (17).
+
+Known deviations
+
+* Structure maps are made by the thesis' networks; EC_F, DC_F, D_F and the mask net are not here.
+* What is black in a real image is its background, without the code's enlargement by 5 pixels.
+* Joint training of the lesion nets, input dropout and four-channel variants of the class terms are
+  not here.
+"""

@@ -1,0 +1,168 @@
+"""Settings of the early paper; the defaults are its code's (variant B, with those of A beside)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from models.lesions import (
+    ONE_PER_CLASS,
+    SegmentationConfig,
+)
+from models.networks.adversarial import (
+    AdversarialWeights,
+    ValidityWeights,
+)
+from models.networks.settings import UNET_GAN_RULES, WIDTH, UNetGANConfig
+from utils.errors import NOT_NEGATIVE, POSITIVE, check_fields, one_of
+
+Scheme = Literal["1seg", "1ecl_4dcl", "4seg", "1seg_4channel"]
+LESION_WEIGHTS = (1.0, 5.0, 15.0, 15.0, 15.0)  # of the pre-training on real slices
+GUIDE_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)  # of generated ones
+
+
+@dataclass(frozen=True)
+class LesionNetsConfig(SegmentationConfig):
+    """Lesion nets, encoders and decoders without skips, trained on real slices and then frozen.
+
+    Args:
+        scheme: 1seg (one net for every modality), 1ecl_4dcl (one encoder, a decoder for each),
+            4seg (a net for each) or 1seg_4channel (one net that sees all modalities).
+        class_weights: weight of each class in the loss, background first; the released code has
+            1, 15, 85, 85, 85 for 1seg.
+    """
+
+    scheme: Scheme = "4seg"
+    class_weights: tuple[float, ...] = LESION_WEIGHTS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fields(self, "--segmentation.", scheme=one_of(get_args(Scheme)))
+
+
+@dataclass(frozen=True)
+class RealWeights:
+    """Weights of the terms of real images: reconstruction, translation and cycles (2.4).
+
+    Args:
+        reconstruction: squared error of x_r to its image, each of 4.
+        validity: of D_M and G on a translation, each of 12.
+        modality: class term of a translation in G, each of 12.
+        cycle: squared error of a cycle to its image, each of 12.
+        consistency: squared difference of two cycles of one image, each of 12 pairs.
+        code: squared difference of an image's code to that of its translation, each of 12.
+        code_pairs: squared difference of the codes of two translations of it, each of 12 pairs.
+    """
+
+    reconstruction: float = 5.0
+    validity: float = 10.0
+    modality: float = 100.0
+    cycle: float = 10.0
+    consistency: float = 2.0
+    code: float = 5.0
+    code_pairs: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--synthesis.real.")
+
+
+@dataclass(frozen=True)
+class MadeWeights:
+    """Weights of the terms of generated images beside those of D_M (2.6).
+
+    Args:
+        edges: squared difference of the map to an image's edges, outside of the label, each of 4.
+        edge_pairs: squared difference of the edges of two modalities, each of 6 pairs.
+        lesion: factor of the lesion nets' terms, whose class weights stand beside it.
+        translation: squared error of a translation to the image made, each of 12.
+        translation_pairs: squared difference of two translations to one target, each of 12 pairs.
+        code: squared difference of EC_R's code to that of an image made, each of 4.
+        code_pairs: squared difference of the codes of two of them, each of 6 pairs.
+    """
+
+    edges: float = 15.0
+    edge_pairs: float = 5.0
+    lesion: float = 1.0
+    translation: float = 20.0
+    translation_pairs: float = 5.0
+    code: float = 1.0
+    code_pairs: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--synthesis.made.")
+
+
+@dataclass(frozen=True)
+class RangeWeights:
+    """Weights of what an image has where its source is black, squared.
+
+    Args:
+        made: images of a random map, and their translations.
+        translated: translations of real images, each of 12.
+        rebuilt: reconstructions of real images, each of 4.
+    """
+
+    made: float = 1.5
+    translated: float = 1.0
+    rebuilt: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--synthesis.range.")
+
+
+@dataclass(frozen=True)
+class EarlyGANConfig(UNetGANConfig):
+    """The image stage: EC_R, EC_M and DC_M against D_M and FD_R.
+
+    Args:
+        width: base width n of encoders and decoder, channels.
+        discriminator_width: base width of D_M and FD_R, channels.
+        initializer: kernel initialiser of encoders and decoder.
+        activation: of hidden units: capped_relu, or leaky_relu (slope 0.2).
+        condition: how the modality enters DC_M: concat or conditional_instance_norm.
+        output_norm: instance norm before DC_M's sigmoid.
+        output_scale: its initial scale.
+        output_offset: its initial offset, or without norm the initial bias, logit.
+        discriminator: trunk of D_M: patch, fine or vgg11.
+        discriminator_stddev: spread of D_M's and FD_R's initial kernels.
+        all_targets: translate to all three other modalities; off: to one that each update draws,
+            with three times its weight, without pairs of translations of one image.
+        adversarial: weights of D_M on images of maps and on real ones.
+        code: weights of FD_R, by which codes of maps (fake) and of images (real) become alike.
+        one_sided: only codes of maps are moved by FD_R, as printed in the draft.
+        real: weights of the terms of real images.
+        made: weights of the terms of images of maps.
+        range: weights of what is not black outside of the organ.
+        class_weights: weight of each class in the lesion term, background first.
+        live_terms: put smooth functions in the place of thresholds through which no gradient flows;
+            off: those terms are logged and train nothing, as in the released code.
+        edge_threshold: of the edges of images made, see `losses.structure.soft_edges`.
+        learning_rate: Adam's, per update, for encoders and decoder.
+        discriminator_learning_rate: Adam's, per update, for D_M and FD_R.
+    """
+
+    discriminator_width: int = 64
+    condition: str = "concat"
+    all_targets: bool = True
+    adversarial: AdversarialWeights = AdversarialWeights(real=100.0, fake=70.0, modality=100.0)
+    code: ValidityWeights = ValidityWeights(real=1.0, fake=4.0)
+    one_sided: bool = False
+    real: RealWeights = field(default_factory=RealWeights)
+    made: MadeWeights = field(default_factory=MadeWeights)
+    range: RangeWeights = field(default_factory=RangeWeights)
+    class_weights: tuple[float, ...] = GUIDE_WEIGHTS
+    live_terms: bool = True
+    edge_threshold: float = 0.12
+    learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--synthesis.",
+            **UNET_GAN_RULES,
+            discriminator_width=WIDTH,
+            class_weights=ONE_PER_CLASS,
+            edge_threshold=NOT_NEGATIVE,
+            discriminator_learning_rate=POSITIVE,
+        )

@@ -1,0 +1,208 @@
+"""The early paper's image stage and lesion nets: sizes, which terms reach whom, sums over pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from losses.structure import soft_edges
+from models.early_gan.config import EarlyGANConfig, LesionNetsConfig
+from models.early_gan.images import EarlyGAN
+from models.early_gan.lesions import LesionNets
+from models.early_gan.networks import CodeDiscriminator, CodeEncoder
+from models.networks.discriminator import Discriminator
+from models.networks.modalities import BY_TARGET, TARGET, TRANSLATIONS, to_rows
+from models.networks.unet import UNetSpec, build_unet
+from tests.models.harness import LONG, SystemTests, values, variables_of
+from tests.models.toys import calm, random_batch
+from utils.errors import UserError
+
+SMALL = EarlyGANConfig(width=4, discriminator_width=4, initializer="he_normal")
+LESIONS = LesionNetsConfig(width=4, initializer="he_normal")
+
+
+def mse(a, b) -> float:
+    return float(np.mean((np.asarray(a) - np.asarray(b)) ** 2))
+
+
+@pytest.mark.parametrize(
+    "width, EC_R, EC_M, DC_M, EC_L, DC_L, D_M, FD_R",
+    [
+        (64, 4_542_528, 4_540_224, 5_406_339, 4_540_224, 5_390_223, 475_330, 1_783_105),
+        (16, 285_456, 284_880, 342_435, 284_880, 338_415, 30_514, 111_697),
+        (8, 71_880, 71_592, 87_123, 71_592, 85_119, 7_898, 28_009),
+    ],
+)
+def test_networks_have_the_published_sizes(width, EC_R, EC_M, DC_M, EC_L, DC_L, D_M, FD_R):
+    spec = UNetSpec(width, skips=False)
+    images = build_unet(replace(spec, conditions=4), 1, "M")
+    lesions = build_unet(replace(spec, outputs=5), 1, "L")
+    parts = []
+    for network in (images, lesions):
+        encoder = sum(unit.count_params() for unit in network.encoder)
+        parts += [encoder, network.count_params() - encoder]
+    assert CodeEncoder(spec, 5, "EC_R").count_params() == EC_R
+    assert parts == [EC_M, DC_M, EC_L, DC_L]
+    assert Discriminator(width, 2, 1, "D_M").count_params() == D_M
+    assert CodeDiscriminator(spec, width, 0.02, "FD_R").count_params() == FD_R
+
+
+@pytest.mark.parametrize(
+    "scheme, expected",
+    [
+        ("1seg", 156_711),
+        ("1ecl_4dcl", 412_068),
+        ("4seg", 626_844),
+        ("1seg_4channel", 156_927),
+    ],
+)
+def test_schemes_of_lesion_nets(scheme, expected):
+    config = LesionNetsConfig(width=8, initializer="he_normal", scheme=scheme)
+    system, batch = LesionNets(config), random_batch(2)
+    assert sum(net.count_params() for net in system.networks.values()) == expected
+    nets = 1 if scheme == "1seg_4channel" else 4
+    assert system.class_scores(batch["images"]).shape == (2, nets, 32, 24, 5)
+    before = values(variables_of(system.networks.values()))
+    report = system.train_step(batch)
+    assert len([key for key in report if key.startswith("G/lesion_")]) == nets
+    after = values(variables_of(system.networks.values()))
+    assert any(not np.array_equal(a, b) for a, b in zip(before, after))
+
+
+def test_one_net_of_the_scheme_1seg_sees_each_modality_alone():
+    system = LesionNets(replace(LESIONS, scheme="1seg"))
+    images = random_batch(2)["images"]
+    scores = system.class_scores(images)
+    for i in range(4):
+        expected = system.networks["L"](images[..., i : i + 1])
+        np.testing.assert_allclose(scores[:, i], expected, atol=1e-5)
+
+
+class TestEarlyGAN(SystemTests):
+    groups = {"G": ["EC_R", "M"], "D": ["D_M", "FD_R"]}
+    parameters = {"EC_R": 18_228, "M": 18_084 + 22_539, "D_M": 2_110, "FD_R": 7_045}
+    split_rate = 1e-7
+    slow = LONG
+
+    def build(self):
+        tf.keras.utils.set_random_seed(1)
+        lesions = LesionNets(LESIONS)
+        return calm(EarlyGAN(SMALL, lesions))
+
+    def guides(self, system):
+        return list(system.lesions.networks.values())
+
+
+def parts(system: EarlyGAN, batch: dict) -> tuple:
+    x = to_rows(batch["unpaired_images"])
+    return x, system.translate(x, batch["seed"])
+
+
+def test_sums_run_over_twelve_translations_and_their_pairs():
+    system, batch = EarlyGAN(SMALL), random_batch(2)
+    x, real = parts(system, batch)
+    terms = {k: float(v) for k, v in system._real_terms(x, real).items()}
+    one_hot = tf.one_hot
+    M = system.networks["M"]
+    cycle = code = 0.0
+    cycles, codes = {}, {}
+    for i, j in TRANSLATIONS:
+        source = x[i::4]
+        code_i = M.encode(source)[0]
+        image = M.decode((code_i, {}), one_hot([j, j], 4))
+        codes[i, j] = M.encode(image)[0]
+        cycles[i, j] = M.decode((codes[i, j], {}), one_hot([i, i], 4))
+        cycle += mse(cycles[i, j], source)
+        code += mse(codes[i, j], code_i)
+    pairs = [
+        ((i, j), (i, k)) for i in range(4) for j in range(4) for k in range(j) if i not in (j, k)
+    ]
+    assert len(pairs) == 12
+    assert terms["G/cycle"] == pytest.approx(10 * cycle, rel=1e-3)
+    assert terms["G/code"] == pytest.approx(5 * code, rel=1e-3)
+    consistency = sum(mse(cycles[a], cycles[b]) for a, b in pairs)
+    assert terms["G/consistency"] == pytest.approx(2 * consistency, rel=1e-3)
+    code_pairs = sum(mse(codes[a], codes[b]) for a, b in pairs)
+    assert terms["G/code_pairs"] == pytest.approx(code_pairs, rel=1e-3)
+
+
+def test_terms_of_a_map_by_hand():
+    system, batch = EarlyGAN(SMALL), random_batch(2)
+    code_g = system.code_of_map(batch)
+    images = system.synthesize(batch)["images"]
+    rows = to_rows(images)
+    made = system.translate(rows, batch["seed"])
+    terms = {k: float(v) for k, v in system._made_terms(batch, rows, made, code_g).items()}
+    x_gt = system.translations(images).numpy()
+    found = [mse(x_gt[:, k, ..., 0], images[..., j]) for k, j in enumerate(TARGET)]
+    assert terms["G/registration"] == pytest.approx(20 * sum(found), rel=1e-3)
+    agreement = sum(
+        mse(x_gt[:, a], x_gt[:, b]) for ks in BY_TARGET for a in ks for b in ks if a < b
+    )
+    assert terms["G/registration_pairs"] == pytest.approx(5 * agreement, rel=1e-3)
+    outside = batch["random_outside"].numpy()
+    energy = sum(mse(images[..., i : i + 1] * outside, 0) for i in range(4))
+    energy += sum(mse(x_gt[:, k] * outside, 0) for k in range(12))
+    assert terms["G/range_made"] == pytest.approx(1.5 * energy, rel=1e-3)
+    codes = [system.encode(images[..., i : i + 1]) for i in range(4)]
+    expected = sum(mse(code, code_g) for code in codes)
+    assert terms["G/made_code"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_map_and_its_label_are_told_apart():
+    system, batch = EarlyGAN(SMALL), random_batch(2)
+    seen = []
+    system.networks["EC_R"] = lambda x: seen.append(x.numpy()) or x
+    system.code_of_map(batch)
+    values_seen = np.unique(np.round(seen[0], 6))
+    assert set(values_seen) == {np.float32(v) for v in (0.0, 0.2, 0.8, 1.0)}
+
+
+def test_one_target_of_each_source_stands_for_three():
+    system, batch = EarlyGAN(replace(SMALL, all_targets=False)), random_batch(2)
+    x, real = parts(system, batch)
+    shift = (real.targets.numpy() - np.tile(range(4), 2)) % 4
+    assert len(set(shift)) == 1 and shift[0] in (1, 2, 3) and real.images.shape[0] == 8
+    terms = system._real_terms(x, real)
+    assert "G/consistency" not in terms and "G/code_pairs" not in terms
+    back = system.decode(system.encode(real.images), tf.tile(tf.range(4), [2]))
+    assert float(terms["G/cycle"]) == pytest.approx(10 * 12 * mse(back, x), rel=1e-3)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_edges_train_only_where_they_are_smooth(live):
+    system, batch = EarlyGAN(replace(SMALL, live_terms=live)), random_batch(2)
+    with tf.GradientTape() as tape:
+        rows = to_rows(system.synthesize(batch)["images"])
+        terms = system._edge_terms(batch, rows)
+        loss = tf.add_n(list(terms.values()))
+    gradients = tape.gradient(loss, system.networks["EC_R"].trainable_variables)
+    assert all((gradient is not None) == live for gradient in gradients)
+    assert float(terms["G/edges"]) > 0
+
+
+def test_soft_edges_are_near_hard_ones():
+    ramp = np.zeros((1, 16, 16, 1), np.float32)
+    ramp[:, :, 8:] = 1.0
+    for softness in (0.02, 1e-7):
+        edges = soft_edges(tf.constant(ramp), 0.12, softness).numpy()[0, ..., 0]
+        assert (edges[:, 7:9] > 0.99).all() and (edges[:, :5] < 0.01).all()
+
+
+def test_codes_of_images_are_moved_unless_it_is_one_sided():
+    batch = random_batch(2)
+    for one_sided in (False, True):
+        system = EarlyGAN(replace(SMALL, one_sided=one_sided))
+        x, real = parts(system, batch)
+        found = system._adversarial(x, x, real, system.code_of_map(batch))[0]
+        assert ("G/code_of_images" in found) != one_sided
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(UserError, match="scheme is '2seg'"):
+        LesionNetsConfig(scheme="2seg")
+    with pytest.raises(UserError, match="divisible by 4"):
+        CodeEncoder(UNetSpec(2), 1, "EC")(tf.zeros([1, 10, 8, 1]))
