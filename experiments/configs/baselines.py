@@ -78,7 +78,7 @@ _DEMO = {
     "dcgan": ({"width": 32}, short_schedule(1500, 32)),
     "acgan": ({"size": 64, "width": 32}, short_schedule(1500, 16)),
     "wgan": ({"width": 32, "learning_rate": 2e-4, "long_steps": 25}, short_schedule(4000, 32)),
-    "wgan_gp": ({"width": 16, "learning_rate": 2e-4}, short_schedule(3000, 16)),
+    "wgan_gp": ({"width": 16, "learning_rate": 2e-4}, short_schedule(1500, 16)),
     "pggan": (
         {
             "size": 64,
