@@ -31,13 +31,7 @@ from tqdm import tqdm
 
 from data.manipulation import changed, donor_files
 from data.volumes import SUFFIXES
-from experiments.engine.derived import (
-    file_hash,
-    not_there,
-    origin,
-    output_of,
-    write_derived,
-)
+from experiments.engine.derived import file_hash, not_there, origin, output_of, write_derived
 from experiments.engine.resuming import made_by
 from experiments.systems.mm_gan.stages import VOLUME_TRAININGS
 from experiments.systems.mm_gan.synthesizing import VolumeSource, VolumeSynthesizer

@@ -37,6 +37,7 @@ POSITIVE = Rule("a number above 0", lambda value: 0 < value < math.inf)
 NOT_NEGATIVE = Rule("0 or more", lambda value: 0 <= value < math.inf)
 BELOW_ONE = Rule("0 or more and below 1", lambda value: 0 <= value < 1)
 SHARE = Rule("a fraction above 0 and up to 1", lambda value: 0 < value <= 1)
+BETWEEN_0_AND_1 = Rule("a share between 0 and 1", lambda value: 0 < value < 1)
 ASCENDING = Rule(
     "two numbers in ascending order", lambda pair: -math.inf < pair[0] <= pair[1] < math.inf
 )

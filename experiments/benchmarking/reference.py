@@ -27,23 +27,14 @@ from losses.reconstruction import (
     mean_squared_error,
 )
 from models.lesions import Segmentation, lesion_terms
-from models.networks.adversarial import (
-    AdversarialWeights,
-)
+from models.networks.adversarial import AdversarialWeights
 from models.networks.discriminator import Discriminator
-from models.networks.modalities import (
-    NUM_MODALITIES,
-)
+from models.networks.modalities import NUM_MODALITIES
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
-from models.structure_gan.config import (
-    RegistrationConfig,
-    SynthesisConfig,
-)
+from models.structure_gan.config import RegistrationConfig, SynthesisConfig
 from models.structure_gan.guidance import LesionGuide, RegistrationGuide
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis, generator_input
 from models.system import Batch, GANSystem, Terms

@@ -13,7 +13,7 @@ from data.augmentation import NO_AUGMENTATION, Augmentation
 from experiments.configs import brats, images
 from experiments.configs.schedules import short_schedule
 from models.baselines.latent_config import LATENT_GANS
-from utils.errors import Rule, at_least, check_fields
+from utils.errors import BETWEEN_0_AND_1, at_least, check_fields
 from utils.metrics.quality import QualityConfig
 from utils.training.trainer import Schedule
 
@@ -60,7 +60,7 @@ class BaselineRunConfig:
             self,
             "--",
             phantom_subjects=at_least(2),
-            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            test_fraction=BETWEEN_0_AND_1,
             samples=at_least(2),
         )
 

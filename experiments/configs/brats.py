@@ -10,12 +10,8 @@ from data.splits import Cohort
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs.schedules import short_schedule
-from models.lesions import (
-    SegmentationConfig,
-)
-from models.networks.adversarial import (
-    AdversarialWeights,
-)
+from models.lesions import SegmentationConfig
+from models.networks.adversarial import AdversarialWeights
 from models.structure_gan.config import (
     GeneratorConfig,
     PretrainingConfig,
@@ -23,7 +19,7 @@ from models.structure_gan.config import (
     SynthesisConfig,
 )
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
-from utils.errors import Rule, at_least, check_fields
+from utils.errors import BETWEEN_0_AND_1, at_least, check_fields
 from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule
 
@@ -104,7 +100,7 @@ class StructureGANConfig:
             self,
             "--",
             phantom_subjects=at_least(2),
-            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            test_fraction=BETWEEN_0_AND_1,
             random_maps=at_least(1),
         )
 

@@ -11,12 +11,7 @@ from data.splits import Cohort
 from experiments.configs import brats
 from experiments.configs.brats import EvaluationConfig, StructureGANConfig
 from experiments.configs.schedules import short_schedule
-from models.early_gan.config import (
-    EarlyGANConfig,
-    LesionNetsConfig,
-    MadeWeights,
-    RealWeights,
-)
+from models.early_gan.config import EarlyGANConfig, LesionNetsConfig, MadeWeights, RealWeights
 from models.networks.adversarial import AdversarialWeights
 from utils.training.trainer import Schedule
 

@@ -15,14 +15,9 @@ from data.synthetic_sets.building import SyntheticConfig
 from experiments.configs import brats
 from experiments.configs.brats import MeasuringConfig, StructureGANConfig
 from experiments.configs.schedules import short_schedule
-from models.networks.adversarial import (
-    ValidityWeights,
-)
+from models.networks.adversarial import ValidityWeights
 from models.structure_gan.classification import ClassificationConfig
-from models.structure_gan.config import (
-    GeneratorConfig,
-    PretrainingConfig,
-)
+from models.structure_gan.config import GeneratorConfig, PretrainingConfig
 from models.structure_gan.detection import DetectionConfig
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from utils.metrics.detectability import DetectorConfig

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field, replace
 from experiments.configs import brats, table5
 from experiments.configs.brats import BratsConfig
 from experiments.configs.schedules import short_schedule
-from models.lesions import (
-    SegmentationConfig,
-)
+from models.lesions import SegmentationConfig
 from utils.errors import Rule, at_least, check_fields
 
 

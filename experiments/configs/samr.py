@@ -10,7 +10,7 @@ from data.synthetic_sets.changed import ChangedConfig
 from experiments.configs.schedules import short_schedule
 from models.networks.unet import check_sides
 from models.samr.config import METHODS, LabelNetConfig, SAMRConfig, SAMRWeights
-from utils.errors import Rule, at_least, check_fields
+from utils.errors import BETWEEN_0_AND_1, at_least, check_fields
 from utils.training.trainer import Schedule
 
 
@@ -72,7 +72,7 @@ class SAMRRunConfig:
             self,
             "--",
             phantom_subjects=at_least(2),
-            test_fraction=Rule("a share between 0 and 1", lambda share: 0 < share < 1),
+            test_fraction=BETWEEN_0_AND_1,
             batch_size=at_least(1),
         )
 

@@ -5,10 +5,7 @@ from typing import ClassVar
 
 from data.synthetic_sets.mixing import SubsetRule
 from experiments.configs import brats
-from models.lesions import (
-    Inputs,
-    SegmentationConfig,
-)
+from models.lesions import Inputs, SegmentationConfig
 from utils.errors import at_least, check_fields
 from utils.training.trainer import Schedule
 

@@ -22,12 +22,7 @@ from typing import Callable, Optional
 
 import tensorflow as tf
 
-from models.baselines.latent_config import (
-    ACGANConfig,
-    DCGANConfig,
-    WGANConfig,
-    WGANGPConfig,
-)
+from models.baselines.latent_config import ACGANConfig, DCGANConfig, WGANConfig, WGANGPConfig
 from models.blocks.convolution import Row, run_units, table_unit
 from models.blocks.normalization import batch_norm
 

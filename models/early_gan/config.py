@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from models.lesions import (
-    ONE_PER_CLASS,
-    SegmentationConfig,
-)
-from models.networks.adversarial import (
-    AdversarialWeights,
-    ValidityWeights,
-)
+from models.lesions import ONE_PER_CLASS, SegmentationConfig
+from models.networks.adversarial import AdversarialWeights, ValidityWeights
 from models.networks.settings import UNET_GAN_RULES, WIDTH, UNetGANConfig
 from utils.errors import NOT_NEGATIVE, POSITIVE, check_fields, one_of
 

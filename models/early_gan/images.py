@@ -18,15 +18,8 @@ from losses.reconstruction import masked_energy, mean_squared_error
 from losses.structure import soft_edges
 from models.early_gan.config import EarlyGANConfig
 from models.early_gan.networks import CodeDiscriminator, CodeEncoder
-from models.lesions import (
-    NUM_CLASSES,
-    Segmentation,
-    lesion_terms,
-)
-from models.networks.adversarial import (
-    adversarial_terms,
-    validity_terms,
-)
+from models.lesions import NUM_CLASSES, Segmentation, lesion_terms
+from models.networks.adversarial import adversarial_terms, validity_terms
 from models.networks.modalities import (
     NUM_MODALITIES,
     from_rows,

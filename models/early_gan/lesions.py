@@ -9,11 +9,7 @@ import tensorflow as tf
 from models.early_gan.config import LesionNetsConfig
 from models.early_gan.networks import CODE_WIDTH, CodeEncoder
 from models.lesions import Segmentation
-from models.networks.modalities import (
-    NUM_MODALITIES,
-    from_rows,
-    to_rows,
-)
+from models.networks.modalities import NUM_MODALITIES, from_rows, to_rows
 from models.networks.unet import SIZE_MULTIPLE, UNet, UNetSpec
 
 

@@ -12,22 +12,9 @@ from typing import Literal, get_args
 from models.lesions import CLASS_WEIGHTS, NUM_CLASSES, ONE_PER_CLASS
 from models.networks.adversarial import AdversarialWeights, ValidityWeights
 from models.networks.modalities import NUM_MODALITIES
-from models.networks.settings import (
-    UNET_GAN_RULES,
-    WIDTH,
-    Decay,
-    UNetGANConfig,
-)
+from models.networks.settings import UNET_GAN_RULES, WIDTH, Decay, UNetGANConfig
 from models.networks.unet import CONDITIONS
-from utils.errors import (
-    ASCENDING,
-    FINITE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    UserError,
-    check_fields,
-    one_of,
-)
+from utils.errors import ASCENDING, FINITE, NOT_NEGATIVE, POSITIVE, UserError, check_fields, one_of
 
 Fusion = Literal["concat", "weighted", "noise"]
 ReconstructionError = Literal["squared", "absolute"]

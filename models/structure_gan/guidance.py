@@ -24,12 +24,8 @@ from models.networks.modalities import (
     from_rows,
     translate_to_others,
 )
-from models.structure_gan.config import (
-    SynthesisConfig,
-)
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.config import SynthesisConfig
+from models.structure_gan.registration import Registration
 from models.system import Terms
 
 Labels = Mapping[str, tf.Tensor]

@@ -19,9 +19,7 @@ from models.networks.modalities import (
     translation_codes,
 )
 from models.networks.settings import learning_rate
-from models.structure_gan.config import (
-    RegistrationConfig,
-)
+from models.structure_gan.config import RegistrationConfig
 from models.system import Batch, GANSystem, Terms
 
 

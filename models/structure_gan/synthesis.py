@@ -13,18 +13,11 @@ import tensorflow as tf
 
 from losses.adversarial import least_squares_accuracy
 from losses.reconstruction import ERRORS, masked_energy, masked_squared_error
-from models.networks.adversarial import (
-    adversarial_terms,
-    validity_terms,
-)
+from models.networks.adversarial import adversarial_terms, validity_terms
 from models.networks.discriminator import Discriminator
 from models.networks.modalities import modality_index, to_channels, to_rows
 from models.networks.unet import UNet
-from models.structure_gan.config import (
-    BRATS,
-    Content,
-    GeneratorConfig,
-)
+from models.structure_gan.config import BRATS, Content, GeneratorConfig
 from models.structure_gan.guidance import Guide, Made
 from models.system import Batch, GANSystem, Terms
 from utils.seeding import normal, uniform

@@ -29,9 +29,7 @@ from experiments.engine.plan import step_memory
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.lesions import Segmentation
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Synthesis

@@ -11,9 +11,7 @@ import tensorflow as tf
 from experiments.configs.brats import THESIS
 from models.lesions import Segmentation
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from tests.experiments.conftest import train

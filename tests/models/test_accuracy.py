@@ -10,9 +10,7 @@ import tensorflow as tf
 
 from models.baselines.system import Baseline
 from models.lesions import Segmentation
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from models.tc_mgan.gan import TCMGAN

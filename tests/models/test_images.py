@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.networks.adversarial import (
-    ValidityWeights,
-)
-from models.structure_gan.config import (
-    Content,
-    GeneratorConfig,
-)
+from models.networks.adversarial import ValidityWeights
+from models.structure_gan.config import Content, GeneratorConfig
 from models.structure_gan.guidance import JudgeGuide
 from models.structure_gan.structure import StructureGAN, to_binary, two_channels
 from models.structure_gan.structure_config import StructureConfig

@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.lesions import (
-    Segmentation,
-    SegmentationConfig,
-)
-from models.networks.adversarial import (
-    AdversarialWeights,
-)
-from models.structure_gan.config import (
-    PretrainingConfig,
-    RegistrationConfig,
-    SynthesisConfig,
-)
+from models.lesions import Segmentation, SegmentationConfig
+from models.networks.adversarial import AdversarialWeights
+from models.structure_gan.config import PretrainingConfig, RegistrationConfig, SynthesisConfig
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from models.structure_gan.synthesis import Synthesis
 from utils.errors import UserError

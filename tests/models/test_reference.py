@@ -16,9 +16,7 @@ from models.networks.unet import UNetSpec, build_unet
 from models.samr.gan import SAMR
 from models.samr.segmenter import LabelNet
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from tests.models.toys import (

@@ -10,17 +10,11 @@ import pytest
 import tensorflow as tf
 
 from experiments.benchmarking.reference import reference_translation_terms
-from models.networks.adversarial import (
-    AdversarialWeights,
-)
+from models.networks.adversarial import AdversarialWeights
 from models.networks.modalities import to_rows, translate_to_others
 from models.networks.settings import learning_rate
-from models.structure_gan.config import (
-    RegistrationConfig,
-)
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.config import RegistrationConfig
+from models.structure_gan.registration import Registration
 from tests.models.harness import LONG, SystemTests
 from tests.models.toys import assert_step_equals, calm, random_batch
 from utils.errors import UserError

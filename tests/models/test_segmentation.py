@@ -8,12 +8,7 @@ import tensorflow as tf
 
 from models.lesions import Segmentation
 from tests.models.harness import LONG, SystemTests
-from tests.models.toys import (
-    assert_step_equals,
-    random_batch,
-    reference_lesion,
-    tiny_segmentation,
-)
+from tests.models.toys import assert_step_equals, random_batch, reference_lesion, tiny_segmentation
 
 NAMES = [f"G_l{i}" for i in range(4)]
 

@@ -15,14 +15,9 @@ from experiments.benchmarking.reference import (
     reference_versus,
     to_each_modality,
 )
-from models.networks.adversarial import (
-    AdversarialWeights,
-)
+from models.networks.adversarial import AdversarialWeights
 from models.structure_gan import synthesis
-from models.structure_gan.config import (
-    PretrainingConfig,
-    SynthesisConfig,
-)
+from models.structure_gan.config import PretrainingConfig, SynthesisConfig
 from models.structure_gan.guidance import LesionGuide, RegistrationGuide, brats_guides
 from models.structure_gan.synthesis import Pretraining, Synthesis, build_generator
 from tests.models.harness import LONG, SystemTests

@@ -10,10 +10,7 @@ import tensorflow as tf
 
 from experiments.benchmarking.single_operations import single_operations
 from models.blocks.convolution import ConvUnit
-from models.lesions import (
-    Segmentation,
-    SegmentationConfig,
-)
+from models.lesions import Segmentation, SegmentationConfig
 from models.system import GANSystem
 
 CLASS_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)

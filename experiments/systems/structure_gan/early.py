@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Callable
 
 import numpy as np
@@ -11,27 +10,22 @@ import tensorflow as tf
 from data.brats.dataset import BRATS
 from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
-from data.synthetic_sets.matching import FittingLabels
 from experiments.configs.early import PRESETS, TRAININGS
-from experiments.engine.experiment import Experiment, Task, Training
+from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
-from experiments.engine.synthetic_sets import Drawing
 from experiments.systems.structure_gan import pictures
-from experiments.systems.structure_gan.dataset import build_dataset, lesion_scorer
-from experiments.systems.structure_gan.datasheet import describe
-from experiments.systems.structure_gan.evaluation import evaluate
 from experiments.systems.structure_gan.stages import (
-    drawn,
+    DRAWING,
+    STRUCTURE,
+    closing_tasks,
     slices_and_maps,
     training,
-    write_pages,
 )
 from models.early_gan.images import EarlyGAN
 from models.early_gan.lesions import LesionNets
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
-from models.structure_gan.structure import StructureGAN
 from utils.runs.files import replacing
 from utils.runs.reading import read_arrays
 from utils.training.distribute import wait_for_all_workers
@@ -76,13 +70,7 @@ TRAIN_EARLY = Experiment(
     "Train the early paper's system: maps and all modalities in one code space.",
     PRESETS,
     stages=(
-        training(
-            "structure",
-            build=lambda run: StructureGAN(run.config.structure),
-            batches=slices_and_maps,
-            draw=pictures.draw_structure,
-            keys=(*MAPS, "seed", "source"),
-        ),
+        STRUCTURE,
         training(  # the lesion nets of --segmentation.scheme on real slices
             "segmentation",
             build=lambda run: LesionNets(run.config.segmentation),
@@ -96,30 +84,10 @@ TRAIN_EARLY = Experiment(
             batches=image_batches,
             draw=pictures.draw_synthesis,
         ),
-        Task("dataset", build_dataset, done=drawn, needs=TRAININGS),
-        Task(
-            "evaluate",
-            evaluate,
-            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
-            needs=("segmentation", "synthesis", "dataset"),
-        ),
-        Task(
-            "report",
-            write_pages,
-            done=lambda run: run.report.exists(),
-            needs=("dataset", "evaluate"),
-            always=True,
-        ),
+        *closing_tasks(TRAININGS, ("segmentation", "synthesis")),
     ),
     shown=("slicing.label_scheme", "segmentation.scheme", "dataset.samples"),
     data=BRATS,
     check=check,
-    drawing=Drawing(
-        networks=TRAININGS,
-        labels=lambda run: functools.partial(
-            FittingLabels, lesion_labels(run.prepared, run.split.train)
-        ),
-        score=lambda run: lesion_scorer(run.trained("segmentation")),
-        describe=describe,
-    ),
+    drawing=DRAWING,
 )

@@ -28,9 +28,7 @@ from models.lesions import Segmentation
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.guidance import brats_guides
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
 from utils.runs.files import replacing
@@ -135,18 +133,49 @@ def training(name: str, rate: str = "", **stage: Any) -> Training:
     return Training(name, learning_rate=options[0], batch_size=options[1], **stage)
 
 
+STRUCTURE = training(  # E_s, G_s, G_m, D_z, D_s on extracted maps
+    "structure",
+    build=lambda run: StructureGAN(run.config.structure),
+    batches=slices_and_maps,
+    draw=pictures.draw_structure,
+    keys=(*MAPS, "seed", "source"),
+)
+
+
+def closing_tasks(trainings: tuple[str, ...], judges: tuple[str, ...]) -> tuple[Task, ...]:
+    """Returns set, measures and report; the set needs `trainings`, the measures need `judges`."""
+    return (
+        Task("dataset", build_dataset, done=drawn, needs=trainings),
+        Task(
+            "evaluate",
+            evaluate,
+            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
+            needs=(*judges, "dataset"),
+        ),
+        Task(
+            "report",
+            write_pages,
+            done=lambda run: run.report.exists(),
+            needs=("dataset", "evaluate"),
+            always=True,
+        ),
+    )
+
+
+DRAWING = Drawing(
+    networks=("structure", "segmentation", "synthesis"),
+    labels=lambda run: functools.partial(
+        FittingLabels, lesion_labels(run.prepared, run.split.train)
+    ),
+    score=lambda run: lesion_scorer(run.trained("segmentation")),
+    describe=describe,
+)
 TRAIN_BRATS = Experiment(
     "experiments/train_brats.py",
     "Train the main system and build a labelled, registered, synthetic MRI set with it.",
     PRESETS,
     stages=(
-        training(  # E_s, G_s, G_m, D_z, D_s on extracted maps
-            "structure",
-            build=lambda run: StructureGAN(run.config.structure),
-            batches=slices_and_maps,
-            draw=pictures.draw_structure,
-            keys=(*MAPS, "seed", "source"),
-        ),
+        STRUCTURE,
         training(  # the lesion segmenters G_l on real slices
             "segmentation",
             build=lambda run: Segmentation(run.config.segmentation),
@@ -178,36 +207,14 @@ TRAIN_BRATS = Experiment(
             batches=synthesis_batches,
             draw=pictures.draw_synthesis,
         ),
-        Task(
-            "dataset",
-            build_dataset,
-            done=drawn,
-            needs=("structure", "segmentation", "registration", "synthesis"),
-        ),
-        Task(
-            "evaluate",
-            evaluate,
-            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
-            needs=("segmentation", "registration", "dataset"),
-        ),
-        Task(
-            "report",
-            write_pages,
-            done=lambda run: run.report.exists(),
-            needs=("dataset", "evaluate"),
-            always=True,
+        *closing_tasks(
+            ("structure", "segmentation", "registration", "synthesis"),
+            ("segmentation", "registration"),
         ),
     ),
     variants=VARIANTS,
     shown=("slicing.label_scheme", "slicing.layout", "dataset.samples"),
     data=BRATS,
     check=check_sizes,
-    drawing=Drawing(
-        networks=("structure", "segmentation", "synthesis"),
-        labels=lambda run: functools.partial(
-            FittingLabels, lesion_labels(run.prepared, run.split.train)
-        ),
-        score=lambda run: lesion_scorer(run.trained("segmentation")),
-        describe=describe,
-    ),
+    drawing=DRAWING,
 )

@@ -35,9 +35,7 @@ from experiments.tables.ablation.variants import (
     variant_config,
     variant_run_config,
 )
-from models.structure_gan.config import (
-    SynthesisConfig,
-)
+from models.structure_gan.config import SynthesisConfig
 from utils.errors import UserError
 from utils.reporting.charts import bar_panels, save_figure
 from utils.reporting.pictures import draw_contour, enlarge, grid, to_uint8, write_png

@@ -9,9 +9,7 @@ from typing import Any
 
 from experiments.configs.brats import BratsConfig
 from experiments.configs.table1 import Table1Config
-from models.structure_gan.config import (
-    SynthesisConfig,
-)
+from models.structure_gan.config import SynthesisConfig
 from utils.training.trainer import Schedule
 
 NO_NOISE = {"noise": (0.0, 0.0)}

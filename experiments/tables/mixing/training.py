@@ -16,13 +16,7 @@ import tensorflow as tf
 from data.brats.slices import voxel_size
 from data.pipeline import RecordFile, number_of_slices, subject_files
 from data.slice_sets import Slices, real_slices
-from data.synthetic_sets.mixing import (
-    Phase,
-    Sources,
-    mixed_batches,
-    number_kept,
-    subset_ranks,
-)
+from data.synthetic_sets.mixing import Phase, Sources, mixed_batches, number_kept, subset_ranks
 from data.synthetic_sets.pasting import pasted_files
 from data.synthetic_sets.records import record_files
 from experiments.configs.table5 import MixingConfig

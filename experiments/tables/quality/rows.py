@@ -9,11 +9,7 @@ import numpy as np
 
 from data.contract import DataSet
 from experiments.engine.table import Metric, Row, Table
-from utils.metrics.features import (
-    INCEPTION_EXTRACTOR,
-    TEXTURE_EXTRACTOR,
-    TEXTURE_FEATURE_NAMES,
-)
+from utils.metrics.features import INCEPTION_EXTRACTOR, TEXTURE_EXTRACTOR, TEXTURE_FEATURE_NAMES
 from utils.metrics.images import ms_ssim_name
 
 SIMILARITY, FID = "ms_ssim_*_similarity", "frechet_inception"

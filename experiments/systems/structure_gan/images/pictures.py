@@ -13,10 +13,7 @@ from data.contract import IMAGE, DataSet
 from data.structure_maps.cutting import middle_map
 from experiments.engine.fitting import Pictures, Synthesize
 from experiments.engine.pictures import image_row
-from utils.reporting.pictures import (
-    grid,
-    plain_row,
-)
+from utils.reporting.pictures import grid, plain_row
 
 SURE = 0.5  # score of detections that are drawn
 

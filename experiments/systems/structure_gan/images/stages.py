@@ -47,9 +47,7 @@ from experiments.systems.structure_gan.stages import (
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
 from models.structure_gan.classification import Classification
-from models.structure_gan.config import (
-    Content,
-)
+from models.structure_gan.config import Content
 from models.structure_gan.detection import Detection
 from models.structure_gan.guidance import Guide, JudgeGuide
 from models.structure_gan.structure import StructureGAN

@@ -65,9 +65,7 @@ from data.brats.dataset import BRATS
 from data.slice_sets import Slices
 from experiments.configs.brats import TINY
 from experiments.systems.structure_gan import evaluation
-from models.structure_gan.registration import (
-    Registration,
-)
+from models.structure_gan.registration import Registration
 
 images = np.random.default_rng(0).random((21, 32, 24, 4), np.float32)
 run = SimpleNamespace(
