@@ -147,8 +147,9 @@ def translator(run: Run) -> Callable[[dict], dict]:
 
     They are those of G_t, or of the system that makes the images, if it translates itself.
     """
-    apart = any(stage.name == "registration" for stage in run.experiment.stages)
-    system = run.trained("registration" if apart else "synthesis")
+    if hasattr(run.config, "registration"):
+        return run.trained("registration").synthesize
+    system = run.trained("synthesis")
     return lambda batch: {"translations": system.translations(batch["images"])}
 
 

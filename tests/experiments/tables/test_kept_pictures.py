@@ -9,10 +9,9 @@ import pytest
 import tensorflow as tf
 
 from data.slice_sets import Slices
-from experiments.systems.baselines.rivals import baseline_images
+from experiments.systems.baselines.rivals import baseline, baseline_images
 from experiments.tables.ablation import training
 from experiments.tables.ablation.variants import COMPLETE
-from experiments.tables.quality.table import GAN_SHARP
 
 SIZE = (2, 3, 3)
 
@@ -40,7 +39,7 @@ def test_other_weights_give_other_pictures(tmp_path, monkeypatch, which):
 
     def images() -> np.ndarray:
         if which == "baseline":
-            return baseline_images(run, GAN_SHARP, maps)
+            return baseline_images(run, baseline("gan_sharp"), maps)
         return training.variant_slices(run, "thesis", COMPLETE, matched).images
 
     assert images().mean() == 1
