@@ -23,11 +23,13 @@ class Schedules:
     Args:
         structure: structure-map VAE-GAN.
         segmentation: lesion nets.
+        pretraining: image stage on registered slices; `--pretrain false` leaves it out.
         synthesis: image stage.
     """
 
     structure: Schedule = field(default_factory=Schedule)
     segmentation: Schedule = field(default_factory=Schedule)
+    pretraining: Schedule = field(default_factory=Schedule)
     synthesis: Schedule = field(default_factory=Schedule)
 
 
@@ -40,6 +42,7 @@ class EarlyConfig(StructureGANConfig):
 
     Args:
         phantom: kind of the built-in phantom (used without --data).
+        pretrain: train the image stage on registered slices first; the paper does not.
         random_maps: extracted maps that the image stage sees, with labels of other slices.
         cohort: which patients take part.
         slicing: range, crop and size of the slices.
@@ -49,6 +52,7 @@ class EarlyConfig(StructureGANConfig):
     """
 
     phantom: PhantomName = "easy"
+    pretrain: bool = False
     cohort: Cohort = field(default_factory=Cohort)
     slicing: SliceConfig = field(default_factory=SliceConfig)
     segmentation: LesionNetsConfig = field(default_factory=LesionNetsConfig)
@@ -62,7 +66,7 @@ class EarlyConfig(StructureGANConfig):
 
 
 _EPOCHS = Schedule(epochs=100)
-THESIS = EarlyConfig(schedule=Schedules(_EPOCHS, _EPOCHS, _EPOCHS))
+THESIS = EarlyConfig(schedule=Schedules(*[_EPOCHS] * len(TRAININGS)))
 
 
 def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyConfig:
@@ -72,6 +76,7 @@ def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyC
     lesions = config.segmentation
     return EarlyConfig(
         **data,
+        pretrain=True,  # few slices and minutes
         segmentation=LesionNetsConfig(
             width=width,
             initializer=lesions.initializer,
@@ -102,7 +107,7 @@ def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyC
                 code=0.2,
                 code_pairs=0.04,
             ),
-            learning_rate=1e-3,
+            learning_rate=1e-4,  # refines what the pre-training learned at 2e-3
             discriminator_learning_rate=5e-4,
         ),
         schedule=schedule,
@@ -112,7 +117,12 @@ def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyC
 DEMO = _small(
     brats.DEMO,
     8,
-    Schedules(short_schedule(1100, 4), short_schedule(900, 4), short_schedule(1500, 2)),
+    Schedules(
+        structure=short_schedule(1100, 4),
+        segmentation=short_schedule(900, 4),
+        pretraining=short_schedule(1500, 4),
+        synthesis=short_schedule(300, 2),
+    ),
 )
-TINY = _small(brats.TINY, 4, Schedules(*[short_schedule(20, 2)] * 3))
+TINY = _small(brats.TINY, 4, Schedules(*[short_schedule(20, 2)] * len(TRAININGS)))
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}

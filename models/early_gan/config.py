@@ -105,6 +105,30 @@ class RangeWeights:
 
 
 @dataclass(frozen=True)
+class PretrainingConfig:
+    """Training of EC_R, EC_M and DC_M on registered slices with their own maps; not published.
+
+    Args:
+        made: absolute error of an image of the slice's map and label, each of 4.
+        translation: absolute error of a translation of one modality to another, each of 12.
+        outside: squared intensity of both where the slice is black, each of 4 and of 12.
+        code: squared difference of EC_R's code to that of each image, each of 4.
+        adversarial: factor of G's terms by D_M and FD_R, which learn beside.
+        learning_rate: Adam's, per update, for encoders and decoder.
+    """
+
+    made: float = 20.0
+    translation: float = 5.0
+    outside: float = 25.0
+    code: float = 0.2
+    adversarial: float = 0.3
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--synthesis.pretraining.")
+
+
+@dataclass(frozen=True)
 class EarlyGANConfig(UNetGANConfig):
     """The image stage: EC_R, EC_M and DC_M against D_M and FD_R.
 
@@ -127,6 +151,7 @@ class EarlyGANConfig(UNetGANConfig):
         real: weights of the terms of real images.
         made: weights of the terms of images of maps.
         range: weights of what is not black outside of the organ.
+        pretraining: of encoders and decoder on registered slices, if `--pretrain` is on.
         class_weights: weight of each class in the lesion term, background first.
         live_terms: put smooth functions in the place of thresholds through which no gradient flows;
             off: those terms are logged and train nothing, as in the released code.
@@ -144,6 +169,7 @@ class EarlyGANConfig(UNetGANConfig):
     real: RealWeights = field(default_factory=RealWeights)
     made: MadeWeights = field(default_factory=MadeWeights)
     range: RangeWeights = field(default_factory=RangeWeights)
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     class_weights: tuple[float, ...] = GUIDE_WEIGHTS
     live_terms: bool = True
     edge_threshold: float = 0.12

@@ -14,7 +14,7 @@ import tensorflow as tf
 from losses.adversarial import FAKE, REAL, least_squares, least_squares_accuracy
 from losses.classification import class_index_regression
 from losses.consistency import pairwise_consistency
-from losses.reconstruction import masked_energy, mean_squared_error
+from losses.reconstruction import masked_energy, mean_absolute_error, mean_squared_error
 from losses.structure import soft_edges
 from models.early_gan.config import EarlyGANConfig
 from models.early_gan.networks import CodeDiscriminator, CodeEncoder
@@ -99,10 +99,10 @@ class EarlyGAN(GANSystem):
         # 6. All networks at once, from one forward pass.
         return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
 
-    def code_of_map(self, batch: Batch) -> tf.Tensor:
+    def code_of_map(self, batch: Batch, prefix: str = "random_") -> tf.Tensor:
         """Returns EC_R's code of 0.8 map + 0.2 one-hot label, [B,h,w,8n]."""
-        one_hot = tf.one_hot(batch["random_label"][..., 0], NUM_CLASSES)
-        return self.networks["EC_R"](0.8 * batch["random_structure"] + 0.2 * one_hot)
+        one_hot = tf.one_hot(batch[prefix + "label"][..., 0], NUM_CLASSES)
+        return self.networks["EC_R"](0.8 * batch[prefix + "structure"] + 0.2 * one_hot)
 
     def decode(self, codes: tf.Tensor, modalities: tf.Tensor) -> tf.Tensor:
         """Returns DC_M's images [B*k,H,W,1] of codes [B,h,w,8n], k modalities of each in a row."""
@@ -222,15 +222,62 @@ class EarlyGAN(GANSystem):
 
     def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `images` [B,H,W,4] for the batch's random maps and labels."""
-        codes = self.code_of_map(batch)
-        rows = self.decode(codes, modality_index(tf.shape(codes)[0]))
-        return {"images": to_channels(rows)}
+        return {"images": self.images_of_maps(batch)}
+
+    def images_of_maps(self, batch: Batch, prefix: str = "random_") -> tf.Tensor:
+        """Returns the four images [B,H,W,4] of each map with its label."""
+        codes = self.code_of_map(batch, prefix)
+        return to_channels(self.decode(codes, modality_index(tf.shape(codes)[0])))
 
     def collapse_pair(
         self, outputs: dict[str, tf.Tensor], batch: Batch
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns generated slices [B,H,W,4] and those of the batch, of other maps and labels."""
         return outputs["images"], batch["images"]
+
+
+class Pretraining(EarlyGAN):
+    """EC_R, EC_M and DC_M on registered slices, which few minutes need; not in the paper.
+
+    Args:
+        config: settings.
+    """
+
+    def __init__(self, config: EarlyGANConfig):
+        super().__init__(replace(config, learning_rate=config.pretraining.learning_rate))
+
+    def train_step(self, batch: Batch) -> Terms:
+        """One update on registered `images` with their `structure`, `outside` and `label`."""
+        w, k = self.config.pretraining, self.targets
+        x, samples = to_rows(batch["images"]), tf.shape(batch["seed"])[0]
+        with tf.GradientTape(persistent=True) as tape:
+            # 1. The slice's map and label become its four images, and these one another.
+            code_g = self.code_of_map(batch, prefix="")
+            x_g = self.decode(code_g, modality_index(samples))
+            real = self.translate(x, batch["seed"])
+            # 2. D_M and FD_R learn beside, so that G draws texture instead of its mean.
+            terms_g, terms_d, accuracy = self._adversarial(x, x_g, real, code_g)
+            terms_g = {name: w.adversarial * term for name, term in terms_g.items()}
+            # 3. Errors to the slice itself.
+            targets = from_rows(real.targets, M * k)
+            wanted = tf.gather(from_rows(x, M), targets, axis=1, batch_dims=1)
+            translated = from_rows(real.images, M * k)
+            codes = tf.repeat(code_g, M, axis=0)
+            four, many = (tf.repeat(batch["outside"], count, axis=0) for count in (M, M * k))
+            terms_g["G/made"] = w.made * M * mean_absolute_error(x_g, x)
+            terms_g["G/translation"] = (
+                w.translation * PAIRS * mean_absolute_error(translated, wanted)
+            )
+            terms_g["G/code"] = w.code * M * _mean_squares(codes, real.codes)
+            terms_g["G/outside"] = w.outside * (
+                M * masked_energy(x_g, four) + PAIRS * masked_energy(real.images, many)
+            )
+            losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
+        return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
+
+    def synthesize(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Returns `images` [B,H,W,4] of the batch's own maps and labels."""
+        return {"images": self.images_of_maps(batch, prefix="")}
 
 
 def _mean_squares(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

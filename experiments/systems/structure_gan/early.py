@@ -19,10 +19,13 @@ from experiments.systems.structure_gan.stages import (
     DRAWING,
     STRUCTURE,
     closing_tasks,
+    skip_pretraining,
     slices_and_maps,
+    take_pretrained,
+    trained,
     training,
 )
-from models.early_gan.images import EarlyGAN
+from models.early_gan.images import EarlyGAN, Pretraining
 from models.early_gan.lesions import LesionNets
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
@@ -62,7 +65,7 @@ def check(request: Request, strategy: tf.distribute.Strategy) -> None:
     size = BRATS.size(config.slicing)
     check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
     check_image_size("synthesis.discriminator", config.synthesis.discriminator, size)
-    check_batch_sizes("--schedule", config.schedule, TRAININGS, strategy)
+    check_batch_sizes("--schedule", config.schedule, trained(config, TRAININGS), strategy)
 
 
 TRAIN_EARLY = Experiment(
@@ -77,14 +80,24 @@ TRAIN_EARLY = Experiment(
             batches=slices_and_maps,
             draw=pictures.draw_segmentation,
         ),
+        training(  # the same networks as below, on registered slices
+            "pretraining",
+            rate="synthesis.pretraining",
+            part_of="synthesis",
+            skip=skip_pretraining,
+            build=lambda run: Pretraining(run.config.synthesis),
+            batches=slices_and_maps,
+            draw=pictures.draw_pretraining,
+        ),
         training(  # EC_R, EC_M and DC_M against D_M and FD_R
             "synthesis",
             needs=("segmentation",),
+            begin=take_pretrained,
             build=lambda run: EarlyGAN(run.config.synthesis, run.trained("segmentation")),
             batches=image_batches,
             draw=pictures.draw_synthesis,
         ),
-        *closing_tasks(TRAININGS, ("segmentation", "synthesis")),
+        *closing_tasks(("structure", "segmentation", "synthesis"), ("segmentation", "synthesis")),
     ),
     shown=("slicing.label_scheme", "segmentation.scheme", "dataset.samples"),
     data=BRATS,

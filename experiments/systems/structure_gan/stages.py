@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, Callable
 
 import numpy as np
@@ -13,7 +14,7 @@ from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
 from data.synthetic_sets.building import random_maps
 from data.synthetic_sets.matching import FittingLabels
-from experiments.configs.brats import PRESETS, TRAININGS, VARIANTS
+from experiments.configs.brats import PRESETS, TRAININGS, VARIANTS, StructureGANConfig
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -31,6 +32,7 @@ from models.structure_gan.guidance import brats_guides
 from models.structure_gan.registration import Registration
 from models.structure_gan.structure import StructureGAN
 from models.structure_gan.synthesis import Pretraining, Synthesis
+from models.system import GANSystem
 from utils.runs.files import replacing
 from utils.runs.reading import read_arrays
 from utils.seeding import derive_seed
@@ -66,8 +68,18 @@ def build_synthesis(run: Run) -> Synthesis:
     return Synthesis(config, brats_guides(translator, segmenters, config))
 
 
-def take_pretrained(run: Run, synthesis: Synthesis) -> None:
-    """Gives G, and D if it took part, the weights of the pre-training, if there was one."""
+def skip_pretraining(config: StructureGANConfig) -> str:
+    """Returns why the stage "pretraining" has nothing to do, or "" if it has."""
+    return "" if config.pretrain else "pretrain is false"
+
+
+def trained(config: StructureGANConfig, trainings: Iterable[str]) -> list[str]:
+    """Returns the names of the trainings that take place."""
+    return [name for name in trainings if name != "pretraining" or config.pretrain]
+
+
+def take_pretrained(run: Run, synthesis: GANSystem) -> None:
+    """Gives the networks that took part in it the weights of the pre-training, if there was one."""
     if not run.config.pretrain:
         return
     for name, network in run.trained("pretraining").networks.items():
@@ -111,8 +123,7 @@ def check_sizes(request: Request, strategy: tf.distribute.Strategy) -> None:
     check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
     for stage in ("registration", "synthesis"):
         check_image_size(f"{stage}.discriminator", getattr(config, stage).discriminator, size)
-    trainings = [stage for stage in TRAININGS if stage != "pretraining" or config.pretrain]
-    check_batch_sizes("--schedule", config.schedule, trainings, strategy)
+    check_batch_sizes("--schedule", config.schedule, trained(config, TRAININGS), strategy)
 
 
 def write_pages(run: Run) -> None:
@@ -194,7 +205,7 @@ TRAIN_BRATS = Experiment(
             "pretraining",
             rate="synthesis.pretraining",
             part_of="synthesis",
-            skip=lambda config: "" if config.pretrain else "pretrain is false",
+            skip=skip_pretraining,
             build=lambda run: Pretraining(run.config.synthesis),
             batches=slices_and_maps,
             draw=pictures.draw_pretraining,
