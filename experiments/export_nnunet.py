@@ -5,11 +5,12 @@
     python experiments/export_nnunet.py --run RUN --out DIR --label-scheme brats2023 --regions
     python experiments/export_nnunet.py --run RUN --out DIR --format mha --volumes
     python experiments/export_nnunet.py --run RUN --out DIR --exclude AUDIT/quarantine.csv
+    python experiments/export_nnunet.py --run RUN --out DIR --set SET    # of generate.py
 
-RUN is a finished run of experiments/train_brats.py, train_samr.py, train_mm_gan.py or
-train_mm_gan_liver.py; the cases of the latter two are whole volumes, which lie where those of their
-labels' patients do. With `--real` (training patients) or `--test` (held-out ones, in folders of
-their own) the folder holds images of patients: it is as confidential as the data itself. Without
+RUN is a finished run of experiments/train_brats.py, train_early.py, train_samr.py, train_mm_gan.py
+or train_mm_gan_liver.py; the cases of the latter two are whole volumes, which lie where those of
+their labels' patients do. With `--real` (training patients) or `--test` (held-out ones, in folders
+of their own) the folder holds images of patients: it is as confidential as the data itself. Without
 them no file names a patient; the lesion labels are made from those of training patients. Samples of
 train_samr.py and train_mm_gan.py have the outline of a training patient's brain besides, and are as
 confidential for that.
@@ -60,9 +61,11 @@ from experiments.engine.cli import default_cache
 from experiments.engine.experiment import Experiment
 from experiments.engine.resuming import made_by, run_config
 from experiments.engine.run import Run
+from experiments.engine.synthetic_sets import set_of
 from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER, VOLUME_TRAININGS
 from experiments.systems.samr.atlas import NAMES_FILE
 from experiments.systems.samr.stages import TRAIN_SAMR, description_of
+from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from utils.config import Parser
 from utils.errors import UserError
@@ -72,7 +75,7 @@ from utils.runs.outputs import check_output_folder
 from utils.runs.run_directory import RunDirectory
 
 NNUNET = "nnunet"
-SYSTEMS = (TRAIN_BRATS, TRAIN_SAMR, *VOLUME_TRAININGS)
+SYSTEMS = (TRAIN_BRATS, TRAIN_EARLY, TRAIN_SAMR, *VOLUME_TRAININGS)
 SCHEME = "--label-scheme"
 BRATS_SCHEME, MERGED_SCHEME = "brats2015", "brats2023"  # without, and with one class for the core
 NOTICE = {
@@ -88,6 +91,7 @@ class Options:
     """What the command line asks for, field by field its options."""
 
     run: Path
+    set: Optional[Path]
     out: Path
     format: str
     volumes: bool
@@ -112,14 +116,15 @@ def parse() -> Options:
     parser = Parser(prog="python experiments/export_nnunet.py", description=__doc__.split("\n")[0])
     add, switch = parser.add_argument, partial(parser.add_argument, action="store_true")
     add("--run", type=Path, required=True, help="finished run")
+    add("--set", type=Optional[Path], help="set of generate.py; default: the run's own")
     add("--out", type=Path, required=True, help="folder to make, such as Dataset501_Name")
     add("--format", choices=[NNUNET, *SUFFIXES], default=NNUNET, help="layout and type of files")
     switch("--volumes", help="stack slices to volumes (not for nnunet)")
-    switch("--real", help="add the training patients' slices: patient data")
-    switch("--test", help="add the held-out patients' slices, apart: patient data")
+    switch("--real", help="add the training patients' slices or volumes: patient data")
+    switch("--test", help="add the held-out patients' slices or volumes, apart: patient data")
     schemes = f"{', '.join(SCHEMES)}, or values with names"
     words = f"label values of BRATS to write: {schemes}; default {BRATS_SCHEME}, for runs of "
-    add(SCHEME, type=Optional[str], help=f"{words}train_samr.py {MERGED_SCHEME}")
+    add(SCHEME, type=Optional[str], help=f"{words}SAMR and MM-GAN {MERGED_SCHEME}")
     switch("--regions", help="declare whole tumour, core and enhancing tumour (nnunet)")
     switch("--selected", help="only samples that the lesion filter kept")
     add("--exclude", type=Optional[Path], help="list of samples to leave out, as quarantine.csv")
@@ -145,7 +150,7 @@ def main() -> None:
     check_out(options.out, options.overwrite)
     experiment = made_by(options.run, SYSTEMS)
     config, saved = run_config(options.run, experiment.config_type, experiment.script)
-    directory = RunDirectory(options.run, writes=False).synthetic
+    directory = set_of(RunDirectory(options.run, writes=False), options.set)
     samples = chosen_samples(directory, options.exclude, options.selected)
     data = options.data or (Path(saved["data"]) if saved["data"] else None)
     if options.volumes and experiment in VOLUME_TRAININGS:
@@ -191,7 +196,7 @@ def target_of(
         return Target(dataset, classes, tuple(range(dataset.num_classes)))
     if experiment is TRAIN_MM_GAN_LIVER:
         return liver_target(options)
-    merged = experiment is not TRAIN_BRATS
+    merged = experiment not in (TRAIN_BRATS, TRAIN_EARLY)
     scheme = options.label_scheme or (MERGED_SCHEME if merged else BRATS_SCHEME)
     values = values_in(scheme, SCHEME)
     if merged:

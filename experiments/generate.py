@@ -4,15 +4,15 @@
     python experiments/generate.py --run RUN --out SET --samples 20000 --shard 0/8   # ... 7/8
 
 RUN is a run of the main system (train_brats.py, train_chest_xray.py, train_lung_ct.py,
-train_retina.py or train_tianchi_ct.py) or of train_mm_gan.py or train_mm_gan_liver.py (new patients
-with whole volumes) that has finished its trainings; nothing is written to it. SET gets the format
-of RUN/synthetic, and begins with the same samples: sample k is a function of the run and of k.
-Shard i/n draws the samples whose number leaves the remainder i when divided by n. All shards may
-write to one SET on a shared file system at the same time; the folders `samples` of SETs on other
-disks can be copied together. Whichever shard then finds all samples there, also one that has
-nothing left to draw, writes samples.csv and manifest.json. The set is that of a single process,
-byte for byte where processors and packages are the same; others round differently. A shard that was
-stopped goes on with the same command.
+train_retina.py or train_tianchi_ct.py), of train_early.py, or of train_mm_gan.py or
+train_mm_gan_liver.py (new patients with whole volumes) that has finished its trainings; nothing is
+written to it. SET gets the format of RUN/synthetic, and begins with the same samples: sample k is a
+function of the run and of k. Shard i/n draws the samples whose number leaves the remainder i when
+divided by n. All shards may write to one SET on a shared file system at the same time; the folders
+`samples` of SETs on other disks can be copied together. Whichever shard then finds all samples
+there, also one that has nothing left to draw, writes samples.csv and manifest.json. The set is that
+of a single process, byte for byte where processors and packages are the same; others round
+differently. A shard that was stopped goes on with the same command.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from experiments.systems.mm_gan.dataset import draw_set as draw_volumes
 from experiments.systems.mm_gan.dataset import networks as volume_networks
 from experiments.systems.mm_gan.stages import VOLUME_TRAININGS
 from experiments.systems.structure_gan.dataset import draw_set
+from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.images.stages import MAIN_SYSTEM
 from utils.config import Parser
 from utils.errors import UserError
@@ -85,7 +86,7 @@ def main() -> None:
     """Draws what is missing of the shard, and finishes the set if no sample is missing then."""
     options = parse()
     check_output_folder("--out", options.out)
-    systems = (*MAIN_SYSTEM, *VOLUME_TRAININGS)
+    systems = (*MAIN_SYSTEM, TRAIN_EARLY, *VOLUME_TRAININGS)
     run = open_trained(options.run, systems, "--run needs", options.cache, options.data)
     own = run.config.dataset
     config = replace(own, samples=options.samples or own.samples)

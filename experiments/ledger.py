@@ -30,8 +30,9 @@ from experiments.tables.ablation.table import TABLE1
 from experiments.tables.downstream.boxes import TABLE8_DETECTION
 from experiments.tables.downstream.vessels import TABLE6_VESSELS
 from experiments.tables.downstream.xray import TABLE7_XRAY
+from experiments.tables.early.schemes import TABLE1_EARLY
 from experiments.tables.lesion_validity import TABLE4
-from experiments.tables.mixing.table import TABLE5
+from experiments.tables.mixing.table import TABLE2_EARLY, TABLE5
 from experiments.tables.mm_gan.table import TABLE1_MM_GAN, TABLE2_MM_GAN
 from experiments.tables.quality.table import TABLE2_QUALITY, TABLE3_QUALITY
 from experiments.tables.samr.table2 import TABLE2_SAMR
@@ -68,6 +69,7 @@ EXPERIMENTS = (
         TABLE8_DETECTION,
     ),
     *(TABLE1_TC_MGAN, TABLE2_TC_MGAN, TABLE2_SAMR, TABLE1_MM_GAN, TABLE2_MM_GAN),
+    *(TABLE1_EARLY, TABLE2_EARLY),
 )
 LedgerRow = tuple[Experiment, Row]
 ROWS: tuple[LedgerRow, ...] = tuple(

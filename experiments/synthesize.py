@@ -125,7 +125,7 @@ def main() -> None:
         write_derived(output, made.volumes, source.grid, record_of(output.source))
         scores = ", ".join(f"{name} {score:.2f}" for name, score in (made.dice or {}).items())
         if made.dice is None:
-            scores = "not measured in slabs"
+            scores = "not measured, as --batch_size makes slabs"
         elif not scores:
             beyond = (source.label >= synthesizer.first_lesion).any()
             scores = "no lesion is shown" + (", it lies beyond what the run draws" * int(beyond))

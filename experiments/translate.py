@@ -1,12 +1,14 @@
-"""Translate T2 volumes to Flair, T1c and T1 with a trained TC-MGAN.
+"""Translate volumes of one modality to the three others with a trained network.
 
     python experiments/translate.py --run RUN --input CASE_T2.nii.gz --out DIR
     python experiments/translate.py --run RUN --input FOLDER_OF_CASES --out DIR
+    python experiments/translate.py --run RUN --source Flair --input CASE_flair.nii.gz --out DIR
 
-RUN is a finished run of experiments/train_tc_mgan.py. The input is skull-stripped, on the 1 mm grid
-of BraTS; every input is checked before the first is translated. Each output has the input's
-geometry and format. Its unit is a thousandth of the brightest value that the network can show in
-that slice: values of different slices or patients are not comparable. A JSON file beside the
+RUN is a finished run of experiments/train_tc_mgan.py, whose source is T2, or of train_early.py,
+whose source may be any modality. The input is skull-stripped, on the 1 mm grid of BraTS; every
+input is checked before the first is translated. Each output has the input's geometry and format.
+Its unit is a thousandth of the brightest value that the network can show, with TC-MGAN in that
+slice: then values of different slices or patients are not comparable. A JSON file beside the
 outputs holds hashes of input and network. Outputs of the same input and network are kept, so that
 the same command goes on after an interrupt. Other files of these names are refused; --overwrite
 makes all outputs again.
@@ -22,34 +24,44 @@ from typing import Optional
 
 from tqdm import tqdm
 
+from data.brats.names import MODALITIES
 from data.brats.namings import kind_of
 from data.brats.subjects import find_scans
+from data.brats.translation import VolumeTranslator
 from experiments.engine.derived import Output, not_there, origin, output_of, write_derived
+from experiments.engine.resuming import made_by
+from experiments.systems.structure_gan.early import TRAIN_EARLY
+from experiments.systems.structure_gan.translating import EarlyTranslator
+from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN
 from experiments.systems.tc_mgan.translating import Translator
-from models.tc_mgan.modalities import TARGETS
 from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.exits import exit_code
 from utils.runs.outputs import check_output_folder
 
+T2 = "T2"
+
 
 def main() -> None:
     """Translates every input that the command line names."""
     parser = Parser(prog="python experiments/translate.py", description=__doc__.split("\n")[0])
-    parser.add_argument("--run", type=Path, required=True, help="finished run of train_tc_mgan.py")
-    parser.add_argument("--input", type=Path, required=True, help="T2 volume, or folder of cases")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the new volumes")
-    parser.add_argument("--batch_size", type=int, default=8, help="slices per forward pass")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add = parser.add_argument
+    add("--run", type=Path, required=True, help="finished run of train_tc_mgan or train_early")
+    add("--input", type=Path, required=True, help="volume of the source, or folder of cases")
+    add("--source", choices=list(MODALITIES), default=T2, help="modality of the input")
+    add("--out", type=Path, required=True, help="folder for the new volumes")
+    add("--batch_size", type=int, default=8, help="slices per forward pass")
+    add("--overwrite", action="store_true", help="replace existing outputs")
+    add("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args()
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
-    translator = Translator(options.run)
-    inputs = find_inputs(options.input, translator.slicing.layout)
+    translator = open_translator(options.run, options.source)
+    inputs = find_inputs(options.input, translator.slicing.layout, options.source)
     outputs = [
-        output_of("--input", path, options.out, case, TARGETS) for case, path in inputs.items()
+        output_of("--input", path, options.out, case, translator.targets)
+        for case, path in inputs.items()
     ]
     missing = not_there(outputs, lambda path: origin(path, translator.network), options.overwrite)
     for output in tqdm(missing, desc="Checking", unit="volume", disable=len(missing) < 2):
@@ -58,25 +70,42 @@ def main() -> None:
         translate_file(output, translator, options.batch_size)
 
 
-def find_inputs(path: Path, layout: Optional[str]) -> dict[str, Path]:
-    """Returns the T2 volumes that `--input` names, by case; of a single file the case is "".
+def open_translator(run: Path, source: str) -> VolumeTranslator:
+    """Returns the network of a run; UserError for a source that it does not translate."""
+    if made_by(run, (TRAIN_TC_MGAN, TRAIN_EARLY)) is TRAIN_EARLY:
+        return EarlyTranslator(run, source)
+    if source != T2:
+        raise UserError(
+            f"--source is {source}, but runs of train_tc_mgan.py translate T2 alone; name a run of "
+            "train_early.py"
+        )
+    return Translator(run)
+
+
+def find_inputs(path: Path, layout: Optional[str], source: str = T2) -> dict[str, Path]:
+    """Returns the volumes that `--input` names, by case; of a single file the case is "".
 
     A folder has published names or, if the run was given one, its layout.
 
-    Raises UserError if there is none, or if the name of a file tells that it is no T2 volume.
+    Raises UserError if there is none, or if the name of a file tells another modality.
     """
     if not path.exists():
-        raise UserError(f"--input {path} does not exist; give a T2 volume or a folder of cases")
+        raise UserError(
+            f"--input {path} does not exist; give a {source} volume or a folder of cases"
+        )
     if not path.is_file():
-        return find_scans(path, "T2", "--input", layout)
+        return find_scans(path, source, "--input", layout)
     kind = kind_of(path)
-    if kind not in (None, "T2"):
-        raise UserError(f"--input {path} is by its name a {kind} volume; give the case's T2 volume")
+    if kind not in (None, source):
+        raise UserError(
+            f"--input {path} is by its name a {kind} volume; give the case's {source} volume or "
+            "name another --source"
+        )
     return {"": path}
 
 
-def translate_file(output: Output, translator: Translator, batch_size: int) -> None:
-    """Reads one T2 volume and writes its translations, see `write_derived`.
+def translate_file(output: Output, translator: VolumeTranslator, batch_size: int) -> None:
+    """Reads one volume and writes its translations, see `write_derived`.
 
     Raises UserError as `Translator.read`, or if a file cannot be written.
     """

@@ -96,8 +96,10 @@ class Parser(ArgumentParser):
         """Returns the parser's `text` about the value of an option in words of the command line."""
         defaults = {action.dest: action.default for action in self._actions}
         if isinstance(defaults.get(name), tuple):
+            values = re.search(r"Got value: (.*)$", text)
             form = f"--{name}={_in_brackets(defaults[name])}"
-            return f"{text}; give all values in brackets, such as {form}"
+            found = f"--{name} is {values[1]!r}" if values else text
+            return f"{found}; give all {len(defaults[name])} values in brackets, such as {form}"
         if "Exceeds the limit" in text:
             return f"--{name} has too many digits; give a smaller number"
         kinds = re.findall(r"Expected a <class '(\w+)'>", text)

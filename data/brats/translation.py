@@ -1,4 +1,4 @@
-"""From the T2 volume of one patient to a translator's input slices, and from its output back.
+"""From a volume of one patient to a translator's input slices, and from its output back.
 
 The slices are cut and scaled by the functions that prepare the training slices, so that a network
 meets what it was trained on.
@@ -6,19 +6,88 @@ meets what it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Callable, NamedTuple, Union
 
 import numpy as np
+from tqdm import tqdm
 
 from data.brats.preparation import slices_with_brain
 from data.brats.scaling import scaled_slices
 from data.brats.slices import SLICE_MAXIMUM, SliceConfig
 from data.brats.windows import put_back, window
+from data.grids import StoredGrid, check_spacing
 from data.resizing import enlarge
+from data.volumes import read_volume_and_grid
 from utils.errors import UserError
+from utils.runs.names import printable
 
 FULL_SCALE = 1000  # what a predicted intensity of 1 is in a written volume
+
+
+class Source(NamedTuple):
+    """A volume and its slices.
+
+    Attributes:
+        path: its file.
+        slices: float32 [N,h,w] in [0,1], see `source_slices`.
+        axial: int64 [N], the index of each in the volume.
+        array: [D,H,W], the volume.
+        grid: grid of its file.
+    """
+
+    path: Path
+    slices: np.ndarray
+    axial: np.ndarray
+    array: np.ndarray
+    grid: StoredGrid
+
+
+class VolumeTranslator:
+    """A network that makes slices of other modalities of those of one.
+
+    Args:
+        translate: from slices [B,h,w] in [0,1] to slices [B,h,w,K] of the targets.
+        targets: names of the K modalities.
+        slicing: how slices are cut for it.
+        network: hash of the network and of `slicing`.
+    """
+
+    def __init__(
+        self,
+        translate: Callable[[np.ndarray], np.ndarray],
+        targets: Sequence[str],
+        slicing: SliceConfig,
+        network: str,
+    ):
+        self._translate = translate
+        self.targets, self.slicing, self.network = tuple(targets), slicing, network
+
+    def read(self, path: Union[str, Path]) -> Source:
+        """Reads a volume and cuts its slices.
+
+        Raises UserError if the volume is damaged, is not on the 1 mm grid or not skull-stripped, or
+        holds no brain.
+        """
+        path = Path(path)
+        volume, grid = read_volume_and_grid(path)
+        check_spacing(path, volume)
+        return Source(path, *source_slices(volume.array, self.slicing, path), volume.array, grid)
+
+    def volumes(self, source: Source, batch_size: int = 8) -> dict[str, np.ndarray]:
+        """Returns a volume's translations by modality: int16 [D,H,W], 0..1000, LPS order.
+
+        With the scaling `slice_maximum` values are not comparable between slices.
+        """
+        starts = range(0, len(source.slices), batch_size)
+        bar = tqdm(starts, desc=printable(source.path.name), unit="batch")
+        batches = (source.slices[start : start + batch_size] for start in bar)
+        images = np.concatenate([self._translate(batch) for batch in batches])
+        return {
+            name: predicted_volume(images[..., i], source.axial, source.array, self.slicing)
+            for i, name in enumerate(self.targets)
+        }
 
 
 def source_slices(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
+from scipy import ndimage
 
 from data.grids import StoredGrid
 from data.volumes import SUFFIXES, stem_of, write_on_grid
@@ -17,6 +18,7 @@ from utils.runs.files import read_json, write_json
 from utils.runs.outputs import replacing_files
 
 LONGEST_NAME = 215  # bytes; file systems take 255, and until it is written a file has 34 more
+SCHEME = "brats2015"  # of labels without organ, if neither the user nor the run says
 NOTICE = "Volumes made by a neural network; not for diagnosis."
 
 
@@ -74,6 +76,43 @@ def own_classes(
             f"know; give a label of {numbered(names)}{remedy}"
         )
     return array.astype(np.uint8)
+
+
+def told_scheme(path: Path, given: Optional[str], of_run: Optional[str]) -> str:
+    """Returns the release whose values a label with `--brain` has; prints it if none was given."""
+    scheme = given or of_run or SCHEME
+    if not given:
+        print(f"{path}: values of {scheme}, as --label_scheme names none")
+    return scheme
+
+
+def check_lesion(path: Path, label: np.ndarray, first_lesion: int, organ: str, remedy: str) -> None:
+    """Raises UserError for a label with less organ than lesion, or lesion that touches no organ.
+
+    Such a label has other numbers than the run's, or its organ is that of another scan.
+
+    Args:
+        path: its file.
+        label: [D,H,W], 0 outside, then the organ, from `first_lesion` on the lesion.
+        first_lesion: number of the first class of the lesion.
+        organ: name of the organ.
+        remedy: what to give if the organ is none.
+    """
+    lesion = label >= first_lesion
+    inside = (label > 0) & ~lesion
+    if inside.sum() < lesion.sum():
+        raise UserError(
+            f"The label {path} has less {organ} than lesion, as if what it calls {organ} were "
+            f"none; {remedy}"
+        )
+    pieces, _ = ndimage.label(lesion, np.ones((3, 3, 3)))
+    near = ndimage.binary_dilation(inside, np.ones((3, 3, 3)))
+    lost = lesion & ~np.isin(pieces, np.unique(pieces[near & lesion]))
+    if lost.any():
+        raise UserError(
+            f"{lost.sum()} of the {lesion.sum()} lesion voxels of the label {path} lie outside "
+            f"of the {organ}; move the lesion, or check that the label and --brain are of one scan"
+        )
 
 
 def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str]) -> Output:

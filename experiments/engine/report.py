@@ -11,6 +11,18 @@ from utils.config import to_yaml
 from utils.reporting.report import Report, loss_curves
 
 
+def begin_report(run: Run, title: str) -> Report:
+    """Returns a report, which tells first if the run's preset makes no images worth a look."""
+    report = Report(title)
+    if run.request.preset == "tiny":
+        report.add_section(
+            "Preset tiny",
+            "A few updates of small networks, to see that everything runs. Its images show nothing "
+            "and its figures mean nothing; the preset demo takes minutes.",
+        )
+    return report
+
+
 def add_trainings(report: Report, run: Run) -> None:
     """Adds what every report ends with.
 

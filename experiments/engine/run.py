@@ -27,7 +27,7 @@ from utils.errors import UserError
 from utils.runs.files import read_json
 from utils.runs.run_directory import RunDirectory
 from utils.seeding import derive_seed
-from utils.training.checkpoints import checkpoint_index, load_networks, saved_step
+from utils.training.checkpoints import checkpoint_index, load_networks, saved_step, weights_hash
 from utils.training.trainer import Schedule
 
 
@@ -255,8 +255,8 @@ class Run(RunDirectory):
         return digest.hexdigest()[:16]
 
     def weights_hash(self, stage: str) -> str:
-        """Returns a hash of a stage's checkpoint, whose index has a checksum of every tensor."""
-        return hashlib.sha256(checkpoint_index(self.checkpoints(stage))).hexdigest()
+        """Returns a hash of a stage's checkpoint, see `utils.training.checkpoints.weights_hash`."""
+        return weights_hash(self.checkpoints(stage))
 
     def _training(self, stage: Union[str, Training]) -> Training:
         return self.experiment.stage(stage) if isinstance(stage, str) else stage

@@ -18,7 +18,10 @@ from data.synthetic_sets.drafts import LabelSource
 from data.synthetic_sets.files import MANIFEST, UNLABELLED, finished_manifest, sample_folder
 from experiments.engine.recording import spell
 from experiments.engine.run import Run
+from utils.errors import UserError
 from utils.runs.files import read_json, write_text
+from utils.runs.run_directory import RunDirectory
+from utils.training.checkpoints import weights_hash
 
 MADE_WITH = "made_with.json"  # beside the samples: what a set is being drawn with
 SELECTED = "dataset/selected"  # key of metrics.json
@@ -60,6 +63,30 @@ def begin_set(
         return False
     write_text(file, text)
     return True
+
+
+def set_of(run: RunDirectory, given: Optional[Path]) -> Path:
+    """Returns the folder of a run's own set, or the `given` one of `experiments/generate.py`.
+
+    Raises UserError if the given one was not drawn with the run's networks.
+    """
+    if given is None:
+        return run.synthetic
+    file = given / MADE_WITH
+    if not file.is_file():
+        raise UserError(
+            f"--set {given} lacks {MADE_WITH}, so it is no set of experiments/generate.py; check "
+            "the path"
+        )
+    networks = read_json(file, dict).get("networks", {})
+    if not networks or any(
+        weights_hash(run.checkpoints(name)) != found for name, found in networks.items()
+    ):
+        raise UserError(
+            f"--set {given} was drawn with other networks than those of --run {run.path}; name the "
+            "run that it was drawn with"
+        )
+    return given
 
 
 def begin_own_set(run: Run, settings: Mapping[str, Any], stages: Sequence[str]) -> None:

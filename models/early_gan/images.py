@@ -22,6 +22,7 @@ from models.lesions import NUM_CLASSES, Segmentation, lesion_terms
 from models.networks.adversarial import adversarial_terms, validity_terms
 from models.networks.modalities import (
     NUM_MODALITIES,
+    SOURCE,
     from_rows,
     modality_index,
     to_channels,
@@ -129,6 +130,18 @@ class EarlyGAN(GANSystem):
     def translations(self, images: tf.Tensor) -> tf.Tensor:
         """Maps images [B,H,W,4] to all translations [B,12,H,W,1], ordered as `TRANSLATIONS`."""
         return from_rows(translate_to_others(self.networks["M"], to_rows(images)), PAIRS)
+
+    def journeys(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns images [B,H,W,4] rebuilt, translated, and translated back to where they were.
+
+        The latter two are [B,12,H,W,1], ordered as `TRANSLATIONS`.
+        """
+        rows, samples = to_rows(images), tf.shape(images)[0]
+        rebuilt = self.decode(self.encode(rows), modality_index(samples))
+        there = self.translations(images)
+        flat = tf.reshape(there, [-1, *rows.shape[1:]])
+        back = self.decode(self.encode(flat), modality_index(samples, SOURCE))
+        return to_channels(rebuilt), there, from_rows(back, PAIRS)
 
     def _adversarial(
         self, x: tf.Tensor, x_g: tf.Tensor, real: Translated, code_g: tf.Tensor

@@ -21,7 +21,7 @@ from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER
 from tests.experiments.conftest import content
 from tests.experiments.test_export_nnunet import verify_like_nnunet
 from utils.runs.exits import exit_code
-from utils.runs.files import read_json
+from utils.runs.files import read_json, write_json
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
 def run(tmp_path_factory) -> Path:
     """A finished run with generators of two modalities."""
     out = tmp_path_factory.mktemp("mm_gan") / "run"
-    words = ("--preset", "tiny", "--modalities", "T1,Flair", "--out", str(out))
-    assert main(TRAIN_MM_GAN, words) == 0
+    words = ("--preset", "tiny", "--phantom_subjects", "3", "--modalities", "T1,Flair")
+    assert main(TRAIN_MM_GAN, (*words, "--out", str(out))) == 0
     return out
 
 
@@ -167,6 +167,26 @@ def test_real_volumes_come_with_folds_by_patient(run, export, tmp_path, capsys):
     opened = open_trained(run, (TRAIN_MM_GAN,), "--run needs", default_cache())
     slices = real_slices(opened.prepared, [opened.split.train[1]])
     np.testing.assert_array_equal(sitk.GetArrayFromImage(real), slices.images[0, ..., 3])
+
+
+def test_a_set_of_generate_is_exported_with_the_run_that_drew_it(run, drawn, export, tmp_path):
+    assert drawn("--run", run, "--out", tmp_path / "set", "--samples", 3) == 0
+    out = tmp_path / "Dataset603_More"
+    assert export("--run", run, "--set", tmp_path / "set", "--out", out) == 0
+    assert read_json(out / "dataset.json")["numTraining"] == 3
+
+
+def test_a_set_of_another_run_is_not_exported(run, drawn, export, tmp_path, capsys):
+    assert export("--run", run, "--set", tmp_path, "--out", tmp_path / "out") == 2
+    assert "lacks made_with.json, so it is no set of" in capsys.readouterr().err
+    assert drawn("--run", run, "--out", tmp_path / "set", "--samples", 2) == 0
+    file = tmp_path / "set" / "made_with.json"
+    made = read_json(file)
+    made["networks"]["gan_T1"] = "0" * 64
+    write_json(file, made)
+    assert export("--run", run, "--set", tmp_path / "set", "--out", tmp_path / "out") == 2
+    assert "was drawn with other networks than those of --run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_volumes_are_not_stacked(run, export, tmp_path, capsys):

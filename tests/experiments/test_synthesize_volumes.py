@@ -120,6 +120,45 @@ def test_a_label_of_a_release_needs_the_brain(run, tmp_path):
         synthesizer.read(tmp_path / "nine.nii.gz")
 
 
+def test_a_label_whose_brain_is_none_is_refused(run, tmp_path, capsys):
+    synthesizer, own = VolumeSynthesizer(run), label_volume()
+    # As export_nnunet.py writes it: 3 is the enhancing part, and there is no brain.
+    write(tmp_path / "exported.nii.gz", np.array([0, 1, 2, 0, 3], np.uint8)[own])
+    with pytest.raises(UserError, match="less brain than lesion, as if what it calls brain were"):
+        synthesizer.read(tmp_path / "exported.nii.gz")
+    outside = np.where(own == 3, 3, 0).astype(np.uint8)
+    outside[2:6, 90:95, 2:8] = 1
+    write(tmp_path / "outside.nii.gz", outside)
+    with pytest.raises(UserError, match="120 of the 120 lesion voxels of the label .* lie outside"):
+        synthesizer.read(tmp_path / "outside.nii.gz")
+    write(tmp_path / "seg.nii.gz", np.where(own == 3, 0, own))
+    write(tmp_path / "brain.nii.gz", (own > 0).astype(np.uint8))
+    capsys.readouterr()
+    synthesizer.read(tmp_path / "seg.nii.gz", tmp_path / "brain.nii.gz")
+    assert "seg.nii.gz: values of brats2020, as --label_scheme names none" in (
+        capsys.readouterr().out
+    )
+
+
+def test_finer_voxels_have_no_dark_rim(run, tmp_path):
+    synthesizer = VolumeSynthesizer(run)
+    synthesizer._made = dict.fromkeys(
+        synthesizer.sequences, lambda batch: {"images": (batch["label"] > 0).astype(np.float32)}
+    )
+    write(tmp_path / "case.nii.gz", label_volume())
+    volumes = synthesizer.make(synthesizer.read(tmp_path / "case.nii.gz"), None).volumes
+    shown = volumes["label"] > 0
+    assert shown.any() and (volumes["T1"][shown] == 1000).all()
+    assert (volumes["T1"][~shown] == 0).all()
+
+
+def test_a_part_that_the_label_lacks_has_no_dice(run, tmp_path):
+    synthesizer = VolumeSynthesizer(run)
+    write(tmp_path / "a.nii.gz", np.where(label_volume() == 4, 1, label_volume()))
+    scores = synthesizer.make(synthesizer.read(tmp_path / "a.nii.gz"), None).dice
+    assert "T1 WT" in scores and "T1 ET" not in scores
+
+
 def test_the_liver_keeps_its_body(tmp_path):
     run = tmp_path / "run"
     assert main(TRAIN_MM_GAN_LIVER, ("--preset", "tiny", "--out", str(run))) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import sys
@@ -141,6 +142,11 @@ def checkpoint_index(directory: Path) -> bytes:
     """
     newest = newest_checkpoint(directory)
     return Path(f"{newest}.index").read_bytes() if newest else b""
+
+
+def weights_hash(folder: Path) -> str:
+    """Returns a hash of a folder's checkpoint, whose index has a checksum of every tensor."""
+    return hashlib.sha256(checkpoint_index(folder)).hexdigest()
 
 
 def load_networks(system: Any, directory: Path) -> None:

@@ -24,7 +24,7 @@ from experiments.configs.baselines import presets
 from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.fitting import Pictures, Synthesize
 from experiments.engine.pictures import image_row
-from experiments.engine.report import add_trainings
+from experiments.engine.report import add_trainings, begin_report
 from experiments.engine.request import Request
 from experiments.engine.resuming import saved_run
 from experiments.engine.run import Run
@@ -36,7 +36,6 @@ from utils.inference import infer, seeds_of
 from utils.metrics.features import texture_features
 from utils.metrics.quality import TEXTURE, quality_figures
 from utils.reporting.pictures import grid, plain_row
-from utils.reporting.report import Report
 from utils.runs.results import kept
 from utils.seeding import derive_seed
 from utils.training.trainer import Schedule, check_batch_size
@@ -123,7 +122,7 @@ def evaluated(run: Run) -> bool:
 def write_report(run: Run) -> None:
     """Writes report.html: figures, real and generated images, curves, settings."""
     config, dataset = run.config, run.prepared.dataset
-    report = Report(f"{config.model}: images from a random vector")
+    report = begin_report(run, f"{config.model}: images from a random vector")
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Unlabelled images, of which none was chosen. Real: images of "

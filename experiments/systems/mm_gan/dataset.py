@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
-import tensorflow as tf
 
 from data.slice_sets import Slices, real_slices
 from data.synthetic_sets.changed import build_changed_set
@@ -17,9 +16,8 @@ from data.synthetic_sets.files import DATASHEET, WHOLE, Shard, finished_manifest
 from data.synthetic_sets.reshaped import ReshapedConfig, VolumeChanger
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import begin_own_set, count_own_set, notes, origin
-from experiments.systems.mm_gan.evaluation import gan
+from experiments.systems.mm_gan.evaluation import gan, label_with_organ
 from experiments.systems.mm_gan.report import volume_table
-from models.mm_gan_3d.gan import with_organ
 from utils.inference import compiled, infer
 from utils.runs.files import write_text
 from utils.seeding import derive_seed
@@ -74,10 +72,7 @@ def label_changer(run: Run, config: ReshapedConfig) -> VolumeChanger:
 
     def read(patient: int) -> np.ndarray:
         """Returns the label [D,H,W] of a training patient with the organ as a class."""
-        real = real_slices(prepared, [train[patient]])
-        # Of the first modality, as in the paper: T1 shows the whole brain.
-        label, volume = tf.constant(real.label), tf.constant(real.images[..., 0])
-        return with_organ(label, volume, dataset.organ).numpy()[0].astype(np.uint8)
+        return label_with_organ(real_slices(prepared, [train[patient]]), dataset.organ)
 
     patients = [number for number, name in enumerate(train) if lesions[name]]
     lie = [places[name] for name in train]

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Callable
 
 import numpy as np
+import tensorflow as tf
 from skimage.metrics import structural_similarity
 
 from data.contract import DataSet
 from data.slice_sets import Slices, real_slices
 from experiments.engine.run import Run
+from models.mm_gan_3d.gan import with_organ
 from utils.inference import compiled, infer
 from utils.metrics.segmentation import dice
 
@@ -36,6 +38,15 @@ def held_out_volumes(run: Run) -> Iterator[tuple[Slices, np.ndarray]]:
         batch = {"images": real.images, "label": real.label[..., None]}
         volumes = [infer(synthesize, batch, 1)["images"] for synthesize in made]
         yield real, np.concatenate(volumes, axis=-1)
+
+
+def label_with_organ(real: Slices, organ: int) -> np.ndarray:
+    """Returns a patient's label [D,H,W], uint8, with the organ as a class, as generators see it.
+
+    Of the first modality, as in the paper: T1 shows the whole brain.
+    """
+    label, volume = tf.constant(real.label), tf.constant(real.images[..., 0])
+    return with_organ(label, volume, organ).numpy()[0].astype(np.uint8)
 
 
 def evaluate(run: Run) -> None:

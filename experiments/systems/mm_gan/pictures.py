@@ -1,8 +1,9 @@
-"""Pictures of volumes: three views through the middle, and a montage of slices."""
+"""Pictures of volumes: three views through one voxel, and a montage of slices."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from utils.reporting.pictures import grid, label_row, plain_row
 MONTAGE = 12  # slices
 
 
-def views(volume: np.ndarray) -> list[np.ndarray]:
-    """Returns the axial, coronal and sagittal slice through the middle of a volume [D,H,W].
+def middle_of_lesion(label: np.ndarray, dataset: DataSet) -> tuple[int, ...]:
+    """Returns the voxel at the middle of the lesion of a label [D,H,W], or of the volume."""
+    lesion = np.isin(label, next(iter(dataset.regions.values())))
+    if not lesion.any():
+        return tuple(side // 2 for side in label.shape)
+    return tuple(int(np.median(places)) for places in np.nonzero(lesion))
+
+
+def views(volume: np.ndarray, voxel: Sequence[int]) -> list[np.ndarray]:
+    """Returns the axial, coronal and sagittal slice of a volume [D,H,W] through a voxel.
 
     All have the longest side as height and width. The head is up in the latter two.
     """
-    depth, height, width = (side // 2 for side in volume.shape)
+    depth, height, width = voxel
     slices = (volume[depth], volume[::-1, height], volume[::-1, :, width])
     return [_squared(part, max(volume.shape)) for part in slices]
 
@@ -30,10 +39,10 @@ def _squared(image: np.ndarray, side: int) -> np.ndarray:
     return np.pad(image, list(zip(before, after)))
 
 
-def view_row(volume: np.ndarray, label: bool = False) -> list[np.ndarray]:
+def view_row(volume: np.ndarray, voxel: Sequence[int], label: bool = False) -> list[np.ndarray]:
     """Returns one row of pictures, the views of a volume [D,H,W] in [0,1] or of a label."""
     draw = label_row if label else plain_row
-    return [draw(view[None])[0] for view in views(volume)]
+    return [draw(view[None])[0] for view in views(volume, voxel)]
 
 
 def montage(volume: np.ndarray, count: int = MONTAGE) -> list[np.ndarray]:
@@ -49,8 +58,9 @@ def draw_volumes(
     """Labels, real volumes and what G makes of the labels: three views, and a montage of slices."""
     made = synthesize(examples)["images"].numpy()[..., 0]
     real, label = examples["images"].numpy()[..., channel], examples["label"].numpy()[..., 0]
+    voxels = [middle_of_lesion(part, dataset) for part in label]
     rows = [
-        [part for k in range(2) for part in view_row(volumes[k], volumes is label)]
+        [part for k in range(2) for part in view_row(volumes[k], voxels[k], volumes is label)]
         for volumes in (label, real, made)
     ]
     slices = [montage(volumes[k]) for k in range(len(real)) for volumes in (real, made)]
@@ -63,9 +73,11 @@ def draw_volumes(
 def draw_regions(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
     """The whole lesion of two patients and what S finds of it, each in three views."""
     found = synthesize(examples)["regions"].numpy()[..., 0]
-    whole = np.isin(examples["label"].numpy()[..., 0], next(iter(dataset.regions.values())))
+    label = examples["label"].numpy()[..., 0]
+    whole = np.isin(label, next(iter(dataset.regions.values())))
+    voxels = [middle_of_lesion(part, dataset) for part in label]
     rows = [
-        [part for k in range(2) for part in view_row(masks[k].astype(np.float32))]
+        [part for k in range(2) for part in view_row(masks[k].astype(np.float32), voxels[k])]
         for masks in (whole, found)
     ]
     return {"regions": grid(rows, titles=("label", "found"))}

@@ -6,20 +6,21 @@ import numpy as np
 import pandas as pd
 
 from data.synthetic_sets.files import array_path, finished_manifest, read_sample
-from experiments.engine.report import add_trainings
+from experiments.engine.report import add_trainings, begin_report
 from experiments.engine.run import Run
-from experiments.systems.mm_gan.evaluation import AXES, held_out_volumes
-from experiments.systems.mm_gan.pictures import montage, view_row
+from experiments.systems.mm_gan.evaluation import AXES, held_out_volumes, label_with_organ
+from experiments.systems.mm_gan.pictures import middle_of_lesion, montage, view_row
 from utils.reporting.pictures import grid
 from utils.reporting.report import Report
 
 PATIENTS = 2
+VIEWS = "Three views through the middle of the lesion."
 HEADERS = ("axial", "coronal", "sagittal")
 
 
 def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
-    report, dataset = Report("Volumes from labels"), run.prepared.dataset
+    report, dataset = begin_report(run, "Volumes from labels"), run.prepared.dataset
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Volumes of held-out patients' own labels; the "
@@ -28,14 +29,15 @@ def write_report(run: Run) -> None:
     report.add_table(volume_table(run), "Held-out patients, means")
     channels = dataset.channels
     for number, (real, made) in zip(range(PATIENTS), held_out_volumes(run)):
-        rows, titles = [view_row(real.label[0], label=True)], ["label"]
+        label = label_with_organ(real, dataset.organ)
+        voxel = middle_of_lesion(label, dataset)
+        rows, titles = [view_row(label, voxel, label=True)], ["label"]
         for k, modality in enumerate(run.config.made):
             volume = real.images[0, ..., channels.index(modality)]
-            rows += [view_row(volume), view_row(made[0, ..., k])]
+            rows += [view_row(volume, voxel), view_row(made[0, ..., k], voxel)]
             titles += [f"{modality} real", "synthetic"]
-        text = "Three views through the middle."
         report.add_picture(
-            f"Patient {number + 1}", text, grid(rows, titles=titles, headers=HEADERS)
+            f"Patient {number + 1}", VIEWS, grid(rows, titles=titles, headers=HEADERS)
         )
         rows = [
             montage(part)
@@ -60,11 +62,13 @@ def _add_new_patients(report: Report, run: Run) -> None:
     )
     for number in range(min(PATIENTS, manifest["samples"])):
         sample = read_sample(array_path(run.synthetic, number))
-        volumes = np.moveaxis(sample["images"], -1, 0)
-        rows = [view_row(sample["label"], label=True), *map(view_row, volumes)]
+        volumes, label = np.moveaxis(sample["images"], -1, 0), sample["label"]
+        voxel = middle_of_lesion(label, run.dataset)
+        rows = [view_row(label, voxel, label=True)]
+        rows += [view_row(volume, voxel) for volume in volumes]
         titles = ["label", *run.config.made]
         picture = grid(rows, titles=titles, headers=HEADERS)
-        report.add_picture(f"New patient {number + 1}", "Three views through the middle.", picture)
+        report.add_picture(f"New patient {number + 1}", VIEWS, picture)
 
 
 def volume_table(run: Run) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
+from scipy import ndimage
 
 from data.brats.scaling import background
 from data.brats.volumes import BRATS_VOLUMES, classes_of
@@ -16,7 +17,7 @@ from data.cropping import crop_start, cut, put_back, volume_size
 from data.grids import StoredGrid, Volume, check_same_geometry
 from data.resampling import on_grid_of, resampled
 from data.volumes import read_volume, read_volume_and_grid
-from experiments.engine.derived import Made, numbered, own_classes
+from experiments.engine.derived import Made, check_lesion, numbered, own_classes, told_scheme
 from experiments.engine.resuming import finished_config, made_by
 from experiments.systems.mm_gan.evaluation import gan, regions_in, segmenter
 from experiments.systems.mm_gan.stages import (
@@ -32,7 +33,6 @@ from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import checkpoint_index, load_networks
 
 BRIGHTEST = 1000  # of what is written
-SCHEME = "brats2015"  # of labels without brain, if the run does not say
 
 
 class VolumeSource(NamedTuple):
@@ -98,7 +98,8 @@ class VolumeSynthesizer:
             scheme: that release; default: the run's, or brats2015.
 
         Raises:
-            UserError: a damaged file, values that the run does not know, or no organ.
+            UserError: a damaged file, values that the run does not know, no organ or less of it
+                than lesion, or a lesion beyond it.
         """
         volume, grid = read_volume_and_grid(path)
         if brain is None:
@@ -107,15 +108,17 @@ class VolumeSynthesizer:
         else:
             array = self._with_brain(path, volume, brain, scheme)
         organ, names = self.dataset.organ, self.dataset.classes
+        brain_too = ", or the brain's mask or a skull-stripped scan of the patient with --brain"
+        remedy = f"give a label of {numbered(names)}{brain_too if self._of_brains else ''}"
         if not (array == organ).any():
-            remedy = ", or the brain's mask or a skull-stripped scan of the patient with --brain"
             raise UserError(
-                f"The label {path} has no {names[organ]} (value {organ}) in it; give a label of "
-                f"{numbered(self.dataset.classes)}{remedy if self._of_brains else ''}"
+                f"The label {path} has no {names[organ]} (value {organ}) in it; {remedy}"
             )
         ranks = np.zeros(len(names), np.uint8)
         ranks[list(self.dataset.organ_first)] = range(len(self.dataset.organ_first))
-        return VolumeSource(path, ranks[array], grid, replace(volume, array=array))
+        label = ranks[array]
+        check_lesion(path, label, self.first_lesion, names[organ], remedy)
+        return VolumeSource(path, label, grid, replace(volume, array=array))
 
     @property
     def _of_brains(self) -> bool:
@@ -131,7 +134,7 @@ class VolumeSynthesizer:
             )
         scan = read_volume(brain)
         check_same_geometry({path: volume, brain: scan})
-        scheme = scheme or self.config.slicing.label_scheme or SCHEME
+        scheme = told_scheme(path, scheme, self.config.slicing.label_scheme)
         lesion = classes_of(volume.array, scheme, path)
         inside = scan.array != (background(scan.array) or 0)
         return np.where(lesion, lesion, inside * self.dataset.organ).astype(np.uint8)
@@ -140,8 +143,8 @@ class VolumeSynthesizer:
         """Returns the volumes of a label, on its voxels, made in slabs of so many slices, or whole.
 
         The part that the run's volumes have around the organ is made on the run's voxels, and is
-        then interpolated; the rest is 0. In slabs there is no Dice: the segmenter would need the
-        memory that slabs save.
+        then interpolated, up to the label's edge without the black beyond; the rest is 0. In slabs
+        there is no Dice: the segmenter would need the memory that slabs save.
 
         Raises UserError for an organ that is lost on the run's voxels.
         """
@@ -163,8 +166,14 @@ class VolumeSynthesizer:
 
         def on_own_voxels(crop: np.ndarray, nearest: bool) -> np.ndarray:
             whole = put_back(crop, start, coarse.array.shape)
+            if not nearest:
+                whole = whole[tuple(nearest_drawn)]
             return on_grid_of(replace(coarse, array=whole), own, nearest)
 
+        empty = put_back(label, start, coarse.array.shape) == 0
+        nearest_drawn = ndimage.distance_transform_edt(
+            empty, return_distances=False, return_indices=True
+        )
         shown = classes * on_own_voxels(np.ones(size, np.uint8), nearest=True)
         volumes, scores = {}, {}
         for modality in self.sequences:
@@ -175,9 +184,10 @@ class VolumeSynthesizer:
                 continue
             found = regions_in(image, self._found[modality], self.dataset)
             for number, (region, values) in enumerate(self.dataset.regions.items()):
-                overlap = dice(found[..., number], np.isin(label, values)[None])[0]
-                if not np.isnan(overlap):
-                    scores[f"{modality} {region.upper()}"] = float(overlap)
+                there = np.isin(label, values)[None]
+                if there.any():
+                    score = dice(found[..., number], there)[0]
+                    scores[f"{modality} {region.upper()}"] = float(score)
         return Made({**volumes, "label": shown}, scores if batch_size is None else None)
 
     def _image(self, modality: str, label: np.ndarray, slices: Optional[int]) -> np.ndarray:

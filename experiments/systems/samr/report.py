@@ -10,18 +10,17 @@ import tensorflow as tf
 
 from data.slice_sets import real_slices, stored_slices
 from data.synthetic_sets.files import finished_manifest
-from experiments.engine.report import add_trainings
+from experiments.engine.report import add_trainings, begin_report
 from experiments.engine.run import Run
 from experiments.systems.samr.evaluation import made_from
 from experiments.systems.samr.pictures import draw_samples, draw_slices
-from utils.reporting.report import Report
 
 COLUMNS = 8
 
 
 def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
-    report, dataset = Report("Sequences from a lesion label"), run.prepared.dataset
+    report, dataset = begin_report(run, "Sequences from a lesion label"), run.prepared.dataset
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Slices made from the labels of held-out patients, beside "

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
-from scipy import ndimage
 
 from data.atlas import Atlas
 from data.brats.label_schemes import to_2015
@@ -21,7 +20,7 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.manipulation import LESION
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
-from experiments.engine.derived import Made, numbered, own_classes
+from experiments.engine.derived import Made, check_lesion, numbered, own_classes, told_scheme
 from experiments.engine.resuming import finished_config
 from experiments.systems.samr.atlas import NAMES_FILE, atlas_file
 from experiments.systems.samr.stages import TRAIN_SAMR, build_system, evaluated
@@ -36,7 +35,6 @@ from utils.training.checkpoints import checkpoint_index, load_networks
 ATLAS_BRAIN = 0.05  # intensity above which the atlas shows brain
 LEAST_EXTENT = 0.25  # of a label beside the typical brain, or its value 1 is none
 BATCH_SIZE = 8
-SCHEME = "brats2015"  # of labels without brain, if the run does not say
 
 
 class Source(NamedTuple):
@@ -119,41 +117,25 @@ class Synthesizer:
                 f"The label {path} has no brain (value {' or '.join(map(str, brain))}) in it; give "
                 "the brain's mask or a skull-stripped scan of the patient with --brain"
             )
-        self._check_extent(path, label, with_brain)
-        self._check_lesion(path, label)
-        return Source(path, label, grid)
-
-    def _check_extent(self, path: Path, label: np.ndarray, with_brain: bool) -> None:
-        """Refuses a label in which brain is not what the run calls so, such as a lesion's rim."""
-        lesion = label >= self.first_lesion
-        few = ((label > 0) & ~lesion).sum() < lesion.sum()
-        axial = axial_range(label.shape, self.config.slicing)
-        shown = cut(label, axial, self.config.slicing) > 0
-        drawn = shown[shown.any(axis=(1, 2))]
-        if not few and not (len(drawn) and drawn.mean() < LEAST_EXTENT * self._extent):
-            return
         remedy = (
             "leave out --brain if the label holds the brain already"
             if with_brain
             else f"give a label of {numbered(self.classes)}, or the brain's mask or a "
             "skull-stripped scan of the patient with --brain"
         )
-        what = "less brain than lesion" if few else f"a brain of {drawn.mean():.0%} of a slice"
-        raise UserError(
-            f"The label {path} has {what}, as if what it calls brain were none (the run's brains "
-            f"fill {self._extent:.0%}); {remedy}"
-        )
+        check_lesion(path, label, self.first_lesion, "brain", remedy)
+        self._check_extent(path, label, remedy)
+        return Source(path, label, grid)
 
-    def _check_lesion(self, path: Path, label: np.ndarray) -> None:
-        """Refuses a lesion of which a piece touches no brain."""
-        lesion = label >= self.first_lesion
-        pieces, _ = ndimage.label(lesion, np.ones((3, 3, 3)))
-        near = ndimage.binary_dilation((label > 0) & ~lesion, np.ones((3, 3, 3)))
-        lost = lesion & ~np.isin(pieces, np.unique(pieces[near & lesion]))
-        if lost.any():
+    def _check_extent(self, path: Path, label: np.ndarray, remedy: str) -> None:
+        """Refuses a label in which brain is not what the run calls so, such as a lesion's rim."""
+        axial = axial_range(label.shape, self.config.slicing)
+        shown = cut(label, axial, self.config.slicing) > 0
+        drawn = shown[shown.any(axis=(1, 2))]
+        if len(drawn) and drawn.mean() < LEAST_EXTENT * self._extent:
             raise UserError(
-                f"{lost.sum()} of the {lesion.sum()} lesion voxels of the label {path} lie outside "
-                "of the brain; move the lesion, or check that the label and --brain are of one scan"
+                f"The label {path} has a brain of {drawn.mean():.0%} of a slice, as if what it "
+                f"calls brain were none (the run's brains fill {self._extent:.0%}); {remedy}"
             )
 
     def _with_brain(
@@ -167,7 +149,8 @@ class Synthesizer:
         scan = read_volume(brain)
         check_same_geometry({path: volume, brain: scan})
         if tuple(self.classes) == BRATS_WITH_BRAIN.classes:
-            lesion = FROM_2015[to_2015(volume.array, scheme or self._scheme(), path)]
+            scheme = told_scheme(path, scheme, self.config.slicing.label_scheme)
+            lesion = FROM_2015[to_2015(volume.array, scheme, path)]
         else:
             lesion = self._lesion_classes(path, volume.array)
         seen = scan.array != (background(scan.array) or 0)
@@ -185,9 +168,6 @@ class Synthesizer:
                 "without --brain"
             )
         return np.where(array > 0, array + (LESION - 1), 0).astype(np.uint8)
-
-    def _scheme(self) -> str:
-        return self.config.slicing.label_scheme or SCHEME
 
     def make(self, source: Source, batch_size: Optional[int]) -> Made:
         """Returns the sequences of a label, made `batch_size` slices at a time; default: 8.

@@ -26,6 +26,7 @@ from utils.metrics.quality import frechet_texture
 from utils.metrics.segmentation import dice, mean_and_count
 from utils.metrics.sharpness import healthy_inside, line_share
 from utils.metrics.surface import hausdorff95_batch
+from utils.runs.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
 
@@ -56,6 +57,11 @@ def evaluate(run: Run) -> None:
             volumes = score_volumes(slices, found, dataset, voxel_size(run.config.slicing))
             place = f"segmentation/{name}/volume"
             run.update_metrics(volume_figures(volumes, place), f"{place}/")
+
+
+def evaluated(run: RunDirectory) -> bool:
+    """Returns whether `evaluate` has finished: its last figure is there."""
+    return "diversity/synthetic/ssim" in run.read_metrics()
 
 
 def held_out(run: Run) -> Slices:

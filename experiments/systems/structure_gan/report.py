@@ -12,7 +12,7 @@ from data.contract import DataSet
 from data.slice_sets import Slices
 from data.synthetic_sets.files import finished_manifest
 from experiments.configs.privacy import AuditConfig
-from experiments.engine.report import add_trainings
+from experiments.engine.report import add_trainings, begin_report
 from experiments.engine.run import Run
 from experiments.systems.structure_gan.evaluation import held_out, synthetic, translator
 from experiments.systems.structure_gan.pictures import translations_of
@@ -34,7 +34,7 @@ COLUMNS = 8
 
 def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
-    report = Report("Synthetic labelled multi-modality MRI")
+    report = begin_report(run, "Synthetic labelled multi-modality MRI")
     metrics, real = run.read_metrics(), held_out(run)
     report.add_section(
         "Results",

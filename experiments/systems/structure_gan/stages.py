@@ -22,7 +22,7 @@ from experiments.engine.synthetic_sets import Drawing
 from experiments.systems.structure_gan import pictures
 from experiments.systems.structure_gan.dataset import build_dataset, lesion_scorer
 from experiments.systems.structure_gan.datasheet import describe, write_datasheet
-from experiments.systems.structure_gan.evaluation import evaluate
+from experiments.systems.structure_gan.evaluation import evaluate, evaluated
 from experiments.systems.structure_gan.maps import map_decoder
 from experiments.systems.structure_gan.report import write_report
 from models.lesions import Segmentation
@@ -160,7 +160,7 @@ def closing_tasks(trainings: tuple[str, ...], judges: tuple[str, ...]) -> tuple[
         Task(
             "evaluate",
             evaluate,
-            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),  # its last figure
+            done=evaluated,
             needs=(*judges, "dataset"),
         ),
         Task(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from experiments.engine.report import add_trainings
+from experiments.engine.report import add_trainings, begin_report
 from experiments.engine.run import Run
 from experiments.systems.tc_mgan.evaluation import lesion_slices
 from experiments.systems.tc_mgan.pictures import draw_translations
 from models.tc_mgan.modalities import TARGETS
-from utils.reporting.report import Report
 
 COLUMNS = 8
 FIGURES = {
@@ -22,7 +21,7 @@ FIGURES = {
 
 def write_translation_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
-    report = Report("Three modalities from T2")
+    report = begin_report(run, "Three modalities from T2")
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Variant {run.config.gan.variant}, on all slices of "

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 import pandas as pd
 from matplotlib.axes import Axes
 
+from experiments.tables.mixing.rows import Paper
 from utils.reporting.charts import OKABE_ITO, new_figure, save_figure
 
 
@@ -64,24 +65,28 @@ FAMILIES = (
 )
 
 
-def draw_table5(table: pd.DataFrame, path: Path, data_note: str) -> None:
-    """Draws this run beside the thesis; bars are the standard deviation over repeats.
+def draw_table(table: pd.DataFrame, paper: Paper, path: Path, data_note: str) -> None:
+    """Draws this run beside the paper; bars are the standard deviation over repeats.
 
     Args:
         table: see `summarise`.
+        paper: whose numbers stand at the rows.
         path: of the PNG file.
         data_note: what the data is.
     """
+    table = table.assign(shown=table["no"], no=table["no"].map(paper.in_thesis))
     figure = new_figure(13.5, 6.5)
     axes = figure.subplots(1, 2)
     repeats = int(table["seeds"].max())
     ours = "This run: " + data_note.partition(" (")[0]
     _panel(axes[0], table, "dice", "dice_std", f"{ours}, {repeats} repeat(s)")
-    _panel(axes[1], table, "thesis_dice", None, "Thesis: BRATS 2015")
+    name = paper.name.partition(" Table")[0].capitalize()
+    _panel(axes[1], table, "thesis_dice", None, f"{name}: BRATS 2015")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle(
-        "Table 5: test Dice by training data (numbers: rows; bars: standard deviation over repeats)"
+        f"{paper.title.partition(':')[0]}: test Dice by training data (numbers: rows; bars: "
+        "standard deviation over repeats)"
     )
     save_figure(figure, path)
 
@@ -110,7 +115,7 @@ def _panel(axes: Axes, table: pd.DataFrame, score: str, spread: Optional[str], t
         # Rows of one fraction lie close together: each family has its own side for the numbers.
         right, up = next(family.number for family in FAMILIES if no in family.rows)
         axes.annotate(
-            no,
+            rows.loc[no, "shown"],
             (share[no], rows.loc[no, score]),
             xytext=(7 * right, 5 if up > 0 else -12),
             textcoords="offset points",

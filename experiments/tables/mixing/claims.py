@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -106,6 +106,7 @@ def claims_text(
     what: str = "label-index Dice on real held-out patients",
     mode: str = SEES_ALL,
     trainings: Optional[int] = None,
+    numbers: Optional[Mapping[str, str]] = None,
 ) -> str:
     """Returns the claims with this run's answers and how they were found, as Markdown.
 
@@ -118,6 +119,7 @@ def claims_text(
         what: the score in words.
         mode: what the systems behind the synthetic slices saw, as a paragraph.
         trainings: number of trainings of each row; default: of repeats.
+        numbers: from the thesis' numbers of rows to those that are printed; default: the same.
     """
     findings = [
         [
@@ -136,7 +138,7 @@ def claims_text(
     for claim, found, (word, p_value) in zip(claims, findings, verdicts(findings)):
         p_text = f" (p {p_value:.3f})" if np.isfinite(p_value) else ""
         lines.append(f"- ({claim.letter}) {claim.text} **{word.capitalize()}{p_text}.**")
-        lines += [f"  - {_sentence(finding)}" for finding in found]
+        lines += [f"  - {_sentence(finding, numbers or {})}" for finding in found]
     return "\n".join(lines) + "\n"
 
 
@@ -156,13 +158,16 @@ def _caution(patients: int, trainings: int) -> list[str]:
     return lines
 
 
-def _sentence(finding: Finding) -> str:
+def _sentence(finding: Finding, numbers: Mapping[str, str]) -> str:
+    def pairs(rows: Sequence[tuple[str, str]], between: str) -> list[str]:
+        return [between.join(numbers.get(no, no) for no in pair) for pair in rows]
+
     contrast = finding.contrast
     if finding.interval is None:
-        wanted = " or ".join(f"{left} and {right}" for left, right in contrast.pairs)
+        wanted = " or ".join(pairs(contrast.pairs, " and "))
         return f"{contrast.words}: needs rows {wanted}."
     mean, low, high = finding.interval
-    rows = ", ".join(f"{left} - {right}" for left, right in finding.pairs)
+    rows = ", ".join(pairs(finding.pairs, " - "))
     repeats = ", ".join(f"{value:+.3f}" for value in finding.repeats)
     several = f"interval {low:+.3f} to {high:+.3f}, detectable {finding.detectable:.3f}; "
     interval = several if finding.patients > 1 else ""

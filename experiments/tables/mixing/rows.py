@@ -1,10 +1,13 @@
-"""The rows of the thesis' Table 5 as data, and control rows that the thesis lacks."""
+"""The rows of the thesis' Table 5 as data, and control rows that the thesis lacks.
+
+The early paper's Table 2 has the same rows under other numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Optional
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Optional
 
 from data.synthetic_sets.mixing import Phase, Sources, pool
 from utils.errors import UserError
@@ -96,6 +99,44 @@ ROWS = (
     Mixture("c20", 0.2, 0, 0, "-"),
 )
 
+
+class Paper(NamedTuple):
+    """A paper's table of these rows.
+
+    Attributes:
+        key: prefix of its metrics, and name of its files.
+        name: of the paper and the table, such as "thesis Table 5".
+        rows: with the paper's numbers.
+        numbers: from the thesis' number to the paper's.
+    """
+
+    key: str
+    name: str
+    rows: tuple[Mixture, ...]
+    numbers: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        """Heading of the page, such as "Table 5: real, ... training data"."""
+        table = self.name[self.name.index("Table") :]
+        return f"{table}: real, synthetic and augmented training data"
+
+    def in_thesis(self, no: str) -> str:
+        """Returns the thesis' number of a row."""
+        return next(thesis for thesis, own in self.numbers.items() if own == no)
+
+
+def _paper(key: str, name: str, numbers: Sequence[object]) -> Paper:
+    shown = dict(zip((row.no for row in ROWS), [*map(str, numbers), "c10", "c20"]))
+    return Paper(key, name, tuple(replace(row, no=shown[row.no]) for row in ROWS), shown)
+
+
+THESIS = _paper("table5", "thesis Table 5", range(1, 26))
+EARLY = _paper(
+    "table2_early",
+    "early paper Table 2",
+    (1, 31, 2, 3, 4, 7, 8, 9, 13, 12, 14, 32, 33, 34, 15, 18, 19, 35, 36, 37, 22, 23, 24, 16, 17),
+)
 
 # Copy-paste: what a method without any network gains.
 COPY_PASTE = Mixture("cm", 1, 0, 0, RANDOM, pasted=1.0)

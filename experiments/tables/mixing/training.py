@@ -25,6 +25,8 @@ from experiments.engine.run import Run
 from experiments.tables.mixing.rows import Mixture
 from experiments.tables.mixing.scores import score
 from experiments.tables.mixing.synthetic import draw_selected
+from models.early_gan.config import LesionNetsConfig
+from models.early_gan.lesions import LesionNets
 from models.lesions import Segmentation
 from utils.inference import compiled, infer
 from utils.runs.results import kept, read_kept
@@ -227,4 +229,16 @@ class Bench:
 def _build(run: Run, repeat: int) -> Segmentation:
     with run.strategy.scope():
         tf.keras.utils.set_random_seed(derive_seed(run.config.seed, "weights", repeat))
-        return Segmentation(run.config.segmentation, run.config.inputs)
+        config = run.config
+        if isinstance(config.segmentation, LesionNetsConfig):
+            return LesionNets(config.segmentation)
+        return Segmentation(config.segmentation, config.inputs)
+
+
+def segmenter_words(config: MixingConfig) -> str:
+    """Returns what segmenter is trained, in words."""
+    if isinstance(config.segmentation, LesionNetsConfig):
+        kind, form = config.segmentation.scheme, "encoder and decoder without skips"
+    else:
+        kind, form = config.inputs, "U-Net"
+    return f"{form} of width {config.segmentation.width}, {kind}"

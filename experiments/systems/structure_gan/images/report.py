@@ -13,7 +13,7 @@ from data.slice_sets import Slices, stored_slices
 from data.synthetic_sets.datasheet import set_datasheet
 from data.synthetic_sets.files import DATASHEET, finished_manifest
 from experiments.engine.pictures import image_row
-from experiments.engine.report import add_trainings
+from experiments.engine.report import add_trainings, begin_report
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import origin
 from experiments.systems.structure_gan.images.evaluation import LINES, classes_of, held_out, middle
@@ -61,7 +61,7 @@ def write_report(run: Run) -> None:
     """Writes report.html from the run directory's files."""
     dataset, metrics = run.prepared.dataset, run.read_metrics()
     real, fake = held_out(run), stored_slices(run.synthetic)
-    report = Report(f"Synthetic images: {dataset.name}")
+    report = begin_report(run, f"Synthetic images: {dataset.name}")
     report.add_section(
         "Results",
         f"Data: {run.data_note}. Real: held-out images. Synthetic: the unfiltered set."

@@ -16,13 +16,14 @@ from data.slice_sets import Slices
 from data.synthetic_sets.building import SyntheticConfig
 from data.synthetic_sets.mixing import Sources, number_kept, subset_ranks
 from experiments.configs.table5 import PRESETS, THESIS
+from experiments.tables.mixing import rows as rows_module
 from experiments.tables.mixing import synthetic as synthetic_module
-from experiments.tables.mixing.chart import FAMILIES, draw_table5
+from experiments.tables.mixing.chart import FAMILIES, draw_table
 from experiments.tables.mixing.claims import CLAIMS, claims_text
-from experiments.tables.mixing.rows import ROWS, choose_rows
+from experiments.tables.mixing.rows import EARLY, ROWS, choose_rows
 from experiments.tables.mixing.scores import SCORES, VOLUME_SCORES, read_results, score
 from experiments.tables.mixing.synthetic import draw_selected
-from experiments.tables.mixing.table import TABLE, flat_metrics, summarise
+from experiments.tables.mixing.table import TABLE5, flat_metrics, summarise, table_of
 from experiments.tables.mixing.training import result_path
 from tests.data.sets import write_set
 from tests.utils.metrics.test_contrasts import results
@@ -152,7 +153,7 @@ def test_scores_of_volumes_stand_beside_those_of_slices(tmp_path):
     assert np.isnan(summary["volume_dice_et"]).all()
     metrics = flat_metrics(summary)
     assert metrics["table5/row_07/volume_dice_wt"] == first["volume_dice_wt"]
-    assert "volume_dice_wt" in TABLE.printed(TABLE.frame(metrics))
+    assert "volume_dice_wt" in TABLE5.table.printed(TABLE5.table.frame(metrics))
 
 
 def test_results_from_before_volumes_are_read_without(tmp_path):
@@ -241,7 +242,7 @@ def test_the_table_has_means_and_spreads(table):
     assert line["dice"] == pytest.approx(0.889) and line["seeds"] == 2
     assert line["dice_std"] == pytest.approx(0.1 / np.sqrt(2))
     metrics = flat_metrics(table)
-    shown = TABLE.printed(TABLE.frame(metrics)).set_index("")
+    shown = TABLE5.table.printed(TABLE5.table.frame(metrics)).set_index("")
     title = f"13: {BY_NO['13'].describe()}"
     assert shown.loc[title, "dice"] == "0.889 ± 0.071"
     assert shown.loc["c10: 10 % real", ["dice", "seeds"]].tolist() == [pytest.approx(0.7), 1]
@@ -254,6 +255,32 @@ def test_the_table_has_means_and_spreads(table):
 def test_the_chart_shows_every_row(table, tmp_path):
     assert {no for family in FAMILIES for no in family.rows} == set(BY_NO)
     assert len({(f.colour, f.marker) for f in FAMILIES}) == len(FAMILIES)
-    draw_table5(table, tmp_path / "table5.png", "phantom (not medical)")
+    draw_table(table, rows_module.THESIS, tmp_path / "table5.png", "phantom (not medical)")
     picture = cv2.imread(str(tmp_path / "table5.png"))
     assert picture.shape[1] > 1000 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+
+
+def test_the_early_papers_rows_are_those_of_the_thesis_under_other_numbers():
+    # Numbers and published scores: early-paper table, columns No, real, synthetic, enhanced, Dice.
+    printed = {
+        "1": (1, 0, 0, 0.915),
+        "31": (0.5, 0, 0, 0.902),
+        "4": (0, 3, 0, 0.754),
+        "9": (0.1, 3, 0, 0.907),
+        "13": (0.2, 0.8, 0, 0.850),
+        "33": (1, 0.5, 0, 0.939),
+        "19": (1, 3, 0, 0.897),
+        "35": (1, 0, 0.2, 0.911),
+        "24": (1, 0, 3, 0.885),
+        "16": (1, 1, 0, 0.795),
+        "17": (1, 1, 0, 0.940),
+    }
+    rows = {row.no: row for row in EARLY.rows}
+    assert len(rows) == len(ROWS) == 27
+    for number, values in printed.items():
+        row = rows[number]
+        assert (row.real, row.synthetic, row.augmented, row.thesis_dice) == values, number
+        assert EARLY.numbers[EARLY.in_thesis(number)] == number
+    assert rows["16"].mode == "real first" and rows["17"].mode == "synthetic first"
+    keys = [row.key for row in table_of(EARLY).rows]
+    assert "row_31" in keys and "row_25" not in keys

@@ -1,0 +1,1 @@
+"""The early paper's Table 1 and Figures 3 and 4."""
