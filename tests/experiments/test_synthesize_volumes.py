@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from data.volumes import read_volume, read_volume_and_grid, write_volume
 from experiments import synthesize
@@ -135,7 +136,7 @@ def test_a_label_whose_brain_is_none_is_refused(run, tmp_path, capsys):
     write(tmp_path / "brain.nii.gz", (own > 0).astype(np.uint8))
     capsys.readouterr()
     synthesizer.read(tmp_path / "seg.nii.gz", tmp_path / "brain.nii.gz")
-    assert "seg.nii.gz: values of brats2020, as --label_scheme names none" in (
+    assert "seg.nii.gz: values of brats2015, as --label_scheme names none" in (
         capsys.readouterr().out
     )
 
@@ -143,7 +144,7 @@ def test_a_label_whose_brain_is_none_is_refused(run, tmp_path, capsys):
 def test_finer_voxels_have_no_dark_rim(run, tmp_path):
     synthesizer = VolumeSynthesizer(run)
     synthesizer._made = dict.fromkeys(
-        synthesizer.sequences, lambda batch: {"images": (batch["label"] > 0).astype(np.float32)}
+        synthesizer.sequences, lambda batch: {"images": tf.cast(batch["label"] > 0, tf.float32)}
     )
     write(tmp_path / "case.nii.gz", label_volume())
     volumes = synthesizer.make(synthesizer.read(tmp_path / "case.nii.gz"), None).volumes

@@ -107,7 +107,10 @@ def test_a_configuration_written_as_yaml_is_read_back(tmp_path):
         (["sede: 3"], "unknown option --sede; did you mean --seed?"),
         (["--seed=x"], "--seed is 'x'; give a whole number (see --help)"),
         (["--seed=1.5"], "--seed is '1.5'; give a whole number (see --help)"),
-        (["--network.size=[1,2,3]"], '"network.size": Expected a tuple with 2 elements'),
+        (
+            ["--network.size=[1,2,3]"],
+            "--network.size is '[1, 2, 3]'; give all 2 values in brackets",
+        ),
         (["--network.size", "1", "2"], "in brackets, such as --network.size=[32,24] (see"),
         (["network:\n  weights:\n    cycle: x"], "--network.weights.cycle is 'x'; give a number"),
     ],
