@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Literal, get_args
 
 from data.brats.dataset import BRATS
 from data.brats.phantom_kinds import PhantomName
@@ -11,8 +12,15 @@ from data.splits import Cohort
 from experiments.configs import brats
 from experiments.configs.brats import EvaluationConfig, StructureGANConfig
 from experiments.configs.schedules import short_schedule
-from models.early_gan.config import EarlyGANConfig, LesionNetsConfig, MadeWeights, RealWeights
+from models.early_gan.config import (
+    EarlyGANConfig,
+    EarlyMapsConfig,
+    LesionNetsConfig,
+    MadeWeights,
+    RealWeights,
+)
 from models.networks.adversarial import AdversarialWeights
+from utils.errors import check_fields, one_of
 from utils.training.trainer import Schedule
 
 
@@ -33,6 +41,7 @@ class Schedules:
     synthesis: Schedule = field(default_factory=Schedule)
 
 
+MapStage = Literal["early", "thesis"]
 TRAININGS = tuple(training.name for training in fields(Schedules))
 
 
@@ -43,6 +52,9 @@ class EarlyConfig(StructureGANConfig):
     Args:
         phantom: kind of the built-in phantom (used without --data).
         pretrain: train the image stage on registered slices first; the paper does not.
+        map_stage: networks of the map stage: early (EC_F, DC_F, D_F, FD_F and the mask net) or
+            thesis (those of the main system, of which --structure tells more).
+        early_maps: map stage with the paper's networks.
         random_maps: extracted maps that the image stage sees, with labels of other slices.
         cohort: which patients take part.
         slicing: range, crop and size of the slices.
@@ -53,6 +65,8 @@ class EarlyConfig(StructureGANConfig):
 
     phantom: PhantomName = "easy"
     pretrain: bool = False
+    map_stage: MapStage = "early"
+    early_maps: EarlyMapsConfig = field(default_factory=EarlyMapsConfig)
     cohort: Cohort = field(default_factory=Cohort)
     slicing: SliceConfig = field(default_factory=SliceConfig)
     segmentation: LesionNetsConfig = field(default_factory=LesionNetsConfig)
@@ -63,6 +77,7 @@ class EarlyConfig(StructureGANConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.maps.check(BRATS)
+        check_fields(self, "--", map_stage=one_of(get_args(MapStage)))
 
 
 _EPOCHS = Schedule(epochs=100)
@@ -77,6 +92,10 @@ def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyC
     return EarlyConfig(
         **data,
         pretrain=True,  # few slices and minutes
+        map_stage="thesis",  # whose settings for minutes are known
+        early_maps=EarlyMapsConfig(
+            width=width, latent_size=256, initializer="he_normal", learning_rate=1e-3
+        ),
         segmentation=LesionNetsConfig(
             width=width,
             initializer=lesions.initializer,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.lesions import ONE_PER_CLASS, SegmentationConfig
 from models.networks.adversarial import AdversarialWeights, ValidityWeights
+from models.networks.maps import SQUARE
 from models.networks.settings import UNET_GAN_RULES, WIDTH, UNetGANConfig
 from utils.errors import NOT_NEGATIVE, POSITIVE, check_fields, one_of
 
@@ -32,6 +34,68 @@ class LesionNetsConfig(SegmentationConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, "--segmentation.", scheme=one_of(get_args(Scheme)))
+
+
+@dataclass(frozen=True)
+class MapWeights:
+    """Weights of the map stage (2.3; original code, 7.3).
+
+    Args:
+        code: of FD_F on random and on real codes, and of the encoder against it, each.
+        moments: squared deviation of the code's mean and spread, each.
+        map: squared error of the rebuilt map's two channels.
+        map_discriminator: of D_F on extracted and on random maps, each.
+        map_adversarial: of a random map that D_F takes for an extracted one; the code has 100, but
+            its arg-max passes no gradient.
+        mask: squared error of the mask's two channels.
+        outside: lines outside the organ, each of 4 terms.
+    """
+
+    code: float = 0.1
+    moments: float = 0.1
+    map: float = 50.0
+    map_discriminator: float = 0.01
+    map_adversarial: float = 1.0
+    mask: float = 25.0
+    outside: float = 5.0
+
+    def __post_init__(self) -> None:
+        check_fields(self, "--early_maps.weights.")
+
+
+@dataclass(frozen=True)
+class EarlyMapsConfig:
+    """The map stage: EC_F and DC_F against D_F and FD_F, and the mask net.
+
+    Args:
+        width: base width n of all networks, channels.
+        latent_size: length of the code; a square number.
+        initializer: kernel initialiser of EC_F, DC_F and the mask net.
+        onehot_target: what the channel of a rebuilt pixel shall be; the code has 5, which a sigmoid
+            never reaches.
+        live_terms: see soft maps where the code takes the arg-max, which passes no gradient.
+        learning_rate: Adam's, per update, of all three optimisers.
+        weights: loss weights.
+    """
+
+    width: int = 64
+    latent_size: int = 4096
+    initializer: str = "mean_filter"
+    onehot_target: float = 1.0
+    live_terms: bool = True
+    learning_rate: float = 1e-4
+    weights: MapWeights = field(default_factory=MapWeights)
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            "--early_maps.",
+            width=WIDTH,
+            latent_size=SQUARE,
+            initializer=one_of(KERNEL_INITIALIZERS),
+            onehot_target=POSITIVE,
+            learning_rate=POSITIVE,
+        )
 
 
 @dataclass(frozen=True)

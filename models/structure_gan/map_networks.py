@@ -1,4 +1,4 @@
-"""Networks of the structure-map VAE-GAN: E_s, G_s and D_z (original code, 1.5-1.7).
+"""Networks of the structure-map VAE-GAN: E_s and G_s (original code, 1.5, 1.6).
 
 The tables are written for the thesis' 512x512 maps, six halvings down to 8x8. With fewer halvings
 the high-resolution rows are left out (the 5x5 rows of E_s first), so that a network for small maps
@@ -41,13 +41,6 @@ DECODER = (
     (Row("up4", 2, resample="up"), Row("conv4", 2)),
     (Row("up5", 1, resample="up"), Row("conv5", 1)),
     (Row("up6", 1, resample="up"), Row("conv6", 1)),
-)
-CODE_DISCRIMINATOR = (
-    Row("conv0", 2, kernel=7),
-    Row("conv1", 2, kernel=7),
-    Row("conv2", 2, kernel=5),
-    Row("conv3", 4, kernel=5, stride=2),
-    Row("conv4", 4),
 )
 
 
@@ -193,31 +186,6 @@ class MapDecoder(tf.keras.Model):
                 x = tf.concat([x, tf.cast(places, x.dtype)], axis=-1)
             x = unit(x)
         return self.output_unit(x)
-
-
-class CodeDiscriminator(tf.keras.Model):
-    """D_z: code [B,latent_size] seen as a square picture -> patch scores, linear, float32.
-
-    Raises UserError if `latent_size` is not a square number of at least 9.
-    """
-
-    def __init__(self, width: int, latent_size: int, name: str = "D_z"):
-        super().__init__(name=name)
-        self.side = math.isqrt(latent_size)
-        if self.side**2 != latent_size or self.side < 3:
-            raise UserError(
-                f"structure.latent_size is {latent_size}; D_z needs a square number, e.g. 4096."
-            )
-        self.units = [plain_unit(row, width, discriminator_normal()) for row in CODE_DISCRIMINATOR]
-        score = Row("score", 1, activation="")
-        self.score = plain_unit(score, 1, discriminator_normal())
-
-    def call(self, code: tf.Tensor) -> tf.Tensor:
-        """Returns the scores [B,side/2,side/2,1]."""
-        x = tf.reshape(code, [-1, self.side, self.side, 1])
-        for unit in self.units:
-            x = unit(x)
-        return tf.cast(self.score(x), tf.float32)
 
 
 class CodePrior(tf.keras.Model):

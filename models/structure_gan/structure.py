@@ -9,25 +9,15 @@ import tensorflow as tf
 from losses import adversarial, latent, reconstruction
 from losses.structure import line_sparsity
 from models.networks.discriminator import Discriminator
+from models.networks.maps import CodeDiscriminator, to_binary, two_channels
 from models.networks.unet import UNetSpec, build_unet
-from models.structure_gan.map_networks import CodeDiscriminator, CodePrior, MapDecoder, MapEncoder
+from models.structure_gan.map_networks import CodePrior, MapDecoder, MapEncoder
 from models.structure_gan.structure_config import StructureConfig
 from models.system import Batch, GANSystem, Terms
 from utils.images import resize_nearest_tf1
 from utils.seeding import dropout, normal
 
 PRIOR_DECAY = 0.998  # averages over some 500 steps, a whole pass over a small data set
-
-
-def two_channels(binary: tf.Tensor) -> tf.Tensor:
-    """Returns 0/1 maps [B,H,W,K] as their one-hot channels [B,H,W,2K], those of 0 first."""
-    return tf.concat([1.0 - binary, binary], axis=-1)
-
-
-def to_binary(probabilities: tf.Tensor) -> tf.Tensor:
-    """Returns the arg-max of each of K maps [B,H,W,2K] as 0/1 maps [B,H,W,K]."""
-    zeros, ones = tf.split(probabilities, 2, axis=-1)
-    return tf.cast(ones > zeros, tf.float32)
 
 
 class StructureGAN(GANSystem):

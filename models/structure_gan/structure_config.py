@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal, Optional, get_args
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
 from models.networks.discriminator import TRUNKS, check_image_size
+from models.networks.maps import SQUARE
 from models.networks.unet import check_sides
 from models.structure_gan.map_networks import FineCode, base_size
 from utils.errors import (
@@ -117,10 +117,7 @@ class StructureConfig:
             self,
             "--structure.",
             width=Rule("2 to 4096, G_m has half of it", lambda width: 2 <= width <= 4096),
-            latent_size=Rule(
-                "a square number from 9 on, such as 4096",
-                lambda size: size >= 9 and math.isqrt(size) ** 2 == size,
-            ),
+            latent_size=SQUARE,
             keep_encoder=SHARE,
             keep_discriminator=SHARE,
             keep_mask=SHARE,

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from models.networks.adversarial import ValidityWeights
+from models.networks.maps import to_binary, two_channels
 from models.structure_gan.config import Content, GeneratorConfig
 from models.structure_gan.guidance import JudgeGuide
-from models.structure_gan.structure import StructureGAN, to_binary, two_channels
+from models.structure_gan.structure import StructureGAN
 from models.structure_gan.structure_config import StructureConfig
 from models.structure_gan.synthesis import (
     Pretraining,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.networks.maps import CodeDiscriminator
 from models.structure_gan.map_networks import (
-    CodeDiscriminator,
     CodePrior,
     FineCode,
     MapDecoder,

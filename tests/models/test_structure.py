@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.structure_gan.structure import PRIOR_DECAY, StructureGAN, to_binary, two_channels
+from models.networks.maps import to_binary, two_channels
+from models.structure_gan.structure import PRIOR_DECAY, StructureGAN
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
 from tests.models.harness import SystemTests
 from tests.models.toys import assert_step_equals, calm, mse, random_batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable
 
 import numpy as np
@@ -27,12 +28,21 @@ from experiments.systems.structure_gan.stages import (
 )
 from models.early_gan.images import EarlyGAN, Pretraining
 from models.early_gan.lesions import LesionNets
+from models.early_gan.maps import EarlyMaps
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
+from models.system import GANSystem
 from utils.runs.files import replacing
 from utils.runs.reading import read_arrays
 from utils.training.distribute import wait_for_all_workers
 from utils.training.trainer import check_batch_sizes
+
+
+def build_maps(run: Run) -> GANSystem:
+    """Returns the networks of the map stage, the paper's own or the main system's."""
+    if run.config.map_stage == "early":
+        return EarlyMaps(run.config.early_maps, run.prepared.size)
+    return STRUCTURE.build(run)
 
 
 def image_batches(run: Run, training: Training) -> Callable:
@@ -73,7 +83,7 @@ TRAIN_EARLY = Experiment(
     "Train the early paper's system: maps and all modalities in one code space.",
     PRESETS,
     stages=(
-        STRUCTURE,
+        replace(STRUCTURE, build=build_maps),
         training(  # the lesion nets of --segmentation.scheme on real slices
             "segmentation",
             build=lambda run: LesionNets(run.config.segmentation),

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.engine.run import Run
-from models.structure_gan.structure import StructureGAN, to_binary
+from models.networks.maps import to_binary
+from models.system import GANSystem
 from utils.images import resize_nearest_tf1
 from utils.inference import infer
 
@@ -27,7 +28,7 @@ def map_decoder(run: Run) -> Callable[[np.ndarray], tuple]:
     return lambda seeds: tuple(tensor.numpy() for tensor in decode(seeds))
 
 
-def _root(system: StructureGAN) -> Optional[tf.Tensor]:
+def _root(system: GANSystem) -> Optional[tf.Tensor]:
     """Returns the root of the system's prior, once for all maps; None without a fitted one."""
     prior = system.networks.get("code_prior")
     return None if prior is None else prior.root()
