@@ -9,6 +9,7 @@ import tensorflow as tf
 from models.blocks.convolution import ConvUnit, Row, plain_unit, run_units
 from models.blocks.initializers import discriminator_normal, kernel_initializer
 from models.blocks.normalization import InstanceNormalization
+from utils.errors import UserError
 from utils.images import resize_nearest_tf1
 
 HALVINGS = 5  # 184x144 -> 6x5, sides rounded up
@@ -50,10 +51,20 @@ CRITIC = (
 
 
 def sizes_of(map_size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Returns the sizes of a map and of its halvings, rounded up, the smallest first."""
+    """Returns the sizes of a map and of its halvings, rounded up, the smallest first.
+
+    Raises UserError for sides of which a single pixel would be left: instance norm makes it
+    constant, and nothing before it would learn.
+    """
     sizes = [tuple(map_size)]
     for _ in range(HALVINGS):
         sizes.insert(0, tuple(-(-side // 2) for side in sizes[0]))
+    if min(sizes[0]) < 2:
+        raise UserError(
+            f"Slices of {map_size[0]}x{map_size[1]} pixels are too small for the early map stage, "
+            f"which needs {2**HALVINGS + 1} or more on each side; cut larger ones with --slicing, "
+            "or give --map_stage thesis"
+        )
     return sizes
 
 

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 from losses.structure import soft_edges
-from models.early_gan.config import EarlyGANConfig, LesionNetsConfig
-from models.early_gan.images import EarlyGAN
+from models.early_gan.config import EarlyGANConfig, EarlyMapsConfig, LesionNetsConfig
+from models.early_gan.images import EarlyGAN, Pretraining
 from models.early_gan.lesions import LesionNets
+from models.early_gan.maps import EarlyMaps
 from models.early_gan.networks import CodeDiscriminator, CodeEncoder
 from models.networks.discriminator import Discriminator
 from models.networks.modalities import BY_TARGET, TARGET, TRANSLATIONS, to_rows
@@ -94,6 +95,117 @@ class TestEarlyGAN(SystemTests):
 
     def guides(self, system):
         return list(system.lesions.networks.values())
+
+
+class TestPretraining(SystemTests):
+    groups = TestEarlyGAN.groups
+    parameters = TestEarlyGAN.parameters
+    split_rate = 1e-7
+    slow = LONG
+
+    def build(self):
+        tf.keras.utils.set_random_seed(1)
+        return calm(Pretraining(SMALL))
+
+
+def test_pretraining_compares_with_the_slices_own_modalities():
+    system, batch = Pretraining(SMALL), random_batch(2)
+    w, images = SMALL.pretraining, batch["images"].numpy()
+    made = system.images_of_maps(batch, prefix="").numpy()
+    translated = system.translations(batch["images"]).numpy()
+    wanted = np.stack([images[..., j] for j in TARGET], axis=1)[..., None]
+    outside = batch["outside"].numpy()
+    terms = {name: float(term) for name, term in system.train_step(batch).items()}
+    expected = {
+        "G/made": w.made * 4 * np.abs(made - images).mean(),
+        "G/translation": w.translation * 12 * np.abs(translated - wanted).mean(),
+        "G/outside": w.outside
+        * (4 * np.mean((made * outside) ** 2) + 12 * np.mean((translated * outside[:, None]) ** 2)),
+    }
+    for name, value in expected.items():
+        assert terms[name] == pytest.approx(value, rel=1e-4), name
+
+
+@pytest.mark.parametrize(
+    "width, size, latent, EC_F, DC_F, D_F, FD_F, MASK",
+    [
+        (64, (184, 144), 4096, 200_338_688, 71_826_246, 5_024_001, 2_632_705, 9_928_710),
+        (8, (184, 144), 4096, 23_783_456, 1_986_798, 79_649, 42_369, 156_486),
+        (8, (96, 72), 256, 625_184, 391_014, 79_649, 42_369, 156_486),
+    ],
+)
+def test_the_map_stage_has_the_published_sizes(width, size, latent, EC_F, DC_F, D_F, FD_F, MASK):
+    config = EarlyMapsConfig(width=width, latent_size=latent)
+    networks = EarlyMaps(config, size).networks
+    found = {name: network.count_params() for name, network in networks.items()}
+    assert found == {"EC_F": EC_F, "DC_F": DC_F, "MASK": MASK, "D_F": D_F, "FD_F": FD_F}
+    assert networks["DC_F"](tf.zeros([1, latent])).shape == (1, *size, 2)
+    if size == (184, 144):
+        assert networks["D_F"](tf.zeros([1, *size, 1])).shape == (1, 12, 9, 1)
+
+
+MAPS = EarlyMapsConfig(width=4, latent_size=16, initializer="he_normal")
+
+
+class TestEarlyMaps(SystemTests):
+    groups = {"G": ["EC_F", "DC_F"], "M": ["MASK"], "D": ["D_F", "FD_F"]}
+    parameters = {"EC_F": 52_112, "DC_F": 81_362, "MASK": 39_510, "D_F": 20_241, "FD_F": 10_945}
+    split_rate = 1e-7
+    size = (40, 36)
+    slow = LONG
+
+    def build(self):
+        tf.keras.utils.set_random_seed(1)
+        return calm(EarlyMaps(MAPS, self.size))
+
+
+def test_a_map_that_would_shrink_to_a_pixel_is_refused():
+    with pytest.raises(UserError, match="32x24 pixels are too small for the early map stage"):
+        EarlyMaps(MAPS, (32, 24))
+
+
+def test_terms_of_the_map_stage_by_hand():
+    system, batch = EarlyMaps(MAPS, (40, 36)), random_batch(2, size=(40, 36))
+    outputs = system.outputs(batch)
+    terms = system.terms(batch, outputs)
+    w, f, mask = MAPS.weights, batch["structure"].numpy(), batch["outside"].numpy()
+    both = lambda binary: np.concatenate([1 - binary, binary], axis=-1)  # noqa: E731
+    rebuilt, random = outputs["rebuilt"].numpy(), outputs["random"].numpy()
+    line = lambda p: p[..., 1:] / (p[..., :1] + p[..., 1:] + 1e-6)  # noqa: E731
+    masks = [found.numpy() for found in outputs["masks"]]
+    expected = {
+        "G/map": w.map * mse(rebuilt, both(f)),
+        "G/lines_outside": w.outside * np.mean((line(rebuilt) * mask) ** 2),
+        "G/map_adversarial": w.map_adversarial * mse(outputs["fake_map"], 1),
+        "G/code_adversarial": w.code * mse(outputs["fake_code"], 1),
+        "M/mask": w.mask * mse(masks[0], both(mask)),
+        "M/lines_outside_real": w.outside * np.mean((f * line(masks[0])) ** 2),
+        "M/lines_outside_rebuilt": w.outside * np.mean((line(rebuilt) * line(masks[1])) ** 2),
+        "M/lines_outside_random": w.outside * np.mean((line(random) * line(masks[2])) ** 2),
+        "D/map_real": w.map_discriminator * mse(outputs["real_map"], 1),
+        "D/map_fake": w.map_discriminator * mse(outputs["fake_map"], 0),
+    }
+    found = {name: float(term) for named in terms.values() for name, term in named.items()}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-7), name
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_only_live_terms_of_the_map_stage_pass_a_gradient(live):
+    """The released code's arg-max cuts DC_F off from D_F, and from lines outside of the organ."""
+    system = EarlyMaps(replace(MAPS, live_terms=live), (40, 36))
+    batch = random_batch(2, size=(40, 36))
+    with tf.GradientTape(persistent=True) as tape:
+        terms = system.terms(batch, system.outputs(batch))
+    decoder = system.networks["DC_F"].trainable_variables
+    for name in ("G/map_adversarial", "G/lines_outside"):
+        gradients = tape.gradient(terms["G"][name], decoder)
+        reaches = any(g is not None and np.abs(g).max() > 0 for g in gradients)
+        assert reaches == live, name
+    masks = tape.gradient(terms["M"]["M/lines_outside_random"], decoder)
+    assert all(g is None for g in masks)  # of the mask net alone
+    rebuilt = tape.gradient(terms["G"]["G/map"], decoder)
+    assert any(np.abs(g).max() > 0 for g in rebuilt if g is not None)
 
 
 def parts(system: EarlyGAN, batch: dict) -> tuple:

@@ -28,6 +28,7 @@ from experiments.systems.structure_gan.stages import (
 )
 from models.early_gan.images import EarlyGAN, Pretraining
 from models.early_gan.lesions import LesionNets
+from models.early_gan.map_networks import sizes_of
 from models.early_gan.maps import EarlyMaps
 from models.networks.discriminator import check_image_size
 from models.networks.unet import check_sides
@@ -74,6 +75,8 @@ def check(request: Request, strategy: tf.distribute.Strategy) -> None:
     config = request.config
     size = BRATS.size(config.slicing)
     check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
+    if config.map_stage == "early":
+        sizes_of(size)
     check_image_size("synthesis.discriminator", config.synthesis.discriminator, size)
     check_batch_sizes("--schedule", config.schedule, trained(config, TRAININGS), strategy)
 
