@@ -55,6 +55,9 @@ class EarlyConfig(StructureGANConfig):
         map_stage: networks of the map stage: early (EC_F, DC_F, D_F, FD_F and the mask net) or
             thesis (those of the main system, of which --structure tells more).
         early_maps: map stage with the paper's networks.
+        joint_lesions: train the lesion nets on beside the images, on real slices; otherwise they are
+            frozen once they are trained.
+        match_labels: labels beside the extracted maps lie inside of the organ; off: anywhere.
         random_maps: extracted maps that the image stage sees, with labels of other slices.
         cohort: which patients take part.
         slicing: range, crop and size of the slices.
@@ -65,6 +68,8 @@ class EarlyConfig(StructureGANConfig):
 
     phantom: PhantomName = "easy"
     pretrain: bool = False
+    joint_lesions: bool = False
+    match_labels: bool = True
     map_stage: MapStage = "early"
     early_maps: EarlyMapsConfig = field(default_factory=EarlyMapsConfig)
     cohort: Cohort = field(default_factory=Cohort)
@@ -145,3 +150,31 @@ DEMO = _small(
 )
 TINY = _small(brats.TINY, 4, Schedules(*[short_schedule(20, 2)] * len(TRAININGS)))
 PRESETS = {"tiny": TINY, "demo": DEMO, "thesis": THESIS}
+
+_NO_TRANSLATION = {
+    f"synthesis.real.{name}": 0.0
+    for name in ("validity", "modality", "cycle", "consistency", "code", "code_pairs")
+}
+# What the complete system lacks in the ablations of the later draft, A to E.
+VARIANTS = {
+    "noise_map": {  # A: noise instead of the map, with which nothing can be compared
+        "synthesis.noise_map": True,
+        "synthesis.made.edges": 0.0,
+        "synthesis.range.made": 0.0,
+        "pretrain": False,
+    },
+    "any_label": {"match_labels": False},  # B: labels that leave the organ
+    "no_translation": {  # C: real images are rebuilt, but not translated
+        **_NO_TRANSLATION,
+        "synthesis.range.translated": 0.0,
+        "synthesis.pretraining.translation": 0.0,
+    },
+    "no_real": {  # D: nothing is learned of real images but what D_M and FD_R tell
+        **_NO_TRANSLATION,
+        "synthesis.range.translated": 0.0,
+        "synthesis.range.rebuilt": 0.0,
+        "synthesis.real.reconstruction": 0.0,
+        "pretrain": False,
+    },
+    "no_lesion": {"synthesis.made.lesion": 0.0},  # E
+}

@@ -8,7 +8,7 @@ Paper -> code
 
 | paper | here |
 | --- | --- |
-| 2.3 structure maps | `models.structure_gan.structure` (the thesis' networks) |
+| 2.3 structure maps, FD_f, D_f, MASK | `maps.EarlyMaps`, or the thesis' networks by choice |
 | EC_r; FD of codes | `networks.CodeEncoder`, `networks.CodeDiscriminator` |
 | EC and DC of images ("EC_M", "DC_M") | `models.networks.unet` without skips |
 | D ("D_M") | `models.networks.discriminator` with two heads |
@@ -33,8 +33,7 @@ Choices where the sources disagree (numbers of the reference, "early paper" 11)
 
 Known deviations
 
-* Structure maps are made by the thesis' networks; EC_F, DC_F, D_F and the mask net are not here.
 * What is black in a real image is its background, without the code's enlargement by 5 pixels.
-* Joint training of the lesion nets, input dropout and four-channel variants of the class terms are
-  not here.
+* Input dropout and the lesion nets' variants that read EC_M's code are not here.
+* Joint lesion nets learn from registered slices, those of the code from the unpaired ones.
 """

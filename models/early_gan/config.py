@@ -207,6 +207,7 @@ class EarlyGANConfig(UNetGANConfig):
         output_offset: its initial offset, or without norm the initial bias, logit.
         discriminator: trunk of D_M: patch, fine or vgg11.
         discriminator_stddev: spread of D_M's and FD_R's initial kernels.
+        noise_map: noise from N(0,1) in the map's place, for an ablation.
         all_targets: translate to all three other modalities; off: to one that each update draws,
             with three times its weight, without pairs of translations of one image.
         adversarial: weights of D_M on images of maps and on real ones.
@@ -226,6 +227,7 @@ class EarlyGANConfig(UNetGANConfig):
 
     discriminator_width: int = 64
     condition: str = "concat"
+    noise_map: bool = False
     all_targets: bool = True
     adversarial: AdversarialWeights = AdversarialWeights(real=100.0, fake=70.0, modality=100.0)
     code: ValidityWeights = ValidityWeights(real=1.0, fake=4.0)

@@ -31,7 +31,7 @@ from models.networks.modalities import (
 )
 from models.networks.unet import UNetSpec
 from models.system import Batch, GANSystem, Terms
-from utils.seeding import uniform
+from utils.seeding import normal, uniform
 
 M = NUM_MODALITIES
 OTHERS = M - 1
@@ -58,13 +58,19 @@ class EarlyGAN(GANSystem):
 
     Args:
         config: settings.
-        lesions: trained lesion nets, never updated here; None: no lesion term.
+        lesions: trained lesion nets; None: no lesion term.
+        joint: train the lesion nets on, on real slices alone; otherwise they stay as they are.
     """
 
     monitored = ("accuracy/D_M",)
 
-    def __init__(self, config: EarlyGANConfig, lesions: Optional[Segmentation] = None):
-        self.config, self.lesions = config, lesions
+    def __init__(
+        self,
+        config: EarlyGANConfig,
+        lesions: Optional[Segmentation] = None,
+        joint: bool = False,
+    ):
+        self.config, self.lesions, self.joint = config, lesions, joint
         self.targets = OTHERS if config.all_targets else 1  # of each source
         spec = UNetSpec(config.width, initializer=config.initializer, activation=config.activation)
         wide = replace(spec, width=config.discriminator_width)
@@ -74,14 +80,19 @@ class EarlyGAN(GANSystem):
             "D_M": config.build_discriminator(config.discriminator_width, 2, "D_M"),
             "FD_R": CodeDiscriminator(wide, config.width, config.discriminator_stddev, "FD_R"),
         }
+        groups = {"G": ["EC_R", "M"], "D": ["D_M", "FD_R"]}
         rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
-        super().__init__(networks, {"G": ["EC_R", "M"], "D": ["D_M", "FD_R"]}, rates)
+        if joint:
+            networks.update(lesions.networks)
+            groups["L"], rates["L"] = list(lesions.networks), lesions.config.learning_rate
+        super().__init__(networks, groups, rates)
 
     def train_step(self, batch: Batch) -> Terms:
         """One simultaneous update of all networks.
 
         Besides `seed` the batch holds `unpaired_images` [B,H,W,4] and, for generation,
-        `random_structure`, `random_outside` and `random_label` [B,H,W,1].
+        `random_structure`, `random_outside` and `random_label` [B,H,W,1]; joint lesion nets learn
+        from `images` with `label`.
         """
         x, samples = to_rows(batch["unpaired_images"]), tf.shape(batch["seed"])[0]
         with tf.GradientTape(persistent=True) as tape:
@@ -97,13 +108,26 @@ class EarlyGAN(GANSystem):
             # 5. Map, label and translations hold the four images of the map together.
             terms_g.update(self._made_terms(batch, x_g, made, code_g))
             losses = {"G": tf.add_n(list(terms_g.values())), "D": tf.add_n(list(terms_d.values()))}
-        # 6. All networks at once, from one forward pass.
-        return {**self.descend(tape, losses), **terms_g, **terms_d, **accuracy}
+            # 6. Lesion nets on real slices, if they learn on.
+            terms_l = self._lesion_nets_terms(batch) if self.joint else {}
+            if terms_l:
+                losses["L"] = tf.add_n(list(terms_l.values()))
+        # 7. All networks at once, from one forward pass.
+        return {**self.descend(tape, losses), **terms_g, **terms_d, **terms_l, **accuracy}
+
+    def _lesion_nets_terms(self, batch: Batch) -> Terms:
+        """The lesion nets' own terms, on real slices with their label."""
+        data = batch["images"], batch["label"], self.lesions.config.class_weights
+        found = lesion_terms(self.lesions, *data)
+        return {f"L/{name[2:]}": term for name, term in found.items()}
 
     def code_of_map(self, batch: Batch, prefix: str = "random_") -> tf.Tensor:
-        """Returns EC_R's code of 0.8 map + 0.2 one-hot label, [B,h,w,8n]."""
+        """Returns EC_R's code of 0.8 map (or noise) + 0.2 one-hot label, [B,h,w,8n]."""
+        structure = batch[prefix + "structure"]
+        if self.config.noise_map:
+            structure = normal(batch["seed"], "map", tuple(structure.shape[1:]))
         one_hot = tf.one_hot(batch[prefix + "label"][..., 0], NUM_CLASSES)
-        return self.networks["EC_R"](0.8 * batch[prefix + "structure"] + 0.2 * one_hot)
+        return self.networks["EC_R"](0.8 * structure + 0.2 * one_hot)
 
     def decode(self, codes: tf.Tensor, modalities: tf.Tensor) -> tf.Tensor:
         """Returns DC_M's images [B*k,H,W,1] of codes [B,h,w,8n], k modalities of each in a row."""

@@ -97,6 +97,45 @@ class TestEarlyGAN(SystemTests):
         return list(system.lesions.networks.values())
 
 
+class TestJoint(SystemTests):
+    """With lesion nets that learn on."""
+
+    groups = {**TestEarlyGAN.groups, "L": ["L"]}
+    parameters = {**TestEarlyGAN.parameters, "L": 39_723}
+    split_rate = 1e-7
+    slow = LONG
+
+    def build(self):
+        tf.keras.utils.set_random_seed(1)
+        lesions = LesionNets(replace(LESIONS, scheme="1seg"))
+        return calm(EarlyGAN(SMALL, lesions, joint=True))
+
+
+def test_joint_lesion_nets_learn_from_real_slices_alone():
+    batch = random_batch(2)
+    lesions = LesionNets(replace(LESIONS, scheme="1seg"))
+    system = EarlyGAN(SMALL, lesions, joint=True)
+    with tf.GradientTape(persistent=True) as tape:
+        terms = system._lesion_nets_terms(batch)
+        loss = tf.add_n(list(terms.values()))
+    of_nets = tape.gradient(loss, lesions.networks["L"].trainable_variables)
+    assert any(np.abs(g).max() > 0 for g in of_nets)
+    others = [v for name in ("EC_R", "M") for v in system.networks[name].trainable_variables]
+    assert all(g is None for g in tape.gradient(loss, others))
+    changed = {**batch, "random_label": tf.zeros_like(batch["random_label"])}
+    for name, term in system._lesion_nets_terms(changed).items():
+        assert float(term) == float(terms[name])
+
+
+def test_noise_takes_the_maps_place():
+    batch = random_batch(2)
+    other = {**batch, "random_structure": 1.0 - batch["random_structure"]}
+    for noise in (False, True):
+        system = EarlyGAN(replace(SMALL, noise_map=noise))
+        codes = [system.code_of_map(part).numpy() for part in (batch, other)]
+        assert np.array_equal(*codes) == noise
+
+
 class TestPretraining(SystemTests):
     groups = TestEarlyGAN.groups
     parameters = TestEarlyGAN.parameters

@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.brats.dataset import BRATS
 from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
-from experiments.configs.early import PRESETS, TRAININGS
+from experiments.configs.early import PRESETS, TRAININGS, VARIANTS
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -50,7 +50,8 @@ def image_batches(run: Run, training: Training) -> Callable:
     """Returns what makes batches of unregistered modalities beside extracted maps and labels."""
     labels = lesion_labels(run.prepared, run.split.train)
     augment = run.config.dataset.augment_labels
-    maps = RandomMaps(**extracted_maps(run, training), labels=labels, augment=augment)
+    arrays, match = extracted_maps(run, training), run.config.match_labels
+    maps = RandomMaps(**arrays, labels=labels, augment=augment, match=match)
     return slices_and_maps(run, training, unpaired=True, random_maps=maps)
 
 
@@ -106,12 +107,15 @@ TRAIN_EARLY = Experiment(
             "synthesis",
             needs=("segmentation",),
             begin=take_pretrained,
-            build=lambda run: EarlyGAN(run.config.synthesis, run.trained("segmentation")),
+            build=lambda run: EarlyGAN(
+                run.config.synthesis, run.trained("segmentation"), run.config.joint_lesions
+            ),
             batches=image_batches,
             draw=pictures.draw_synthesis,
         ),
         *closing_tasks(("structure", "segmentation", "synthesis"), ("segmentation", "synthesis")),
     ),
+    variants=VARIANTS,
     shown=("slicing.label_scheme", "segmentation.scheme", "dataset.samples"),
     data=BRATS,
     check=check,
