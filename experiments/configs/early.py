@@ -55,9 +55,9 @@ class EarlyConfig(StructureGANConfig):
         map_stage: networks of the map stage: early (EC_F, DC_F, D_F, FD_F and the mask net) or
             thesis (those of the main system, of which --structure tells more).
         early_maps: map stage with the paper's networks.
-        joint_lesions: train the lesion nets on beside the images, on real slices; otherwise they are
+        joint_lesions: train the lesion nets on beside the images, on real slices; off: they are
             frozen once they are trained.
-        match_labels: labels beside the extracted maps lie inside of the organ; off: anywhere.
+        match_labels: labels beside the maps lie inside of the organ; off: anywhere.
         random_maps: extracted maps that the image stage sees, with labels of other slices.
         cohort: which patients take part.
         slicing: range, crop and size of the slices.
