@@ -12,6 +12,7 @@ from experiments.engine.cli import parse
 from experiments.ledger import EXPERIMENTS
 from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER
 from experiments.systems.samr.stages import TRAIN_SAMR
+from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.images.stages import (
     TRAIN_CHEST_XRAY,
     TRAIN_LUNG_CT,
@@ -29,7 +30,15 @@ FILES = sorted((REPOSITORY / "experiments" / "configs").glob("*.yaml"))
 VOLUMES = (TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER)
 SCRIPTS = {
     experiment.script: experiment
-    for experiment in (TRAIN_BRATS, *IMAGES, TRAIN_TC_MGAN, TRAIN_SAMR, *VOLUMES, *EXPERIMENTS)
+    for experiment in (
+        TRAIN_BRATS,
+        TRAIN_EARLY,
+        *IMAGES,
+        TRAIN_TC_MGAN,
+        TRAIN_SAMR,
+        *VOLUMES,
+        *EXPERIMENTS,
+    )
 }
 HEADER = (
     r"# What: .+\n# Paper: .+\n# Data: .+\n# Time: .+\n# Paper's result: .+\n# Command: (.+)\n\n"

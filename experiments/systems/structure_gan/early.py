@@ -20,7 +20,7 @@ from experiments.systems.structure_gan.stages import (
     DRAWING,
     STRUCTURE,
     closing_tasks,
-    skip_pretraining,
+    pretraining,
     slices_and_maps,
     take_pretrained,
     trained,
@@ -94,15 +94,8 @@ TRAIN_EARLY = Experiment(
             batches=slices_and_maps,
             draw=pictures.draw_segmentation,
         ),
-        training(  # the same networks as below, on registered slices
-            "pretraining",
-            rate="synthesis.pretraining",
-            part_of="synthesis",
-            skip=skip_pretraining,
-            build=lambda run: Pretraining(run.config.synthesis),
-            batches=slices_and_maps,
-            draw=pictures.draw_pretraining,
-        ),
+        # The same networks as below, on registered slices.
+        pretraining(lambda run: Pretraining(run.config.synthesis)),
         training(  # EC_R, EC_M and DC_M against D_M and FD_R
             "synthesis",
             needs=("segmentation",),

@@ -153,19 +153,37 @@ STRUCTURE = training(  # E_s, G_s, G_m, D_z, D_s on extracted maps
 )
 
 
-def closing_tasks(trainings: tuple[str, ...], judges: tuple[str, ...]) -> tuple[Task, ...]:
+def pretraining(build: Callable[[Run], GANSystem], **stage: Any) -> Training:
+    """The first part of the stage synthesis, on extracted maps, which `--pretrain` turns on."""
+    return training(
+        "pretraining",
+        rate="synthesis.pretraining",
+        part_of="synthesis",
+        skip=skip_pretraining,
+        build=build,
+        batches=slices_and_maps,
+        **{"draw": pictures.draw_pretraining, **stage},
+    )
+
+
+def closing_tasks(
+    trainings: tuple[str, ...],
+    judges: tuple[str, ...],
+    measure: Callable[[Run], None] = evaluate,
+    pages: Callable[[Run], None] = write_pages,
+) -> tuple[Task, ...]:
     """Returns set, measures and report; the set needs `trainings`, the measures need `judges`."""
     return (
         Task("dataset", build_dataset, done=drawn, needs=trainings),
         Task(
             "evaluate",
-            evaluate,
+            measure,
             done=evaluated,
             needs=(*judges, "dataset"),
         ),
         Task(
             "report",
-            write_pages,
+            pages,
             done=lambda run: run.report.exists(),
             needs=("dataset", "evaluate"),
             always=True,
@@ -201,15 +219,7 @@ TRAIN_BRATS = Experiment(
             batches=registration_batches,
             draw=pictures.draw_registration,
         ),
-        training(  # G on extracted maps
-            "pretraining",
-            rate="synthesis.pretraining",
-            part_of="synthesis",
-            skip=skip_pretraining,
-            build=lambda run: Pretraining(run.config.synthesis),
-            batches=slices_and_maps,
-            draw=pictures.draw_pretraining,
-        ),
+        pretraining(lambda run: Pretraining(run.config.synthesis)),  # G on extracted maps
         training(  # G against D on generated maps
             "synthesis",
             needs=("structure", "segmentation", "registration"),

@@ -26,7 +26,6 @@ from experiments.engine.experiment import Experiment, Task, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import Drawing
-from experiments.systems.structure_gan.dataset import build_dataset
 from experiments.systems.structure_gan.images import pictures
 from experiments.systems.structure_gan.images.evaluation import (
     Judge,
@@ -38,9 +37,9 @@ from experiments.systems.structure_gan.images.report import describe, write_page
 from experiments.systems.structure_gan.pictures import draw_structure
 from experiments.systems.structure_gan.stages import (
     TRAIN_BRATS,
-    drawn,
+    closing_tasks,
+    pretraining,
     random_map_arrays,
-    skip_pretraining,
     slices_and_maps,
     take_pretrained,
     training,
@@ -238,13 +237,8 @@ def image_experiment(
             subjects=maps_of,
         ),
         *guide,
-        training(
-            "pretraining",
-            rate="synthesis.pretraining",
-            part_of="synthesis",
-            skip=skip_pretraining,
-            build=lambda run: Pretraining(run.config.synthesis, content(data)),
-            batches=slices_and_maps,
+        pretraining(
+            lambda run: Pretraining(run.config.synthesis, content(data)),
             draw=pictures.draw_pretraining,
             keys=keys,
         ),
@@ -280,22 +274,8 @@ def _tasks(guidance: Guidance, trainings: Sequence[Training]) -> tuple[Task, ...
     """Returns the stages behind the trainings."""
     names = tuple(dict.fromkeys(stage.part_of or stage.name for stage in trainings))
     guide = (guidance.training.name,) if guidance.training else ()
-    return (
-        Task("dataset", build_dataset, done=drawn, needs=names),
-        Task(
-            "evaluate",
-            lambda run: evaluate(run, guidance.judge),
-            done=lambda run: "diversity/synthetic/ssim" in run.read_metrics(),
-            needs=(*guide, "dataset"),
-        ),
-        Task(
-            "report",
-            write_pages,
-            done=lambda run: run.report.exists(),
-            needs=("dataset", "evaluate"),
-            always=True,
-        ),
-    )
+    measure = functools.partial(evaluate, judge=guidance.judge)
+    return closing_tasks(names, guide, measure, write_pages)
 
 
 def _divided(ids: Sequence[str], config: Any, divide: Callable[..., Split]) -> Split:
