@@ -105,12 +105,12 @@ def test_any_modality_is_translated_to_the_others(early, tmp_path, monkeypatch, 
     config = PRESETS["tiny"]
     source = TRAIN_EARLY.data.phantoms[config.phantom]
     folder = source.make(default_cache(), config.phantom_subjects, 0)
-    scan = next(path for path in sorted(folder.rglob("*.nii*")) if "flair" in path.name.lower())
+    scan = sorted(folder.rglob("*MR_Flair*.mha"))[0]
     words = ("--run", early, "--input", scan, "--out", tmp_path / "out")
     assert script(monkeypatch, translate, *words) == 2
     assert "name another --source" in capsys.readouterr().err
     assert script(monkeypatch, translate, *words, "--source", "Flair") == 0
-    written = sorted((tmp_path / "out").glob("*_synthetic_*.nii*"))
+    written = sorted((tmp_path / "out").glob("*_synthetic_*.mha"))
     assert len(written) == 3
     assert {path.name.split("_synthetic_")[1].split(".")[0] for path in written} == (
         set(MODALITIES) - {"Flair"}

@@ -101,7 +101,7 @@ class TestJoint(SystemTests):
     """With lesion nets that learn on."""
 
     groups = {**TestEarlyGAN.groups, "L": ["L"]}
-    parameters = {**TestEarlyGAN.parameters, "L": 39_723}
+    parameters = {**TestEarlyGAN.parameters, "L": 39_627}
     split_rate = 1e-7
     slow = LONG
 
