@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -225,17 +225,35 @@ def multi_scale_ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return _in_chunks(_ms_ssim, images, reference)
 
 
-def diversity_ssim(
+class PairScores(NamedTuple):
+    """Scores of random pairs.
+
+    Attributes:
+        scores: [P,M].
+        first, second: [P], which image of the set, or of either set, each pair has.
+    """
+
+    scores: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+
+def diversity_ssim(*arguments: Any, **options: Any) -> np.ndarray:
+    """Returns the mean over the pairs of `diversity_pairs`, float64 [M]."""
+    return diversity_pairs(*arguments, **options).scores.mean(axis=0)
+
+
+def diversity_pairs(
     images: np.ndarray,
     num_pairs: int,
     seed: int,
     groups: Optional[np.ndarray] = None,
     score: Score = paired_ssim,
-) -> np.ndarray:
-    """Returns the mean SSIM between different images of a set, per modality.
+) -> PairScores:
+    """Returns the SSIM between different images of a set, per modality.
 
-    Lower means more diverse and 1 a collapsed set; the value of as many real images is the mark to
-    meet. Pairing rule: each pair is drawn uniformly from all pairs of two different images,
+    A lower mean means more diverse and 1 a collapsed set; the value of as many real images is the
+    mark to meet. Pairing rule: each pair is drawn uniformly from all pairs of two different images,
     independently of the others; equal `num_pairs`, `seed` and N give equal pairs.
 
     Args:
@@ -244,9 +262,6 @@ def diversity_ssim(
         seed: random seed of the pairs.
         groups: [N], such as patients: only pairs of different groups are drawn.
         score: score of a pair; report that of `multi_scale_ssim` under `ms_ssim_name`.
-
-    Returns:
-        float64 [M], at most 1.
 
     Raises:
         UserError: there are too few images, groups or pairs, or `check_images` refuses the images.
@@ -270,17 +285,22 @@ def diversity_ssim(
             )
         while np.any(same := groups[first] == groups[second]):
             second[same] = rng.integers(len(images), size=np.count_nonzero(same))
-    return score(images[first], images[second]).mean(axis=0)
+    return PairScores(score(images[first], images[second]), first, second)
 
 
-def similarity_ssim(
+def similarity_ssim(*arguments: Any, **options: Any) -> np.ndarray:
+    """Returns the mean over the pairs of `similarity_pairs`, float64 [M]."""
+    return similarity_pairs(*arguments, **options).scores.mean(axis=0)
+
+
+def similarity_pairs(
     images: np.ndarray,
     others: np.ndarray,
     num_pairs: int,
     seed: int,
     score: Score = paired_ssim,
-) -> np.ndarray:
-    """Returns the mean SSIM between images of two sets, per modality; higher is nearer.
+) -> PairScores:
+    """Returns the SSIM between images of two sets, per modality; higher is nearer.
 
     Pairing rule: each pair is an image of either set, both drawn uniformly and independently; equal
     `num_pairs`, `seed` and sizes of the sets give equal pairs. The pairs show different cases, so
@@ -293,9 +313,6 @@ def similarity_ssim(
         num_pairs: number of pairs, at least 1.
         seed: random seed of the pairs.
         score: score of a pair; report that of `multi_scale_ssim` under `ms_ssim_name`.
-
-    Returns:
-        float64 [M], at most 1.
 
     Raises:
         UserError: there is no image or no pair, the slices have different sizes, or `check_images`
@@ -312,7 +329,7 @@ def similarity_ssim(
         )
     rng = np.random.default_rng(seed)
     first, second = (rng.integers(len(array), size=num_pairs) for array in (images, others))
-    return score(images[first], others[second]).mean(axis=0)
+    return PairScores(score(images[first], others[second]), first, second)
 
 
 def _check_pairs(

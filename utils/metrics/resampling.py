@@ -68,6 +68,39 @@ def paired_bootstrap(
     return Interval(mean, float(found.low), float(found.high))
 
 
+def pair_bootstrap(
+    scores: np.ndarray,
+    parts: tuple[np.ndarray, ...],
+    sizes: tuple[int, ...],
+    resamples: int,
+    seed: int,
+) -> np.ndarray:
+    """Returns half the width [M] of a mean score's 95 % interval over random pairs of images.
+
+    Images, not pairs, are drawn with replacement (percentile bootstrap): a pair counts as often as
+    the product of how often its two images were drawn.
+
+    Args:
+        scores: [P,M], of the pairs.
+        parts: which images a pair has, [P] each.
+        sizes: number of images that each of `parts` is from; a single one if it is the same set.
+        resamples: number of resamples.
+        seed: random seed of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.multinomial(n, np.full(n, 1 / n), resamples) for n in sizes]  # [R,n]
+    weights = np.prod([drawn[k % len(drawn)][:, part] for k, part in enumerate(parts)], axis=0)
+    weights = weights[weights.sum(axis=1) > 0].astype(np.float64)
+    means = weights @ scores / weights.sum(axis=1, keepdims=True)
+    return half_width(means)
+
+
+def half_width(drawn: np.ndarray) -> np.ndarray:
+    """Returns half the width [...] of the 95 % percentile interval of draws [R,...]."""
+    low, high = np.quantile(drawn, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    return (high - low) / 2
+
+
 def sign_flip_test(
     differences: np.ndarray, weights: np.ndarray, resamples: int, seed: int
 ) -> float:

@@ -11,6 +11,7 @@ from data.contract import DataSet
 from experiments.engine.table import Metric, Row, Table
 from utils.metrics.features import INCEPTION_EXTRACTOR, TEXTURE_EXTRACTOR, TEXTURE_FEATURE_NAMES
 from utils.metrics.images import ms_ssim_name
+from utils.metrics.quality import HALF
 
 SIMILARITY, FID = "ms_ssim_*_similarity", "frechet_inception"
 DEFINITIONS = {
@@ -177,7 +178,14 @@ def measured_table(
     metrics = [
         Metric("images", "number of images, or of their crops", whole=True),
         Metric("held_out", "number of those that they are compared with", whole=True),
-        *(Metric(name, DEFINITIONS[name.replace(scales, "ms_ssim_*")]) for name in names),
+        *(
+            Metric(
+                name,
+                DEFINITIONS[name.replace(scales, "ms_ssim_*")],
+                spread="" if name.startswith("kernel") else f"{name}{HALF}",
+            )
+            for name in names
+        ),
     ]
     rows = [row for row in table.rows if row.key.startswith(key_of(dataset.name, ""))]
     parts = judged_channels(dataset)

@@ -56,7 +56,14 @@ from utils.metrics.features import (
     inception_features,
     texture_features,
 )
-from utils.metrics.quality import TEXTURE, QualityConfig, lesion_crops, quality_figures
+from utils.metrics.quality import (
+    FRECHET_RESAMPLES,
+    RESAMPLES,
+    TEXTURE,
+    QualityConfig,
+    lesion_crops,
+    quality_figures,
+)
 from utils.reporting.pictures import grid, plain_row, write_png
 from utils.seeding import derive_seed
 
@@ -110,6 +117,7 @@ def write(run: Run) -> None:
         "quality": asdict(config.quality),
         "sizes": {name: [len(part) for part in pair] for name, pair in pairs.items()},
         "extractors": sorted(extractors),
+        "intervals": [RESAMPLES, FRECHET_RESAMPLES],
     }
 
     def measure(row: str) -> dict[str, float]:
@@ -213,6 +221,8 @@ def _notes(run: Run) -> list[str]:
         "Images of the classic GANs are squares of their own size (`--<model>.size`), resized.",
         f"Pairs: {config.quality.pairs} per MS-SSIM; kernel distance: {config.quality.subsets} "
         f"subsets of at most {config.quality.subset_size} slices; the same seed for all systems.",
+        "± is half the width of the 95 % percentile bootstrap interval over the choice of images "
+        "(drawn with replacement), not over trainings.",
         "The real row measures images of training patients next to held-out ones: what a perfect "
         "synthetic set would score.",
     ]

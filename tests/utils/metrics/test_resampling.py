@@ -11,7 +11,9 @@ from scipy import stats
 from utils.errors import UserError
 from utils.metrics.resampling import (
     detectable_difference,
+    half_width,
     holm,
+    pair_bootstrap,
     paired_bootstrap,
     sign_flip_test,
 )
@@ -86,3 +88,22 @@ def test_equal_differences_have_no_spread():
 def test_scores_that_do_not_pair_are_refused(differences, weights):
     with pytest.raises(UserError, match="finite difference and a weight"):
         paired_bootstrap(differences, weights, 10, 0)
+
+
+def test_images_are_drawn_not_pairs():
+    rng = np.random.default_rng(0)
+    of_image, other = rng.normal(size=40), rng.normal(size=30)
+    first, second = rng.integers(40, size=4000), rng.integers(30, size=4000)
+    scores = (of_image[first] + other[second])[:, None]
+    (half,) = pair_bootstrap(scores, (first, second), (40, 30), 2000, 1)
+    # Variances of the two means of images add up; pairs alone would give a tenth of this.
+    expected = 1.96 * np.sqrt(of_image.var() / 40 + other.var() / 30)
+    assert half == pytest.approx(expected, rel=0.1)
+    scores = (of_image[first] + of_image[first[::-1]])[:, None]
+    (half,) = pair_bootstrap(scores, (first, first[::-1]), (40,), 2000, 1)
+    assert half == pytest.approx(2 * 1.96 * of_image.std() / np.sqrt(40), rel=0.15)
+
+
+def test_half_of_an_interval():
+    drawn = np.linspace(0, 1, 1001)
+    assert half_width(drawn) == pytest.approx(0.475)
