@@ -13,11 +13,11 @@ from experiments.engine.run import Run
 from experiments.engine.sources import Finished
 from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.tables.figures import finish
-from models.networks.modalities import TRANSLATIONS
+from models.networks.modalities import TARGET, TRANSLATIONS
 from utils.metrics.images import paired_ssim
 from utils.reporting.pictures import grid, label_row, plain_row, write_png
 
-HEADERS = ("real", "rebuilt", *(f"to {name}" for name in MODALITIES), "cycle from")
+HEADERS = ("real", "rebuilt", *(f"to {name}" for name in MODALITIES), "and back")
 
 
 def draw_translations(run: Run) -> None:
@@ -33,18 +33,12 @@ def draw_translations(run: Run) -> None:
     rows, titles = [], []
     for n in range(len(chosen)):
         for i, name in enumerate(MODALITIES):
-            shown = [images[n, ..., i], rebuilt[n, ..., i]]
-            for j in range(len(MODALITIES)):
-                k = TRANSLATIONS.index((i, j)) if i != j else None
-                shown.append(np.zeros_like(shown[0]) if k is None else translated[n, k, ..., 0])
-            back = TRANSLATIONS.index((i, (i + 1) % len(MODALITIES)))
-            rows.append(plain_row(np.stack([*shown, cycles[n, back, ..., 0]])))
+            back = cycles[n, TRANSLATIONS.index((i, (i + 1) % len(MODALITIES))), ..., 0]
+            shown = images[n, ..., i], rebuilt[n, ..., i], *to_others(translated[n], i), back
+            rows.append(plain_row(np.stack(shown)))
             titles.append(name)
     write_png(run.path / "figure3_early.png", grid(rows, titles=titles, headers=HEADERS))
-    pairs = [
-        paired_ssim(np.moveaxis(translated[..., 0], 1, -1)[..., [k]], images[..., [j]])
-        for k, (_, j) in enumerate(TRANSLATIONS)
-    ]
+    ssim = paired_ssim(np.moveaxis(translated[..., 0], 1, -1), images[..., list(TARGET)])
     finish(
         run,
         "Figure 3 of the early paper: reconstruction, translation, cycles",
@@ -52,8 +46,18 @@ def draw_translations(run: Run) -> None:
         "with a lesion. Columns: the real slice, its reconstruction by EC_M and DC_M, its "
         "translations, and the way back from the next modality.",
         ["The mean SSIM of all twelve translations to the real slices is in metrics.json."],
-        {"ssim": float(np.mean(pairs)), "slices": len(chosen)},
+        {"ssim": float(ssim.mean()), "slices": len(chosen)},
     )
+
+
+def to_others(translated: np.ndarray, source: int) -> list[np.ndarray]:
+    """Returns the translations of one modality to each, black to itself: [H,W] each.
+
+    `translated` [12,H,W,1] is ordered as `TRANSLATIONS`.
+    """
+    found = dict(zip(TRANSLATIONS, translated[..., 0]))
+    blank = np.zeros_like(translated[0, ..., 0])
+    return [found.get((source, target), blank) for target in range(len(MODALITIES))]
 
 
 def draw_generation(run: Run) -> None:
@@ -76,12 +80,7 @@ def draw_generation(run: Run) -> None:
         titles.append("")
         for i, name in enumerate(MODALITIES):
             blank = np.zeros_like(slices.images[n, ..., 0])
-            shown = [blank, blank]
-            for j in range(len(MODALITIES)):
-                own = i == j
-                k = None if own else TRANSLATIONS.index((i, j))
-                shown.append(blank if own else translated[n, k, ..., 0])
-            rows.append(plain_row(np.stack(shown)))
+            rows.append(plain_row(np.stack([blank, blank, *to_others(translated[n], i)])))
             titles.append(f"from {name}")
     headers = ("map", "label", *MODALITIES)
     write_png(run.path / "figure4_early.png", grid(rows, titles=titles, headers=headers))
