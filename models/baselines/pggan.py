@@ -47,7 +47,8 @@ class Progress(tf.keras.Model):
     def now(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns the level (4 * 2^level pixels), the share of it in the image, and the phase."""
         shown, period = tf.convert_to_tensor(self.shown), self.stable + self.fade
-        done, rest = tf.cast(shown // period, tf.int32), shown % period
+        done = tf.cast(tf.minimum(shown // period, tf.cast(self.top, tf.int64)), tf.int32)
+        rest = shown % period
         fading = (rest >= self.stable) & (done < self.top)
         level = tf.minimum(done + tf.cast(fading, tf.int32), self.top)
         share = tf.cast(rest - self.stable, tf.float32) / self.fade

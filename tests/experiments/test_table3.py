@@ -48,7 +48,8 @@ def test_the_table_compares_equally_many_slices(finished, tiny_run):
     assert list(means["title"]) == titles and len(frame) == len(titles) * 5
     assert set(means[~means["title"].str.contains("tumour")]["images"]) == {9}
     ours = frame.loc[:, frame.columns.str.match("ms_ssim|frechet|kernel")]
-    assert ours.shape[1] == 4 and ours.notna().all(axis=None)
+    # Four metrics, and half an interval of all but the kernel distance.
+    assert ours.shape[1] == 4 + 3 and ours.notna().all(axis=None)
     text = (finished.path / "table3.md").read_text()
     assert "SkrGAN* and GAN# 2 updates with batches of 4; the classic" in text
     assert "with as many images: DCGAN 4 with 2." in text and "phantom" in text
@@ -87,7 +88,7 @@ def test_the_baselines_are_watched_and_kept(finished):
 @pytest.mark.slow
 def test_a_table_again_gives_the_same_and_renders_nothing(finished, tmp_path, monkeypatch):
     shutil.copytree(finished.path, tmp_path / "again")
-    for work in ("systems.baselines.rivals.infer", "tables.quality.table.quality_figures"):
+    for work in ("systems.baselines.classic.infer", "tables.quality.table.quality_figures"):
         monkeypatch.setattr(f"experiments.{work}", pytest.fail)
     monkeypatch.setattr("data.synthetic_sets.building.MapSampler.draw", pytest.fail)
     before = (tmp_path / "again/table3.csv").read_text()

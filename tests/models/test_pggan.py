@@ -218,3 +218,10 @@ def test_two_devices_keep_one_state_and_count_all_images():
     for variable in state_of(system):
         first, second = strategy.experimental_local_results(variable)
         np.testing.assert_array_equal(first, second)
+
+
+def test_progress_ends_at_the_full_size_however_many_images_were_shown():
+    progress = Progress(PGGANConfig(size=16, stable_images=0.002, fade_images=0.002))
+    progress.shown.assign(4 * (2**31 + 5))  # more phases than an int32 holds
+    level, share, phase = progress.now()
+    assert (int(level), float(share), int(phase)) == (2, 1.0, 4)
