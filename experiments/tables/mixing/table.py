@@ -83,6 +83,16 @@ METRICS = (
 )
 
 
+NOTE = (
+    "Metrics are means over the segmenter's networks, and over slices or, where "
+    "they begin with volume, over patients; ± is the standard deviation over repeats, which "
+    "differ in initial weights, order and chosen part of the real data. The printed numbers "
+    "are of BRATS 2015; differences are ours - printed. Amounts are multiples of the real "
+    "training set; every row presents equally many slices. Rows c10 and c20 are controls that "
+    f"the paper lacks. {SCORES_NOTE}"
+)
+
+
 def table_of(paper: Paper) -> Table:
     """Returns a paper's table."""
     return Table(
@@ -90,12 +100,7 @@ def table_of(paper: Paper) -> Table:
         paper.title,
         rows=[_row(row, paper.name) for row in paper.rows],
         metrics=METRICS,
-        paper_note="Metrics are means over the segmenter's networks, and over slices or, where "
-        "they begin with volume, over patients; ± is the standard deviation over repeats, which "
-        "differ in initial weights, order and chosen part of the real data. The printed numbers "
-        "are of BRATS 2015; differences are ours - printed. Amounts are multiples of the real "
-        "training set; every row presents equally many slices. Rows c10 and c20 are controls that "
-        f"the paper lacks. {SCORES_NOTE}",
+        paper_note=NOTE if paper is THESIS else f"As in the thesis' Table 5. {NOTE}",
         ledger={"MSE": "mse", "Dice": "dice"},
     )
 
