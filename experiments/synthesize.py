@@ -74,6 +74,11 @@ def parse() -> Any:
     if options.batch_size is not None and options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
+    if options.brain and options.labels.is_dir():
+        raise UserError(
+            f"--brain {options.brain} is of one patient, but --labels {options.labels} is a "
+            "folder; give one label at a time, or labels that hold the brain"
+        )
     if options.brain and not options.brain.is_file():
         raise UserError(f"--brain {options.brain} is not a file; give a mask or a scan")
     return options

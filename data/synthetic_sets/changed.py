@@ -97,6 +97,17 @@ def training_labels(prepared: PreparedSlices, subject_ids: Iterable[str]) -> Sli
     return Slices(empty, label, subjects=source[:, 0], index=source[:, 1])
 
 
+MOST_TRIES = 1000  # of which a patient with any lesion needs a few
+
+
+def nothing_fits(remedy: str) -> UserError:
+    """Returns the error of a set of labels in which no changed lesion fits."""
+    return UserError(
+        f"No changed lesion lay in its organ in {MOST_TRIES} tries, but every sample needs one; "
+        f"{remedy}"
+    )
+
+
 class Changer(Protocol):
     """Draws changed labels of training patients."""
 
@@ -120,9 +131,11 @@ class LabelChanger:
         """Returns a label; donors are the slices of other patients at its height.
 
         A slice that no lesion fits into is drawn again.
+
+        Raises UserError if none fitted into any.
         """
-        slices, tries = self.slices, 0
-        while True:
+        slices = self.slices
+        for tries in range(MOST_TRIES):
             row = int(rng.integers(len(slices)))
             near = self._lesions & (slices.index == slices.index[row])
             donors = np.flatnonzero(near & (slices.subjects != slices.subjects[row]))
@@ -130,11 +143,11 @@ class LabelChanger:
                 donated = list(slices.label[donors])
                 change = random_change(slices.label[row], donated, rng, self.first_lesion)
             except UserError:  # no lesion, and no donor whose lesion lies in this brain
-                tries += 1
                 continue
             donor = -1 if change.donor is None else int(donors[change.donor])
             label = change.label.astype(np.uint8)
             return ChangedLabel(label, int(slices.index[row]), row, donor, change.words, tries)
+        raise nothing_fits("check the labels")
 
 
 def drawn_batches(

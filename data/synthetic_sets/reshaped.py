@@ -21,7 +21,7 @@ from data.manipulation import (
     turned,
     until_a_lesion_is_left,
 )
-from data.synthetic_sets.changed import ChangedLabel
+from data.synthetic_sets.changed import MOST_TRIES, ChangedLabel, nothing_fits
 from utils.errors import NOT_NEGATIVE, Rule, UserError, at_least, between, check_fields
 
 _RANGE = Rule(
@@ -138,15 +138,16 @@ class VolumeChanger:
         """Returns the label of a patient, with the classes of `read`.
 
         A patient of whose lesion nothing is left is drawn again.
+
+        Raises UserError if nothing was left of any.
         """
-        tries = 0
-        while True:
+        for tries in range(MOST_TRIES):
             patient = int(rng.choice(self.patients))
             label = self.read(patient)
             try:
                 change = reshaped(self._ranks[label], self.config, self.spacing, rng)
             except UserError:
-                tries += 1
                 continue
             label = np.where(change.label > 0, self._classes[change.label], label)
             return ChangedLabel(label, 0, patient, -1, change.words, tries, self.places[patient])
+        raise nothing_fits("give smaller changes with --dataset, or check the labels")

@@ -224,3 +224,6 @@ def test_a_missing_brain_is_told(samr_run, file, tmp_path, monkeypatch, capsys):
     words = ("--run", samr_run, "--labels", file, "--out", tmp_path / "out", "--brain", "none.nii")
     assert run(monkeypatch, *words) == 2
     assert "--brain none.nii is not a file" in capsys.readouterr().err
+    words = ("--run", samr_run, "--labels", file.parent, "--out", tmp_path / "out")
+    assert run(monkeypatch, *words, "--brain", file) == 2
+    assert "is of one patient, but --labels" in capsys.readouterr().err

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from data.brats.volumes import BRATS_VOLUMES
+from data.liver_ct.dataset import LIVER_VOLUMES
 from experiments.engine.cli import main
 from experiments.systems.mm_gan.evaluation import slice_steps, volume_ssim
-from experiments.systems.mm_gan.pictures import montage, view_row, views
+from experiments.systems.mm_gan.pictures import middle_of_lesion, montage, view_row, views
 from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER
 from tests.experiments.conftest import state_of
 from utils.runs.files import read_json
@@ -78,10 +80,21 @@ def test_steps_between_slices_count_pairs_inside_the_brain():
     assert slice_steps(volume, inside) == [pytest.approx(1), 0, 0]
 
 
+@pytest.mark.parametrize("dataset, lesion", [(BRATS_VOLUMES, 4), (LIVER_VOLUMES, 3)])
+def test_views_go_through_a_lesion(dataset, lesion):
+    label = np.full((9, 9, 9), dataset.organ, np.uint8)
+    assert middle_of_lesion(label, dataset) == (4, 4, 4)
+    label[1:4, 1, 1] = label[8, 8, 8] = lesion  # the median of each axis lies in the first one
+    assert middle_of_lesion(label, dataset) == (2, 1, 1)
+    label[1:4] = dataset.organ
+    label[1, 1, 1] = lesion  # between two lesions, one of them
+    assert label[middle_of_lesion(label, dataset)] == lesion
+
+
 def test_views_are_squares_with_the_head_up():
     volume = np.zeros((4, 6, 2))
     volume[3] = 1.0  # the highest slice
-    axial, coronal, sagittal = views(volume)
+    axial, coronal, sagittal = views(volume, (2, 3, 1))
     assert {part.shape for part in (axial, coronal, sagittal)} == {(6, 6)}
     assert coronal[1, 2:4].all() and not coronal[2:].any() and sagittal[1].all()
-    assert len(view_row(volume)) == 3 and len(montage(volume, 5)) == 5
+    assert len(view_row(volume, (2, 3, 1))) == 3 and len(montage(volume, 5)) == 5

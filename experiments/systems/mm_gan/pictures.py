@@ -15,11 +15,15 @@ MONTAGE = 12  # slices
 
 
 def middle_of_lesion(label: np.ndarray, dataset: DataSet) -> tuple[int, ...]:
-    """Returns the voxel at the middle of the lesion of a label [D,H,W], or of the volume."""
-    lesion = np.isin(label, next(iter(dataset.regions.values())))
-    if not lesion.any():
+    """Returns the lesion voxel next to the lesion's middle in a label [D,H,W].
+
+    Without a lesion it is the middle of the volume.
+    """
+    places = np.argwhere(np.isin(label, dataset.organ_first[2:]))
+    if not len(places):
         return tuple(side // 2 for side in label.shape)
-    return tuple(int(np.median(places)) for places in np.nonzero(lesion))
+    distances = np.abs(places - np.median(places, axis=0)).sum(axis=1)
+    return tuple(map(int, places[np.argmin(distances)]))
 
 
 def views(volume: np.ndarray, voxel: Sequence[int]) -> list[np.ndarray]:
@@ -71,7 +75,7 @@ def draw_volumes(
 
 
 def draw_regions(synthesize: Synthesize, examples: dict, dataset: DataSet) -> Pictures:
-    """The whole lesion of two patients and what S finds of it, each in three views."""
+    """The first region of two patients and what S finds of it, each in three views."""
     found = synthesize(examples)["regions"].numpy()[..., 0]
     label = examples["label"].numpy()[..., 0]
     whole = np.isin(label, next(iter(dataset.regions.values())))

@@ -69,7 +69,8 @@ def write(run: Run) -> None:
         return found
 
     TABLE.measure(run, measure, None)
-    TABLE.write(run, ("The same segmenters judge both runs; one training of each.",))
+    judges = "Segmenters of each run, trained alike on the same real volumes, judge it"
+    TABLE.write(run, (f"{judges}; one training of each.",))
     chart = bar_panels(*TABLE.bars(run.read_metrics()), note=run.data_note)
     save_figure(chart, run.path / "figure7_mm_gan.png")
 

@@ -148,9 +148,18 @@ def _scores(run: Run, system: Regions) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+FEWEST = 6  # patients of whom a tenth is rounded to one
+
+
 def _check_run(run: Run) -> None:
-    """Raises UserError for a run that does not make every modality."""
+    """Raises UserError for a run that lacks a modality, or patients of whom to take a tenth."""
     config, channels = run.source.config, run.prepared.dataset.channels
+    patients, rows = len(run.split.train), run.config.rows.split(",")
+    if patients < FEWEST and {"10R", "FT"} & {row.strip() for row in rows}:
+        raise UserError(
+            f"The run {run.source.path} has {patients} training patients, of whom a tenth is none; "
+            f"name a run with {FEWEST} or more, or leave 10R and FT out of --rows"
+        )
     if config.made != channels:
         raise UserError(
             f"The run {run.source.path} makes {', '.join(config.made)}, but the segmenters see "

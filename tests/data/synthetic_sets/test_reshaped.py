@@ -174,3 +174,14 @@ def test_a_damaged_volume_is_told(tmp_path):
     np.savez(path, images=arrays["images"], label=arrays["label"][:-1])
     with pytest.raises(UserError, match="label is missing or of another size or type"):
         read_sample(path)
+
+
+def test_changes_that_never_leave_a_lesion_end(monkeypatch):
+    monkeypatch.setattr("data.synthetic_sets.reshaped.MOST_TRIES", 20)
+    label = np.zeros((8, 8, 8), np.uint8)
+    label[2:6, 2:4], label[2:6, 4:6, :4] = BRAIN, BRAIN  # mirrored, the lesion leaves it
+    label[3:5, 4:6, :2] = 1
+    config = replace(CONFIG, flip=1.0, deformation=0.0, rotation=0.0, scale=(1.0, 1.0))
+    always = VolumeChanger(lambda _: label, [0], PLACES, ORGAN_FIRST, SPACING, config)
+    with pytest.raises(UserError, match="No changed lesion lay in its organ .*smaller changes"):
+        always.draw(np.random.default_rng(0))

@@ -63,14 +63,25 @@ def test_each_row_is_told_against_all_real_patients(key, interval, p, words):
     assert words in sentence and "Dice of WT against 100R" in sentence
 
 
-def test_a_run_of_some_modalities_is_refused():
-    config = SimpleNamespace(made=("T1",))
-    dataset = SimpleNamespace(channels=("T1", "T2"))
-    run = SimpleNamespace(
-        source=SimpleNamespace(config=config, path="RUN"), prepared=SimpleNamespace(dataset=dataset)
+def run_of(made: tuple, patients: int, rows: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        config=SimpleNamespace(rows=rows),
+        source=SimpleNamespace(config=SimpleNamespace(made=made), path="RUN"),
+        split=SimpleNamespace(train=list(range(patients))),
+        prepared=SimpleNamespace(dataset=SimpleNamespace(channels=("T1", "T2"))),
     )
+
+
+def test_a_run_of_some_modalities_is_refused():
     with pytest.raises(UserError, match="RUN makes T1, but the segmenters see T1, T2"):
-        table._check_run(run)
+        table._check_run(run_of(("T1",), 9, "100R"))
+
+
+def test_a_tenth_of_too_few_patients_is_refused_before_a_training():
+    for patients, chosen in [(6, "100R,10R"), (4, "100R,100F")]:
+        table._check_run(run_of(("T1", "T2"), patients, chosen))
+    with pytest.raises(UserError, match="RUN has 5 training patients, of whom a tenth is none"):
+        table._check_run(run_of(("T1", "T2"), 5, "100R, FT"))
 
 
 def test_the_runs_of_figure_7_differ_in_the_pool_alone():
