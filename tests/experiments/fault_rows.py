@@ -21,6 +21,7 @@ ELSEWHERE = {
         "test_a_full_disk_ends_the_run_and_the_printed_command_goes_on",
         "utils/training/test_checkpoints.py::test_a_full_disk_leaves_the_earlier_checkpoints_and_is_named",
         "data/test_full_disk.py::test_a_full_disk_leaves_whole_samples_and_the_set_goes_on",
+        "models/test_mm_gan.py::test_a_full_disk_for_slabs_is_named_and_nothing_stays",
     ],
     31: [
         "utils/training/test_checkpoints.py::test_a_killed_save_leaves_the_checkpoint_before_it",

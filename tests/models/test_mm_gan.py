@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +18,7 @@ from models.mm_gan_3d.networks import build_discriminator, build_generator
 from models.mm_gan_3d.pool import ImagePool
 from models.mm_gan_3d.slabs import generate_in_slabs
 from tests.models.harness import LONG, SystemTests
-from utils.errors import UserError
+from utils.errors import DiskFullError, UserError
 
 SIZE = (16, 8, 24)
 SMALL = MMGANConfig(width=2, discriminator_width=2)
@@ -247,6 +250,23 @@ def test_a_volume_made_in_slabs_is_the_one_made_whole(slices):
     found = generate_in_slabs(G, label, 5, slices)
     assert np.ptp(whole) > 0.5
     np.testing.assert_allclose(found, whole, atol=2e-5)
+
+
+def test_a_full_disk_for_slabs_is_named_and_nothing_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    G, label = build_generator(2, 5, "tanh", "G"), np.zeros((16, 8, 8), int)
+    taken, reserve = [], os.posix_fallocate
+
+    def full(file: int, start: int, size: int) -> None:
+        if len(taken) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken.append(size)
+        reserve(file, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskFullError, match=f"The disk of {tmp_path}.* is full"):
+        generate_in_slabs(G, label, 5, 8)
+    assert taken and not list(tmp_path.iterdir())
 
 
 def test_slabs_are_not_thinner_than_the_deepest_level_allows():

@@ -94,3 +94,13 @@ def test_what_is_wrong_is_told(tmp_path):
     for options in ({"spacing": (1, 0, 1)}, {"crop": (-1, 8, 8)}):
         with pytest.raises(UserError, match=f"--slicing.{next(iter(options))}"):
             VolumeConfig(**options)
+
+
+def test_a_damaged_volume_is_named(tmp_path):
+    _, cases, settled = found_in(tmp_path, brain_case())
+    path = cases[0].subject().images["T2"]
+    content = path.read_bytes()
+    for spoiled in (content[: len(content) // 2], b"", b"no volume" * 50):
+        path.write_bytes(spoiled)
+        with pytest.raises(UserError, match=str(path)):
+            BRATS_VOLUMES.prepare(cases[0], settled)
