@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, make_dataclass, replace
 from typing import Any, Literal
 
+from data.augmentation import NO_AUGMENTATION, Augmentation
 from experiments.configs import brats, images
-from experiments.configs.data_options import DataOptions
 from experiments.configs.schedules import short_schedule
 from models.baselines.latent_config import LATENT_GANS
-from utils.errors import at_least, check_fields
+from utils.errors import BETWEEN_0_AND_1, at_least, check_fields
 from utils.metrics.quality import QualityConfig
 from utils.training.trainer import Schedule
 
@@ -26,13 +26,18 @@ DATA_PRESETS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class BaselineRunConfig(DataOptions):
+class BaselineRunConfig:
     """Everything that determines a run; written to config.json.
 
     Args:
         model: dcgan, acgan, wgan, wgan_gp or pggan.
         dataset: what --data holds, or the phantom shows: brats, chest_xray, lung_ct, retina or
             tianchi_ct.
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its patients.
+        test_fraction: share of patients held out, of data without a published test part.
+        augmentation: random motions of the training images.
         samples: images that are made and compared with held-out ones.
         schedule: length of the training; of dcgan, acgan and pggan an update is one of D and one of
             G, of wgan and wgan_gp one of the critic. Without `steps` pggan grows to its end.
@@ -41,13 +46,23 @@ class BaselineRunConfig(DataOptions):
 
     model: Model = "dcgan"
     dataset: Data = "brats"
+    seed: int = 0
+    phantom: str = ""
+    phantom_subjects: int = 20
+    test_fraction: float = 0.1
+    augmentation: Augmentation = NO_AUGMENTATION
     samples: int = 2000
     schedule: Schedule = field(default_factory=Schedule)
     quality: QualityConfig = field(default_factory=QualityConfig)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self, "--", samples=at_least(2))
+        check_fields(
+            self,
+            "--",
+            phantom_subjects=at_least(2),
+            test_fraction=BETWEEN_0_AND_1,
+            samples=at_least(2),
+        )
 
 
 # Batches of each method's own, and passes over the data as the thesis has them.

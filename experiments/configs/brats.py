@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field, fields, replace
 
-from data.augmentation import Augmentation
+from data.augmentation import NO_AUGMENTATION, Augmentation
 from data.brats.dataset import BRATS
 from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import PERCENTILE, SliceConfig
 from data.splits import Cohort
 from data.structure_maps.cutting import MapConfig
 from data.synthetic_sets.building import SyntheticConfig
-from experiments.configs.data_options import DataOptions
 from experiments.configs.schedules import short_schedule
 from models.lesions import SegmentationConfig
 from models.networks.adversarial import AdversarialWeights
@@ -20,7 +19,7 @@ from models.structure_gan.config import (
     SynthesisConfig,
 )
 from models.structure_gan.structure_config import StructureConfig, StructureWeights
-from utils.errors import at_least, check_fields
+from utils.errors import BETWEEN_0_AND_1, at_least, check_fields
 from utils.metrics.detectability import DetectorConfig
 from utils.training.trainer import Schedule
 
@@ -67,10 +66,15 @@ class MeasuringConfig:
 
 
 @dataclass(frozen=True)
-class StructureGANConfig(DataOptions):
+class StructureGANConfig:
     """Everything that determines a run of the main system; written to config.json.
 
     Args:
+        seed: of initial weights, order, noise, phantom and split.
+        phantom: kind of the built-in phantom (used without --data).
+        phantom_subjects: number of its patients.
+        test_fraction: share of patients held out, of data without a published test part.
+        augmentation: random motions of the training images.
         random_maps: generated maps that feed the adversarial steps.
         maps: structure maps and masks.
         structure: structure-map VAE-GAN.
@@ -79,6 +83,11 @@ class StructureGANConfig(DataOptions):
         evaluation: measurements.
     """
 
+    seed: int = 0
+    phantom: str = ""
+    phantom_subjects: int = 20
+    test_fraction: float = 0.1
+    augmentation: Augmentation = NO_AUGMENTATION
     random_maps: int = 2000
     maps: MapConfig = field(default_factory=MapConfig)
     structure: StructureConfig = field(default_factory=StructureConfig)
@@ -87,8 +96,13 @@ class StructureGANConfig(DataOptions):
     evaluation: MeasuringConfig = field(default_factory=MeasuringConfig)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self, "--", random_maps=at_least(1))
+        check_fields(
+            self,
+            "--",
+            phantom_subjects=at_least(2),
+            test_fraction=BETWEEN_0_AND_1,
+            random_maps=at_least(1),
+        )
 
 
 @dataclass(frozen=True)
