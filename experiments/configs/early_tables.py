@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from data.synthetic_sets.mixing import SubsetRule
 from experiments.configs import early, table5
 from experiments.configs.figures import presets
-from experiments.configs.table5 import Table5Config
+from experiments.configs.table5 import MixingConfig, Table5Config
 from models.early_gan.config import LesionNetsConfig
 from models.lesions import Inputs
 from utils.errors import at_least, check_fields
@@ -17,14 +18,16 @@ FOUR_CHANNEL = {"scheme": "1seg_4channel", "class_weights": (1.0, 15.0, 85.0, 85
 
 
 @dataclass(frozen=True)
-class Table2Config(Table5Config):
+class Table2Config(MixingConfig):
     """Everything that determines a row's result beside the trained run and the row itself.
 
     Args:
+        subset: how a part of the real data is chosen: slices of all patients, or whole patients.
         segmentation: settings of the segmenter, whose scheme is one of the lesion nets'.
     """
 
     inputs: ClassVar[Inputs] = "four_channel"  # the scheme tells it
+    subset: SubsetRule = "slices"
     segmentation: LesionNetsConfig = field(default_factory=lambda: LesionNetsConfig(**FOUR_CHANNEL))
 
 
