@@ -34,6 +34,7 @@ setup(
         # Deals nnU-Net's folds; nilearn brings it, and this is the oldest release that was tested.
         "scikit-learn>=1.6.1",
         "tqdm>=4.64",
+        "docstring-parser>=0.15",  # reads the help of options; jsonargparse needs it, too
         "jsonargparse[signatures]>=4.27,<5",
         "PyYAML>=6.0.1",
         # TensorBoard 2.15 imports pkg_resources, which later releases warn about and then drop.

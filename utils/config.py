@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Optional
 
+import docstring_parser
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
@@ -142,9 +143,20 @@ def add_config(parser: ArgumentParser, config: Any) -> None:
     for name in (name for name in kinds if name in groups):
         parser.add_class_arguments(kinds[name], name)
     parser.set_defaults(flatten(dataclasses.asdict(config)))
+    texts = _field_texts(type(config))
+    for name in groups:
+        texts.update({f"{name}.{key}": text for key, text in _field_texts(kinds[name]).items()})
     for action in parser._actions:
+        if action.help is None:  # the parser does not read the docstrings of a base's bases
+            action.help = texts.get(action.dest)
         if isinstance(action.default, tuple):
             action.metavar = _in_brackets(action.default)
+
+
+def _field_texts(kind: type) -> dict[str, str]:
+    """Returns what the docstrings of a dataclass and of all its bases say of the fields."""
+    docs = (docstring_parser.parse(base.__doc__ or "") for base in reversed(kind.__mro__))
+    return {param.arg_name: param.description for doc in docs for param in doc.params}
 
 
 class _PlainLoader(yaml.SafeLoader):

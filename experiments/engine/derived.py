@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 from scipy import ndimage
@@ -50,6 +51,17 @@ class Made(NamedTuple):
 
     volumes: Mapping[str, np.ndarray]
     dice: Optional[Mapping[str, float]]
+
+
+def network_hash(settings: Any, *contents: bytes) -> str:
+    """Returns the hash of what makes volumes: settings as JSON, then such as checkpoint indices.
+
+    Volumes of the same input and hash are the same.
+    """
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
 
 
 def numbered(names: Sequence[str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -17,7 +15,14 @@ from data.cropping import crop_start, cut, put_back, volume_size
 from data.grids import StoredGrid, Volume, check_same_geometry
 from data.resampling import on_grid_of, resampled
 from data.volumes import read_volume, read_volume_and_grid
-from experiments.engine.derived import Made, check_lesion, numbered, own_classes, told_scheme
+from experiments.engine.derived import (
+    Made,
+    check_lesion,
+    network_hash,
+    numbered,
+    own_classes,
+    told_scheme,
+)
 from experiments.engine.resuming import finished_config, made_by
 from experiments.systems.mm_gan.evaluation import gan, regions_in, segmenter
 from experiments.systems.mm_gan.stages import (
@@ -74,17 +79,16 @@ class VolumeSynthesizer:
         self.config = config = finished_config(path, kind, script, evaluated)
         self.dataset, run = experiment.dataset(config, None), RunDirectory(path, writes=False)
         self.sequences = config.made
-        digest = hashlib.sha256(json.dumps(asdict(config.slicing)).encode())
-        self._gans, self._made, self._found = {}, {}, {}
+        indices, self._gans, self._made, self._found = [], {}, {}, {}
         for modality in self.sequences:
             G = build_generator(config, self.dataset, modality, 1)
             load_networks(G, run.checkpoints(gan(modality)))
-            digest.update(checkpoint_index(run.checkpoints(gan(modality))))
+            indices.append(checkpoint_index(run.checkpoints(gan(modality))))
             S = build_segmenter(config, self.dataset, modality, 1)
             load_networks(S, run.checkpoints(segmenter(modality)))
             self._gans[modality], self._made[modality] = G, compiled(G.synthesize)
             self._found[modality] = compiled(S.synthesize)
-        self.network = digest.hexdigest()
+        self.network = network_hash(asdict(config.slicing), *indices)
 
     def read(
         self, path: Path, brain: Optional[Path] = None, scheme: Optional[str] = None

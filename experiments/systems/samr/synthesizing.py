@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -20,7 +18,14 @@ from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
 from data.manipulation import LESION
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.configs.samr import SAMRRunConfig
-from experiments.engine.derived import Made, check_lesion, numbered, own_classes, told_scheme
+from experiments.engine.derived import (
+    Made,
+    check_lesion,
+    network_hash,
+    numbered,
+    own_classes,
+    told_scheme,
+)
 from experiments.engine.resuming import finished_config
 from experiments.systems.samr.atlas import NAMES_FILE, atlas_file
 from experiments.systems.samr.stages import TRAIN_SAMR, build_system, evaluated
@@ -79,12 +84,10 @@ class Synthesizer:
         segmenter = LabelNet(self.config.segmenter, len(self.sequences), len(self.classes), 1)
         load_networks(segmenter, self.run.checkpoints("segmenter"))
         self._synthesize, self._find = compiled(system.synthesize), compiled(segmenter.synthesize)
-        digest = hashlib.sha256(json.dumps(asdict(self.config.slicing)).encode())
-        digest.update(checkpoint_index(self.run.checkpoints("gan")))
-        digest.update(atlas.images.tobytes())
+        contents = checkpoint_index(self.run.checkpoints("gan")), atlas.images.tobytes()
+        self.network = network_hash(asdict(self.config.slicing), *contents)
         inside = atlas.images.max(axis=-1) > ATLAS_BRAIN
         self._extent = float(inside[inside.any(axis=(1, 2))].mean())  # of a slice, typical brain
-        self.network = digest.hexdigest()
 
     def read(
         self, path: Path, brain: Optional[Path] = None, scheme: Optional[str] = None

@@ -7,11 +7,12 @@ from typing import Callable, Optional
 import numpy as np
 import tensorflow as tf
 
+from data.slice_sets import Slices
 from experiments.engine.run import Run
 from models.networks.maps import to_binary
 from models.system import GANSystem
 from utils.images import resize_nearest_tf1
-from utils.inference import infer
+from utils.inference import compiled, infer
 
 
 def map_decoder(run: Run) -> Callable[[np.ndarray], tuple]:
@@ -32,6 +33,26 @@ def _root(system: GANSystem) -> Optional[tf.Tensor]:
     """Returns the root of the system's prior, once for all maps; None without a fitted one."""
     prior = system.networks.get("code_prior")
     return None if prior is None else prior.root()
+
+
+def images_of_maps(
+    system: GANSystem, maps: Slices, seeds: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Returns what a system of the stage synthesis makes of maps with labels: [N,H,W,M].
+
+    Args:
+        system: that reads the batch keys `random_...`.
+        maps: with structure, outside and label.
+        seeds: int32 [N,2], of each image.
+        batch_size: images per forward pass.
+    """
+    batch = {
+        "random_structure": maps.structure[..., None].astype(np.float32),
+        "random_outside": maps.outside[..., None].astype(np.float32),
+        "random_label": maps.label[..., None].astype(np.int32),
+        "seed": seeds,
+    }
+    return infer(compiled(system.synthesize), batch, batch_size, padded=True)["images"]
 
 
 def decode_codes(run: Run, codes: np.ndarray) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import tensorflow as tf
 from data.brats.names import MODALITIES
 from data.brats.translation import VolumeTranslator
 from experiments.configs.early import EarlyConfig
+from experiments.engine.derived import network_hash
 from experiments.engine.resuming import finished_config
 from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.evaluation import evaluated
@@ -45,8 +44,8 @@ class EarlyTranslator(VolumeTranslator):
             shape = [-1, len(others), *rows.shape[1:3]]
             return tf.transpose(tf.reshape(rows[..., 0], shape), [0, 2, 3, 1])
 
-        digest = hashlib.sha256(json.dumps([source, asdict(config.slicing)]).encode())
-        digest.update(checkpoint_index(run.checkpoints("synthesis")))
+        index = checkpoint_index(run.checkpoints("synthesis"))
+        network = network_hash([source, asdict(config.slicing)], index)
         compiled = tf.function(translate, autograph=False, reduce_retracing=True)
         names = [MODALITIES[i] for i in others]
-        super().__init__(compiled, names, config.slicing, digest.hexdigest())
+        super().__init__(compiled, names, config.slicing, network)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import tensorflow as tf
 
 from data.brats.translation import VolumeTranslator
 from experiments.configs.tc_mgan import TranslationConfig
+from experiments.engine.derived import network_hash
 from experiments.engine.resuming import finished_config
 from experiments.systems.tc_mgan.stages import TRAIN_TC_MGAN, evaluated
 from models.tc_mgan.gan import TCMGAN
@@ -41,7 +40,6 @@ class Translator(VolumeTranslator):
             images = tf.repeat(slices[..., None], NUM_MODALITIES, axis=-1)  # only T2 is read
             return system.synthesize({"images": images})["images"]
 
-        digest = hashlib.sha256(json.dumps(asdict(config.slicing)).encode())
-        digest.update(checkpoint_index(run.checkpoints("gan")))
+        network = network_hash(asdict(config.slicing), checkpoint_index(run.checkpoints("gan")))
         compiled = tf.function(translate, autograph=False, reduce_retracing=True)
-        super().__init__(compiled, TARGETS, config.slicing, digest.hexdigest())
+        super().__init__(compiled, TARGETS, config.slicing, network)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import tensorflow as tf
 
 from data.pipeline import lesion_labels
 from data.slice_sets import Slices, stored_slices
 from data.synthetic_sets.drafts import BestMap, Draft
 from data.synthetic_sets.matching import FittingLabels
 from experiments.engine.run import Run
+from experiments.systems.structure_gan.maps import images_of_maps
 from experiments.systems.structure_gan.stages import TRAIN_BRATS, synthesis_batches
 from experiments.tables.ablation.variants import (
     COMPLETE,
@@ -22,7 +22,7 @@ from experiments.tables.ablation.variants import (
     pretraining_twin,
     variant_run_config,
 )
-from utils.inference import infer, seeds_of
+from utils.inference import seeds_of
 from utils.runs.files import replacing
 from utils.runs.results import kept
 from utils.seeding import derive_seed
@@ -88,15 +88,9 @@ def variant_slices(run: Run, order: str, variant: Variant, matched: Slices) -> S
     size, own = run.source.config.dataset.batch_size, variant_run(run, order, variant, writes=False)
 
     def render() -> dict[str, np.ndarray]:
-        system = own.trained("synthesis")
-        batch = {
-            "random_structure": matched.structure[..., None].astype(np.float32),
-            "random_outside": matched.outside[..., None].astype(np.float32),
-            "random_label": label[..., None].astype(np.int32),
-            "seed": seeds_of(len(label), run.config.seed, "arms"),
-        }
-        synthesize = tf.function(system.synthesize, autograph=False)
-        return {"images": infer(synthesize, batch, size, padded=True)["images"]}
+        seeds = seeds_of(len(label), run.config.seed, "arms")
+        maps = replace(matched, label=label)
+        return {"images": images_of_maps(own.trained("synthesis"), maps, seeds, size)}
 
     path = run.path / "sets" / f"{first_twin(order, variant)}.npz"
     settings = {

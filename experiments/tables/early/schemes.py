@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Callable
@@ -18,9 +19,10 @@ from experiments.engine.sources import Finished
 from experiments.engine.table import Metric, Row, Table
 from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.evaluation import find_labels, held_out
+from experiments.systems.structure_gan.maps import images_of_maps
 from experiments.tables import lesion_validity
 from utils.errors import UserError
-from utils.inference import compiled, infer, seeds_of
+from utils.inference import compiled, seeds_of
 from utils.metrics.resampling import paired_bootstrap
 from utils.metrics.segmentation import dice
 from utils.reporting.charts import bar_panels, save_figure
@@ -30,6 +32,7 @@ from utils.seeding import derive_seed
 SCHEMES = {"1seg": "1SEG", "1ecl_4dcl": "1ECL+4DCL", "4seg": "4SEG"}
 PRINTED = {"real": (0.026, 0.915), "1seg": (0.053, 0.741), "1ecl_4dcl": (0.055, 0.808)}
 PRINTED["4seg"] = (0.043, 0.838)
+REFERENCE = "4seg"  # whose images the others' are compared with
 OWN = ("structure", "pretraining")  # trainings that all schemes take from the run
 
 
@@ -67,7 +70,11 @@ TABLE = Table(
     ),
     metrics=(
         *_SHARED.values(),
-        Metric("dice_wt_low", "lower limit of its 95 % interval (BCa bootstrap over slices)"),
+        Metric(
+            "dice_wt_low",
+            "lower limit of the 95 % interval (BCa bootstrap) of its mean over the slices for "
+            "which all judges define it",
+        ),
         Metric("dice_wt_high", "upper limit"),
         Metric("behind", "dice_wt of a slice less that of 4SEG on the same map and label, mean"),
         Metric("behind_low", "lower limit of its 95 % interval"),
@@ -130,14 +137,9 @@ def scheme_slices(run: Run, scheme: str) -> Slices:
     slices = stored_slices(run.source.synthetic, config.samples)
 
     def render() -> dict[str, np.ndarray]:
-        batch = {
-            "random_structure": slices.structure[..., None].astype(np.float32),
-            "random_outside": slices.outside[..., None].astype(np.float32),
-            "random_label": slices.label[..., None].astype(np.int32),
-            "seed": seeds_of(len(slices), config.seed, "schemes"),
-        }
-        synthesize = compiled(own.trained("synthesis").synthesize)
-        return {"images": infer(synthesize, batch, config.batch_size, padded=True)["images"]}
+        seeds = seeds_of(len(slices), config.seed, "schemes")
+        system = own.trained("synthesis")
+        return {"images": images_of_maps(system, slices, seeds, config.batch_size)}
 
     settings = {"weights": own.weights_hash("synthesis"), "samples": len(slices)}
     path = run.path / "sets" / f"{scheme}.npz"
@@ -147,7 +149,9 @@ def scheme_slices(run: Run, scheme: str) -> Slices:
 def write(run: Run) -> None:
     """Writes table1_early.{csv,md,png} and the keys `table1_early/...` of metrics.json."""
     finished = [key for key in SCHEMES if scheme_run(run, key, False).finished("synthesis")]
-    TABLE.measure(run, measuring(run), asdict(run.config), ["real", *finished])
+    # A row stands beside 4SEG: without it, it lacks the difference.
+    settings = {**asdict(run.config), "reference": REFERENCE in finished}
+    TABLE.measure(run, measuring(run), settings, ["real", *finished])
     notes = (
         f"Seed of the trained run {run.source.config.seed}; one training of each scheme, from "
         "equal weights of the encoders and decoder, on equal maps, labels and slices.",
@@ -167,11 +171,13 @@ def measuring(run: Run) -> Callable[[str], dict[str, float]]:
     config, dataset = run.config, run.prepared.dataset
     find = compiled(judging_run(run).trained("segmentation").synthesize)
 
-    def scores(slices: Slices) -> np.ndarray:
-        """Returns the whole-tumour Dice [N] of each slice, the mean over the modalities."""
-        found = find_labels(find, slices.images, config.batch_size) > 0
-        values = [dice(found[..., i], slices.label > 0) for i in range(found.shape[-1])]
-        return np.mean(values, axis=0)
+    @functools.cache  # 4SEG's stand beside those of every other scheme
+    def judged(row: str) -> tuple[Slices, np.ndarray, np.ndarray]:
+        """Returns a row's slices, the labels found in them, and the whole-tumour Dice [N]."""
+        slices = held_out(run.source) if row == "real" else scheme_slices(run, row)
+        found = find_labels(find, slices.images, config.batch_size)
+        scores = [dice(found[..., i] > 0, slices.label > 0) for i in range(found.shape[-1])]
+        return slices, found, np.mean(scores, axis=0)
 
     def interval(values: np.ndarray, name: str) -> dict[str, float]:
         values = values[np.isfinite(values)]
@@ -182,19 +188,17 @@ def measuring(run: Run) -> Callable[[str], dict[str, float]]:
         return {f"{name}_low": found.low, f"{name}_high": found.high}
 
     def measure(row: str) -> dict[str, float]:
-        slices = held_out(run.source) if row == "real" else scheme_slices(run, row)
-        found = find_labels(find, slices.images, config.batch_size)
+        slices, found, scores = judged(row)
         figures = segmentation_figures(dataset, found, slices.label)
-        figures.update(interval(scores(slices), "dice_wt"))
+        figures.update(interval(scores, "dice_wt"))
         if row == "real":
             return figures
         own = compiled(scheme_run(run, row, writes=False).trained("segmentation").synthesize)
         guided = find_labels(own, slices.images, config.batch_size)
-        figures["own_dice_wt"] = segmentation_figures(dataset, guided, slices.label).get(
-            "dice_wt", np.nan
-        )
-        if row != "4seg" and scheme_run(run, "4seg", writes=False).finished("synthesis"):
-            behind = scores(slices) - scores(scheme_slices(run, "4seg"))
+        own_figures = segmentation_figures(dataset, guided, slices.label)
+        figures["own_dice_wt"] = own_figures.get("dice_wt", np.nan)
+        if row != REFERENCE and scheme_run(run, REFERENCE, writes=False).finished("synthesis"):
+            behind = scores - judged(REFERENCE)[2]
             figures["behind"] = float(np.nanmean(behind))
             figures.update(interval(behind, "behind"))
         return figures

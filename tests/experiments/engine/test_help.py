@@ -10,9 +10,10 @@ import sys
 import pytest
 
 from experiments.configs.brats import PRESETS, TINY, VARIANTS
-from experiments.engine.cli import parse
+from experiments.engine.cli import main, parse
 from experiments.systems.structure_gan.stages import TRAIN_BRATS
 from tests.experiments.conftest import SCRIPT
+from tests.experiments.test_published_configs import SCRIPTS
 from utils.config import differences, with_values
 from utils.runs.environment import REPOSITORY
 
@@ -33,6 +34,16 @@ def test_help_works_anywhere_beside_other_packages_of_the_same_names(tmp_path):
     helps = helps_of(result.stdout)
     names = {words.split()[0] for words in helps}
     assert {"--data", "--stages", "--seed", "--synthesis.adversarial.real"} <= names
+    assert [words for words, text in helps.items() if text.startswith("(")] == []
+
+
+@pytest.mark.parametrize("experiment", SCRIPTS.values(), ids=SCRIPTS)
+def test_every_option_of_every_script_has_a_text(experiment, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(experiment, ["--help-all"])
+    helps = helps_of(capsys.readouterr().out)
+    assert len(helps) > 10
     assert [words for words, text in helps.items() if text.startswith("(")] == []
 
 
