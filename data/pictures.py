@@ -23,7 +23,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".gif")
 STRETCH, PAD = "stretch", "pad"
 FITS = (STRETCH, PAD)
 # What image libraries raise for a file that is cut off, damaged, huge or of another type.
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -76,7 +76,7 @@ def read_picture(path: Path) -> np.ndarray:
         raise UserError(f"The picture {path} is missing; fetch it again.")
     try:
         array = _decoded(path)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UserError(
             f"The picture {path} is damaged or of another type ({error}); fetch it again or remove "
             "it."

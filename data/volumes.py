@@ -19,9 +19,9 @@ from utils.runs.files import replacing
 SUFFIXES = (".nii.gz", ".nii", ".mha")
 
 
-def stem_of(path: Path) -> str:
-    """Returns the name of a volume's file without its suffix, one of `SUFFIXES`."""
-    suffix = next(suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix))
+def stem_of(path: Path, suffixes: Sequence[str] = SUFFIXES) -> str:
+    """Returns the name of a file without its suffix, one of `suffixes`."""
+    suffix = next(suffix for suffix in suffixes if path.name.lower().endswith(suffix))
     return path.name[: -len(suffix)]
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import _start
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -28,6 +29,7 @@ from data.brats.names import MODALITIES
 from data.brats.namings import kind_of
 from data.brats.subjects import find_scans
 from data.brats.translation import VolumeTranslator
+from data.volumes import write_on_grid
 from experiments.engine.derived import Output, not_there, origin, output_of, write_derived
 from experiments.engine.resuming import made_by
 from experiments.systems.structure_gan.early import TRAIN_EARLY
@@ -111,7 +113,8 @@ def translate_file(output: Output, translator: VolumeTranslator, batch_size: int
     """
     source = translator.read(output.source)
     volumes = translator.volumes(source, batch_size)
-    write_derived(output, volumes, source.grid, origin(output.source, translator.network))
+    write = partial(write_on_grid, grid=source.grid)
+    write_derived(output, volumes, write, origin(output.source, translator.network))
 
 
 def _after_interrupt() -> str:

@@ -246,6 +246,6 @@ def _schemes_with(values: np.ndarray) -> str:
     ]
     known = f" {' or '.join(found)}, or" if found else ""
     return (
-        f", or say with {OPTION} (synthesize.py: --label_scheme) what they mean:{known} values and "
+        f", or say with {OPTION} (render.py: --label_scheme) what they mean:{known} values and "
         "names such as 1=necrosis,2=oedema,4=enhancing"
     )

@@ -181,7 +181,7 @@ def _settle(
         title: title of the progress bar.
     """
     waiting, batch = (Draft(number) for number in numbers), []
-    with tqdm(total=total, desc=title, unit="sample") as bar:
+    with tqdm(total=total, desc=title, unit="sample", disable=total < 2) as bar:
         while batch := [*batch, *itertools.islice(waiting, size - len(batch))]:
             verdicts = step(batch)
             yield from (draft for draft, done in zip(batch, verdicts) if done)

@@ -1,4 +1,4 @@
-"""Volumes that a network makes of a user's volume: their names, their record, what is kept."""
+"""What a network makes of a user's file: names of the outputs, their record, what is kept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any, Callable, NamedTuple, Optional
 import numpy as np
 from scipy import ndimage
 
-from data.grids import StoredGrid
-from data.volumes import SUFFIXES, stem_of, write_on_grid
+from data.volumes import SUFFIXES, stem_of
 from utils.errors import UserError
 from utils.runs.files import read_json, write_json
 from utils.runs.outputs import replacing_files
@@ -40,11 +39,11 @@ class Output(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What is made of a label volume.
+    """What is made of a label.
 
     Attributes:
         volumes: each sequence by name, int16 [D,H,W], 0..1000, and `label`, the label that they
-            show, uint8 [D,H,W].
+            show, uint8 [D,H,W]. Of a slice: float32 [h,w] in [0,1], and uint8 [h,w].
         dice: by name of a part of the lesion, what the run's segmenter, which learned from real
             data alone, finds of it in the sequences; None where it was not asked.
     """
@@ -91,7 +90,7 @@ def own_classes(
 
 
 def told_scheme(path: Path, given: Optional[str], of_run: Optional[str]) -> str:
-    """Returns the release whose values a label with `--brain` has; prints it if none was given."""
+    """Returns the release whose values a lesion label has; prints it if none was given."""
     scheme = given or of_run or SCHEME
     if not given:
         print(f"{path}: values of {scheme}, as --label_scheme names none")
@@ -122,20 +121,27 @@ def check_lesion(path: Path, label: np.ndarray, first_lesion: int, organ: str, r
     lost = lesion & ~np.isin(pieces, np.unique(pieces[near & lesion]))
     if lost.any():
         raise UserError(
-            f"{lost.sum()} of the {lesion.sum()} lesion voxels of the label {path} lie outside "
-            f"of the {organ}; move the lesion, or check that the label and --brain are of one scan"
+            f"{lost.sum()} of the {lesion.sum()} lesion voxels of the label {path} lie outside of "
+            f"the {organ}; move the lesion, or check that label and --anatomy are of one scan"
         )
 
 
-def output_of(option: str, path: Path, out: Path, case: str, kinds: Sequence[str]) -> Output:
-    """Returns where the volumes made of one go: OUT/<case>/<name>_synthetic_<kind>.
+def output_of(
+    option: str,
+    path: Path,
+    out: Path,
+    case: str,
+    kinds: Sequence[str],
+    suffixes: Sequence[str] = SUFFIXES,
+) -> Output:
+    """Returns where what is made of a file goes: OUT/<case>/<name>_synthetic_<kind>.
 
     Raises UserError, naming `option`, for a suffix that cannot be written, or a name too long.
     """
-    if not path.name.lower().endswith(SUFFIXES):
-        raise UserError(f"{option} {path} must be a volume with the suffix {', '.join(SUFFIXES)}")
-    stem = f"{stem_of(path)}_synthetic"
-    suffix = path.name[len(stem_of(path)) :]
+    if not path.name.lower().endswith(tuple(suffixes)):
+        raise UserError(f"{option} {path} must be a file with the suffix {', '.join(suffixes)}")
+    own = stem_of(path, suffixes)
+    stem, suffix = f"{own}_synthetic", path.name[len(own) :]
     names = {kind: f"{stem}_{kind}{suffix}" for kind in kinds}
     length = max(len(os.fsencode(name)) for name in names.values())
     if length > LONGEST_NAME:
@@ -197,9 +203,12 @@ def file_hash(path: Path) -> str:
 
 
 def write_derived(
-    output: Output, volumes: Mapping[str, np.ndarray], grid: StoredGrid, record: Mapping[str, str]
+    output: Output,
+    contents: Mapping[str, Any],
+    write: Callable[[Path, Any], None],
+    record: Mapping[str, str],
 ) -> None:
-    """Writes volumes [D,H,W] by kind on the grid of their source; all get their names at the end.
+    """Writes what was made by kind with a function of (file, content); all get their names at once.
 
     Files with these names are replaced. Raises UserError if a file cannot be written.
     """
@@ -207,6 +216,6 @@ def write_derived(
     with replacing_files(output.folder, (output.record, *output.names.values())) as folder:
         write_json(folder / output.record, dict(record))
         for kind, name in output.names.items():
-            write_on_grid(folder / name, volumes[kind], grid)
+            write(folder / name, contents[kind])
     for name in output.names.values():
         print(output.folder / name)

@@ -187,16 +187,22 @@ class StructureGAN(GANSystem):
     def random_maps(
         self, seeds: tf.Tensor, size: tuple, root: Optional[tf.Tensor] = None
     ) -> dict[str, tf.Tensor]:
-        """Decodes random codes, one per row of seeds [B,2], to 0/1 maps and masks [B,*size,K].
+        """Decodes random codes, one per row of seeds [B,2]: `maps_of` N(0, I)."""
+        return self.maps_of(normal(seeds, "z", (self.config.code_size,)), seeds, size, root)
 
-        `score` [B] is the mean of D_s' patch scores, towards 1 for maps that look extracted.
-        `root` is that of the prior, if it is known, see `CodePrior`.
+    def maps_of(
+        self, z: tf.Tensor, seeds: tf.Tensor, size: tuple, root: Optional[tf.Tensor] = None
+    ) -> dict[str, tf.Tensor]:
+        """Decodes codes [B,code_size] in units of the prior to 0/1 maps and masks [B,*size,K].
+
+        `score` [B] is the mean of D_s' patch scores, towards 1 for maps that look extracted. Seeds
+        [B,2] are those of the drop-out. `root` is that of the prior, if it is known, see
+        `CodePrior`.
         """
         config = self.config
         keep_mask, keep_score = 1.0, 1.0
         if config.dropout_at_generation:
             keep_mask, keep_score = config.keep_mask, config.keep_discriminator
-        z = normal(seeds, "z", (config.code_size,))
         if "code_prior" in self.networks:
             z = self.networks["code_prior"](z, root)
         s_g = self.networks["G_s"](z)

@@ -133,6 +133,23 @@ def lesionwise_score(
     return LesionwiseScore(*np.mean(scores, axis=0).tolist()) if scores else LesionwiseScore(1.0, 0)
 
 
+def slice_steps(volume: np.ndarray, inside: np.ndarray) -> list[float]:
+    """Returns the mean absolute difference of neighbouring slices along each axis.
+
+    Args:
+        volume: [D,H,W].
+        inside: bool [D,H,W]; pairs of voxels that both lie in it count; NaN without any.
+    """
+    steps = []
+    for axis in range(3):
+        first, second = (
+            np.take(inside, range(k, inside.shape[axis] - 1 + k), axis) for k in (0, 1)
+        )
+        changes = np.abs(np.diff(volume, axis=axis))[first & second]
+        steps.append(float(changes.mean()) if changes.size else float("nan"))
+    return steps
+
+
 def _dilation(spacing: Sequence[float]) -> np.ndarray:
     """Returns the voxels that three steps of 1 mm reach, each along one axis or two at once."""
     sides = [int(REACH / step + 1e-6) for step in spacing]

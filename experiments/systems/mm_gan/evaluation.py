@@ -15,6 +15,7 @@ from experiments.engine.run import Run
 from models.mm_gan_3d.gan import with_organ
 from utils.inference import compiled, infer
 from utils.metrics.segmentation import dice
+from utils.metrics.volumes import slice_steps
 
 WINDOW = 7  # voxels of the SSIM's cube
 AXES = ("depth", "height", "width")
@@ -99,19 +100,3 @@ def volume_ssim(volume: np.ndarray, reference: np.ndarray) -> float:
     The mean is over the whole volume, as published values are; the background counts.
     """
     return float(structural_similarity(volume, reference, win_size=WINDOW, data_range=1.0))
-
-
-def slice_steps(volume: np.ndarray, inside: np.ndarray) -> list[float]:
-    """Returns the mean absolute difference of neighbouring slices along each axis.
-
-    Args:
-        volume: [D,H,W].
-        inside: bool [D,H,W]; pairs of voxels that both lie in it count.
-    """
-    steps = []
-    for axis in range(3):
-        first, second = (
-            np.take(inside, range(k, inside.shape[axis] - 1 + k), axis) for k in (0, 1)
-        )
-        steps.append(float(np.abs(np.diff(volume, axis=axis))[first & second].mean()))
-    return steps

@@ -107,12 +107,12 @@ class VolumeSynthesizer:
         """
         volume, grid = read_volume_and_grid(path)
         if brain is None:
-            remedy = ", or one of BRATS with --brain" if self._of_brains else ""
+            remedy = ", or one of BRATS with --anatomy" if self._of_brains else ""
             array = own_classes(path, volume.array, self.dataset.classes, self.path, remedy)
         else:
             array = self._with_brain(path, volume, brain, scheme)
         organ, names = self.dataset.organ, self.dataset.classes
-        brain_too = ", or the brain's mask or a skull-stripped scan of the patient with --brain"
+        brain_too = ", or the brain's mask or a skull-stripped scan of the patient with --anatomy"
         remedy = f"give a label of {numbered(names)}{brain_too if self._of_brains else ''}"
         if not (array == organ).any():
             raise UserError(
@@ -133,8 +133,8 @@ class VolumeSynthesizer:
     ) -> np.ndarray:
         if not self._of_brains:
             raise UserError(
-                f"--brain is for runs on brains, but {self.path} has the labels "
-                f"{numbered(self.dataset.classes)}; give a label of these and leave --brain out"
+                f"--anatomy is for runs on brains, but {self.path} has the labels "
+                f"{numbered(self.dataset.classes)}; give a label of these and leave --anatomy out"
             )
         scan = read_volume(brain)
         check_same_geometry({path: volume, brain: scan})

@@ -110,7 +110,7 @@ class Synthesizer:
         check_crop(f"The label {path}", volume.array.shape, self.config.slicing)
         with_brain = brain is not None
         if not with_brain:
-            remedy = ", or one of BRATS with --brain"
+            remedy = ", or one of BRATS with --anatomy"
             label = own_classes(path, volume.array, self.classes, self.run.path, remedy)
         else:
             label = self._with_brain(path, volume, brain, scheme)
@@ -118,13 +118,13 @@ class Synthesizer:
         if not np.isin(label, brain).any():
             raise UserError(
                 f"The label {path} has no brain (value {' or '.join(map(str, brain))}) in it; give "
-                "the brain's mask or a skull-stripped scan of the patient with --brain"
+                "the brain's mask or a skull-stripped scan of the patient with --anatomy"
             )
         remedy = (
-            "leave out --brain if the label holds the brain already"
+            "leave out --anatomy if the label holds the brain already"
             if with_brain
             else f"give a label of {numbered(self.classes)}, or the brain's mask or a "
-            "skull-stripped scan of the patient with --brain"
+            "skull-stripped scan of the patient with --anatomy"
         )
         check_lesion(path, label, self.first_lesion, "brain", remedy)
         self._check_extent(path, label, remedy)
@@ -146,8 +146,8 @@ class Synthesizer:
     ) -> np.ndarray:
         if self.first_lesion > LESION:
             raise UserError(
-                f"--brain does not tell tissues apart, but the run {self.run.path} has the labels "
-                f"{', '.join(self.classes)}; give a label of these and leave --brain out"
+                f"--anatomy does not tell tissues apart, but the run {self.run.path} has the "
+                f"labels {', '.join(self.classes)}; give a label of these and leave --anatomy out"
             )
         scan = read_volume(brain)
         check_same_geometry({path: volume, brain: scan})
@@ -166,9 +166,9 @@ class Synthesizer:
         if not known.all():
             wanted = ", ".join(f"{value} {name}" for value, name in enumerate(names))
             raise UserError(
-                f"With --brain the label {path} must hold {wanted}, found the value "
+                f"With --anatomy the label {path} must hold {wanted}, found the value "
                 f"{array[~known][0]:g}; correct it, or give a label of the run's own classes "
-                "without --brain"
+                "without --anatomy"
             )
         return np.where(array > 0, array + (LESION - 1), 0).astype(np.uint8)
 

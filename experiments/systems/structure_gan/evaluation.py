@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from data.brats.slices import pixel_size, voxel_size
 from data.contract import DataSet
-from data.slice_sets import Slices, real_slices, stored_slices
+from data.slice_sets import Slices, patient_volumes, real_slices, stored_slices
 from data.structure_maps.extraction import extract_outside, structure_and_outside
 from experiments.engine.run import Run
 from experiments.engine.scoring import per_channel, segmentation_figures, sharpness_figures
@@ -26,6 +26,7 @@ from utils.metrics.quality import frechet_texture
 from utils.metrics.segmentation import dice, mean_and_count
 from utils.metrics.sharpness import healthy_inside, line_share
 from utils.metrics.surface import hausdorff95_batch
+from utils.metrics.volumes import slice_steps
 from utils.runs.run_directory import RunDirectory
 from utils.seeding import derive_seed
 
@@ -57,6 +58,22 @@ def evaluate(run: Run) -> None:
             volumes = score_volumes(slices, found, dataset, voxel_size(run.config.slicing))
             place = f"segmentation/{name}/volume"
             run.update_metrics(volume_figures(volumes, place), f"{place}/")
+            run.update_metrics({"volumes/real/step": neighbour_step(slices)})
+
+
+def neighbour_step(slices: Slices) -> float:
+    """Returns the mean absolute difference of neighbouring slices of a patient inside the brain.
+
+    It is the mean over modalities and patients.
+    """
+    steps = [
+        slice_steps(images[..., i], inside)[0]
+        for images, inside in (
+            volume.values for volume in patient_volumes(slices, slices.images, slices.outside == 0)
+        )
+        for i in range(images.shape[-1])
+    ]
+    return float(np.mean(steps))
 
 
 def evaluated(run: RunDirectory) -> bool:

@@ -9,17 +9,23 @@ import tensorflow as tf
 
 from data.slice_sets import Slices
 from experiments.engine.run import Run
-from models.networks.maps import to_binary
 from models.system import GANSystem
-from utils.images import resize_nearest_tf1
 from utils.inference import compiled, infer
 
 
 def map_decoder(run: Run) -> Callable[[np.ndarray], tuple]:
     """Returns the function from seeds [B,2] to random maps and masks [B,H,W,1], and scores [B]."""
-    system = run.trained("structure")
-    batch_size = run.config.dataset.batch_size
-    size, root = run.prepared.size, _root(system)
+    return seed_decoder(run.trained("structure"), run.prepared.size, run.config.dataset.batch_size)
+
+
+def seed_decoder(
+    system: GANSystem, size: tuple[int, int], batch_size: int
+) -> Callable[[np.ndarray], tuple]:
+    """Returns `map_decoder` of a system of the stage structure, for maps of a size (H, W).
+
+    It takes `batch_size` seeds at a time.
+    """
+    root = _root(system)
 
     @tf.function(autograph=False)
     def decode(seeds: tf.Tensor) -> tuple:
@@ -56,19 +62,29 @@ def images_of_maps(
 
 
 def decode_codes(run: Run, codes: np.ndarray) -> np.ndarray:
-    """Returns the maps of codes [N,L] in units of the run's prior: 0/1, float32 [N,H,W].
+    """Returns the maps of codes [N,L] in units of the run's prior: 0/1, float32 [N,H,W]."""
+    size, batch_size = run.prepared.size, run.config.dataset.batch_size
+    return code_decoder(run.trained("structure"), size, batch_size)(codes)["structure"]
+
+
+def code_decoder(
+    system: GANSystem, size: tuple[int, int], batch_size: int
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Returns the function from codes [N,L] to `structure` and `outside`, 0/1, float32 [N,H,W].
 
     With the prior `fitted` a code first takes mean and spread of the training codes, as random
     codes do; with `standard` it stays.
     """
-    system = run.trained("structure")
-    networks, root = system.networks, _root(system)
+    root = _root(system)
 
+    @tf.function(autograph=False)
     def decode(batch: dict) -> dict:
-        z = batch["z"]
-        if root is not None:
-            z = networks["code_prior"](z, root)
-        return {"maps": resize_nearest_tf1(to_binary(networks["G_s"](z)), run.prepared.size)}
+        maps = system.maps_of(batch["z"], batch["seed"], size, root)
+        return {name: maps[name][..., 0] for name in ("structure", "outside")}
 
-    codes = {"z": codes.astype(np.float32)}
-    return infer(decode, codes, run.config.dataset.batch_size)["maps"][..., 0]
+    def decoded(codes: np.ndarray) -> dict[str, np.ndarray]:
+        seeds = np.zeros([len(codes), 2], np.int32)  # of the drop-out, alike for all
+        batch = {"z": codes.astype(np.float32), "seed": seeds}
+        return infer(decode, batch, batch_size, padded=True)
+
+    return decoded

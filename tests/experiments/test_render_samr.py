@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from data.manipulation import changed
 from data.volumes import read_volume, read_volume_and_grid, write_on_grid, write_volume
-from experiments import synthesize
+from experiments import render
 from experiments.systems.samr.synthesizing import Source, Synthesizer
 from utils.runs.exits import exit_code
 from utils.runs.files import read_json
@@ -22,8 +22,8 @@ NAMES = ("T1", "T2", "T1c", "Flair", "label")
 
 
 def run(monkeypatch, *words) -> int:
-    monkeypatch.setattr(sys, "argv", ["synthesize.py", *map(str, words)])
-    return exit_code(synthesize.main, synthesize._after_interrupt)
+    monkeypatch.setattr(sys, "argv", ["render.py", *map(str, words)])
+    return exit_code(render.main, render._after_interrupt)
 
 
 def label_volume() -> np.ndarray:
@@ -50,7 +50,7 @@ def made(folder, stem: str = "case") -> dict:
 
 def test_sequences_have_the_inputs_geometry(samr_run, file, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
-    assert run(monkeypatch, "--run", samr_run, "--labels", file, "--out", out) == 0
+    assert run(monkeypatch, "--run", samr_run, "--label", file, "--out", out) == 0
     assert "case.nii.gz: Dice of the run's segmenter: oedema 0." in capsys.readouterr().out
     _, grid = read_volume_and_grid(file)
     for name in NAMES:
@@ -82,7 +82,7 @@ def test_the_score_is_of_what_the_segmenter_finds_in_the_images(samr_run):
 
 
 def test_a_changed_lesion_is_drawn_and_written(samr_run, file, tmp_path, monkeypatch):
-    words = ("--run", samr_run, "--labels", file)
+    words = ("--run", samr_run, "--label", file)
     assert run(monkeypatch, *words, "--out", tmp_path / "a") == 0
     change = "mirror,move:20:0"
     assert run(monkeypatch, *words, "--out", tmp_path / "b", "--manipulate", change) == 0
@@ -103,12 +103,12 @@ def test_a_donors_lesion_takes_the_place_of_the_own_one(samr_run, file, tmp_path
     _, grid = read_volume_and_grid(file)
     write_on_grid(tmp_path / "donor.nii.gz", donor, grid)
     words = ("--manipulate", f"donor:{tmp_path / 'donor.nii.gz'}", "--out", tmp_path / "out")
-    assert run(monkeypatch, "--run", samr_run, "--labels", file, *words) == 0
+    assert run(monkeypatch, "--run", samr_run, "--label", file, *words) == 0
     found = made(tmp_path / "out")["label"].array
     drawn = SLICES, slice(None), COLUMNS
     np.testing.assert_array_equal(found[drawn], donor[drawn])
     write_on_grid(tmp_path / "donor.nii.gz", label_volume(), grid)  # another lesion, the same name
-    assert run(monkeypatch, "--run", samr_run, "--labels", file, *words) == 2
+    assert run(monkeypatch, "--run", samr_run, "--label", file, *words) == 2
 
 
 def test_labels_of_a_release_get_their_brain_from_a_scan(samr_run, file, tmp_path, monkeypatch):
@@ -119,8 +119,8 @@ def test_labels_of_a_release_get_their_brain_from_a_scan(samr_run, file, tmp_pat
     write_on_grid(tmp_path / "t1.nii.gz", scan, grid)
     release = np.choose(label, [0, 0, 2, 1, 4]).astype(np.uint8)
     write_on_grid(tmp_path / "seg.nii.gz", release, grid)
-    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
-    assert run(monkeypatch, *words, "--brain", tmp_path / "t1.nii.gz") == 0
+    words = ("--run", samr_run, "--label", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    assert run(monkeypatch, *words, "--anatomy", tmp_path / "t1.nii.gz") == 0
     found = made(tmp_path / "out", "seg")["label"].array
     drawn = SLICES, slice(None), COLUMNS
     np.testing.assert_array_equal(found[drawn], label[drawn])
@@ -133,7 +133,7 @@ def test_a_label_of_a_release_without_brain_is_not_taken_for_one_with_it(
     release = np.where(label > 1, label, 0).astype(np.uint8)
     release[60:100, 92:95, 92:95] = 1  # necrosis
     write_on_grid(file, release, grid)
-    words = ("--run", samr_run, "--labels", file, "--out", tmp_path / "out")
+    words = ("--run", samr_run, "--label", file, "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 2
     assert "has less brain than lesion, as if what it calls brain were none" in (
         capsys.readouterr().err
@@ -142,7 +142,7 @@ def test_a_label_of_a_release_without_brain_is_not_taken_for_one_with_it(
 
 @pytest.mark.slow
 def test_the_same_command_keeps_what_is_there(samr_run, file, tmp_path, monkeypatch, capsys):
-    words = ["--run", samr_run, "--labels", file.parent, "--out", tmp_path / "out"]
+    words = ["--run", samr_run, "--label", file.parent, "--out", tmp_path / "out"]
     assert run(monkeypatch, *words) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert len(before) == 6
@@ -172,12 +172,12 @@ def test_what_cannot_be_made_is_refused_in_a_sentence(
     label[label > 4] = value or 0
     write_on_grid(file, label, grid)
     out = tmp_path / "out"
-    assert run(monkeypatch, "--run", samr_run, "--labels", file, "--out", out, *words) == 2
+    assert run(monkeypatch, "--run", samr_run, "--label", file, "--out", out, *words) == 2
     assert sentence in capsys.readouterr().err and not out.exists()
 
 
 def test_an_empty_folder_is_refused(samr_run, tmp_path, monkeypatch, capsys):
-    words = ("--run", samr_run, "--labels", tmp_path, "--out", tmp_path / "out")
+    words = ("--run", samr_run, "--label", tmp_path, "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 2
     assert "must be a label volume or a folder of them" in capsys.readouterr().err
 
@@ -188,10 +188,10 @@ def test_a_lesion_beside_the_brain_is_refused(
 ):
     label, (_, grid) = label_volume(), read_volume_and_grid(file)
     label[75:78, 5:9, 5:9] = 2
-    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    words = ("--run", samr_run, "--label", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
     if with_brain:
         write_on_grid(tmp_path / "brain.nii.gz", (label_volume() > 0).astype(np.uint8), grid)
-        words += ("--brain", tmp_path / "brain.nii.gz")
+        words += ("--anatomy", tmp_path / "brain.nii.gz")
         label = np.choose(label, [0, 0, 2, 1, 4]).astype(np.uint8)
     write_on_grid(tmp_path / "seg.nii.gz", label, grid)
     assert run(monkeypatch, *words) == 2
@@ -204,7 +204,7 @@ def test_a_small_part_is_not_taken_for_brain(samr_run, file, tmp_path, monkeypat
     label[70:90, 100:130, 90:120] = 1  # the rim of a lesion, in a label without brain
     label[75:80, 110:115, 100:105] = 2
     write_on_grid(tmp_path / "seg.nii.gz", label, grid)
-    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    words = ("--run", samr_run, "--label", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 2
     assert "of a slice, as if what it calls brain were none" in capsys.readouterr().err
 
@@ -215,15 +215,15 @@ def test_a_lesion_where_nothing_is_drawn_is_told(samr_run, file, tmp_path, monke
     label[20:22, 110:114, 110:114] = 2
     label[10:30, 90:130, 90:130] = np.maximum(label[10:30, 90:130, 90:130], 1)
     write_on_grid(tmp_path / "seg.nii.gz", label, grid)
-    words = ("--run", samr_run, "--labels", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
+    words = ("--run", samr_run, "--label", tmp_path / "seg.nii.gz", "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 0
     assert "no lesion is shown, it lies beyond what the run draws" in capsys.readouterr().out
 
 
 def test_a_missing_brain_is_told(samr_run, file, tmp_path, monkeypatch, capsys):
-    words = ("--run", samr_run, "--labels", file, "--out", tmp_path / "out", "--brain", "none.nii")
+    words = ("--run", samr_run, "--label", file, "--out", tmp_path / "out", "--anatomy", "none.nii")
     assert run(monkeypatch, *words) == 2
-    assert "--brain none.nii is not a file" in capsys.readouterr().err
-    words = ("--run", samr_run, "--labels", file.parent, "--out", tmp_path / "out")
-    assert run(monkeypatch, *words, "--brain", file) == 2
-    assert "is of one patient, but --labels" in capsys.readouterr().err
+    assert "--anatomy none.nii is not a file" in capsys.readouterr().err
+    words = ("--run", samr_run, "--label", file.parent, "--out", tmp_path / "out")
+    assert run(monkeypatch, *words, "--anatomy", file) == 2
+    assert "is of one patient, but --label" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from data.volumes import read_volume, read_volume_and_grid, write_volume
-from experiments import synthesize
+from experiments import render
 from experiments.engine.cli import main
 from experiments.systems.mm_gan.stages import TRAIN_MM_GAN, TRAIN_MM_GAN_LIVER
 from experiments.systems.mm_gan.synthesizing import VolumeSynthesizer
@@ -48,14 +48,14 @@ def write(path, array: np.ndarray) -> None:
 
 
 def perform(monkeypatch, run, *words: object) -> int:
-    words = ("synthesize.py", "--run", run, *words)
+    words = ("render.py", "--run", run, *words)
     monkeypatch.setattr(sys, "argv", list(map(str, words)))
-    return exit_code(synthesize.main, synthesize._after_interrupt)
+    return exit_code(render.main, render._after_interrupt)
 
 
 def test_volumes_have_the_inputs_geometry(run, tmp_path, monkeypatch, capsys):
     write(tmp_path / "case.nii.gz", label_volume())
-    words = ("--labels", tmp_path / "case.nii.gz", "--out", tmp_path / "out")
+    words = ("--label", tmp_path / "case.nii.gz", "--out", tmp_path / "out")
     assert perform(monkeypatch, run, *words) == 0
     assert "Dice of the run's segmenter: T1 WT " in capsys.readouterr().out
     _, grid = read_volume_and_grid(tmp_path / "case.nii.gz")
@@ -99,7 +99,7 @@ def test_slabs_are_as_the_whole(run, tmp_path):
 
 def test_a_changed_lesion_is_drawn_and_written(run, tmp_path, monkeypatch):
     write(tmp_path / "case.nii.gz", label_volume())
-    words = ("--labels", tmp_path / "case.nii.gz", "--manipulate", "mirror")
+    words = ("--label", tmp_path / "case.nii.gz", "--manipulate", "mirror")
     assert perform(monkeypatch, run, *words, "--out", tmp_path / "out") == 0
     found = read_volume(tmp_path / "out" / "case_synthetic_label.nii.gz").array
     lesion = np.isin(found, (1, 2, 4))
@@ -114,7 +114,7 @@ def test_a_label_of_a_release_needs_the_brain(run, tmp_path):
     write(tmp_path / "seg.nii.gz", np.where(own == 3, 0, own))
     source = synthesizer.read(tmp_path / "seg.nii.gz", tmp_path / "brain.nii.gz", "brats2020")
     np.testing.assert_array_equal(source.volume.array, own)
-    with pytest.raises(UserError, match=r"seg.nii.gz has no brain \(value 3\) in it; .*--brain"):
+    with pytest.raises(UserError, match=r"seg.nii.gz has no brain \(value 3\) in it; .*--anatomy"):
         synthesizer.read(tmp_path / "seg.nii.gz")
     write(tmp_path / "nine.nii.gz", np.where(own == 1, 9, own))
     with pytest.raises(UserError, match="holds the value 9, which the run"):
@@ -172,5 +172,5 @@ def test_the_liver_keeps_its_body(tmp_path):
     healed = replace(source.volume, array=np.where(label == 3, 2, label))
     made = synthesizer.make(source._replace(label=np.minimum(source.label, 1)), None)
     np.testing.assert_array_equal(made.volumes["label"], healed.array)
-    with pytest.raises(UserError, match="--brain is for runs on brains"):
+    with pytest.raises(UserError, match="--anatomy is for runs on brains"):
         synthesizer.read(tmp_path / "a.nii.gz", tmp_path / "a.nii.gz")
