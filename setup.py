@@ -10,9 +10,9 @@ setup(
     version="0.1.0",
     description="GANs that synthesise registered multi-modality brain MRI with a lesion label",
     license="Apache-2.0",
-    license_files=["LICENSE"],
+    license_files=["LICENSE", "experiments/pages/niivue/LICENSES.txt"],
     packages=find_packages(include=[*PACKAGES, *(f"{package}.*" for package in PACKAGES)]),
-    package_data={"experiments": ["**/*.yaml"]},
+    package_data={"experiments": ["**/*.yaml", "pages/*", "pages/niivue/*"]},
     python_requires=">=3.9,<3.12",
     install_requires=[
         # The last pair that supports each other: addons 0.23 refuses TensorFlow >= 2.16.
@@ -48,6 +48,7 @@ setup(
             "ruff>=0.17",
             "surface-distance>=0.1",
             "pycocotools>=2.0.8",
+            "playwright>=1.60",  # opens the local pages in a Chromium that is installed already
         ],
     },
 )

@@ -10,8 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.runs.environment import prepare_tensorflow, require_supported_versions  # noqa: E402
 
-WITHOUT_TENSORFLOW = "verify_data.py"  # which would wait seconds for what it does not use
+# Which would wait seconds for what they do not use.
+WITHOUT_TENSORFLOW = ("verify_data.py", "view.py")
 
 require_supported_versions()
-if Path(sys.argv[0]).name != WITHOUT_TENSORFLOW:
+if Path(sys.argv[0]).name not in WITHOUT_TENSORFLOW:
     prepare_tensorflow()

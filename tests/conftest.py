@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from tests.browser import started
 from utils.runs.environment import prepare_tensorflow
 
 prepare_tensorflow()
@@ -31,6 +32,13 @@ def _temporary_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser for `tests.browser.Visit`; skips where none is installed."""
+    with started() as browser:
+        yield browser
 
 
 @pytest.hookimpl(tryfirst=True)
