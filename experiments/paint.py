@@ -1,0 +1,59 @@
+"""Paint a lesion on a page in your browser and see four registered modalities answer.
+
+    python experiments/paint.py --run RUN
+
+RUN is a finished run of experiments/train_brats.py, an archive of its networks
+(experiments/publish_weights.py), or "phantom": the networks that come with the project. The page
+is on this machine alone, http://127.0.0.1:8081/, needs no network, and nothing that is painted is
+kept. It draws slices of random brains; beside each modality stand the outline of what the run's
+segmenter finds there and its Dice with what was painted. What it shows is not for diagnosis.
+"""
+
+from __future__ import annotations
+
+import _start
+
+import sys
+from pathlib import Path
+
+from experiments.engine.pages import page_routes
+from experiments.engine.published import run_folder
+from experiments.engine.resuming import saved_run
+from experiments.systems.structure_gan.painting import Painter
+from experiments.systems.structure_gan.rendering import LabelRenderer
+from utils.config import Parser
+from utils.runs.exits import exit_code
+from utils.serving.starting import add_server_options, check_server_options, serve
+
+PORT = 8081
+
+
+def main() -> None:
+    """Loads the networks and serves the page until Ctrl-C."""
+    parser = Parser(prog="python experiments/paint.py", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--run", type=Path, required=True, help="finished run of train_brats.py, or phantom"
+    )
+    add_server_options(parser, PORT)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args()
+    check_server_options(options)
+    serve([*page_routes("paint"), *painter_of(run_folder(options.run)).routes()], options)
+
+
+def painter_of(run: Path) -> Painter:
+    """Returns what answers the page, with networks that are compiled already.
+
+    Raises UserError if the folder holds no finished run of the main system.
+    """
+    painter = Painter(LabelRenderer(run), saved_run(run, "--run needs")["data"] is None)
+    painter.warm_up()
+    return painter
+
+
+def _after_interrupt() -> str:
+    return "the page is closed and nothing was written"
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main, _after_interrupt))
