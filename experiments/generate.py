@@ -29,6 +29,7 @@ from typing import Callable, Optional
 from data.synthetic_sets.files import Shard, is_complete, read_manifest, samples_there
 from experiments.engine.cli import default_cache
 from experiments.engine.finished import open_trained
+from experiments.engine.published import run_folder
 from experiments.engine.run import Run
 from experiments.engine.synthetic_sets import MADE_WITH, begin_set
 from experiments.systems.mm_gan.dataset import draw_set as draw_volumes
@@ -87,7 +88,8 @@ def main() -> None:
     options = parse()
     check_output_folder("--out", options.out)
     systems = (*MAIN_SYSTEM, TRAIN_EARLY, *VOLUME_TRAININGS)
-    run = open_trained(options.run, systems, "--run needs", options.cache, options.data)
+    folder = run_folder(options.run, options.cache)
+    run = open_trained(folder, systems, "--run needs", options.cache, options.data)
     own = run.config.dataset
     config = replace(own, samples=options.samples or own.samples)
     check_size(options.out, config.samples)

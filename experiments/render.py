@@ -6,7 +6,7 @@
     python experiments/render.py --run RUN --label FOLDER --manipulate mirror --out DIR
 
 RUN is a finished run of experiments/train_brats.py, train_samr.py, train_mm_gan.py or
-train_mm_gan_liver.py.
+train_mm_gan_liver.py, an archive of networks (publish_weights.py), or phantom.
 
 The main system takes a lesion label of a BRATS release: a volume with voxels of 1 mm, or a single
 slice (.png, whose greys or colours are classes, or .npz with an array "label"). It draws it in the
@@ -56,6 +56,7 @@ from experiments.engine.derived import (
     output_of,
     write_derived,
 )
+from experiments.engine.published import run_folder
 from experiments.engine.resuming import made_by
 from experiments.systems.mm_gan.stages import VOLUME_TRAININGS
 from experiments.systems.mm_gan.synthesizing import VolumeSynthesizer
@@ -134,6 +135,7 @@ def open_synthesizer(options: Any) -> Any:
 def main() -> None:
     """Draws the modalities of every label that the command line names."""
     options = parse()
+    options.run = run_folder(options.run)
     synthesizer = open_synthesizer(options)
     slices = isinstance(synthesizer, LabelSynthesizer)
     suffixes = (*SUFFIXES, *SLICE_SUFFIXES) if slices else SUFFIXES

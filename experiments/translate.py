@@ -31,6 +31,7 @@ from data.brats.subjects import find_scans
 from data.brats.translation import VolumeTranslator
 from data.volumes import write_on_grid
 from experiments.engine.derived import Output, not_there, origin, output_of, write_derived
+from experiments.engine.published import run_folder
 from experiments.engine.resuming import made_by
 from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.translating import EarlyTranslator
@@ -59,7 +60,7 @@ def main() -> None:
     if options.batch_size < 1:
         raise UserError(f"--batch_size is {options.batch_size}; give 1 or more")
     check_output_folder("--out", options.out)
-    translator = open_translator(options.run, options.source)
+    translator = open_translator(run_folder(options.run), options.source)
     inputs = find_inputs(options.input, translator.slicing.layout, options.source)
     outputs = [
         output_of("--input", path, options.out, case, translator.targets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -37,8 +38,14 @@ def read_table(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays of an .npz file; UserError if the file is damaged."""
     check_regular(path)
+    with Path(path).open("rb") as file:
+        return arrays_of(path, file)
+
+
+def arrays_of(path: Path, file: BinaryIO) -> dict[str, np.ndarray]:
+    """Returns the arrays of an open .npz file; UserError, naming `path`, if it is damaged."""
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except UNREADABLE as error:
         raise damaged(path, error) from error

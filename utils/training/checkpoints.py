@@ -14,13 +14,14 @@ from typing import Any, NamedTuple, Optional
 import tensorflow as tf
 
 from utils.errors import UserError
-from utils.runs.files import hidden, remove_leftovers, sync, write_text
+from utils.runs.files import hidden, read_json, remove_leftovers, sync, write_text
 from utils.training.running_means import RunningMeans
 
 _READ_ERRORS = (IndexError, ValueError, tf.errors.OpError)
 _RESTORE_ERRORS = (AssertionError, *_READ_ERRORS)
 _FILE = re.compile(r"ckpt-(\d+)\.(index|data-\d+-of-\d+)")
 _VALUE, _SLOT = "/.ATTRIBUTES/VARIABLE_VALUE", "/.OPTIMIZER_SLOT/"
+PART = "networks.json"  # names the networks of a checkpoint that was made to be handed on
 
 
 class Checkpoints:
@@ -152,16 +153,32 @@ def weights_hash(folder: Path) -> str:
 def load_networks(system: Any, directory: Path) -> None:
     """Loads the networks (not the optimisers) of the newest complete checkpoint into `system`.
 
+    A checkpoint that was made to be handed on has those that `PART` names; the system loses the
+    others, so that none is used with the weights of its start.
+
     Raises UserError if there is no complete checkpoint or it does not fit.
     """
     newest = newest_checkpoint(directory)
     if newest is None:
         raise UserError(f"There is no checkpoint in {directory}; run that stage first")
+    part = Path(directory) / PART
+    if part.exists():
+        for name in set(system.networks) - set(read_json(part, list)):
+            del system.networks[name]
     state = tf.train.Checkpoint(networks=system.networks)
     try:
         state.restore(newest).expect_partial().assert_existing_objects_matched()
     except _RESTORE_ERRORS as error:
         raise _unfit(newest, state, error) from error
+
+
+def value_keys(reader: Any, network: str) -> list[str]:
+    """Returns the keys of a network's variables, in order, in what `load_checkpoint` returned."""
+    return [
+        key
+        for key in sorted(reader.get_variable_to_shape_map())
+        if key.startswith(f"networks/{network}/") and key.endswith(_VALUE) and _SLOT not in key
+    ]
 
 
 class _Stamp(NamedTuple):

@@ -20,7 +20,7 @@ from data.brats.slices import output_size
 from data.brats.windows import axial_range
 from data.grids import Volume
 from data.structure_maps.extraction import remove_tumour, structure_and_outside
-from data.structure_maps.filter import closed_contour_error, organ_pieces
+from data.structure_maps.filter import THIN, closed_contour_error, organ_pieces, thin_share
 from data.synthetic_sets.building import random_maps
 from experiments.configs.brats import BratsConfig
 from experiments.engine.derived import network_hash
@@ -38,7 +38,7 @@ from utils.seeding import derive_seed
 from utils.training.checkpoints import checkpoint_index, load_networks
 
 NETWORKS = ("structure", "synthesis", "segmentation")  # stages whose networks are used
-TURN = 1.0  # degrees by which the code turns from slice to slice
+TURN = 6.0  # degrees from slice to slice: the demo then changes as its real patients do
 
 
 class Brain(NamedTuple):
@@ -100,30 +100,48 @@ class LabelRenderer:
         )
         return Brain(structure[..., 0], outside[..., 0])
 
-    def random_stack(self, seed: int, slices: int, turn: float = TURN) -> Brain:
-        """Returns maps of neighbouring slices of a random brain.
+    def random_stack(self, seed: int, lesion: np.ndarray, turn: float = TURN) -> Brain:
+        """Returns maps of neighbouring slices of a random brain around a lesion.
 
-        Their codes lie on an arc through the code space: each is the one before it, turned by a
-        small angle, so that all have the norm of random codes.
+        The middle slice has a random code, its neighbours codes that are turned by a small angle in
+        a random direction, and so on: all codes are distributed as random ones. Of the directions
+        that are drawn the first is taken whose map holds the lesion and passes the filter, or else
+        the best.
 
         Args:
-            seed: of the two codes that span the arc.
-            slices: number N of slices.
+            seed: of the codes.
+            lesion: bool [N,h,w], what the brain has to hold in each of N slices.
             turn: the angle in degrees.
         """
-        rng = np.random.default_rng(derive_seed(seed, "stack"))
-        first, second = rng.standard_normal((2, self.config.structure.code_size))
-        angles = np.radians(turn) * (np.arange(slices) - (slices - 1) / 2)
-        codes = np.cos(angles)[:, None] * first + np.sin(angles)[:, None] * second
-        return Brain(**self._of_codes(codes))
+        rng, count = np.random.default_rng(derive_seed(seed, "stack")), len(lesion)
+        middle, nothing = count // 2, np.zeros(self.config.structure.code_size)
+        first, maps = self._turned(nothing, 90.0, lesion[middle], rng)
+        chosen = {middle: maps}
+        for way in (range(middle + 1, count), range(middle - 1, -1, -1)):
+            code = first
+            for k in way:
+                code, chosen[k] = self._turned(code, turn, lesion[k], rng)
+        return Brain(*map(np.stack, zip(*(chosen[k] for k in range(count)))))
 
-    def flaw(self, brain: Brain) -> float:
-        """Returns how far maps are from a brain: the mean error of Algorithm 3, 1 for no brain."""
-        errors = [
-            closed_contour_error(*pair) if organ_pieces(pair[1]) == 1 else 1.0
-            for pair in zip(*brain)
-        ]
-        return float(np.mean(errors))
+    def _turned(
+        self, code: np.ndarray, turn: float, lesion: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Brain]:
+        """Returns a code turned by an angle in degrees in a random direction, and its maps."""
+        directions = rng.standard_normal((self.config.dataset.batch_size, len(code)))
+        codes = np.cos(np.radians(turn)) * code + np.sin(np.radians(turn)) * directions
+        found = self._of_codes(codes)
+        maps = [Brain(*pair) for pair in zip(found["structure"], found["outside"])]
+        best = min(range(len(maps)), key=lambda k: self._flaws(maps[k], lesion))
+        return codes[best], maps[best]
+
+    def _flaws(self, brain: Brain, lesion: np.ndarray) -> tuple[int, bool, float]:
+        """Returns what is wrong with maps [h,w], worst first; 0 where it passes."""
+        config, organ = self.config.dataset, brain.outside
+        pieces = organ_pieces(organ)
+        flawed = pieces != 1 or (config.compact_organ and thin_share(organ) > THIN)
+        error = closed_contour_error(brain.structure, organ)
+        lost = int((lesion & (organ > 0)).sum())
+        return lost, flawed, error if error > config.max_contour_error else 0.0
 
     def brain_of(self, path: Path, scan: Volume) -> tuple[Brain, np.ndarray]:
         """Returns the maps of a scan's slices (Algorithms 1 and 2), and their numbers [N].

@@ -145,11 +145,13 @@ class LabelSynthesizer:
             if len(axial) == 1:
                 brain = self.renderer.random_brain(seed)
             else:
-                brain = self.renderer.random_stack(seed, len(axial), self._turn)
-            inside = self._inside(brain, axial, classes.shape)
-            key = _lost(classes, inside, axial), self.renderer.flaw(brain)
-            if best is None or key < best[0]:
-                best = key, brain, seed
+                lesion = self._shown(classes, axial) > 0
+                brain = self.renderer.random_stack(seed, lesion, self._turn)
+            lost = _lost(classes, self._inside(brain, axial, classes.shape), axial)
+            if best is None or lost < best[0]:
+                best = lost, brain, seed
+            if not lost:
+                break
         _, brain, seed = best
         among = f", the best of {len(self._seeds)}" if len(self._seeds) > 1 else ""
         return brain, seed, f"the random brain {seed}{among}"
@@ -185,10 +187,7 @@ class LabelSynthesizer:
         renderer, label = self.renderer, source.label
         classes = np.where(label >= LESION, label - (LESION - 1), 0).astype(np.uint8)
         values = np.array(source.values, np.uint8)
-        if source.grid is None:
-            shown = classes
-        else:
-            shown = shrunk_label(cut(classes, source.axial, self._slicing), self._slicing)
+        shown = classes if source.grid is None else self._shown(classes, source.axial)
         images = renderer.images(source.brain, shown, source.seed, batch_size)
         scores = renderer.scores(images, shown)
         if source.grid is None:
@@ -204,6 +203,10 @@ class LabelSynthesizer:
         crops = cut(values[classes], source.axial, self._slicing)
         put_back(crops, source.axial, used, self._slicing)
         return Made({**made, "label": used}, scores)
+
+    def _shown(self, classes: np.ndarray, axial: np.ndarray) -> np.ndarray:
+        """Returns the drawn slices of a volume's label at the run's size, uint8 [N,h,w]."""
+        return shrunk_label(cut(classes, axial, self._slicing), self._slicing)
 
     def as_sample(self, made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns what was made of a slice as the arrays of a synthetic set's sample."""
