@@ -23,10 +23,19 @@ from scipy import ndimage
 from utils.errors import UserError
 
 BRAIN, LESION = 1, 2
-DONOR = "donor:"  # begins the word of `changed` that names a file
 FACTORS = (0.5, 2.0)  # of the area, at random
 LARGEST_MOVE = 0.15  # of the brain's extent along an axis, at random
 ATTEMPTS = 20
+
+
+def in_organ(classes: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Returns the label map of a lesion's classes, 0 without lesion, in an organ (bool), uint8."""
+    return np.where(inside & (classes > 0), classes + (LESION - 1), inside * BRAIN).astype(np.uint8)
+
+
+def lesion_classes(label: np.ndarray) -> np.ndarray:
+    """Returns the lesion's classes of a label map as `in_organ` makes it, uint8."""
+    return np.where(label >= LESION, label - (LESION - 1), 0).astype(np.uint8)
 
 
 def mirrored(label: np.ndarray, first_lesion: int = LESION) -> np.ndarray:
@@ -176,6 +185,10 @@ def combined(label: np.ndarray, donor: np.ndarray, first_lesion: int = LESION) -
     return _placed(label, _lesion(donor, first_lesion))
 
 
+# Words of `changed` that name a file.
+WITH_FILE = {"donor": replaced, "combine": combined}
+
+
 class Change(NamedTuple):
     """A change that was drawn at random.
 
@@ -258,8 +271,9 @@ def changed(
     """Applies changes in words, one after the other, such as "mirror,grow:1.5,move:10:-4".
 
     grow takes a factor above 1 and shrink one below, of the area (the volume); move takes pixels
-    along the last axes; donor takes what `read` makes a map of, a file, whose lesion replaces the
-    own one. Raises UserError for other words, or if a change leaves no lesion inside of the brain.
+    along the last axes; donor and combine take what `read` makes a map of, a file, whose lesion
+    replaces the own one or is added to it. Raises UserError for other words, or if a change leaves
+    no lesion inside of the brain.
     """
     for word in words.split(","):
         label = _change_of(word.strip(), label.ndim, read)(label, first_lesion=first_lesion)
@@ -268,8 +282,8 @@ def changed(
 
 def donor_files(words: str) -> list[str]:
     """Returns the files whose lesions the words of `changed` name."""
-    stripped = (word.strip() for word in words.split(","))
-    return [word[len(DONOR) :] for word in stripped if word.startswith(DONOR)]
+    parts = (word.strip().partition(":") for word in words.split(","))
+    return [file for name, _, file in parts if name in WITH_FILE]
 
 
 def _change_of(
@@ -279,8 +293,8 @@ def _change_of(
     name, *values = word.split(":")
     if name == "mirror" and not values:
         return mirrored
-    if word.startswith(DONOR) and read:
-        return partial(replaced, donor=read(word[len(DONOR) :]))
+    if name in WITH_FILE and values and read:
+        return partial(WITH_FILE[name], donor=read(":".join(values)))
     with suppress(ValueError):
         if name == "move" and 0 < len(values) <= axes:
             offset = [0] * (axes - len(values)) + [int(value) for value in values]
@@ -292,7 +306,7 @@ def _change_of(
     raise UserError(
         f"{word!r} is no change of a lesion; give mirror, grow:1.5 (a factor above 1), shrink:0.5 "
         f"(below 1), move:10:-4 (pixels along up to {axes} axes, the last ones)"
-        f"{' or donor:FILE' if read else ''}, separated by commas"
+        f"{', donor:FILE or combine:FILE' if read else ''}, separated by commas"
     )
 
 

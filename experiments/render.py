@@ -24,7 +24,7 @@ classes, numbered from 1); a brain mask will do there.
 
 --manipulate changes the lesion first: mirror, grow:FACTOR, shrink:FACTOR (of its volume),
 move:ROWS:COLUMNS (voxels, with a third number before them: slices), donor:FILE (the lesion of
-another label), one after the other.
+another label instead), combine:FILE (beside the own one), one after the other.
 
 For each input the modalities and the label that they show are written with its geometry and
 format; what lies beyond the slices or the crop of the run stays black. Intensities of volumes are

@@ -125,7 +125,7 @@ def test_lines_under_a_lesion_are_erased_and_its_class_is_seen(renderer):
 
 
 def test_slices_share_their_noise_and_do_not_depend_on_the_batch(renderer):
-    brain = renderer.random_stack(3, 5)
+    brain = renderer.random_stack(3, np.zeros((5, *SIZE), bool))
     twice = Brain(*(np.repeat(part[:1], 2, axis=0) for part in brain))
     label = np.zeros((5, *SIZE), np.uint8)
     first, second = renderer.images(twice, label[:2], seed=1)
@@ -137,24 +137,50 @@ def test_slices_share_their_noise_and_do_not_depend_on_the_batch(renderer):
 
 
 def test_the_codes_of_a_stack_turn_by_equal_angles(renderer, monkeypatch):
-    codes = []
-    monkeypatch.setattr(renderer, "_of_codes", lambda z: codes.append(z) or {**EMPTY})
-    renderer.random_stack(3, 5, turn=10.0)
-    (codes,) = codes
-    norms = np.linalg.norm(codes, axis=1)
-    cosines = (codes[1:] * codes[:-1]).sum(axis=1) / norms[1:] / norms[:-1]
-    # Two random codes are nearly orthogonal.
-    np.testing.assert_allclose(np.degrees(np.arccos(cosines)), 10, rtol=0.15)
-    np.testing.assert_allclose(norms, norms.mean(), rtol=0.15)
+    calls = []
+
+    def maps_of(codes: np.ndarray) -> dict:
+        calls.append(codes)
+        return {name: np.zeros((len(codes), *SIZE)) for name in Brain._fields}
+
+    monkeypatch.setattr(renderer, "_of_codes", maps_of)
+    renderer.random_stack(3, np.zeros((5, *SIZE), bool), turn=10.0)
+    middle, *upwards = [codes[0] for codes in calls[:3]]  # all pass: the first direction is taken
+    downwards = [codes[0] for codes in calls[3:]]
+    assert len(upwards) == len(downwards) == 2
+    for walk in ([middle, *upwards], [middle, *downwards]):
+        norms = np.linalg.norm(walk, axis=1)
+        cosines = [a @ b for a, b in zip(walk[1:], walk)] / norms[1:] / norms[:-1]
+        # Two random codes are nearly orthogonal.
+        np.testing.assert_allclose(np.degrees(np.arccos(cosines)), 10, rtol=0.15)
+        np.testing.assert_allclose(norms, np.sqrt(len(middle)), rtol=0.15)
 
 
-EMPTY = {"structure": np.zeros((5, *SIZE)), "outside": np.zeros((5, *SIZE))}
+def test_of_the_directions_one_is_taken_that_holds_the_lesion(renderer, monkeypatch):
+    disc = np.hypot(*(np.indices(SIZE) - np.reshape((16, 12), (2, 1, 1)))) < 8
+    lesion = np.zeros((3, *SIZE), bool)
+    lesion[1, 20:22, 12] = True
+
+    def maps_of(codes: np.ndarray) -> dict:
+        outside = np.repeat(~disc[None], len(codes), axis=0).astype(np.float32)
+        outside[0, 21, 12] = 1  # the first does not hold all of the lesion
+        outside[1, :2, :2] = 0  # the second has a further piece
+        structure = np.stack([disc & ~ndimage.binary_erosion(disc)] * len(codes))
+        structure[2] = 0  # the third has no closed contour
+        return {"structure": structure.astype(np.float32), "outside": outside, "codes": codes}
+
+    monkeypatch.setattr(renderer, "_of_codes", maps_of)
+    brain = renderer.random_stack(0, lesion)
+    assert not (lesion & (brain.outside > 0)).any()
+    assert renderer._flaws(Brain(brain.structure[1], brain.outside[1]), lesion[1]) == (0, False, 0)
+    # Where nothing has to be held, the first without a flaw is taken.
+    assert brain.outside[0, 21, 12] == 1
 
 
 def test_a_smaller_turn_makes_neighbours_more_alike(renderer):
     def step(turn: float) -> float:
-        outside = renderer.random_stack(0, 8, turn).structure
-        return slice_steps(outside, np.full(outside.shape, True))[0]
+        lines = renderer.random_stack(0, np.zeros((8, *SIZE), bool), turn).structure
+        return slice_steps(lines, np.full(lines.shape, True))[0]
 
     assert step(0.0) == 0 < step(2.0) < step(60.0)
 

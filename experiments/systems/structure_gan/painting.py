@@ -15,7 +15,7 @@ import numpy as np
 from data.brats.names import LABEL_NAMES
 from data.brats.slices import pixel_size
 from data.grids import StoredGrid
-from data.manipulation import BRAIN, LESION, changed
+from data.manipulation import changed, in_organ, lesion_classes
 from data.nifti import packed_nifti
 from data.random_lesions import random_lesion
 from experiments.systems.structure_gan.rendering import Brain, LabelRenderer
@@ -132,8 +132,8 @@ class Painter:
         painted, words = self._painted(content), content.get("change")
         if not isinstance(words, str) or words.partition(":")[0] not in CHANGES:
             raise UserError(f"The change must be one of {', '.join(CHANGES)}; reload the page")
-        label = changed(as_ranks(painted)[0], words)
-        return json_reply({"label": _packed(np.where(label >= LESION, label - (LESION - 1), 0))})
+        label = changed(in_organ(painted.label[0], painted.brain.outside[0] == 0), words)
+        return json_reply({"label": _packed(lesion_classes(label))})
 
     def download(self, request: Request) -> Reply:
         """Returns the label's modalities as a file: `kind` npz or nii, `variations` slices.
@@ -195,12 +195,6 @@ class Painter:
         if label[brain.outside[0] > 0].any():
             raise UserError("The lesion lies outside of the brain; reload the page")
         return Painted(number, brain, label[None], seed)
-
-
-def as_ranks(painted: Painted) -> np.ndarray:
-    """Returns a label [1,h,w] as `data.manipulation` reads it: 0 outside, 1 brain, then lesion."""
-    inside = (painted.brain.outside == 0) * np.uint8(BRAIN)
-    return np.where(painted.label > 0, painted.label + np.uint8(LESION - 1), inside)
 
 
 def _number(content: Any, name: str, limit: int) -> int:

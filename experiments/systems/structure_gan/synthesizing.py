@@ -14,7 +14,7 @@ from data.brats.scaling import shrunk_label
 from data.brats.translation import predicted_volume
 from data.brats.windows import axial_range, check_crop, cut, put_back
 from data.grids import StoredGrid, Volume, check_same_geometry, check_spacing
-from data.manipulation import BRAIN, LESION
+from data.manipulation import LESION, in_organ, lesion_classes
 from data.resizing import enlarge
 from data.volumes import read_volume, read_volume_and_grid
 from experiments.engine.derived import Made, told_scheme
@@ -112,8 +112,8 @@ class LabelSynthesizer:
             brain, axial = self._of_anatomy(path, volume, anatomy)
         inside = self._inside(brain, axial, classes.shape)
         self._check_lesion(path, classes, inside, axial, found)
-        label = np.where(inside & (classes > 0), classes + (LESION - 1), inside * BRAIN)
-        return LabelSource(path, label.astype(np.uint8), grid, brain, axial, seed, values)
+        label = in_organ(classes, inside)
+        return LabelSource(path, label, grid, brain, axial, seed, values)
 
     def _of_anatomy(
         self, path: Path, label: Optional[Volume], anatomy: Path
@@ -185,7 +185,7 @@ class LabelSynthesizer:
         from which the run learned; of a slice float32 [h,w] in [0,1], with its maps.
         """
         renderer, label = self.renderer, source.label
-        classes = np.where(label >= LESION, label - (LESION - 1), 0).astype(np.uint8)
+        classes = lesion_classes(label)
         values = np.array(source.values, np.uint8)
         shown = classes if source.grid is None else self._shown(classes, source.axial)
         images = renderer.images(source.brain, shown, source.seed, batch_size)
