@@ -19,10 +19,11 @@ $(if $(FOUND),Python $(FOUND),not a Python that runs), but TensorFlow 2.15 needs
 or 3.11; install one and name it, as in `PYTHON=python3.11 make $(or $(MAKECMDGOALS),demo)`))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo paint test test-slow lint clean
 
 help:
 	@echo 'make demo       train the main system on the built-in phantom (or ARGS="--data DIR ...")'
+	@echo 'make paint      paint a lesion on a local page (ARGS="--run RUN" for networks of your own)'
 	@echo 'make test       run the fast tests (ARGS="tests/data -k name" narrows them)'
 	@echo 'make test-slow  run the tests that take minutes'
 	@echo 'make lint       check the style with ruff'
@@ -43,6 +44,9 @@ $(STAMP): setup.py $(CONSTRAINTS)
 
 demo: $(STAMP)
 	$(BIN)/python experiments/train_brats.py $(ARGS)
+
+paint: $(STAMP)
+	$(BIN)/python experiments/paint.py $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(ARGS)

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nibabel as nib
@@ -162,6 +163,26 @@ def test_what_a_page_cannot_have_sent_is_refused(url, painter):
     )
     with urllib.request.urlopen(request, timeout=60) as reply:
         assert reply.status == 200
+
+
+def test_a_hundred_requests_at_once_are_answered_or_told_to_wait(url, painter):
+    body = json.dumps({"brain": 0, "seed": 0, "label": packed(a_label(painter))}).encode()
+    request = urllib.request.Request(f"{url}render", body, {"Origin": url.rstrip("/")})
+
+    def status(_: int) -> int:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return reply.status
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except OSError:  # the hundredth is not even told
+            return 0
+
+    with ThreadPoolExecutor(100) as threads:
+        found = list(threads.map(status, range(100)))
+    assert set(found) <= {200, 503, 0} and found.count(200) >= 5
+    assert status(0) == 200
 
 
 def test_a_body_far_beyond_a_label_is_not_read(url):

@@ -12,10 +12,13 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import numpy as np
 import pytest
 
+from data.brats.slices import output_size
 from experiments import generate, paint, publish_weights, render
 from experiments.engine import published
 from experiments.engine.published import MANIFEST, run_folder
+from experiments.systems.samr.synthesizing import Source, Synthesizer
 from experiments.systems.structure_gan.rendering import LabelRenderer
+from experiments.systems.tc_mgan.translating import Translator
 from tests.experiments.test_render import SIZE
 from utils.errors import UserError
 from utils.runs.exits import exit_code
@@ -146,6 +149,30 @@ def test_scripts_take_an_archive(archive, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["generate.py", *map(str, words)])
     assert exit_code(generate.main, generate._after_interrupt) == 0
     assert "the set is finished" in capsys.readouterr().out
+
+
+def test_samr_draws_from_an_archive(samr_run, tmp_path, monkeypatch):
+    assert publish(monkeypatch, "--run", samr_run, "--out", tmp_path / "samr.zip") == 0
+    folder = run_folder(tmp_path / "samr.zip", tmp_path / "cache")
+    label = np.zeros((155, 240, 240), np.uint8)
+    label[60:100, 70:190, 50:160] = 1
+    label[60:100, 90:120, 90:120] = 2
+    source = Source(Path(), label, None)
+    own, other = (Synthesizer(path).make(source, None) for path in (samr_run, folder))
+    for name in ("T1", "Flair"):
+        apart = np.abs(own.volumes[name].astype(int) - other.volumes[name])
+        assert own.volumes[name].any() and apart.max() <= 10  # of 1000
+
+
+def test_tc_mgan_translates_from_an_archive(tiny_variants, tmp_path, monkeypatch):
+    run = tiny_variants / "variants" / "tc_mgan"
+    assert publish(monkeypatch, "--run", run, "--out", tmp_path / "tc.zip") == 0
+    folder = run_folder(tmp_path / "tc.zip", tmp_path / "cache")
+    size = output_size(Translator(run).slicing)
+    slices = np.zeros((2, *size), np.float32) + np.linspace(0, 1, size[1], dtype=np.float32)
+    own, other = (Translator(path)._translate(slices).numpy() for path in (run, folder))
+    assert own.std() > 0
+    np.testing.assert_allclose(own, other, atol=0.01)
 
 
 def test_networks_of_patients_need_an_audit(tiny_run, tmp_path, monkeypatch, capsys):
