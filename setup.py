@@ -12,7 +12,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "experiments/pages/niivue/LICENSES.txt"],
     packages=find_packages(include=[*PACKAGES, *(f"{package}.*" for package in PACKAGES)]),
-    package_data={"experiments": ["**/*.yaml", "pages/*", "pages/niivue/*"]},
+    package_data={"experiments": ["**/*.yaml", "pages/*", "pages/niivue/*", "weights/*"]},
     python_requires=">=3.9,<3.12",
     install_requires=[
         # The last pair that supports each other: addons 0.23 refuses TensorFlow >= 2.16.

@@ -20,9 +20,7 @@ from pathlib import Path
 
 from experiments.engine.pages import page_routes
 from experiments.engine.published import PHANTOM, run_folder
-from experiments.engine.resuming import saved_run
-from experiments.systems.structure_gan.painting import Painter
-from experiments.systems.structure_gan.rendering import LabelRenderer
+from experiments.systems.structure_gan.painting import painter_of
 from utils.config import Parser
 from utils.runs.exits import exit_code
 from utils.serving.starting import add_server_options, check_server_options, serve
@@ -41,16 +39,6 @@ def main() -> None:
     options = parser.parse_args()
     check_server_options(options)
     serve([*page_routes("paint"), *painter_of(run_folder(options.run)).routes()], options)
-
-
-def painter_of(run: Path) -> Painter:
-    """Returns what answers the page, with networks that are compiled already.
-
-    Raises UserError if the folder holds no finished run of the main system.
-    """
-    painter = Painter(LabelRenderer(run), saved_run(run, "--run needs")["data"] is None)
-    painter.warm_up()
-    return painter
 
 
 def _after_interrupt() -> str:

@@ -7,7 +7,7 @@ It needs Chromium and playwright, as the tests of pages do.
 
 from __future__ import annotations
 
-import experiments._start
+import experiments._start  # noqa: F401
 
 import sys
 from pathlib import Path
@@ -16,11 +16,11 @@ from PIL import Image
 
 from experiments.engine.pages import page_routes
 from experiments.engine.published import run_folder
-from experiments.paint import painter_of
+from experiments.systems.structure_gan.painting import painter_of
 from tests.browser import Visit, started
 from utils.serving.starting import serving
 
-BRAIN = 3
+BRAIN = 4
 # Tissue, brush in pixels, and a line through places as shares of the picture's width and height.
 STROKES = (
     ("2", 13, ((0.36, 0.44), (0.33, 0.54), (0.37, 0.60))),
@@ -59,14 +59,14 @@ def paint(visit: Visit) -> None:
 
 
 def main(path: Path) -> None:
-    """Writes the picture, in few colours so that it stays small."""
+    """Writes the picture."""
     painter = painter_of(run_folder(Path("phantom")))
     routes = [*page_routes("paint"), *painter.routes()]
     with serving(routes) as server, started() as browser, Visit(browser, server.url) as visit:
         paint(visit)
         visit.page.screenshot(path=str(path))
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(160, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.convert("RGB").save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from PIL import Image
 from data.random_lesions import random_lesion
 from experiments import paint
 from experiments.engine.pages import page_routes
-from experiments.systems.structure_gan.painting import Painter
+from experiments.systems.structure_gan.painting import Painter, painter_of
 from experiments.systems.structure_gan.rendering import LabelRenderer
 from tests.browser import Visit
 from utils.runs.exits import exit_code
@@ -33,7 +33,7 @@ SIZE = (32, 24)
 
 @pytest.fixture(scope="module")
 def painter(tiny_run) -> Painter:
-    return paint.painter_of(tiny_run)
+    return painter_of(tiny_run)
 
 
 @pytest.fixture(scope="module")

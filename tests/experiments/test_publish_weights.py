@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from data.brats.slices import output_size
-from experiments import generate, paint, publish_weights, render
+from experiments import generate, publish_weights, render
 from experiments.engine import published
 from experiments.engine.published import MANIFEST, run_folder
 from experiments.systems.samr.synthesizing import Source, Synthesizer
+from experiments.systems.structure_gan.painting import painter_of
 from experiments.systems.structure_gan.rendering import LabelRenderer
 from experiments.systems.tc_mgan.translating import Translator
 from tests.experiments.test_render import SIZE
@@ -144,7 +145,7 @@ def test_scripts_take_an_archive(archive, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["render.py", *map(str, words)])
     assert exit_code(render.main, render._after_interrupt) == 0
     assert (tmp_path / "out" / "label_synthetic_slice.npz").exists()
-    assert paint.painter_of(run_folder(archive)).phantom
+    assert painter_of(run_folder(archive)).phantom
     words = ("--run", archive, "--out", tmp_path / "set", "--samples", "3")
     monkeypatch.setattr(sys, "argv", ["generate.py", *map(str, words)])
     assert exit_code(generate.main, generate._after_interrupt) == 0

@@ -7,6 +7,7 @@ import functools
 import io
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
 
@@ -18,6 +19,7 @@ from data.grids import StoredGrid
 from data.manipulation import changed, in_organ, lesion_classes
 from data.nifti import packed_nifti
 from data.random_lesions import random_lesion
+from experiments.engine.resuming import saved_run
 from experiments.systems.structure_gan.rendering import Brain, LabelRenderer
 from utils.errors import UserError
 from utils.metrics.segmentation import dice
@@ -195,6 +197,16 @@ class Painter:
         if label[brain.outside[0] > 0].any():
             raise UserError("The lesion lies outside of the brain; reload the page")
         return Painted(number, brain, label[None], seed)
+
+
+def painter_of(run: Path) -> Painter:
+    """Returns what answers the page with a run's networks, compiled already.
+
+    Raises UserError if the folder holds no finished run of the main system.
+    """
+    painter = Painter(LabelRenderer(run), saved_run(run, "--run needs")["data"] is None)
+    painter.warm_up()
+    return painter
 
 
 def _number(content: Any, name: str, limit: int) -> int:
