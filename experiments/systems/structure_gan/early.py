@@ -11,7 +11,7 @@ import tensorflow as tf
 from data.brats.dataset import BRATS
 from data.contract import MAPS
 from data.pipeline import RandomMaps, lesion_labels
-from experiments.configs.early import PRESETS, TRAININGS, VARIANTS
+from experiments.configs.early import PRESETS, TRAININGS, VARIANTS, EarlyConfig
 from experiments.engine.experiment import Experiment, Training
 from experiments.engine.request import Request
 from experiments.engine.run import Run
@@ -31,7 +31,7 @@ from models.early_gan.lesions import LesionNets
 from models.early_gan.map_networks import sizes_of
 from models.early_gan.maps import EarlyMaps
 from models.networks.discriminator import check_image_size
-from models.networks.unet import check_sides
+from models.networks.unet import CODE_HALVINGS, check_sides
 from models.system import GANSystem
 from utils.runs.files import replacing
 from utils.runs.reading import read_arrays
@@ -42,8 +42,15 @@ from utils.training.trainer import check_batch_sizes
 def build_maps(run: Run) -> GANSystem:
     """Returns the networks of the map stage, the paper's own or the main system's."""
     if run.config.map_stage == "early":
-        return EarlyMaps(run.config.early_maps, run.prepared.size)
+        # Of the configuration: a plan has no slices.
+        return EarlyMaps(run.config.early_maps, BRATS.size(run.config.slicing))
     return STRUCTURE.build(run)
+
+
+def maps_rate(config: EarlyConfig) -> str:
+    """Returns the option that sets the learning rate of the chosen map stage."""
+    group = "early_maps" if config.map_stage == "early" else STRUCTURE.name
+    return f"--{group}.learning_rate"
 
 
 def image_batches(run: Run, training: Training) -> Callable:
@@ -75,7 +82,8 @@ def check(request: Request, strategy: tf.distribute.Strategy) -> None:
     """Raises UserError for sizes that networks cannot halve, or batches that nobody can share."""
     config = request.config
     size = BRATS.size(config.slicing)
-    check_sides("A slice cut by --slicing.rows, .columns, .downsample and .resize", size)
+    what = "A slice cut by --slicing.rows, .columns, .downsample and .resize"
+    check_sides(what, size, CODE_HALVINGS, "an encoder")
     if config.map_stage == "early":
         sizes_of(size)
     check_image_size("synthesis.discriminator", config.synthesis.discriminator, size)
@@ -87,7 +95,7 @@ TRAIN_EARLY = Experiment(
     "Train the early paper's system: maps and all modalities in one code space.",
     PRESETS,
     stages=(
-        replace(STRUCTURE, build=build_maps),
+        replace(STRUCTURE, build=build_maps, learning_rate=maps_rate),
         training(  # the lesion nets of --segmentation.scheme on real slices
             "segmentation",
             build=lambda run: LesionNets(run.config.segmentation),

@@ -110,8 +110,10 @@ class LabelSynthesizer:
         else:
             seed, found = 0, f"the brain of {anatomy}"
             brain, axial = self._of_anatomy(path, volume, anatomy)
+        lost = self._check_lesion(path, classes, brain, axial, found)
         inside = self._inside(brain, axial, classes.shape)
-        self._check_lesion(path, classes, inside, axial, found)
+        if not lost:  # the rim of a pixel of the maps, which are coarser than voxels
+            inside |= classes > 0
         label = in_organ(classes, inside)
         return LabelSource(path, label, grid, brain, axial, seed, values)
 
@@ -147,7 +149,7 @@ class LabelSynthesizer:
             else:
                 lesion = self._shown(classes, axial) > 0
                 brain = self.renderer.random_stack(seed, lesion, self._turn)
-            lost = _lost(classes, self._inside(brain, axial, classes.shape), axial)
+            lost = self._lost(classes, brain, axial)
             if best is None or lost < best[0]:
                 best = lost, brain, seed
             if not lost:
@@ -166,10 +168,15 @@ class LabelSynthesizer:
         put_back(crops, axial, inside, self._slicing)
         return inside
 
+    def _lost(self, classes: np.ndarray, brain: Brain, axial: np.ndarray) -> float:
+        """Returns which share of a lesion, as the networks see it, lies outside of the brain."""
+        lesion = self._shown(classes, axial) > 0
+        return float((lesion & (brain.outside > 0)).sum() / max(1, lesion.sum()))
+
     def _check_lesion(
-        self, path: Path, classes: np.ndarray, inside: np.ndarray, axial: np.ndarray, found: str
-    ) -> None:
-        lost = _lost(classes, inside, axial)
+        self, path: Path, classes: np.ndarray, brain: Brain, axial: np.ndarray, found: str
+    ) -> float:
+        lost = self._lost(classes, brain, axial)
         if lost and not self._clip:
             raise UserError(
                 f"{lost:.1%} of the lesion of {path} lie outside of {found}; move the lesion, give "
@@ -177,6 +184,7 @@ class LabelSynthesizer:
             )
         if lost == 1:
             raise UserError(f"All of the lesion of {path} lies outside of {found}; give another")
+        return lost
 
     def make(self, source: LabelSource, batch_size: Optional[int] = None) -> Made:
         """Returns the modalities of a label; slices are drawn `batch_size` at a time.
@@ -187,7 +195,7 @@ class LabelSynthesizer:
         renderer, label = self.renderer, source.label
         classes = lesion_classes(label)
         values = np.array(source.values, np.uint8)
-        shown = classes if source.grid is None else self._shown(classes, source.axial)
+        shown = self._shown(classes, source.axial)
         images = renderer.images(source.brain, shown, source.seed, batch_size)
         scores = renderer.scores(images, shown)
         if source.grid is None:
@@ -205,7 +213,9 @@ class LabelSynthesizer:
         return Made({**made, "label": used}, scores)
 
     def _shown(self, classes: np.ndarray, axial: np.ndarray) -> np.ndarray:
-        """Returns the drawn slices of a volume's label at the run's size, uint8 [N,h,w]."""
+        """Returns the drawn slices of a label at the run's size, uint8 [N,h,w]."""
+        if classes.shape[1:] == self.renderer.size:
+            return classes[axial]
         return shrunk_label(cut(classes, axial, self._slicing), self._slicing)
 
     def as_sample(self, made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -223,9 +233,3 @@ class LabelSynthesizer:
         real = self.renderer.real_step
         beside = "" if real is None else f"; of the run's held-out patients by {real:.4f}"
         print(f"{source.path}: neighbouring slices differ by {np.mean(steps):.4f}{beside}")
-
-
-def _lost(classes: np.ndarray, inside: np.ndarray, axial: np.ndarray) -> float:
-    """Returns which share of a lesion in the drawn slices lies outside of the brain."""
-    lesion = classes[axial] > 0
-    return float((lesion & ~inside[axial]).sum() / max(1, lesion.sum()))
