@@ -29,7 +29,7 @@ from utils.training.packing import packed_networks, unpack_networks
 
 PHANTOM = "phantom"  # the word for `--run` that means the networks that come with the project
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "phantom_brats.zip"
-SHIPPED_SHA256 = "ddebae7fbcc671904a7de53f2cf917eb90dff6fa33a436982ad67c985125b917"
+SHIPPED_SHA256 = "1e98c3b50e375a7764c5cf265b190d60b7b6393d4f89732b144bbcb3be0931fa"
 MANIFEST, DATASHEET = "manifest.json", "datasheet.md"
 FORMAT = 1
 SUFFIX = ".zip"
