@@ -30,6 +30,13 @@ LOSSES = {
 Inputs = Literal["per_modality", "four_channel"]
 
 
+SEGMENTATION_RULES = {
+    **UNET_RULES,
+    "output_offset": ONE_PER_CLASS,
+    "loss": one_of(get_args(SegmentationLoss)),
+}
+
+
 @dataclass(frozen=True)
 class SegmentationConfig(UNetConfig):
     """Lesion segmenters G_l, one U-Net per modality.
@@ -51,14 +58,8 @@ class SegmentationConfig(UNetConfig):
     class_weights: tuple[float, ...] = CLASS_WEIGHTS
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            "--segmentation.",
-            **UNET_RULES,
-            output_offset=ONE_PER_CLASS,
-            loss=one_of(get_args(SegmentationLoss)),
-            class_weights=ONE_PER_CLASS,
-        )
+        rules = {**SEGMENTATION_RULES, "class_weights": ONE_PER_CLASS}
+        check_fields(self, "--segmentation.", **rules)
 
 
 class Segmentation(GANSystem):
@@ -72,7 +73,7 @@ class Segmentation(GANSystem):
     """
 
     def __init__(self, config: SegmentationConfig, inputs: Inputs = "per_modality"):
-        self.config = config
+        self.config, self.class_weights = config, config.class_weights
         self.loss, output_activation = LOSSES[config.loss]
         self.channels = NUM_MODALITIES if inputs == "four_channel" else 1  # of a network's input
         networks = self.build_networks(
@@ -100,7 +101,7 @@ class Segmentation(GANSystem):
         """One update of the four segmenters on `images` [B,H,W,4] and `label` [B,H,W,1]."""
         with tf.GradientTape() as tape:
             # 1. Each G_l segments the slices of its modality (eq. 22).
-            terms = lesion_terms(self, batch["images"], batch["label"], self.config.class_weights)
+            terms = lesion_terms(self, batch["images"], batch["label"], self.class_weights)
             loss = tf.add_n(list(terms.values()))
         # 2. All networks at once, by the sum of their losses.
         return {**self.descend(tape, {"G": loss}), **terms}

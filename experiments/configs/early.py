@@ -9,10 +9,13 @@ from data.brats.dataset import BRATS
 from data.brats.phantom_kinds import PhantomName
 from data.brats.slices import SliceConfig
 from data.splits import Cohort
+from data.structure_maps.cutting import MapConfig
 from experiments.configs import brats
 from experiments.configs.brats import EvaluationConfig, StructureGANConfig
 from experiments.configs.schedules import short_schedule
 from models.early_gan.config import (
+    GUIDE_WEIGHTS,
+    LESION_WEIGHTS,
     EarlyGANConfig,
     EarlyMapsConfig,
     LesionNetsConfig,
@@ -51,6 +54,7 @@ class EarlyConfig(StructureGANConfig):
 
     Args:
         phantom: kind of the built-in phantom (used without --data).
+        maps: structure maps and masks; both stages have the edge threshold of the code's second.
         pretrain: train the image stage on registered slices first; the paper does not.
         map_stage: networks of the map stage: early (EC_F, DC_F, D_F, FD_F and the mask net) or
             thesis (those of the main system, of which --structure tells more).
@@ -70,6 +74,7 @@ class EarlyConfig(StructureGANConfig):
     pretrain: bool = False
     joint_lesions: bool = False
     match_labels: bool = True
+    maps: MapConfig = MapConfig(variant="paper_image_stage")
     map_stage: MapStage = "early"
     early_maps: EarlyMapsConfig = field(default_factory=EarlyMapsConfig)
     cohort: Cohort = field(default_factory=Cohort)
@@ -90,7 +95,11 @@ THESIS = EarlyConfig(schedule=Schedules(*[_EPOCHS] * len(TRAININGS)))
 
 
 def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyConfig:
-    """Returns a preset for a CPU, on the slices and with the maps of the main system's."""
+    """Returns a preset for a CPU, on the slices and with the maps of the main system's.
+
+    Maps are cut as there (`maps.variant` code). The lesion nets of all schemes have the class
+    weights of 4SEG, so that schemes differ in their networks alone.
+    """
     shared = {f.name for f in fields(StructureGANConfig)} - {"synthesis"}
     data = {name: getattr(config, name) for name in (*shared, "slicing", "evaluation")}
     lesions = config.segmentation
@@ -107,6 +116,7 @@ def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyC
             output_norm=lesions.output_norm,
             output_offset=lesions.output_offset,
             learning_rate=lesions.learning_rate,
+            class_weights=LESION_WEIGHTS,
         ),
         synthesis=EarlyGANConfig(
             width=width,
@@ -131,6 +141,7 @@ def _small(config: brats.BratsConfig, width: int, schedule: Schedules) -> EarlyC
                 code=0.2,
                 code_pairs=0.04,
             ),
+            class_weights=GUIDE_WEIGHTS,
             learning_rate=1e-4,  # refines what the pre-training learned at 2e-3
             discriminator_learning_rate=5e-4,
         ),

@@ -13,8 +13,9 @@ from models.early_gan.config import LesionNetsConfig
 from models.lesions import Inputs
 from utils.errors import at_least, check_fields
 
-# The released code's segmenter of all modalities together, with its weights.
+# The released code's segmenter of all modalities together, with its weights and learning rate.
 FOUR_CHANNEL = {"scheme": "1seg_4channel", "class_weights": (1.0, 15.0, 85.0, 85.0, 85.0)}
+RATE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Table2Config(MixingConfig):
 
     inputs: ClassVar[Inputs] = "four_channel"  # the scheme tells it
     subset: SubsetRule = "slices"
-    segmentation: LesionNetsConfig = field(default_factory=lambda: LesionNetsConfig(**FOUR_CHANNEL))
+    segmentation: LesionNetsConfig = field(
+        default_factory=lambda: LesionNetsConfig(**FOUR_CHANNEL, learning_rate=RATE)
+    )
 
 
 def _table2(config: Table5Config, lesions: LesionNetsConfig) -> Table2Config:
-    """Returns a preset with the lengths of the thesis' table."""
+    """Returns a preset with the lengths of the thesis' table and the networks of `lesions`."""
     names = ("evaluation_batch_size", "resamples", "schedule")
     return Table2Config(
         segmentation=replace(lesions, **FOUR_CHANNEL),
@@ -40,10 +43,9 @@ def _table2(config: Table5Config, lesions: LesionNetsConfig) -> Table2Config:
     )
 
 
-TABLE2 = {
-    name: _table2(config, early.PRESETS[name].segmentation)
-    for name, config in table5.PRESETS.items()
-}
+_NETS = {name: config.segmentation for name, config in early.PRESETS.items()}
+_NETS["thesis"] = replace(_NETS["thesis"], learning_rate=RATE)
+TABLE2 = {name: _table2(config, _NETS[name]) for name, config in table5.PRESETS.items()}
 
 
 @dataclass(frozen=True)

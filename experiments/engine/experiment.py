@@ -111,7 +111,8 @@ class Training:
             `Run.pipeline`.
         draw: function from (`system.synthesize`, fixed examples, data set) to pictures by name.
         keys: batch keys that the system reads; default: all keys of slices with label and maps.
-        learning_rate: the option that sets it, such as "structure.learning_rate".
+        learning_rate: the option that sets it, such as "structure.learning_rate", or the function
+            from the configuration to the option.
         batch_size: the option that sets it, such as "schedule.structure.batch_size".
         needs: names of the stages whose results it reads.
         part_of: name of the stage on the command line that this training is a part of.
@@ -126,7 +127,7 @@ class Training:
     batches: Callable[[Run, Training], Callable[..., tf.data.Dataset]]
     draw: Optional[Draw] = None
     keys: tuple[str, ...] = ("images", "label", *MAPS, "seed", "source")
-    learning_rate: str = "learning rate"
+    learning_rate: Union[str, Callable[[Any], str]] = "learning rate"
     batch_size: str = "batch size"
     needs: tuple[str, ...] = ()
     part_of: str = ""
@@ -136,10 +137,10 @@ class Training:
     schedule: Callable[[Run, str], Schedule] = _scheduled
     always: ClassVar[bool] = False
 
-    @property
-    def options(self) -> tuple[str, str]:
-        """The options that set learning rate and batch size."""
-        return self.learning_rate, self.batch_size
+    def options(self, config: Any) -> tuple[str, str]:
+        """Returns the options that set learning rate and batch size."""
+        rate = self.learning_rate
+        return rate(config) if callable(rate) else rate, self.batch_size
 
     def perform(
         self,
@@ -226,14 +227,15 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Raises ValueError for a stage that names what is not there: it would be noticed late."""
-        options = flatten(asdict(next(iter(self.presets.values()))))
+        first = next(iter(self.presets.values()))
+        options = flatten(asdict(first))
         before: list[str] = []
         for stage in self.stages:
             missing = [name for name in stage.needs if name not in before]
             if missing:
                 raise ValueError(f"{stage.name} needs {missing[0]}, which no stage before it is")
             before += [stage.name, stage.part_of]
-            for option in getattr(stage, "options", ()):
+            for option in stage.options(first) if isinstance(stage, Training) else ():
                 if option.startswith("--") and option[2:] not in options:
                     raise ValueError(f"{stage.name} names the option {option}, which is no field")
 

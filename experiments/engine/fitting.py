@@ -76,7 +76,7 @@ def fit(
             run.describe,
             samples=samples if training.draw else None,
             compiled=compiled,
-            hints=Hints(training.learning_rate, training.batch_size, run.prepared.size),
+            hints=Hints(*training.options(run.config), run.prepared.size),
         )
     return trainer, batches
 

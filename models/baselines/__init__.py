@@ -59,8 +59,10 @@ Choices, and deviations from their authors' code
   other sizes than 128 its narrowest row is left out or repeated.
 * WGAN's weights are clipped behind each update, as in the paper; the code clips before it.
 * PGGAN's size and share change with every update, not every fourth; its batch is the first part of
-  a pipeline's batch of one size (`batch_sizes`). It has no labels.
-* Weights of WGAN-GP begin uniform, with He's spread in 3x3 kernels and Glorot's in others.
+  a pipeline's batch of one size (`batch_sizes`). It has no labels, and stops when it has grown: the
+  authors go on at the full size.
+* Weights of WGAN-GP begin uniform: with He's spread in the 3x3 kernels of residual blocks and in
+  the one to the image, with Glorot's in all others, the critic's first convolution among them.
 
 Not claimed: a reproduction of SkrGAN itself (Zhang et al., MICCAI 2019). Its sketches, networks and
 weights were not published in enough detail; SkrGAN* shares its idea, sketch -> image, and nothing

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, Optional, get_args
 
 from models.blocks.initializers import KERNEL_INITIALIZERS
-from models.lesions import ONE_PER_CLASS, SegmentationConfig
+from models.lesions import ONE_PER_CLASS, SEGMENTATION_RULES, SegmentationConfig
 from models.networks.adversarial import AdversarialWeights, ValidityWeights
 from models.networks.maps import SQUARE
 from models.networks.settings import UNET_GAN_RULES, WIDTH, UNetGANConfig
-from utils.errors import NOT_NEGATIVE, POSITIVE, check_fields, one_of
+from utils.errors import NOT_NEGATIVE, POSITIVE, Rule, check_fields, one_of
 
 Scheme = Literal["1seg", "1ecl_4dcl", "4seg", "1seg_4channel"]
-LESION_WEIGHTS = (1.0, 5.0, 15.0, 15.0, 15.0)  # of the pre-training on real slices
-GUIDE_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)  # of generated ones
+# Of the classes in the released code: of nets that learn from real slices beforehand, one for each
+# modality or a single one; of those that guide, frozen or learning on.
+LESION_WEIGHTS = (1.0, 5.0, 15.0, 15.0, 15.0)
+SINGLE_WEIGHTS = (1.0, 15.0, 85.0, 85.0, 85.0)
+GUIDE_WEIGHTS = (2.5, 25.0, 125.0, 125.0, 125.0)
+JOINT_WEIGHTS = (5.0, 50.0, 250.0, 250.0, 250.0)
+SINGLE = ("1seg", "1seg_4channel")
+_WEIGHTS = Rule(
+    f"null or {ONE_PER_CLASS.expected}",
+    lambda values: values is None or ONE_PER_CLASS.holds(values),
+)
 
 
 @dataclass(frozen=True)
@@ -24,16 +33,24 @@ class LesionNetsConfig(SegmentationConfig):
     Args:
         scheme: 1seg (one net for every modality), 1ecl_4dcl (one encoder, a decoder for each),
             4seg (a net for each) or 1seg_4channel (one net that sees all modalities).
-        class_weights: weight of each class in the loss, background first; the released code has
-            1, 15, 85, 85, 85 for 1seg.
+        class_weights: weight of each class in the loss, background first; null has those of the
+            released code: 1, 15, 85, 85, 85 of 1seg and 1seg_4channel, 1, 5, 15, 15, 15 of others.
+        learning_rate: Adam's, per update.
     """
 
     scheme: Scheme = "4seg"
-    class_weights: tuple[float, ...] = LESION_WEIGHTS
+    class_weights: Optional[tuple[float, ...]] = None
+    learning_rate: float = 2e-4
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fields(self, "--segmentation.", scheme=one_of(get_args(Scheme)))
+        # The parent's rule of class_weights knows no null.
+        checks = {"scheme": one_of(get_args(Scheme)), "class_weights": _WEIGHTS}
+        check_fields(self, "--segmentation.", **SEGMENTATION_RULES, **checks)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The class weights that the nets learn with beforehand."""
+        return self.class_weights or (SINGLE_WEIGHTS if self.scheme in SINGLE else LESION_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -217,7 +234,8 @@ class EarlyGANConfig(UNetGANConfig):
         made: weights of the terms of images of maps.
         range: weights of what is not black outside of the organ.
         pretraining: of encoders and decoder on registered slices, if `--pretrain` is on.
-        class_weights: weight of each class in the lesion term, background first.
+        class_weights: weight of each class in the lesion term, background first; null has those of
+            the released code, twice as large where the nets learn on.
         live_terms: put smooth functions in the place of thresholds through which no gradient flows;
             off: those terms are logged and train nothing, as in the released code.
         edge_threshold: of the edges of images made, see `losses.structure.soft_edges`.
@@ -236,7 +254,7 @@ class EarlyGANConfig(UNetGANConfig):
     made: MadeWeights = field(default_factory=MadeWeights)
     range: RangeWeights = field(default_factory=RangeWeights)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
-    class_weights: tuple[float, ...] = GUIDE_WEIGHTS
+    class_weights: Optional[tuple[float, ...]] = None
     live_terms: bool = True
     edge_threshold: float = 0.12
     learning_rate: float = 1e-4
@@ -248,7 +266,11 @@ class EarlyGANConfig(UNetGANConfig):
             "--synthesis.",
             **UNET_GAN_RULES,
             discriminator_width=WIDTH,
-            class_weights=ONE_PER_CLASS,
+            class_weights=_WEIGHTS,
             edge_threshold=NOT_NEGATIVE,
             discriminator_learning_rate=POSITIVE,
         )
+
+    def guide_weights(self, joint: bool) -> tuple[float, ...]:
+        """Returns the class weights of the lesion term; `joint`: the nets learn on."""
+        return self.class_weights or (JOINT_WEIGHTS if joint else GUIDE_WEIGHTS)

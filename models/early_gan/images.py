@@ -17,7 +17,7 @@ from losses.consistency import pairwise_consistency
 from losses.reconstruction import masked_energy, mean_absolute_error, mean_squared_error
 from losses.structure import soft_edges
 from models.early_gan.config import EarlyGANConfig
-from models.early_gan.networks import CodeDiscriminator, CodeEncoder
+from models.early_gan.networks import CodeEncoder, MRICodeDiscriminator
 from models.lesions import NUM_CLASSES, Segmentation, lesion_terms
 from models.networks.adversarial import adversarial_terms, validity_terms
 from models.networks.modalities import (
@@ -73,12 +73,12 @@ class EarlyGAN(GANSystem):
         self.config, self.lesions, self.joint = config, lesions, joint
         self.targets = OTHERS if config.all_targets else 1  # of each source
         spec = UNetSpec(config.width, initializer=config.initializer, activation=config.activation)
-        wide = replace(spec, width=config.discriminator_width)
+        wide, stddev = replace(spec, width=config.discriminator_width), config.discriminator_stddev
         networks = {
             "EC_R": CodeEncoder(spec, NUM_CLASSES, "EC_R"),
             "M": config.build_unet(1, "M", conditions=M, skips=False),
             "D_M": config.build_discriminator(config.discriminator_width, 2, "D_M"),
-            "FD_R": CodeDiscriminator(wide, config.width, config.discriminator_stddev, "FD_R"),
+            "FD_R": MRICodeDiscriminator(wide, config.width, stddev, "FD_R"),
         }
         groups = {"G": ["EC_R", "M"], "D": ["D_M", "FD_R"]}
         rates = {"G": config.learning_rate, "D": config.discriminator_learning_rate}
@@ -116,8 +116,12 @@ class EarlyGAN(GANSystem):
         return {**self.descend(tape, losses), **terms_g, **terms_d, **terms_l, **accuracy}
 
     def _lesion_nets_terms(self, batch: Batch) -> Terms:
-        """The lesion nets' own terms, on real slices with their label."""
-        data = batch["images"], batch["label"], self.lesions.config.class_weights
+        """The lesion nets' own terms, on real slices with their label.
+
+        Unless they have weights of their own, these are those of G's lesion term.
+        """
+        weights = self.lesions.config.class_weights or self.config.guide_weights(joint=True)
+        data = batch["images"], batch["label"], weights
         found = lesion_terms(self.lesions, *data)
         return {f"L/{name[2:]}": term for name, term in found.items()}
 
@@ -238,7 +242,8 @@ class EarlyGAN(GANSystem):
             pairs = [pairwise_consistency(part) for part in tf.unstack(by_target, axis=1)]
             terms["G/registration_pairs"] = w.translation_pairs * tf.add_n(pairs)
         if self.lesions is not None and w.lesion:
-            data = to_channels(x_g), batch["random_label"], c.class_weights
+            weights = c.guide_weights(self.joint)
+            data = to_channels(x_g), batch["random_label"], weights
             found = lesion_terms(self.lesions, *data)
             terms["G/lesion"] = w.lesion * tf.add_n(list(found.values()))
         return terms

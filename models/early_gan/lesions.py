@@ -19,6 +19,7 @@ class LesionNets(Segmentation):
     def __init__(self, config: LesionNetsConfig):
         together = config.scheme == "1seg_4channel"
         super().__init__(config, "four_channel" if together else "per_modality")
+        self.class_weights = config.weights
 
     def build_networks(self, options: dict[str, Any]) -> dict[str, tf.keras.Model]:
         """Returns the scheme's networks by name."""

@@ -51,8 +51,8 @@ class CodeEncoder(tf.keras.Model):
         return run_units(self.units, image)[0]
 
 
-class CodeDiscriminator(tf.keras.Model):
-    """Maps codes [B,h,w,8n] to linear scores [B,h/4,w/4,1], float32.
+class MRICodeDiscriminator(tf.keras.Model):
+    """FD_R, maps codes [B,h,w,8n] to linear scores [B,h/4,w/4,1], float32.
 
     Args:
         spec: width and activation.

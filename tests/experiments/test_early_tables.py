@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,7 +18,13 @@ from experiments.configs.early import PRESETS, VARIANTS
 from experiments.engine.cli import default_cache, main
 from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.tables.early.figures import FIGURE3_EARLY, FIGURE4_EARLY
-from experiments.tables.early.schemes import SCHEMES, TABLE, TABLE1_EARLY, findings
+from experiments.tables.early.schemes import (
+    SCHEMES,
+    TABLE,
+    TABLE1_EARLY,
+    _weights_note,
+    findings,
+)
 from experiments.tables.mixing.table import TABLE2_EARLY
 from utils.config import with_values
 from utils.runs.exits import exit_code
@@ -64,6 +71,16 @@ def test_the_order_of_the_schemes_is_told_with_intervals():
     assert findings(TABLE, undecided)[1].endswith("undecided.")
 
 
+def test_the_page_of_table1_tells_which_class_weights_the_nets_had():
+    notes = {
+        name: _weights_note(SimpleNamespace(source=SimpleNamespace(config=config)))
+        for name, config in PRESETS.items()
+    }
+    assert notes["tiny"] == notes["demo"] and "1SEG's too" in notes["demo"]
+    assert "weights 1/5/15/15/15; the released code has 1/15/85/85/85 for 1SEG" in notes["demo"]
+    assert notes["thesis"].endswith("1SEG has class weights of its own, 1/15/85/85/85.")
+
+
 @pytest.mark.slow
 def test_table1_compares_schemes_on_equal_maps(early, tmp_path):
     out = tmp_path / "table1"
@@ -77,7 +94,11 @@ def test_table1_compares_schemes_on_equal_maps(early, tmp_path):
         assert one["images"].shape == four["images"].shape
         assert np.abs(one["images"] - four["images"]).max() > 0
     page = (out / "table1_early.md").read_text("utf-8")
-    assert "guided no images" in page and all(SCHEMES[k] in page for k in ("1seg", "4seg"))
+    assert (
+        "1SEG's too" in page
+        and "guided no images" in page
+        and all(SCHEMES[k] in page for k in ("1seg", "4seg"))
+    )
     assert perform(TABLE1_EARLY, early, tmp_path / "no", "--rows", "2seg") == 2
 
 

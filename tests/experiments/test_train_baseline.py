@@ -1,6 +1,8 @@
-"""Tiny runs of the classic GANs on the phantoms: what they leave, and a stop in a fade."""
+"""Tiny runs of the classic GANs: what they leave, a stop in a fade, lengths, what is refused."""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,10 +10,18 @@ import pytest
 from data.contract import IMAGE
 from experiments.configs.baselines import presets
 from experiments.engine.cli import main
-from experiments.systems.baselines.classic import DATA, build_latent_gan, chosen_experiment
-from models.baselines.latent_config import LATENT_GANS
+from experiments.systems.baselines import rivals
+from experiments.systems.baselines.classic import (
+    DATA,
+    build_latent_gan,
+    check_precision,
+    chosen_experiment,
+)
+from models.baselines.latent_config import LATENT_GANS, PGGANConfig
 from tests.experiments.conftest import state_of
+from utils.errors import UserError
 from utils.runs.files import read_json
+from utils.training.trainer import Schedule
 
 
 def train(*words: object) -> int:
@@ -27,6 +37,7 @@ def train(*words: object) -> int:
         ("acgan", "brats"),
         ("wgan", "retina"),
         ("wgan_gp", "tianchi_ct"),
+        ("pggan", "brats"),
     ],
 )
 def test_a_run_compares_its_images_with_held_out_ones(tmp_path, model, dataset):
@@ -87,3 +98,53 @@ def test_a_run_is_resumed_as_what_it_is(tmp_path, capsys):
     file.write_text("model: pggan\n")
     assert train("--preset", "tiny", "--config", file, "--out", tmp_path / "b") == 2
     assert "give --model pggan on the command line" in capsys.readouterr().err
+
+
+def test_published_lengths_are_each_methods_own():
+    found = {model: presets(model, "brats")["thesis"].schedule for model in LATENT_GANS}
+    lengths = {model: (s.steps, s.epochs, s.batch_size) for model, s in found.items()}
+    assert lengths["dcgan"] == (0, 25, 128) and lengths["wgan"] == (0, 25, 64)
+    assert lengths["acgan"][::2] == (50_000, 100)
+    assert lengths["wgan_gp"][::2] == (1_000_000, 64)  # five of the critic for each of G
+    # Of images of 128 pixels: six sizes of 600,000, and five fades.
+    gan = presets("pggan", "brats")["thesis"].gan
+    assert gan.updates(128) == 3 * 600_000 // 128 + 2 * 600_000 // 128 + (
+        2 * 600_000 // 64 + 2 * 600_000 // 32 + 2 * 600_000 // 16
+    )
+
+
+@pytest.mark.parametrize("model", LATENT_GANS)
+def test_updates_in_turns_have_no_scaled_losses(model):
+    check_precision([model], "mixed_bfloat16")
+    if not model.startswith("wgan"):
+        check_precision([model], "mixed_float16")
+        return
+    with pytest.raises(UserError, match=f"mixed_float16, in which {model} cannot leave updates"):
+        check_precision(["dcgan", model], "mixed_float16")
+
+
+@pytest.mark.parametrize("steps, told", [(13, True), (14, False)])
+def test_a_pggan_that_stays_small_is_told(steps, told, tmp_path, capsys):
+    """Of 8 images at each of four sizes and three fades, in batches of four."""
+    words = ("--model", "pggan", "--preset", "tiny", "--dry-run", "--out", tmp_path)
+    assert train(*words, "--schedule.steps", steps) == 0
+    warning = f"pggan: {steps} updates do not grow it to 32 pixels, which takes 14;"
+    assert (warning in capsys.readouterr().out) == told
+
+
+def test_pggans_phases_share_what_the_generator_was_shown(monkeypatch):
+    monkeypatch.setattr(rivals, "same_length", lambda *_: Schedule(steps=90, batch_size=4))
+    gan = PGGANConfig(size=8, batch_sizes=(0,))
+    config = SimpleNamespace(steps=0, budget="images", pggan=gan, batch_sizes=(1, 2, 3, 4, 6))
+    run = SimpleNamespace(source=None, config=config)
+    found = rivals._equal_phases(run, gan)
+    assert found.phases == (120, 120)  # 4x4, the fade, 8x8
+    lengths = {name: rivals._classic_schedule(run, name) for name in LATENT_GANS}
+    assert {name: s.steps for name, s in lengths.items()} == {
+        "dcgan": 360,
+        "acgan": 180,
+        "wgan": 120,
+        "wgan_gp": 90,
+        "pggan": 60,
+    }
+    assert lengths["pggan"].batch_size == 6

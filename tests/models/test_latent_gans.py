@@ -204,8 +204,10 @@ def test_terms_of_dcgan_and_acgan_by_hand():
     squares = sum(float(tf.reduce_sum(v**2)) for v in D.trainable_variables)
     expected = cross_entropy(score[0], 1), cross_entropy(score[1], 0), 0.05 * squares
     assert [float(term) for term in terms.values()] == pytest.approx(expected, rel=1e-4)
-    found = system.generator_terms(fake, batch["seed"])["G/adversarial"]
-    assert float(found) == pytest.approx(cross_entropy(score[1], 1), rel=1e-4)
+    found = system.generator_terms(fake, batch["seed"])
+    squares = sum(np.sum(v.numpy() ** 2) for v in system.networks["G"].trainable_variables)
+    assert float(found["G/adversarial"]) == pytest.approx(cross_entropy(score[1], 1), rel=1e-4)
+    assert float(found["G/decay"]) == pytest.approx(0.05 * squares, rel=1e-4)
 
     config = ACGANConfig(size=32, width=4, latent=8, discriminator_width=2, drop=0.0)
     for nll in (False, True):
@@ -244,6 +246,21 @@ def test_terms_of_the_critics_by_hand():
     assert float(terms["D/penalty"]) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    "kind, config, low, spread",
+    [
+        (DCGAN, DCGANConfig(size=16, width=4), -1.0, 3**-0.5),  # U(-1,1)
+        (WGAN, WGANConfig(size=16, width=4), -6.0, 1.0),  # N(0,1)
+    ],
+)
+def test_random_vectors_have_their_methods_distribution(kind, config, low, spread):
+    system = kind(config, SIZE, 1)
+    seeds = np.stack([np.arange(200), np.zeros(200)], axis=1).astype(np.int32)
+    z = system.latent(tf.constant(seeds), "G").numpy()
+    assert z.shape == (200, 100) and low <= z.min() < -0.99 and z.max() <= -low
+    assert abs(z.mean()) < 0.02 and z.std() == pytest.approx(spread, rel=0.02)
+
+
 def test_both_classes_of_acgan_are_terms_of_its_discriminator():
     batch = random_batch(4, 0, SIZE)
     config = ACGANConfig(size=32, width=4, latent=8, discriminator_width=2, drop=0.0)
@@ -252,7 +269,9 @@ def test_both_classes_of_acgan_are_terms_of_its_discriminator():
     terms, _ = system.critic_terms(real, fake, batch)
     true = system._classes_of(batch), np.argmax(system.latent(batch["seed"], "D")[:, 8:], axis=1)
     for name, images, classes in zip(("real", "fake"), (real, fake), true):
-        logits = system.networks["D"](images, training=True)[1].numpy()
+        score, logits = (found.numpy() for found in system.networks["D"](images, training=True))
+        target = {"real": 1, "fake": 0}[name]
+        assert float(terms[f"D/{name}"]) == pytest.approx(cross_entropy(score, target), rel=1e-4)
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         expected = -np.log(p[np.arange(4), np.asarray(classes)]).mean()
         assert float(terms[f"D/class_{name}"]) == pytest.approx(expected, rel=1e-4)

@@ -18,7 +18,7 @@ from models.baselines.pggan_networks import (
 )
 from tests.devices import mirrored_strategy
 from tests.models.harness import LONG, SystemTests, shards, state_of
-from tests.models.toys import random_batch
+from tests.models.toys import descend, random_batch
 from utils.seeding import uniform
 
 SIZE = (32, 24)
@@ -95,6 +95,77 @@ def test_pixel_norm_and_deviation_of_the_batch_against_numpy():
         deviation = np.sqrt(group.var(axis=0) + 1e-8).mean()
         np.testing.assert_allclose(found[first::2, ..., 4], deviation, rtol=1e-5)
     assert with_deviation(tf.constant(x[:6])).shape == (6, 2, 3, 5)
+
+
+def convolved(x: np.ndarray, layer: EqualizedConv2D, gain: float = 2**0.5) -> np.ndarray:
+    """A convolution with a scaled kernel and zeros around the image, one kernel pixel at a time."""
+    kernel = layer.kernel.numpy() * gain / np.sqrt(np.prod(layer.kernel.shape[:-1]))
+    side, (height, width) = kernel.shape[0], x.shape[1:3]
+    x = np.pad(x, [(0, 0), (side // 2, side // 2), (side // 2, side // 2), (0, 0)])
+    offsets = np.ndindex(side, side)
+    return layer.bias.numpy() + sum(
+        x[:, a : a + height, b : b + width] @ kernel[a, b] for a, b in offsets
+    )
+
+
+def leaky(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0.2 * x)
+
+
+def normed(x: np.ndarray) -> np.ndarray:
+    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + 1e-8)
+
+
+def with_random_biases(network: tf.keras.Model) -> tf.keras.Model:
+    for k, v in enumerate(v for v in network.trainable_variables if v.shape.rank == 1):
+        v.assign(tf.random.stateless_normal(v.shape, [k, 7]))
+    return network
+
+
+def test_a_fading_generator_by_numpy():
+    """The gain of the dense layer is a quarter of that of others, and 1 of those to the image."""
+    G = with_random_biases(GrowingGenerator(SMALL, 2, "G"))
+    z = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    x = normed(z) @ (G.dense.kernel.numpy() * 2**0.5 / 4 / 6**0.5)
+    x = normed(leaky(x.reshape(3, 4, 4, 4) + G.bias.numpy()))
+    before = normed(leaky(convolved(x, G.blocks[0][0])))
+    x = doubled(before)
+    for layer in G.blocks[1]:
+        x = normed(leaky(convolved(x, layer)))
+    high, low = convolved(x, G.to_image[1], 1.0), convolved(before, G.to_image[0], 1.0)
+    expected = 0.3 * high + 0.7 * doubled(low)
+    np.testing.assert_allclose(G(tf.constant(z), 1, tf.constant(0.3)), expected, atol=1e-4)
+
+
+def test_a_fading_critic_by_numpy():
+    """The lower size joins with 1 - share; the gain of the score is 1."""
+    D = with_random_biases(GrowingCritic(SMALL, 2))
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 2)).astype(np.float32)
+    first, second = D.blocks[1]
+    x = leaky(convolved(leaky(convolved(images, D.from_image[1])), first))
+    x = leaky(halved(convolved(x, second)))
+    x = 0.3 * x + 0.7 * leaky(convolved(halved(images), D.from_image[0]))
+    deviation = np.full((4, 4, 4, 1), np.sqrt(x.var(axis=0) + 1e-8).mean())
+    x = leaky(convolved(np.concatenate([x, deviation], axis=-1), D.blocks[0][0])).reshape(4, -1)
+    scale = (2 / 64) ** 0.5
+    x = leaky(x @ (scale * D.dense.kernel.numpy()) + D.dense.bias.numpy())
+    expected = x @ (D.score.kernel.numpy() / 4**0.5) + D.score.bias.numpy()
+    found = D(tf.constant(images), 1, tf.constant(0.3))
+    np.testing.assert_allclose(np.reshape(found, [4, 1]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_generator_climbs_the_critics_score():
+    system, batch = PGGAN(SMALL, SIZE, 4), random_batch(4, 0, SIZE)
+    descend(system, 1e-3)
+    z, share = system.latent(batch["seed"], "G"), tf.constant(0.5)
+
+    def score() -> float:
+        return float(np.mean(system.networks["D"](system.networks["G"](z, 1, share), 1, share)))
+
+    before = score()
+    report = system._generator_step(batch, tf.constant(1), share)
+    assert float(report["G/adversarial"]) == pytest.approx(-before, rel=1e-4)
+    assert score() > before
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

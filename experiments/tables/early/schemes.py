@@ -21,6 +21,7 @@ from experiments.systems.structure_gan.early import TRAIN_EARLY
 from experiments.systems.structure_gan.evaluation import find_labels, held_out
 from experiments.systems.structure_gan.maps import images_of_maps
 from experiments.tables import lesion_validity
+from models.early_gan.config import SINGLE_WEIGHTS
 from utils.errors import UserError
 from utils.inference import compiled, seeds_of
 from utils.metrics.resampling import paired_bootstrap
@@ -157,6 +158,7 @@ def write(run: Run) -> None:
         "equal weights of the encoders and decoder, on equal maps, labels and slices.",
         "The judges are four segmenters, one per modality, that learned from real slices and "
         "guided no images; the paper does not tell whether its own did.",
+        _weights_note(run),
         "Samples are not selected by their lesions. Intervals cover the choice of samples, not "
         "the chance in training.",
     )
@@ -164,6 +166,18 @@ def write(run: Run) -> None:
     TABLE.write(run, notes, rows=rows)
     chart = bar_panels(*TABLE.bars(run.read_metrics()), note=run.data_note)
     save_figure(chart, run.path / "table1_early.png")
+
+
+def _weights_note(run: Run) -> str:
+    """Returns which class weights the nets that guide the rows have learned with."""
+    weights = run.source.config.segmentation.class_weights
+    words = ["/".join(f"{w:g}" for w in group) for group in (weights or (), SINGLE_WEIGHTS)]
+    if weights is None:
+        return f"As in the released code, 1SEG has class weights of its own, {words[1]}."
+    return (
+        f"The lesion nets of all schemes, 1SEG's too, have learned with the class weights "
+        f"{words[0]}; the released code has {words[1]} for 1SEG."
+    )
 
 
 def measuring(run: Run) -> Callable[[str], dict[str, float]]:

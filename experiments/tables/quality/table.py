@@ -237,6 +237,9 @@ def _classic_note(run: Run) -> str:
         if t.name in LATENT_GANS
     ]
     what = {"images": "as many images", "time": "as much time"}[run.config.budget]
+    wgan = run.config.wgan
+    if "wgan" in run.config.chosen and not (wgan.long_starts or wgan.long_every):
+        texts[-1] += "; WGAN's critic has none of its authors' long turns"
     return f"; the classic GANs, with {what}: {', '.join(texts)}" if texts else ""
 
 

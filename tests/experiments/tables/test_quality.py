@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from data.chest_xray.dataset import CHEST_XRAY
 from data.retina.dataset import RETINA
 from data.slice_sets import Slices
 from data.tianchi_ct.dataset import TIANCHI_CT
-from experiments.configs.quality import TINY
+from experiments.configs.quality import PRESETS, TINY
 from experiments.tables.quality.rows import (
     TABLE2,
     TABLE3,
@@ -23,11 +24,18 @@ from experiments.tables.quality.rows import (
     judged_channels,
     measured_table,
 )
-from experiments.tables.quality.table import _crop_pairs, _warnings, strip
+from experiments.tables.quality.table import (
+    TABLE2_QUALITY,
+    _classic_note,
+    _crop_pairs,
+    _warnings,
+    strip,
+)
 from utils.errors import UserError
 from utils.metrics.quality import QualityConfig
 from utils.reporting.pictures import ROW_SCALE
 from utils.reporting.tables import markdown_table
+from utils.training.trainer import Schedule
 
 VALUES = {  # similarity, diversity, distance
     "real": (0.5, 0.40, 1.0),
@@ -106,6 +114,21 @@ def test_too_few_slices_are_told_for_each_extractor():
     assert caution in few and "texture features need" not in few and "FID is absent" not in few
     assert not _warnings(["inception"], 2049)
     assert caution not in text(99, "texture")
+
+
+@pytest.mark.parametrize(
+    "preset, models, told",
+    [("tiny", "wgan,pggan", True), ("tiny", "dcgan", False), ("thesis", "wgan,pggan", False)],
+)
+def test_a_wgan_without_its_long_turns_is_told(preset, models, told):
+    config = replace(PRESETS[preset], models=models)
+    schedule = lambda training: Schedule(steps=9, batch_size=4)  # noqa: E731
+    note = _classic_note(
+        SimpleNamespace(config=config, experiment=TABLE2_QUALITY, schedule=schedule)
+    )
+    assert ("none of its authors' long turns" in note) == told
+    if "wgan" in models:
+        assert "as many images: WGAN 9 with 4 (of its critic), PGGAN 9 with 4" in note
 
 
 def test_crops_are_equally_many_and_left_out_where_there_are_none():
