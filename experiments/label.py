@@ -31,7 +31,8 @@ from data.brats.with_brain import brain_mask
 from data.grids import Volume, check_same_geometry
 from data.manipulation import changed, in_organ, lesion_classes, random_change
 from data.random_lesions import random_lesion
-from data.volumes import SUFFIXES, read_volume, read_volume_and_grid, write_on_grid
+from data.volumes import read_volume, read_volume_and_grid, write_on_grid
+from experiments.engine.derived import label_files
 from utils.config import Parser
 from utils.errors import UserError
 from utils.runs.exits import exit_code
@@ -47,7 +48,7 @@ def main() -> None:
     add = parser.add_argument
     add("--brain", type=Path, required=True, help="brain mask or skull-stripped scan")
     add("--out", type=Path, required=True, help="folder for the labels")
-    add("--donors", type=Optional[Path], help="folder of labels whose lesions are taken")
+    add("--donors", type=Optional[Path], help="label, or folder of labels, whose lesions are taken")
     add("--label", type=Optional[Path], help="label whose lesion is taken")
     add("--manipulate", type=str, default="", help="changes of --label, such as mirror,grow:1.5")
     add("--count", type=int, default=1, help="number of labels")
@@ -109,20 +110,12 @@ def source_of(options: Any, scan: Volume) -> Callable[[np.random.Generator], np.
             label = changed(label, options.manipulate, lambda file: read(Path(file)))
         return lambda rng: lesion_classes(label)
     if options.donors:
-        donors, brain = [read(path) for path in files(options.donors)], in_organ(0 * inside, inside)
+        donors, brain = (
+            [read(path) for path in label_files("--donors", options.donors)],
+            in_organ(0 * inside, inside),
+        )
         return lambda rng: lesion_classes(random_change(brain, donors, rng).label)
     return lambda rng: random_lesion(inside, rng, scan.spacing[::-1])
-
-
-def files(folder: Path) -> list[Path]:
-    """Returns the volumes in a folder; UserError if there are none."""
-    found = sorted(path for path in folder.glob("*") if path.name.lower().endswith(SUFFIXES))
-    if not found:
-        raise UserError(
-            f"--donors {folder} must be a folder of label volumes ({', '.join(SUFFIXES)}), found "
-            "none; check the path"
-        )
-    return found
 
 
 def _after_interrupt() -> str:

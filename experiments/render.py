@@ -51,6 +51,7 @@ from data.volumes import SUFFIXES, write_on_grid
 from experiments.engine.derived import (
     Output,
     file_hash,
+    label_files,
     not_there,
     origin,
     output_of,
@@ -171,7 +172,7 @@ def main() -> None:
 
     outputs = [
         output_of("--label", path, options.out, "", kinds_of(path, synthesizer), suffixes)
-        for path in find_labels(options.label, suffixes)
+        for path in label_files("--label", options.label, suffixes)
     ]
     missing = not_there(outputs, record_of, options.overwrite)
     for output in tqdm(missing, desc="Checking", unit="label", disable=len(missing) < 2):
@@ -233,19 +234,6 @@ def without_folders(changes: str) -> str:
     for file in donor_files(changes):
         changes = changes.replace(file, Path(file).name)
     return changes
-
-
-def find_labels(path: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Returns the labels that `--label` names; UserError if there is none."""
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in path.glob("*") if file.name.lower().endswith(tuple(suffixes)))
-    if not found:
-        raise UserError(
-            f"--label {path} must be a label or a folder of them ({', '.join(suffixes)}), found "
-            "none; check the path"
-        )
-    return found
 
 
 def _after_interrupt() -> str:

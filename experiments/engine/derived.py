@@ -126,6 +126,19 @@ def check_lesion(path: Path, label: np.ndarray, first_lesion: int, organ: str, r
         )
 
 
+def label_files(option: str, path: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+    """Returns the labels that an option names, a file or those of a folder; UserError for none."""
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.glob("*") if file.name.lower().endswith(tuple(suffixes)))
+    if not found:
+        raise UserError(
+            f"{option} {path} must be a label or a folder of them ({', '.join(suffixes)}), found "
+            "none; check the path"
+        )
+    return found
+
+
 def output_of(
     option: str,
     path: Path,

@@ -110,7 +110,7 @@ def test_what_is_refused(files, monkeypatch, capsys):
         ((*brain, "--label", "a", "--donors", "b"), "exclude each other"),
         ((*brain, "--label", "a", "--count", 2), "gives one lesion"),
         ((*brain, "--manipulate", "mirror"), "which is missing"),
-        ((*brain, "--donors", files / "none"), "must be a folder of label volumes"),
+        ((*brain, "--donors", files / "none"), "must be a label or a folder of them"),
         ((*brain, "--label", files / "empty.nii.gz"), "must share one grid"),
         ((*brain, "--label_scheme", "brats1999"), "Unknown --label_scheme"),
         (("--brain", files / "empty.nii.gz", "--out", files / "out"), "is empty; give a mask"),
