@@ -85,7 +85,7 @@ def resized(
     depth = ndimage.distance_transform_edt(chosen) - ndimage.distance_transform_edt(~chosen)
     depth = ndimage.map_coordinates(depth, places, order=1, mode="nearest")
     # The deepest pixels: their number is exact where an outline at a depth of 0 would round.
-    size = min(max(round(factor * chosen.sum()), 1), label.size)
+    size = max(round(min(factor * chosen.sum(), label.size)), 1)
     inside = np.zeros(label.size, bool)
     inside[np.argsort(-depth, axis=None, kind="stable")[:size]] = True
     values = nearest_label(label, chosen)[tuple(np.rint(places).astype(int))]

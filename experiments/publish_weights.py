@@ -5,8 +5,9 @@
 
 RUN is a finished run of experiments/train_brats.py, train_samr.py or train_tc_mgan.py. The archive
 holds the networks that make images (not those that only train them, such as discriminators), the
-run's configuration and figures, and a datasheet; no images, no labels, no names of patients or
-folders. Networks of patients are only published after experiments/audit_privacy.py has found no
+run's configuration and figures, and a datasheet; no labels, no names of patients or folders, and
+no images but SAMR's atlas, the mean of the training patients at each height. Networks of
+patients are only published after experiments/audit_privacy.py has found no
 copies in RUN's own set; AUDIT is its folder. The same run gives the same bytes.
 
 `--run WEIGHTS.zip` stands for a run in render.py, paint.py, generate.py and translate.py;
@@ -53,6 +54,11 @@ PARTS: dict[str, Parts] = {
     TRAIN_SAMR.script: {"segmenter": ("S",), "gan": ("G",)},
     TRAIN_TC_MGAN.script: {"gan": ("G",)},
 }
+# Beside the networks of SAMR, which reads it.
+ATLAS_NOTE = (
+    (),
+    ("Holds the atlas, the mean of the training patients at each height; no audit looks at it.",),
+)
 AUDITED = (TRAIN_BRATS.script, TRAIN_SAMR.script)
 
 
@@ -134,6 +140,7 @@ def datasheet(run: Run, experiment: Experiment, findings: list[str]) -> str:
                     f"Learned from {training_data(run)}; {patients} training patients.",
                     "For research on methods; not for diagnosis, and no replacement of patients' "
                     "data in a study.",
+                    *ATLAS_NOTE[experiment is TRAIN_SAMR],
                     "Weights are stored as float16: images differ from the run's own by rounding. "
                     "metrics.json has the run's figures, config.json its settings.",
                 ]

@@ -82,8 +82,15 @@ def _classes_of(path: Path, colours: np.ndarray) -> np.ndarray:
 
 
 def read_maps(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns structure map and mask [H,W], 0/1, of a sample; UserError if it has none."""
-    return _array(path, "structure"), _array(path, "outside")
+    """Returns structure map and mask [H,W], 0/1, of a sample.
+
+    Raises UserError if it has none, or other values.
+    """
+    maps = _array(path, "structure"), _array(path, "outside")
+    for part in maps:
+        if not np.isin(part, (0, 1)).all():
+            raise UserError(f"The maps of {path} must hold 0 and 1 alone; give a sample of a set")
+    return maps
 
 
 def fitted(path: Path, label: np.ndarray, config: SliceConfig) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from utils.runs.files import as_json, making_folder, replacing
 from utils.runs.reading import UNREADABLE, arrays_of
 from utils.runs.run_directory import RunDirectory
 from utils.training.checkpoints import saved_step
-from utils.training.packing import packed_networks, unpack_networks
+from utils.training.packing import GRAPH, packed_networks, unpack_networks
 
 PHANTOM = "phantom"  # the word for `--run` that means the networks that come with the project
 SHIPPED = Path(__file__).resolve().parents[1] / "weights" / "phantom_brats.zip"
@@ -36,6 +37,7 @@ SUFFIX = ".zip"
 MOST_BYTES = 1 << 31  # of all files, unpacked
 UNPUBLISHED = "(not published)"  # in the place of the folder of somebody's data
 PLACES = ("layout", "tissue_maps")  # settings that are or describe them
+_FILE, _STAGE = re.compile(r"\w{1,60}\.(json|md|npz)", re.ASCII), re.compile(r"[a-z_]{1,60}")
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is made
 
 # By stage the networks that are handed on; none of a stage that has only to be known as finished.
@@ -152,6 +154,8 @@ def _unpack(file: Path, content: bytes, folder: Path) -> None:
     with making_folder(folder) as target:
         for stage, part in manifest["stages"].items():
             arrays = arrays_of(file, io.BytesIO(files.pop(_weights(stage))))
+            if GRAPH not in arrays:
+                raise UserError(f"--run {file} has no networks of {stage}; fetch it again")
             unpack_networks(arrays, target / "checkpoints" / stage, part["step"], part["networks"])
         for name, bytes_ in files.items():
             (target / name).write_bytes(bytes_)
@@ -164,8 +168,11 @@ def _checked_files(file: Path, content: bytes) -> dict[str, bytes]:
     """
     try:
         with ZipFile(io.BytesIO(content)) as archive:
-            if sum(one.file_size for one in archive.infolist()) > MOST_BYTES:
+            entries = archive.infolist()
+            if sum(one.file_size for one in entries) > MOST_BYTES:
                 raise ValueError(f"its files have more than {MOST_BYTES} bytes")
+            if any(one.compress_type != ZIP_DEFLATED for one in entries):
+                raise ValueError("its files are compressed in another way")
             files = {name: archive.read(name) for name in archive.namelist()}
         manifest = json.loads(files[MANIFEST])
         hashes, stages = dict(manifest["files"]), dict(manifest["stages"])
@@ -175,11 +182,14 @@ def _checked_files(file: Path, content: bytes) -> dict[str, bytes]:
         if set(files) != names or not {_weights(stage) for stage in stages} <= names:
             raise ValueError("its files are not those of its manifest")
         for name in hashes:
-            plain = name in map(_weights, stages) or Path(name).name == name
+            plain = name in map(_weights, stages) or _FILE.fullmatch(name)
             if not plain or hashlib.sha256(files[name]).hexdigest() != hashes[name]:
                 raise ValueError(f"{name} is not what its manifest says")
         for stage, part in stages.items():
-            if Path(stage).name != stage or not isinstance(part["step"], int) or part["step"] < 1:
+            step, networks = part["step"], part["networks"]
+            whole = type(step) is int and 0 < step < 1 << 53
+            named = isinstance(networks, list) and all(isinstance(one, str) for one in networks)
+            if not _STAGE.fullmatch(stage) or not whole or not named:
                 raise ValueError(f"its stage {stage!r} is none")
         return files
     except (*UNREADABLE, zlib.error, RuntimeError, NotImplementedError) as error:

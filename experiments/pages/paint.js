@@ -14,8 +14,10 @@
   // The step that is shown: label, brain and noise. Arrays of a step are never changed.
   let now = {label: null, brain: null, seed: 0};
   let past = [], future = [];
-  let stroke = null, cursor = null; // what is being painted; where the keyboard stands
-  let answer = null, waiting = false, stale = false, undrawn = null;
+  // What is being painted, by which pointer; where the keyboard stands.
+  let stroke = null, pointer = null, cursor = null;
+  let answer = null, waiting = false, stale = false;
+  let acting = Promise.resolve(), notice = "";
 
   function tell(text, state) {
     byId("status").textContent = text;
@@ -36,12 +38,26 @@
   }
 
   async function asked(path, content) {
-    const options = content && {method: "POST", body: JSON.stringify(content)};
-    const reply = await fetch(path, options);
+    return content ? patiently(path, content) : checked(await fetch(path));
+  }
+
+  async function checked(reply) {
     if (!reply.ok) {
       throw new Error((await reply.text()).trim());
     }
     return reply;
+  }
+
+  // A server that has much to do says when to come again.
+  async function patiently(path, content) {
+    for (let tries = 0; ; tries++) {
+      const reply = await fetch(path, {method: "POST", body: JSON.stringify(content)});
+      if (reply.status !== 503 || tries === 3) {
+        return checked(reply);
+      }
+      const seconds = Number(reply.headers.get("Retry-After")) || 1;
+      await new Promise((done) => setTimeout(done, 1000 * seconds));
+    }
   }
 
   function content() {
@@ -114,6 +130,9 @@
   }
 
   function drawAnswers() {
+    if (!answer) {
+      return;
+    }
     settings.sequences.forEach((name, k) => {
       const image = answer.images[k];
       const sheet = pictured((i) => [image[i], image[i], image[i]]);
@@ -139,17 +158,20 @@
       do {
         stale = false;
         const brain = now.brain;
-        const reply = await (await asked("render", content())).json();
+        const reply = await (await patiently("render", content())).json();
         answer = {brain, images: reply.images.map(unpacked), found: reply.found.map(unpacked),
           dice: reply.dice};
         drawAnswers();
         drawPaper();
-        tell(summary(reply), stale || stroke ? "drawing" : "drawn");
+        tell(notice + summary(reply), stale || stroke ? "drawing" : "drawn");
       } while (stale);
     } catch (error) {
       tell(`This could not be drawn: ${error.message}`, "failed");
     } finally {
       waiting = false;
+      if (stale) {
+        render();
+      }
     }
   }
 
@@ -168,24 +190,36 @@
     past = [...past.slice(1 - KEPT), now];
     future = [];
     now = {...now, ...change};
+    notice = "";
     shown();
+  }
+
+  // One action after the other, each on what the one before has left; none during a stroke.
+  function act(action) {
+    acting = acting.then(() => (stroke ? null : action())).catch((error) => {
+      tell(error.message, "failed");
+    });
   }
 
   function go(from, to) {
     if (from.length > 0) {
       to.push(now);
       now = from.pop();
+      notice = "";
       shown();
     }
   }
 
   function shown() {
-    byId("undo").disabled = past.length === 0;
-    byId("redo").disabled = future.length === 0;
     byId("number").value = now.brain.number;
     const empty = !now.label.some((value) => value > 0);
-    for (const id of ["clear", "grow", "shrink", "mirror", ...Object.keys(MOVES)]) {
-      byId(id).disabled = empty;
+    const needing = {undo: past.length === 0, redo: future.length === 0, clear: empty, grow: empty,
+      shrink: empty, mirror: empty, left: empty, right: empty, up: empty, down: empty};
+    for (const [id, off] of Object.entries(needing)) {
+      if (off && document.activeElement === byId(id)) { // the keyboard would lose its place
+        byId("paper").focus();
+      }
+      byId(id).disabled = off;
     }
     drawPaper();
     render();
@@ -229,7 +263,8 @@
     if (event.button !== 0 || stroke) {
       return;
     }
-    event.target.setPointerCapture(event.pointerId);
+    pointer = event.pointerId;
+    event.target.setPointerCapture(pointer);
     stroke = now.label.slice();
     cursor = placeOf(event);
     dab(...cursor);
@@ -237,6 +272,9 @@
   }
 
   function paint(event) {
+    if (stroke && event.pointerId !== pointer) { // a second finger, or the palm
+      return;
+    }
     const place = placeOf(event);
     if (stroke) {
       line(cursor, place);
@@ -249,15 +287,13 @@
 
   function changed() {
     drawPaper();
-    clearTimeout(undrawn);
-    undrawn = setTimeout(render, 30);
+    render();
   }
 
-  function end() {
-    if (stroke) {
+  function end(event) {
+    if (stroke && (!event || event.pointerId === pointer)) {
       const label = stroke;
       stroke = null;
-      clearTimeout(undrawn);
       step({label});
     }
   }
@@ -271,6 +307,8 @@
       cursor = [Math.min(Math.max(Math.round(place[0]) + y, 0), height - 1),
         Math.min(Math.max(Math.round(place[1]) + x, 0), width - 1)];
       drawPaper();
+    } else if (event.key === " " && stroke) {
+      return;
     } else if (event.key === " ") {
       cursor = place;
       stroke = now.label.slice();
@@ -285,11 +323,10 @@
   // What the server makes of the label.
 
   async function change(path, more) {
-    try {
-      const reply = await (await asked(path, {...content(), ...more})).json();
+    const before = now;
+    const reply = await (await asked(path, {...content(), ...more})).json();
+    if (now === before && !stroke) { // else a person has painted on in the meantime
       step({label: unpacked(reply.label)});
-    } catch (error) {
-      tell(error.message, "failed");
     }
   }
 
@@ -299,16 +336,13 @@
   }
 
   async function anotherBrain() {
-    try {
-      const brain = await fetchBrain((now.brain.number + 1) % SEEDS);
-      const lost = now.label.filter((value, i) => value && brain.outside[i]).length;
-      step({brain, label: now.label.map((value, i) => (brain.outside[i] ? 0 : value))});
-      if (lost) {
-        tell(`${lost} pixels of the lesion lie outside of this brain and are left out`, "drawing");
-      }
-    } catch (error) {
-      tell(error.message, "failed");
+    const brain = await fetchBrain((now.brain.number + 1) % SEEDS);
+    if (stroke) {
+      return;
     }
+    const lost = now.label.filter((value, i) => value && brain.outside[i]).length;
+    step({brain, label: now.label.map((value, i) => (brain.outside[i] ? 0 : value))});
+    notice = lost ? `${lost} pixels of the lesion lie outside of this brain and are left out. ` : "";
   }
 
   async function download(kind) {
@@ -319,13 +353,15 @@
     }
     tell("Drawing for the download", "drawing");
     try {
-      const reply = await asked("download", {...content(), kind, variations});
+      const reply = await patiently("download", {...content(), kind, variations});
       const link = document.createElement("a");
       link.href = URL.createObjectURL(await reply.blob());
       link.download = /filename="([^"]+)"/.exec(reply.headers.get("Content-Disposition"))[1];
       link.click();
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-      tell(`${link.download} is downloaded`, "drawn");
+      const drawn = reply.headers.get("X-Brains");
+      const fewer = Number(drawn) < variations ? `; only ${drawn} brains that fit were found` : "";
+      tell(`${link.download} is downloaded${fewer}`, "drawn");
     } catch (error) {
       tell(error.message, "failed");
     }
@@ -412,8 +448,8 @@
   }
 
   function listen() {
-    for (const [id, act] of Object.entries(actions())) {
-      byId(id).addEventListener("click", act);
+    for (const [id, action] of Object.entries(actions())) {
+      byId(id).addEventListener("click", () => act(action));
     }
     const paper = byId("paper");
     paper.addEventListener("pointerdown", begin);

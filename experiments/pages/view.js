@@ -176,7 +176,12 @@
         viewer.setOpacity(1, byId("opacity").value / 100);
       }
     });
-    byId("centre").addEventListener("click", () => goTo(list.labels[chosen().label].centre));
+    byId("centre").addEventListener("click", () => {
+      const {label} = chosen();
+      if (label !== null) {
+        goTo(list.labels[label].centre);
+      }
+    });
     byId("layout").addEventListener("change", setLayout);
     byId("radiological").addEventListener("change", () => {
       viewer.setRadiologicalConvention(byId("radiological").checked);

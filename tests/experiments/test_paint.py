@@ -226,6 +226,25 @@ def test_a_person_paints_and_four_images_answer(browser, url, painter, tmp_path)
             under = np.s_[row : row + 6, column : column + 6]
             assert (before[k][under] != after[k][under]).any(), k
         assert "Did the images follow the label?" in page.inner_text("#status")
+        # While the button is held images follow, and a second finger changes nothing.
+        asked = visit.asked.count(f"{url}render")
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for number in range(40):
+            page.mouse.move(x + scale * (number % 3), y + scale * (number % 2))
+        page.wait_for_timeout(300)
+        assert visit.asked.count(f"{url}render") > asked + 1
+        page.evaluate(
+            "place => document.getElementById('paper').dispatchEvent(new PointerEvent('pointerup',"
+            " {pointerId: 77, clientX: place[0], clientY: place[1]}))",
+            [x, y],
+        )
+        assert page.is_enabled("#undo")
+        page.mouse.up()
+        settled()
+        page.keyboard.press("u")
+        settled()
+        np.testing.assert_array_equal(pixels("image-0"), after[0])
         page.keyboard.press("u")
         settled()
         for k in range(4):
@@ -248,9 +267,13 @@ def test_a_person_paints_and_four_images_answer(browser, url, painter, tmp_path)
         for key in ("ArrowLeft", "ArrowRight", "Space"):
             page.keyboard.press(key)
         settled()
-        page.keyboard.press("b")
+        # Actions that are asked for quickly are done one after the other, each on the last.
+        for key in "bbr":
+            page.keyboard.press(key)
+        page.wait_for_timeout(500)
         settled()
-        assert page.inner_text("#number") == "1"
+        assert page.inner_text("#number") == "2"
+        assert "could not" not in page.inner_text("#status")
         assert not visit.complaints
         assert all(asked.startswith(url) for asked in visit.asked)
 

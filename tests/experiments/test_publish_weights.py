@@ -126,6 +126,35 @@ def test_a_place_outside_is_refused_even_if_the_manifest_names_it(archive, tmp_p
     assert not list(tmp_path.rglob("outside.txt"))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stages": {"..": {"step": 1, "networks": []}}},
+        {"stages": {"gan": {"step": True, "networks": []}}},
+        {"stages": {"gan": {"step": 1, "networks": "G"}}},
+        {"stages": {"gan": {"step": 1}}},
+        {"files": {"checkpoints": ""}},
+        {"files": {"..": ""}},
+    ],
+)
+def test_a_manifest_that_says_nonsense_is_refused(change, archive, tmp_path):
+    with ZipFile(archive) as files:
+        manifest = json.loads(files.read(MANIFEST))
+    files = (
+        {"weights/gan.npz": b"x"} if "stages" in change else dict.fromkeys(change["files"], b"x")
+    )
+    manifest["files"].update({k: hashlib.sha256(v).hexdigest() for k, v in files.items()})
+    manifest["stages"].update(change.get("stages", {}))
+    if ".." in change.get("stages", {}):
+        files = {"weights/...npz": b"x"}
+        manifest["files"]["weights/...npz"] = hashlib.sha256(b"x").hexdigest()
+        del manifest["files"]["weights/gan.npz"]
+    words = {MANIFEST: json.dumps(manifest).encode(), **files}
+    bad = changed(archive, tmp_path / "bad.zip", **words)
+    with pytest.raises(UserError, match="is no archive of networks, or was changed"):
+        run_folder(bad, tmp_path / "cache")
+
+
 def test_shipped_networks_are_those_that_were_checked(archive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(published, "SHIPPED", archive)

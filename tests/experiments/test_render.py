@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -277,6 +278,28 @@ def test_a_sample_of_the_set_is_drawn_again_in_its_own_brain(tiny_run, tmp_path,
         # The noise inside of the brain differs, the brain does not.
         assert np.abs(made["images"] - own["images"]).mean() < 0.1
     assert len(stored_slices(tiny_run / "synthetic")) == 8  # nothing was added to the run
+
+
+def test_slices_have_the_numbers_of_2015_whatever_the_runs_are(tiny_run, tmp_path):
+    synthesizer = LabelSynthesizer(tiny_run, clip=True)
+    synthesizer._slicing = replace(synthesizer._slicing, label_scheme="brats2023")
+    label = np.zeros(SIZE, np.uint8)
+    label[14:18, 10:14], label[15:17, 11:13] = 3, 4
+    np.savez(tmp_path / "a.npz", label=label)
+    source = synthesizer.read(tmp_path / "a.npz")
+    assert set(np.unique(source.label)) <= {0, 1, 4, 5} and source.values == (0, 1, 2, 3, 4)
+
+
+def test_what_lies_beyond_the_drawn_slices_is_told(tiny_run, files, capsys):
+    LabelSynthesizer(tiny_run).read(files["lesion"], files["scan"])
+    assert "50.0% of the lesion lie beyond the slices" in capsys.readouterr().out
+
+
+def test_maps_of_other_values_are_refused(tiny_run, tmp_path):
+    maps = {"structure": np.full(SIZE, 7.5), "outside": np.zeros(SIZE)}
+    np.savez(tmp_path / "a.npz", label=np.zeros(SIZE, np.uint8), **maps)
+    with pytest.raises(UserError, match="must hold 0 and 1 alone"):
+        LabelSynthesizer(tiny_run).read(tmp_path / "a.npz", tmp_path / "a.npz")
 
 
 def test_an_empty_label_gives_healthy_slices(tiny_run, tmp_path, monkeypatch, capsys):

@@ -137,7 +137,8 @@ class Connection(BaseHTTPRequestHandler):
         site, mode = self._single("Sec-Fetch-Site"), self._single("Sec-Fetch-Mode")
         if host is None or host.lower() not in self.server.hosts:
             raise Refused(421, "This server has another name; open the address that it printed.")
-        opens = self.command in SAFE and mode == "navigate"
+        # Links of other sites may open the page, and ask for nothing else.
+        opens = self.command in SAFE and mode == "navigate" and self.path == "/"
         foreign = site not in (None, "none", "same-origin") and not opens
         unknown = self.command not in SAFE and origin is None and site != "same-origin"
         if origin not in (None, f"http://{host.lower()}") or foreign or unknown:

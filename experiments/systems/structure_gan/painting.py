@@ -159,8 +159,10 @@ class Painter:
             },
         }
         if content["kind"] == "npz":
-            return download("painted.npz", BINARY, _npz(arrays))
-        return download("painted.zip", ZIP, self._niftis(arrays))
+            reply = download("painted.npz", BINARY, _npz(arrays))
+        else:
+            reply = download("painted.zip", ZIP, self._niftis(arrays))
+        return reply._replace(headers={**reply.headers, "X-Brains": str(len(chosen))})
 
     def _variations(self, painted: Painted, count: int) -> list[Painted]:
         chosen, number = [painted], painted.number

@@ -87,13 +87,15 @@ class LabelSynthesizer:
             path: a volume with voxels of 1 mm, or a slice, see `data.brats.label_slices`.
             anatomy: a skull-stripped scan on the volume's grid, or for a slice a sample of a
                 synthetic set, whose maps are taken; None = a random brain.
-            scheme: the release; default: the run's, or brats2015.
+            scheme: the release; default: the run's, or brats2015, which slices have.
 
         Raises:
             UserError: a damaged file, values that the release does not have, another grid than
                 1 mm or that of the scan, a slice of another size, or a lesion outside of the brain.
         """
-        scheme = told_scheme(path, scheme, self._slicing.label_scheme)
+        # Pictures have the colours, and samples the numbers, of BRATS 2015, whatever the run's are.
+        of_run = None if is_slice(path) else self._slicing.label_scheme
+        scheme = told_scheme(path, scheme, of_run)
         values = values_in(scheme, SCHEME_OPTION)
         if is_slice(path):
             volume, grid = None, None
@@ -110,6 +112,7 @@ class LabelSynthesizer:
         else:
             seed, found = 0, f"the brain of {anatomy}"
             brain, axial = self._of_anatomy(path, volume, anatomy)
+        self._tell_beyond(path, classes, axial)
         lost = self._check_lesion(path, classes, brain, axial, found)
         inside = self._inside(brain, axial, classes.shape)
         if not lost:  # the rim of a pixel of the maps, which are coarser than voxels
@@ -168,6 +171,16 @@ class LabelSynthesizer:
         put_back(crops, axial, inside, self._slicing)
         return inside
 
+    def _tell_beyond(self, path: Path, classes: np.ndarray, axial: np.ndarray) -> None:
+        """Prints how much of a lesion lies beyond the slices and the crop that are drawn."""
+        drawn = np.count_nonzero(self._crops(classes, axial))
+        whole = np.count_nonzero(classes)
+        if drawn < whole:
+            print(
+                f"{path}: {1 - drawn / whole:.1%} of the lesion lie beyond the slices, rows and "
+                "columns that the run draws, and are left out"
+            )
+
     def _lost(self, classes: np.ndarray, brain: Brain, axial: np.ndarray) -> float:
         """Returns which share of a lesion, as the networks see it, lies outside of the brain."""
         lesion = self._shown(classes, axial) > 0
@@ -214,9 +227,15 @@ class LabelSynthesizer:
 
     def _shown(self, classes: np.ndarray, axial: np.ndarray) -> np.ndarray:
         """Returns the drawn slices of a label at the run's size, uint8 [N,h,w]."""
+        crops = self._crops(classes, axial)
+        same = crops.shape[1:] == self.renderer.size
+        return crops if same else shrunk_label(crops, self._slicing)
+
+    def _crops(self, classes: np.ndarray, axial: np.ndarray) -> np.ndarray:
+        """Returns what is drawn of a label in full resolution, [N,rows,columns]."""
         if classes.shape[1:] == self.renderer.size:
             return classes[axial]
-        return shrunk_label(cut(classes, axial, self._slicing), self._slicing)
+        return cut(classes, axial, self._slicing)
 
     def as_sample(self, made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns what was made of a slice as the arrays of a synthetic set's sample."""
