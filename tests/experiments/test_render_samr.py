@@ -179,7 +179,7 @@ def test_what_cannot_be_made_is_refused_in_a_sentence(
 def test_an_empty_folder_is_refused(samr_run, tmp_path, monkeypatch, capsys):
     words = ("--run", samr_run, "--label", tmp_path, "--out", tmp_path / "out")
     assert run(monkeypatch, *words) == 2
-    assert "must be a label volume or a folder of them" in capsys.readouterr().err
+    assert "must be a label or a folder of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("with_brain", [False, True])
@@ -223,7 +223,7 @@ def test_a_lesion_where_nothing_is_drawn_is_told(samr_run, file, tmp_path, monke
 def test_a_missing_brain_is_told(samr_run, file, tmp_path, monkeypatch, capsys):
     words = ("--run", samr_run, "--label", file, "--out", tmp_path / "out", "--anatomy", "none.nii")
     assert run(monkeypatch, *words) == 2
-    assert "--anatomy none.nii is not a file" in capsys.readouterr().err
+    assert "--anatomy none.nii does not exist" in capsys.readouterr().err
     words = ("--run", samr_run, "--label", file.parent, "--out", tmp_path / "out")
     assert run(monkeypatch, *words, "--anatomy", file) == 2
     assert "is of one patient, but --label" in capsys.readouterr().err

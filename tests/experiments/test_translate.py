@@ -20,7 +20,6 @@ from data.pipeline import evaluation_batches
 from data.volumes import read_volume, write_volume
 from experiments import translate
 from experiments.configs.brats import TINY as BRATS
-from experiments.engine import derived
 from experiments.engine.cli import default_cache
 from models.tc_mgan.modalities import TARGETS
 from tests.experiments.conftest import content
@@ -129,7 +128,7 @@ def test_a_folder_of_cases_gives_a_folder_for_each(runs, tmp_path, monkeypatch):
 
 REFUSED = {
     "missing": "does not exist; give a T2 volume or a folder of cases",
-    "suffix": "must be a volume with the suffix .nii.gz, .nii, .mha",
+    "suffix": "must be a file with the suffix .nii.gz, .nii, .mha",
     "spacing": "must have a spacing of 1 mm along each axis, found 1 x 1 x 2 mm",
     "damaged": "is damaged or of another type",
     "empty": "has no axial slice with more than 2000 voxels",
@@ -234,7 +233,7 @@ def test_what_others_made_is_replaced_only_when_told(made, runs, monkeypatch, ca
     assert f"exists but is not known to be made from {made / 'case_T2.nii.gz'} by this" in error
     assert "add --overwrite to replace it, or choose another --out" in error
     with monkeypatch.context() as patch:
-        patch.setattr(derived, "write_on_grid", lambda *_: 1 / 0)
+        patch.setattr(translate, "write_on_grid", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(patch, *words, "--overwrite")
     assert content(made / "out") == before
@@ -337,14 +336,14 @@ def test_every_case_is_checked_before_the_first_is_translated(runs, tmp_path, mo
 
 def test_the_same_command_goes_on_after_an_interrupt(runs, tmp_path, monkeypatch, capsys):
     two_cases(tmp_path / "in")
-    out, write = tmp_path / "out", derived.write_on_grid
+    out, write = tmp_path / "out", translate.write_on_grid
 
-    def stop(path, *arguments):
+    def stop(path, array, grid):
         if "002_t2_synthetic_T1c" in path.name:
             raise KeyboardInterrupt
-        write(path, *arguments)
+        write(path, array, grid)
 
-    monkeypatch.setattr(derived, "write_on_grid", stop)
+    monkeypatch.setattr(translate, "write_on_grid", stop)
     words = ("--run", runs / "mgan", "--input", tmp_path / "in", "--out", out)
     assert run(monkeypatch, *words) == 130
     first, second = (
@@ -358,7 +357,7 @@ def test_the_same_command_goes_on_after_an_interrupt(runs, tmp_path, monkeypatch
     volumes = [name for name in first if name.endswith(".nii.gz")]
     assert set(before) == first and all(str(out / name) in told.out for name in volumes)
     assert "the volumes named above are whole; give the same command again" in told.err
-    monkeypatch.setattr(derived, "write_on_grid", write)
+    monkeypatch.setattr(translate, "write_on_grid", write)
     assert run(monkeypatch, *words) == 0
     told, after = capsys.readouterr().out, content(out)
     assert set(after) == first | second and before.items() <= after.items()
