@@ -29,6 +29,10 @@ from utils.serving.messages import Request
 from utils.serving.starting import serving
 
 SIZE = (32, 24)
+SECOND_FINGER = (
+    "place => document.getElementById('paper').dispatchEvent(new PointerEvent('pointerup',"
+    " {pointerId: 77, clientX: place[0], clientY: place[1]}))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -234,11 +238,7 @@ def test_a_person_paints_and_four_images_answer(browser, url, painter, tmp_path)
             page.mouse.move(x + scale * (number % 3), y + scale * (number % 2))
         page.wait_for_timeout(300)
         assert visit.asked.count(f"{url}render") > asked + 1
-        page.evaluate(
-            "place => document.getElementById('paper').dispatchEvent(new PointerEvent('pointerup',"
-            " {pointerId: 77, clientX: place[0], clientY: place[1]}))",
-            [x, y],
-        )
+        page.evaluate(SECOND_FINGER, [x, y])
         assert page.is_enabled("#undo")
         page.mouse.up()
         settled()
