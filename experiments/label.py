@@ -110,10 +110,8 @@ def source_of(options: Any, scan: Volume) -> Callable[[np.random.Generator], np.
             label = changed(label, options.manipulate, lambda file: read(Path(file)))
         return lambda rng: lesion_classes(label)
     if options.donors:
-        donors, brain = (
-            [read(path) for path in label_files("--donors", options.donors)],
-            in_organ(0 * inside, inside),
-        )
+        donors = [read(path) for path in label_files("--donors", options.donors)]
+        brain = in_organ(np.zeros_like(inside), inside)
         return lambda rng: lesion_classes(random_change(brain, donors, rng).label)
     return lambda rng: random_lesion(inside, rng, scan.spacing[::-1])
 

@@ -111,6 +111,8 @@ def parse() -> Any:
             f"--anatomy {options.anatomy} is of one patient, but --label {options.label} is a "
             "folder; give one label at a time"
         )
+    if options.anatomy and options.map != RANDOM:
+        raise UserError("--anatomy and --map exclude each other; give one of them")
     if options.anatomy and not options.anatomy.exists():
         raise UserError(f"--anatomy {options.anatomy} does not exist; give a scan or a case")
     return options
@@ -175,7 +177,7 @@ def main() -> None:
         for path in label_files("--label", options.label, suffixes)
     ]
     missing = not_there(outputs, record_of, options.overwrite)
-    for output in tqdm(missing, desc="Checking", unit="label", disable=len(missing) < 2):
+    for output in tqdm(missing, desc="Checking", unit="label") if len(missing) > 1 else ():
         changed_source(output.source)
     for output in tqdm(missing, desc="Drawing", unit="label", disable=len(missing) < 2):
         draw(output, changed_source(output.source), synthesizer, options.batch_size, record_of)

@@ -19,7 +19,6 @@ from utils.runs.reading import read_arrays
 
 PNG, NPZ = ".png", ".npz"
 SLICE_SUFFIXES = (PNG, NPZ)
-KEYS = ("images", "label", "structure", "outside")  # of a sample of a synthetic set
 
 
 def is_slice(path: Path) -> bool:
@@ -30,8 +29,9 @@ def is_slice(path: Path) -> bool:
 def read_label_slice(path: Path) -> np.ndarray:
     """Returns the label [H,W] of a slice, as numbers of classes.
 
-    A PNG file holds numbers as greys or as places in its palette, or `PALETTE`'s colours; a .npz
-    file holds them under the key "label", such as a sample of a synthetic set.
+    A PNG file has `PALETTE`'s colours, or numbers as greys or as places in a palette of its own; a
+    .npz file holds numbers under the key "label", such as a sample of a synthetic set, or a single
+    slice as [1,H,W].
 
     Raises:
         UserError: the file is missing or damaged, has no label, or has a colour of no class.
@@ -39,10 +39,11 @@ def read_label_slice(path: Path) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"The label {path} is missing; check the path")
     if path.suffix.lower() == NPZ:
-        return _whole(path, _array(path, "label"))
+        label = _array(path, "label")
+        return _whole(path, label[0] if label.ndim == 3 and len(label) == 1 else label)
     try:
         with Image.open(path) as picture:
-            if picture.mode in ("RGB", "RGBA"):
+            if picture.mode in ("RGB", "RGBA") or _in_our_colours(picture):
                 return _classes_of(path, np.asarray(picture.convert("RGB")))
             return _whole(path, np.asarray(picture))
     except UNREADABLE as error:
@@ -68,6 +69,13 @@ def _whole(path: Path, array: np.ndarray) -> np.ndarray:
             f"{array.dtype} {array.shape}; convert it"
         )
     return array.astype(np.int64)
+
+
+def _in_our_colours(picture: Image.Image) -> bool:
+    """Returns whether a picture has a palette of classes' colours: editors change their places."""
+    if picture.mode != "P":
+        return False
+    return {colour for _, colour in picture.convert("RGB").getcolors(256)} <= set(PALETTE)
 
 
 def _classes_of(path: Path, colours: np.ndarray) -> np.ndarray:

@@ -122,10 +122,7 @@ class MapSampler:
     ) -> bool:
         config = self.config
         middle = structure.shape[-1] // 2  # of several maps, that of the slice itself
-        organ = outside[..., middle]
-        organ = without_holes(organ) if config.fill_organ else organ
-        error = closed_contour_error(structure[..., middle], organ)
-        flaw = self._flaw(organ)
+        flaw, error = judged_map(structure[..., middle], outside[..., middle], config)
         convincing = config.min_map_score is not None and score >= config.min_map_score
         passed = not flaw and (error <= config.max_contour_error or convincing)
         draft.attempt += 1
@@ -138,14 +135,26 @@ class MapSampler:
             draft.rejected[flaw or "open contour"] += 1
         return passed or draft.after_retries
 
-    def _flaw(self, outside: np.ndarray) -> str:
-        """Returns why a mask [H,W] is unusable whatever its map looks like, or ""."""
-        pieces = organ_pieces(outside)
-        if pieces == 0:
-            return "no organ"
-        if self.config.compact_organ and pieces > 1:
-            return "more than one organ"
-        return "thin parts" if self.config.compact_organ and thin_share(outside) > THIN else ""
+
+def judged_map(
+    structure: np.ndarray, outside: np.ndarray, config: SyntheticConfig
+) -> tuple[str, float]:
+    """Returns why a mask is unusable whatever its map looks like, or "", and the contour error.
+
+    Args:
+        structure: [H,W], 0/1, the map.
+        outside: [H,W], 0/1, its mask.
+        config: what is asked of maps.
+    """
+    organ = without_holes(outside) if config.fill_organ else outside
+    pieces, flaw = organ_pieces(organ), ""
+    if pieces == 0:
+        flaw = "no organ"
+    elif config.compact_organ and pieces > 1:
+        flaw = "more than one organ"
+    elif config.compact_organ and thin_share(organ) > THIN:
+        flaw = "thin parts"
+    return flaw, closed_contour_error(structure, organ)
 
 
 def random_maps(

@@ -255,6 +255,12 @@ def test_a_slice_comes_as_picture(kind, tiny_run, tmp_path, monkeypatch):
         picture = label if kind == "grey" else np.array(PALETTE, np.uint8)[label]
         Image.fromarray(picture).save(file)
     np.testing.assert_array_equal(read_label_slice(file), label)
+    if kind == "palette":
+        with Image.open(file) as picture:  # as an editor may save it
+            picture.remap_palette([4, 2, 0, 1, 3]).save(tmp_path / "sorted.png")
+        np.testing.assert_array_equal(read_label_slice(tmp_path / "sorted.png"), label)
+        Image.fromarray(label).convert("P").save(tmp_path / "numbers.png")  # greys of its own
+        np.testing.assert_array_equal(read_label_slice(tmp_path / "numbers.png"), label)
     words = ("--label", file, "--out", tmp_path / "out", "--clip")
     assert run(monkeypatch, "--run", tiny_run, *words) == 0
     out = tmp_path / "out"
@@ -321,6 +327,8 @@ def test_labels_of_other_sizes(tiny_run, tmp_path):
         shown.append(synthesizer.read(tmp_path / f"{number}.npz").label)
     np.testing.assert_array_equal(shown[0], shown[1])
     np.testing.assert_array_equal(shown[0], shown[2])
+    np.savez(tmp_path / "page.npz", label=label[None])  # a download of the page
+    np.testing.assert_array_equal(synthesizer.read(tmp_path / "page.npz").label, shown[0])
     np.savez(tmp_path / "x.npz", label=np.zeros((30, 30), np.uint8))
     with pytest.raises(UserError, match="must have 32x24 or 192x144 or 240x240 pixels .* 30x30"):
         synthesizer.read(tmp_path / "x.npz")
@@ -358,6 +366,7 @@ def test_what_is_refused(tiny_run, samr_run, files, tmp_path, monkeypatch, capsy
         (("--label", tmp_path / "small.nii.gz"), "small.nii.gz has 60 rows"),
         (("--label", tmp_path / "gone.png"), "must be a label or a folder of them"),
         ((*label, "--map", "first"), "--map is 'first'; give random, or a number"),
+        ((*label, "--map", 3, "--anatomy", files["scan"]), "--anatomy and --map exclude"),
         ((*label, "--turn", "100"), "--turn is 100.0; give degrees from 0 to 90"),
         ((*label, "--anatomy", tmp_path / "gone"), "--anatomy"),
         ((*label, "--anatomy", tmp_path / "nine.npz"), "is of another kind than"),

@@ -53,7 +53,7 @@ def test_ten_lesions_of_other_shapes_and_places_are_found(renderer, folder):
         brain = renderer.random_brain(100 + seed)
         lesion = random_lesion(brain.outside[0] == 0, np.random.default_rng(seed), SPACING)[None]
         images = renderer.images(brain, lesion, seed)
-        scores.append(np.mean(list(renderer.scores(images, lesion).values())))
+        scores.append(np.mean(list(renderer.scores(renderer.found(images), lesion).values())))
     assert len(set(scores)) == 10
     print(f"Dice of ten lesions {np.mean(scores):.3f}, of real slices {real:.3f}")
     assert np.mean(scores) >= 0.8 * real
@@ -104,7 +104,7 @@ def test_a_tumour_in_a_healthy_brain_leaves_the_rest_as_it_is(renderer, monkeypa
     with_tumour, rebuilt = overlaps
     print(f"overlap with the scan's lines {with_tumour:.3f}, without tumour {rebuilt:.3f}")
     assert rebuilt > 0.5 and with_tumour >= 0.9 * rebuilt
-    scores = renderer.scores(renderer.images(brain, lesion, 0), lesion)
+    scores = renderer.scores(renderer.found(renderer.images(brain, lesion, 0)), lesion)
     assert np.mean(list(scores.values())) > 0.5
 
 

@@ -93,7 +93,7 @@ class PageServer(socketserver.TCPServer):
     def _attend(self, request: socket.socket, client_address: Any) -> None:
         try:
             self.finish_request(request, client_address)
-        except Exception:
+        except Exception:  # of one connection; the others must not notice
             self.handle_error(request, client_address)
         finally:
             self.shutdown_request(request)

@@ -22,7 +22,6 @@ from data.random_lesions import random_lesion
 from experiments.engine.resuming import saved_run
 from experiments.systems.structure_gan.rendering import Brain, LabelRenderer
 from utils.errors import UserError
-from utils.metrics.segmentation import dice
 from utils.reporting.pictures import PALETTE, to_uint8
 from utils.serving.messages import BINARY, Reply, Request, Route, download, fixed, json_reply
 
@@ -106,17 +105,12 @@ class Painter:
         painted = self._painted(request.json())
         images = self.renderer.images(painted.brain, painted.label, painted.seed)
         found = self.renderer.found(images)
-        scores = [None] * images.shape[-1]
-        if painted.label.any():
-            scores = [
-                float(dice(found[..., i] > 0, painted.label > 0)[0])
-                for i in range(images.shape[-1])
-            ]
+        scores = self.renderer.scores(found, painted.label)
         return json_reply(
             {
                 "images": [_packed(to_uint8(image)) for image in np.moveaxis(images[0], -1, 0)],
                 "found": [_packed(label) for label in np.moveaxis(found[0], -1, 0)],
-                "dice": scores,
+                "dice": [scores.get(name) for name in self.renderer.sequences],
                 "milliseconds": round(1000 * (time.perf_counter() - begin)),
             }
         )

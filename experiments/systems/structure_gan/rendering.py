@@ -20,8 +20,7 @@ from data.brats.slices import output_size
 from data.brats.windows import axial_range
 from data.grids import Volume
 from data.structure_maps.extraction import remove_tumour, structure_and_outside
-from data.structure_maps.filter import THIN, closed_contour_error, organ_pieces, thin_share
-from data.synthetic_sets.building import random_maps
+from data.synthetic_sets.building import judged_map, random_maps
 from experiments.configs.brats import BratsConfig
 from experiments.engine.derived import network_hash
 from experiments.engine.resuming import finished_config
@@ -136,12 +135,10 @@ class LabelRenderer:
 
     def _flaws(self, brain: Brain, lesion: np.ndarray) -> tuple[int, bool, float]:
         """Returns what is wrong with maps [h,w], worst first; 0 where it passes."""
-        config, organ = self.config.dataset, brain.outside
-        pieces = organ_pieces(organ)
-        flawed = pieces != 1 or (config.compact_organ and thin_share(organ) > THIN)
-        error = closed_contour_error(brain.structure, organ)
-        lost = int((lesion & (organ > 0)).sum())
-        return lost, flawed, error if error > config.max_contour_error else 0.0
+        config = self.config.dataset
+        flaw, error = judged_map(*brain, config)
+        lost = int((lesion & (brain.outside > 0)).sum())
+        return lost, bool(flaw), error if error > config.max_contour_error else 0.0
 
     def brain_of(self, path: Path, scan: Volume) -> tuple[Brain, np.ndarray]:
         """Returns the maps of a scan's slices (Algorithms 1 and 2), and their numbers [N].
@@ -196,15 +193,16 @@ class LabelRenderer:
         """Returns the labels [N,h,w,4] that each modality's G_l finds in images [N,h,w,4]."""
         return find_labels(self._find, images, self.config.dataset.batch_size)
 
-    def scores(self, images: np.ndarray, label: np.ndarray) -> dict[str, float]:
-        """Returns the whole tumour's Dice of what each G_l finds in a volume's slices, by modality.
+    def scores(self, found: np.ndarray, label: np.ndarray) -> dict[str, float]:
+        """Returns the whole tumour's Dice in a volume's slices, by modality.
 
-        {} where no slice has a lesion.
+        Args:
+            found: [N,h,w,4], what the G_l find in them.
+            label: [N,h,w], what they show; without a lesion there are no scores.
         """
         if not label.any():
             return {}
-        found, lesion = self.found(images) > 0, label[None] > 0
         return {
-            name: float(dice(found[None, ..., i], lesion)[0])
+            name: float(dice(found[None, ..., i] > 0, label[None] > 0)[0])
             for i, name in enumerate(self.sequences)
         }

@@ -210,7 +210,7 @@ class LabelSynthesizer:
         values = np.array(source.values, np.uint8)
         shown = self._shown(classes, source.axial)
         images = renderer.images(source.brain, shown, source.seed, batch_size)
-        scores = renderer.scores(images, shown)
+        scores = renderer.scores(renderer.found(images), shown)
         if source.grid is None:
             made = {name: images[0, ..., i] for i, name in enumerate(self.sequences)}
             maps = {name: part[0] for name, part in source.brain._asdict().items()}

@@ -270,7 +270,7 @@ def test_a_client_that_does_not_take_its_reply_is_left(server):
     for connection in connections:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(request(server, "/large"))
-    until(200, server)
+    assert until(200, server).status == 200  # their places are free again
     for connection in connections:
         connection.close()
 
